@@ -1,0 +1,33 @@
+"""Learn the Hamiltonian of interacting bodies with one solve, and simulate with it."""
+
+from . import graphs as graphs
+from . import metrics as metrics
+from . import systems as systems
+from .checks import check as check
+from .features import Elm as Elm
+from .features import External as External
+from .features import Kinetic as Kinetic
+from .features import MessagePassing as MessagePassing
+from .features import Pair as Pair
+from .features import Swim as Swim
+from .files import load as load
+from .files import save as save
+from .fit import RESULTS as RESULTS
+from .fit import Fit as Fit
+from .fit import fit as fit
+from .fit import sample as sample
+from .fit import solve as solve
+from .hamiltonian import AbstractHamiltonian as AbstractHamiltonian
+from .hamiltonian import HamiltonianGraphNetwork as HamiltonianGraphNetwork
+from .integrators import ImplicitMidpoint as ImplicitMidpoint
+from .integrators import StormerVerlet as StormerVerlet
+from .linear import LSTSQ as LSTSQ
+from .linear import QR as QR
+from .observations import Derivatives as Derivatives
+from .observations import Energies as Energies
+from .observations import Forces as Forces
+from .observations import relative_weights as relative_weights
+from .observations import uniform_weights as uniform_weights
+from .rollout import Path as Path
+from .rollout import rollout as rollout
+from .structure import Hamiltonian as Hamiltonian

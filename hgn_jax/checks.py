@@ -1,0 +1,180 @@
+"""`check`: what is wrong with a data set, and where. Runs on concrete arrays, outside of jit."""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from jraph import GraphsTuple
+
+_NODES = {
+    "position": "n d", "momentum": "n d", "velocity": "n d", "force": "n d",
+    "mass": "n", "weight": "n", "species": "n", "fixed": "n",
+}  # fmt: skip
+_EDGES = {"shift": "e d", "coupling": "e", "type": "e"}
+_GLOBALS = {"energy": "g", "cell": "g d d", "time": "g", "trajectory": "g"}
+_INTEGER = {"species", "type", "trajectory"}
+
+
+def is_concrete(graphs: GraphsTuple) -> bool:
+    """Whether values can be looked at: no array is traced by jit, vmap or grad."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(graphs))
+
+
+def check(data: GraphsTuple) -> None:
+    """Raises `ValueError` for bad data, naming array, frame (graph) and node or edge.
+
+    Checked: keys and shapes; NaN and Inf; positive masses; edges inside their graph, each with
+    its reverse of equal coupling, type and opposite shift; no two joined bodies in one place.
+    Padding (a trailing massless graph of self-loops) is passed over.
+
+    `fit` calls it when its data are concrete. Inside jit no value can be inspected.
+    """
+    if not is_concrete(data):
+        raise ValueError("check needs concrete arrays: call it outside of jit, vmap and grad")
+    graphs = jax.tree.map(np.asarray, data)
+    if not isinstance(graphs.edges, Mapping) or not isinstance(graphs.globals, Mapping):
+        raise ValueError("nodes, edges and globals must be dicts of arrays ({} if there are none)")
+    _check_shapes(graphs)
+    padding = _padding_graphs(graphs)
+    frame_of_node = np.repeat(np.arange(len(graphs.n_node)), graphs.n_node)
+    frame_of_edge = np.repeat(np.arange(len(graphs.n_node)), graphs.n_edge)
+    _check_finite(graphs, frame_of_node, frame_of_edge)
+    _check_masses(graphs, padding[frame_of_node], frame_of_node)
+    _check_edges(graphs, frame_of_node, frame_of_edge)
+    _check_pairs(graphs, padding[frame_of_edge], frame_of_node, frame_of_edge)
+
+
+def _check_shapes(graphs: GraphsTuple) -> None:
+    for part, known, required in (
+        ("nodes", _NODES, ("position", "momentum", "mass")),
+        ("edges", _EDGES, ()),
+        ("globals", _GLOBALS, ()),
+    ):
+        arrays = getattr(graphs, part)
+        if missing := [name for name in required if name not in arrays]:
+            raise ValueError(f"{part} lacks {missing}; it has {sorted(arrays)}")
+        if unknown := sorted(set(arrays) - set(known)):
+            raise ValueError(f"{part} has unknown keys {unknown}; known are {sorted(known)}")
+    position = graphs.nodes["position"]
+    if position.ndim != 2:
+        raise ValueError(f'nodes["position"] must be [n d], got {position.shape}')
+    sizes = {
+        "n": position.shape[0], "d": position.shape[1],
+        "e": len(graphs.senders), "g": len(graphs.n_node),
+    }  # fmt: skip
+    for part, known in (("nodes", _NODES), ("edges", _EDGES), ("globals", _GLOBALS)):
+        for name, array in getattr(graphs, part).items():
+            expected = tuple(sizes[axis] for axis in known[name].split())
+            if array.shape != expected:
+                raise ValueError(
+                    f"{part}[{name!r}] must be [{known[name]}] = {expected}, got {array.shape}"
+                )
+            if name in _INTEGER and not np.issubdtype(array.dtype, np.integer):
+                raise ValueError(f"{part}[{name!r}] must hold integers, got {array.dtype}")
+    if graphs.receivers.shape != graphs.senders.shape:
+        raise ValueError(f"{sizes['e']} senders but {len(graphs.receivers)} receivers")
+    if graphs.n_node.sum() != sizes["n"] or graphs.n_edge.sum() != sizes["e"]:
+        raise ValueError(
+            f"n_node and n_edge sum to {graphs.n_node.sum()} and {graphs.n_edge.sum()}, but there "
+            f"are {sizes['n']} nodes and {sizes['e']} edges"
+        )
+
+
+def _padding_graphs(graphs: GraphsTuple) -> np.ndarray:
+    """Graphs at the end of the batch whose nodes are all massless, as `pad` appends them."""
+    frame = np.repeat(np.arange(len(graphs.n_node)), graphs.n_node)
+    heavy = np.bincount(frame, graphs.nodes["mass"] != 0, minlength=len(graphs.n_node)) > 0
+    return np.cumsum(heavy[::-1])[::-1] == 0
+
+
+def _check_finite(
+    graphs: GraphsTuple, frame_of_node: np.ndarray, frame_of_edge: np.ndarray
+) -> None:
+    starts = np.concatenate([[0], np.cumsum(graphs.n_node)])
+    edge_starts = np.concatenate([[0], np.cumsum(graphs.n_edge)])
+    for part in ("nodes", "edges", "globals"):
+        for name, array in getattr(graphs, part).items():
+            bad = np.argwhere(~np.isfinite(array))
+            if not len(bad):
+                continue
+            i = bad[0, 0]
+            where = {
+                "nodes": lambda i: f"frame {frame_of_node[i]}, node {i - starts[frame_of_node[i]]}",
+                "edges": lambda i: (
+                    f"frame {frame_of_edge[i]}, edge {i - edge_starts[frame_of_edge[i]]}"
+                ),
+                "globals": lambda i: f"frame {i}",
+            }[part](i)
+            raise ValueError(f"{part}[{name!r}] is NaN or Inf in {where} ({len(bad)} such entries)")
+
+
+def _check_masses(graphs: GraphsTuple, padding: np.ndarray, frame: np.ndarray) -> None:
+    bad = ~(graphs.nodes["mass"] > 0) & ~padding
+    if bad.any():
+        i = int(np.argmax(bad))
+        node = i - int(np.cumsum(graphs.n_node)[frame[i]] - graphs.n_node[frame[i]])
+        raise ValueError(
+            f'nodes["mass"] must be positive; it is {graphs.nodes["mass"][i]} in frame {frame[i]}, '
+            f"node {node} ({bad.sum()} such nodes)"
+        )
+
+
+def _check_edges(graphs: GraphsTuple, frame_of_node: np.ndarray, frame_of_edge: np.ndarray) -> None:
+    n = len(frame_of_node)
+    for name in ("senders", "receivers"):
+        index = getattr(graphs, name)
+        outside = (index < 0) | (index >= n)
+        if not outside.any():
+            outside = frame_of_node[index] != frame_of_edge
+        if outside.any():
+            e = int(np.argmax(outside))
+            raise ValueError(
+                f"{name} of edge {e} points to node {index[e]}, outside its graph "
+                f"(frame {frame_of_edge[e]})"
+            )
+
+
+def _check_pairs(
+    graphs: GraphsTuple, padding: np.ndarray, frame_of_node: np.ndarray, frame_of_edge: np.ndarray
+) -> None:
+    keep = ~padding
+    sender, receiver = graphs.senders[keep], graphs.receivers[keep]
+    shift = graphs.edges.get("shift", np.zeros((len(keep), 0)))[keep]
+    kind = [graphs.edges[k][keep] for k in ("type", "coupling") if k in graphs.edges]
+    starts = np.concatenate([[0], np.cumsum(graphs.n_node)])
+
+    def locate(e: int) -> str:
+        frame = frame_of_node[sender[e]]
+        a, b = sender[e] - starts[frame], receiver[e] - starts[frame]
+        return f"frame {frame}, edge {a} -> {b}"
+
+    there = np.lexsort([*kind, *shift.T, receiver, sender])
+    back = np.lexsort([*kind, *-shift.T, sender, receiver])
+    same = (sender[there] == receiver[back]) & (receiver[there] == sender[back])
+    same &= (shift[there] == -shift[back]).all(axis=1)
+    if not same.all():
+        raise ValueError(
+            f"every pair must stand in both directions: no match in {locate(_first(there, same))}"
+        )
+    for name, values in zip([k for k in ("type", "coupling") if k in graphs.edges], kind):
+        same = values[there] == values[back]
+        if not same.all():
+            raise ValueError(
+                f"edges[{name!r}] differs between the two directions of a pair in "
+                f"{locate(_first(there, same))}"
+            )
+    position = graphs.nodes["position"]
+    vector = position[receiver] - position[sender]
+    if "cell" in graphs.globals and shift.size:
+        vector = vector + np.einsum(
+            "ek,ekd->ed", shift, graphs.globals["cell"][frame_of_edge[keep]]
+        )
+    together = ~(vector != 0).any(axis=1)
+    if together.any():
+        raise ValueError(
+            f"two bodies in one place: {locate(int(np.argmax(together)))} has length zero"
+        )
+
+
+def _first(order: np.ndarray, same: np.ndarray) -> int:
+    return int(order[np.argmin(same)])

@@ -1,0 +1,14 @@
+from .base import AbstractFeatures as AbstractFeatures
+from .base import AbstractFeatureSpec as AbstractFeatureSpec
+from .dense import Dense as Dense
+from .external import External as External
+from .external import ExternalFeatures as ExternalFeatures
+from .kinetic import Kinetic as Kinetic
+from .kinetic import KineticFeatures as KineticFeatures
+from .message_passing import MessagePassing as MessagePassing
+from .message_passing import MessagePassingFeatures as MessagePassingFeatures
+from .pair import Pair as Pair
+from .pair import PairFeatures as PairFeatures
+from .sampling import AbstractSampling as AbstractSampling
+from .sampling import Elm as Elm
+from .sampling import Swim as Swim

@@ -1,0 +1,31 @@
+"""The random hidden layer."""
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from .activations import activation
+
+
+class Dense(eqx.Module):
+    r"""Sampled, never trained: $\sigma((x - c) W + b)$ for inputs x `[s inputs]`, K units.
+
+    `centre` c is the mean of the inputs that the layer was sampled for; W has the inverse units
+    of x. Subtracting c before multiplying keeps the digits of inputs that vary little.
+    """
+
+    weight: Float[Array, "inputs K"]
+    bias: Float[Array, " K"]
+    centre: Float[Array, " inputs"]
+    activation: str = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, "s inputs"]) -> Float[Array, "s K"]:
+        """Values of the units."""
+        return activation(self.activation).function(self._argument(x))
+
+    def jacobian(self, x: Float[Array, "s inputs"]) -> Float[Array, "s inputs K"]:
+        """Derivatives of the units with respect to each input."""
+        _, slope = activation(self.activation).value_and_slope(self._argument(x))
+        return self.weight[None] * slope[:, None, :]
+
+    def _argument(self, x: Float[Array, "s inputs"]) -> Float[Array, "s K"]:
+        return (x - self.centre[None]) @ self.weight + self.bias[None]

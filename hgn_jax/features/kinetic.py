@@ -1,0 +1,89 @@
+"""Kinetic energy as random features of each body's speed."""
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, Int
+from jraph import GraphsTuple
+
+from .._types import JacobianPair, Key, NodeIndex
+from ..graphs.geometry import movable, node_mask, norm, sum_over_graphs, velocity_of
+from .base import AbstractFeatures, AbstractFeatureSpec, Fitted
+from .dense import Dense
+from .sampling import AbstractSampling, Swim, extent, outside
+
+
+class KineticFeatures(AbstractFeatures):
+    r"""$T = \sum_i m_i f(|v_i|^2)$ with $v_i = p_i / m_i$: `[K]` units f that vanish at v = 0.
+
+    The last column is the exact $|p_i|^2 / 2 m_i$. A function of $|p|^2$ alone could not give
+    $v = p/m$ for unequal masses.
+    """
+
+    name: ClassVar[str] = "kinetic"
+    separable: ClassVar[bool] = True
+    layer: Dense | None
+    speed_range: Float[Array, " 2"]
+
+    @property
+    def dimension(self) -> int | None:
+        return None
+
+    def sites(self, graphs: GraphsTuple) -> tuple[Float[Array, "s K"], NodeIndex]:
+        mass = graphs.nodes["mass"]
+        square = jnp.sum(velocity_of(graphs) ** 2, axis=1, keepdims=True)
+        columns = [square / 2]
+        if self.layer is not None:
+            columns.insert(0, self.layer(square) - self.layer(jnp.zeros_like(square[:1])))
+        return mass[:, None] * jnp.concatenate(columns, axis=1), jnp.arange(len(mass))
+
+    def gradient(self, graphs: GraphsTuple) -> JacobianPair:
+        velocity = velocity_of(graphs)
+        columns = [jnp.ones_like(velocity[:, :1])]
+        if self.layer is not None:
+            square = jnp.sum(velocity**2, axis=1, keepdims=True)
+            columns.insert(0, 2 * self.layer.jacobian(square)[:, 0, :])
+        return None, velocity[:, :, None] * jnp.concatenate(columns, axis=1)[:, None, :]
+
+    def constants(self, graphs: GraphsTuple) -> Float[Array, "g c"]:
+        return jnp.zeros((graphs.n_node.shape[0], 0), graphs.nodes["position"].dtype)
+
+    def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
+        out = outside(norm(velocity_of(graphs)), node_mask(graphs), self.speed_range)
+        return sum_over_graphs(graphs, out.astype(jnp.int32))
+
+    def trained_range(self) -> Float[Array, "... 2"]:
+        return self.speed_range
+
+
+class Kinetic(AbstractFeatureSpec):
+    """Kinetic features; `units=0` leaves the exact Newtonian |p|^2 / 2m alone."""
+
+    units: int = eqx.field(default=64, static=True)
+    sampling: AbstractSampling = Swim()
+    activation: str = eqx.field(default="tanh", static=True)
+
+    @property
+    def guided(self) -> bool:
+        return self.units > 0 and self.sampling.guided
+
+    def resolve(self, data: GraphsTuple) -> "Kinetic":
+        return self
+
+    def sample(
+        self, key: Key, data: GraphsTuple, previous: Fitted | None = None
+    ) -> KineticFeatures:
+        square = jnp.sum(velocity_of(data) ** 2, axis=1, keepdims=True)
+        mask = movable(data)
+        layer = None
+        if self.units:
+            energy = None
+            if previous is not None:
+                fitted, theta = previous
+                values, _ = fitted.sites(data)
+                energy = jnp.where(mask, values @ theta / jnp.where(mask, data.nodes["mass"], 1), 0)
+            (draw,) = jr.split(key, 1)
+            layer = self.sampling(draw, square, mask, self.units, self.activation, energy)
+        return KineticFeatures(layer, extent(jnp.sqrt(square[:, 0]), mask))

@@ -1,0 +1,164 @@
+"""The encoder of the paper, kept and measured beside the exact invariants."""
+
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, Int
+from jraph import GraphsTuple
+
+from .._types import JacobianPair, Key, NodeIndex
+from ..graphs.geometry import bodies, edge_mask, graph_index, node_mask, norm, sum_over_graphs
+from .base import AbstractFeatures, AbstractFeatureSpec, Fitted
+from .dense import Dense
+from .sampling import AbstractSampling, Swim, extent, outside
+
+
+class MessagePassingFeatures(AbstractFeatures):
+    r"""Random dense layers on nodes, edges and messages in a local frame (Rahma et al.,
+    arXiv 2506.06558).
+
+    Positions are taken from their mean and, with the momenta, expressed in an orthonormal frame
+    whose first axis points to the node nearest to the centre (Gram-Schmidt on the next nearest for
+    the others): $x_i$. Then $h_i = \phi_V(x_i)$, $e_{ij} = \phi_E(\bar q_j - \bar q_i, r_{ij})$,
+    $m_{ij} = \phi_M(h_i, e_{ij})$, and $\Phi = \sum_j (h_j, \sum_i m_{ij})$.
+
+    Unlike the pair and kinetic features it mixes q and p (not separable), its frame jumps when
+    the nearest node changes, it depends on how far the system reaches, so it extends less well to
+    larger graphs, and it does not use edge `type`, `coupling` or periodic `shift`.
+    """
+
+    name: ClassVar[str] = "message passing"
+    separable: ClassVar[bool] = False
+    node_layer: Dense
+    edge_layer: Dense
+    message_layer: Dense
+    box: Float[Array, "x 2"]
+
+    @property
+    def dimension(self) -> int | None:
+        return int(self.box.shape[-2]) // 2
+
+    def sites(self, graphs: GraphsTuple) -> tuple[Float[Array, "s K"], NodeIndex]:
+        x = local_coordinates(graphs, graphs.nodes["position"], graphs.nodes["momentum"])
+        hidden = jnp.where(node_mask(graphs)[:, None], self.node_layer(x), 0)
+        message = self._message(x[graphs.senders], x[graphs.receivers])
+        message = jnp.where(edge_mask(graphs)[:, None], message, 0)
+        total = len(hidden)
+        received = jax.ops.segment_sum(message, graphs.receivers, total)
+        return jnp.concatenate([hidden, received], axis=1), jnp.arange(total)
+
+    def gradient(self, graphs: GraphsTuple) -> JacobianPair:
+        x, pull_back = jax.vjp(
+            lambda q, p: local_coordinates(graphs, q, p),
+            graphs.nodes["position"],
+            graphs.nodes["momentum"],
+        )
+        hidden = jnp.where(node_mask(graphs)[:, None, None], self.node_layer.jacobian(x), 0)
+
+        def ends(edge: tuple[Array, Array]) -> tuple[Array, Array]:
+            def message(a: Array, b: Array) -> Array:
+                return self._message(a[None], b[None])[0]
+
+            return jax.jacfwd(message, (0, 1))(*edge)
+
+        ends_of_edges = (x[graphs.senders], x[graphs.receivers])
+        sent, received = jax.lax.map(ends, ends_of_edges, batch_size=2048)
+        received_by_node = sum(
+            jax.ops.segment_sum(jnp.where(edge_mask(graphs)[:, None, None], end, 0), node, len(x))
+            for end, node in ((sent, graphs.senders), (received, graphs.receivers))
+        )
+        by_local = jnp.concatenate([hidden, jnp.swapaxes(received_by_node, 1, 2)], axis=2)
+        return jax.vmap(pull_back, in_axes=2, out_axes=2)(by_local)
+
+    def constants(self, graphs: GraphsTuple) -> Float[Array, "g c"]:
+        return bodies(graphs)[:, None]
+
+    def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
+        x = local_coordinates(graphs, graphs.nodes["position"], graphs.nodes["momentum"])
+        out = [outside(x[:, k], node_mask(graphs), self.box[k]) for k in range(x.shape[1])]
+        return sum_over_graphs(graphs, jnp.any(jnp.stack(out), axis=0).astype(jnp.int32))
+
+    def trained_range(self) -> Float[Array, "... 2"]:
+        return self.box
+
+    def _message(self, sender: Float[Array, "e x"], receiver: Float[Array, "e x"]) -> Array:
+        inputs = jnp.concatenate(
+            [self.node_layer(sender), self.edge_layer(edge_inputs(sender, receiver))], axis=1
+        )
+        return self.message_layer(inputs)
+
+
+class MessagePassing(AbstractFeatureSpec):
+    """The paper's encoder: `units` messages on `hidden` node and edge units each.
+
+    The columns are the `hidden` node units and the `units` message units.
+    """
+
+    units: int = eqx.field(default=256, static=True)
+    hidden: int = eqx.field(default=64, static=True)
+    sampling: AbstractSampling = Swim()
+    activation: str = eqx.field(default="tanh", static=True)
+
+    def __check_init__(self) -> None:
+        if self.sampling.guided:
+            raise ValueError("guided sampling needs site energies, which messages do not have")
+
+    @property
+    def guided(self) -> bool:
+        return False
+
+    def resolve(self, data: GraphsTuple) -> "MessagePassing":
+        return self
+
+    def sample(
+        self, key: Key, data: GraphsTuple, previous: Fitted | None = None
+    ) -> MessagePassingFeatures:
+        nodes, edges, messages = jr.split(key, 3)
+        x = local_coordinates(data, data.nodes["position"], data.nodes["momentum"])
+        node_layer = self.sampling(nodes, x, node_mask(data), self.hidden, self.activation)
+        mask = edge_mask(data)
+        e = edge_inputs(x[data.senders], x[data.receivers])
+        edge_layer = self.sampling(edges, e, mask, self.hidden, self.activation)
+        h = jnp.concatenate([node_layer(x)[data.senders], edge_layer(e)], axis=1)
+        message_layer = self.sampling(messages, h, mask, self.units, self.activation)
+        box = jnp.stack([extent(x[:, k], node_mask(data)) for k in range(x.shape[1])])
+        return MessagePassingFeatures(node_layer, edge_layer, message_layer, box)
+
+
+def edge_inputs(sender: Float[Array, "e x"], receiver: Float[Array, "e x"]) -> Array:
+    """Difference of local positions and its length, `[e d+1]`."""
+    dimension = sender.shape[1] // 2
+    step = (receiver - sender)[:, :dimension]
+    return jnp.concatenate([step, norm(step)[:, None]], axis=1)
+
+
+def local_coordinates(
+    graphs: GraphsTuple, position: Float[Array, "n d"], momentum: Float[Array, "n d"]
+) -> Float[Array, "n x"]:
+    """Centred position and momentum of every node in its graph's frame, `[n 2d]`."""
+    index, mask = graph_index(graphs), node_mask(graphs)[:, None]
+    count = jnp.maximum(bodies(graphs), 1)[:, None]
+    centre = sum_over_graphs(graphs, jnp.where(mask, position, 0)) / count
+    arm = jnp.where(mask, position - centre[index], 0)
+    axes = _frame(graphs, arm)[index]
+    inside = jnp.einsum("nkd,nd->nk", axes, arm)
+    return jnp.concatenate([inside, jnp.einsum("nkd,nd->nk", axes, momentum)], axis=1)
+
+
+def _frame(graphs: GraphsTuple, arm: Float[Array, "n d"]) -> Float[Array, "g d d"]:
+    n, d = arm.shape
+    length = jax.lax.stop_gradient(norm(arm))
+    nearest_first = jnp.lexsort((length, graph_index(graphs)))
+    start = jnp.cumsum(graphs.n_node) - graphs.n_node
+    axes: list[Array] = []
+    for k in range(d):
+        last = start + jnp.maximum(graphs.n_node - 1, 0)
+        axis = arm[nearest_first[jnp.minimum(jnp.minimum(start + k, last), n - 1)]]
+        for earlier in axes:
+            axis = axis - jnp.sum(axis * earlier, axis=1, keepdims=True) * earlier
+        size = norm(axis)[:, None]
+        axes.append(jnp.where(size > 0, axis / jnp.where(size > 0, size, 1), 0))
+    return jnp.stack(axes, axis=1)

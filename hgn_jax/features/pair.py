@@ -1,0 +1,165 @@
+"""Potential energy as random features of the distance between two bodies."""
+
+import dataclasses
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+from jraph import GraphsTuple
+
+from .._types import EdgeMask, EdgeScalars, JacobianPair, Key, NodeIndex
+from ..graphs.geometry import (
+    displacement,
+    distance,
+    edge_mask,
+    edge_share,
+    graph_index,
+)
+from .base import AbstractFeatures, AbstractFeatureSpec, Fitted
+from .dense import Dense
+from .sampling import AbstractSampling, Swim, extent, outside
+
+
+class PairFeatures(AbstractFeatures):
+    r"""$V = \sum_{pairs} c_{ij} \phi(r_{ij})$: half of the units see r, half see log r.
+
+    c is the edges' known `coupling` (one if absent). Each edge `type` has units of its own. r
+    alone fails for planets (0.3 to 50 AU), log r alone is far worse on springs; half and half
+    serves both.
+    """
+
+    name: ClassVar[str] = "pair"
+    separable: ClassVar[bool] = True
+    layers: tuple[tuple[Dense, Dense], ...]
+    """One pair of layers, of r and of log r, for each edge type."""
+    ranges: Float[Array, "T 2"]
+
+    def units_at(self, r: Float[Array, " s"], type: int = 0) -> Float[Array, "s K"]:
+        """All units at distances r (length) for edges of that type; other types' units are zero."""
+        return self._columns(r, [jnp.full(r.shape, t == type) for t in range(len(self.layers))])
+
+    @property
+    def dimension(self) -> int | None:
+        return None
+
+    def sites(self, graphs: GraphsTuple) -> tuple[Float[Array, "s K"], NodeIndex]:
+        values = self._columns(distance(graphs), self._types(graphs))
+        return edge_share(graphs)[:, None] * values, graphs.receivers
+
+    def gradient(self, graphs: GraphsTuple) -> JacobianPair:
+        r = distance(graphs)
+        slope = jnp.concatenate(
+            [
+                jnp.where(of_type[:, None], s, 0)
+                for layers, of_type in zip(self.layers, self._types(graphs))
+                for s in _slopes(layers, r)
+            ],
+            axis=1,
+        )
+        # Both directions of a pair pull on the receiver alike: twice the share of one.
+        direction = displacement(graphs) * (2 * edge_share(graphs) / r)[:, None]
+        rows = direction[:, :, None] * slope[:, None, :]
+        return jax.ops.segment_sum(rows, graphs.receivers, graphs.nodes["mass"].shape[0]), None
+
+    def constants(self, graphs: GraphsTuple) -> Float[Array, "g c"]:
+        share = edge_share(graphs)[:, None]
+        counts = jnp.where(jnp.stack(self._types(graphs), axis=1), share, 0)
+        index = graph_index(graphs)[graphs.receivers]
+        return jax.ops.segment_sum(counts, index, graphs.n_node.shape[0])
+
+    def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
+        r, mask, types = distance(graphs), edge_mask(graphs), self._types(graphs)
+        out = mask & ~jnp.any(jnp.stack(types), axis=0)  # a type that training never saw
+        for of_type, range_ in zip(types, self.ranges):
+            out |= outside(r, mask & of_type, range_)
+        index = graph_index(graphs)[graphs.receivers]
+        directed = jax.ops.segment_sum(out.astype(jnp.int32), index, graphs.n_node.shape[0])
+        return directed // 2
+
+    def trained_range(self) -> Float[Array, "... 2"]:
+        return self.ranges
+
+    def _columns(
+        self, r: Float[Array, " s"], types: list[Bool[Array, " s"]]
+    ) -> Float[Array, "s K"]:
+        return jnp.concatenate(
+            [
+                jnp.where(of_type[:, None], layer(x[:, None]), 0)
+                for layers, of_type in zip(self.layers, types)
+                for layer, x in zip(layers, (r, jnp.log(r)))
+            ],
+            axis=1,
+        )
+
+    def _types(self, graphs: GraphsTuple) -> list[EdgeMask]:
+        return edge_types(graphs, len(self.layers))
+
+
+class Pair(AbstractFeatureSpec):
+    """Pair features with `units` units per edge type.
+
+    `types` is the number of edge types; None reads it from the data (concrete arrays only).
+    """
+
+    units: int = eqx.field(default=256, static=True)
+    sampling: AbstractSampling = Swim()
+    activation: str = eqx.field(default="tanh", static=True)
+    types: int | None = eqx.field(default=None, static=True)
+
+    def __check_init__(self) -> None:
+        if self.units < 2 or self.units % 2:
+            raise ValueError(f"units must be even and at least 2, got {self.units}")
+
+    @property
+    def guided(self) -> bool:
+        return self.sampling.guided
+
+    def resolve(self, data: GraphsTuple) -> "Pair":
+        if self.types is not None or "type" not in data.edges:
+            return self
+        kinds = data.edges["type"]
+        if isinstance(kinds, jax.core.Tracer):
+            raise ValueError("inside jit the number of edge types is unknown: give Pair(types=...)")
+        types = int(np.max(np.asarray(kinds), initial=0)) + 1
+        return dataclasses.replace(self, types=types)
+
+    def sample(self, key: Key, data: GraphsTuple, previous: Fitted | None = None) -> PairFeatures:
+        r, mask = distance(data), edge_mask(data)
+        types = edge_types(data, self.types or 1)
+        layers, ranges = [], []
+        for t, (k, of_type) in enumerate(zip(jr.split(key, len(types)), types)):
+            chosen = mask & of_type
+            energy = None
+            if previous is not None:
+                fitted, theta = previous
+                assert isinstance(fitted, PairFeatures)
+                energy = fitted.units_at(r, t) @ theta
+            near, far = jr.split(k)
+            half, args = self.units // 2, (self.activation, energy)
+            layers.append(
+                (
+                    self.sampling(near, r[:, None], chosen, half, *args),
+                    self.sampling(far, jnp.log(r)[:, None], chosen, half, *args),
+                )
+            )
+            ranges.append(extent(r, chosen))
+        return PairFeatures(tuple(layers), jnp.stack(ranges))
+
+
+def edge_types(graphs: GraphsTuple, count: int) -> list[EdgeMask]:
+    """For each type the edges that have it; without `type` all edges are of type 0."""
+    kinds = graphs.edges.get("type", jnp.zeros(graphs.senders.shape, jnp.int32))
+    return [kinds == t for t in range(count)]
+
+
+def _slopes(layers: tuple[Dense, Dense], r: EdgeScalars) -> tuple[Array, Array]:
+    """d(unit)/dr of the layers of r and of log r, `[e K/2]` each."""
+    near, far = layers
+    return (
+        near.jacobian(r[:, None])[:, 0, :],
+        far.jacobian(jnp.log(r)[:, None])[:, 0, :] / r[:, None],
+    )

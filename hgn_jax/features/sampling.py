@@ -1,0 +1,154 @@
+"""How the hidden weights are drawn: ELM (blind to the data) and SWIM (pairs of data points)."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Bool, Float
+
+from .._types import Key
+from ..graphs.geometry import norm
+from .activations import activation
+from .dense import Dense
+
+
+class AbstractSampling(eqx.Module):
+    """A distribution of the dense layer's weights and biases."""
+
+    @property
+    @abstractmethod
+    def guided(self) -> bool:
+        """Whether a second pass, drawn with the energies of a first fit, is wanted."""
+
+    @abstractmethod
+    def __call__(
+        self,
+        key: Key,
+        x: Float[Array, "s inputs"],
+        mask: Bool[Array, " s"],
+        units: int,
+        nonlinearity: str = "tanh",
+        energy: Float[Array, " s"] | None = None,
+    ) -> Dense:
+        """Draws a layer of `units` units for the inputs x; masked inputs are never drawn.
+
+        `energy`, if given, is a first fit's site energy at every input.
+        """
+
+
+class Elm(AbstractSampling):
+    """w ~ N(0, 1), b ~ U(-1, 1) on standardised inputs (Huang et al., Neurocomputing 70, 2006)."""
+
+    @property
+    def guided(self) -> bool:
+        return False
+
+    def __call__(
+        self,
+        key: Key,
+        x: Float[Array, "s inputs"],
+        mask: Bool[Array, " s"],
+        units: int,
+        nonlinearity: str = "tanh",
+        energy: Float[Array, " s"] | None = None,
+    ) -> Dense:
+        centre, scale = moments(x, mask)
+        w, b = jr.split(key)
+        weight = jr.normal(w, (x.shape[1], units), x.dtype) / scale[:, None]
+        bias = jr.uniform(b, (units,), x.dtype, -1, 1)
+        return Dense(weight, bias, centre, nonlinearity)
+
+
+class Swim(AbstractSampling):
+    r"""Units between two data points (Bolager et al., arXiv 2306.16830).
+
+    $w = s_1 (x_2 - x_1) / |x_2 - x_1|^2$, $b = -w \cdot x_1 - s_2$ on standardised inputs. `floor`
+    bounds the distance in standard deviations from below: no unit becomes a step.
+
+    Pairs are uniform; with `passes=2` a second pass draws them with probability proportional to
+    $|\Delta E| / |\Delta x|$, E the first fit's site energy (Rahma et al., arXiv 2411.17511).
+    """
+
+    floor: float = eqx.field(default=0.5, static=True)
+    passes: int = eqx.field(default=1, static=True)
+
+    def __check_init__(self) -> None:
+        if not self.floor > 0:
+            raise ValueError(f"floor must be positive, got {self.floor}")
+        if self.passes not in (1, 2):
+            raise ValueError(f"passes must be 1 or 2, got {self.passes}")
+
+    @property
+    def guided(self) -> bool:
+        return self.passes == 2
+
+    def __call__(
+        self,
+        key: Key,
+        x: Float[Array, "s inputs"],
+        mask: Bool[Array, " s"],
+        units: int,
+        nonlinearity: str = "tanh",
+        energy: Float[Array, " s"] | None = None,
+    ) -> Dense:
+        centre, scale = moments(x, mask)
+        z = jnp.where(mask[:, None], (x - centre[None]) / scale[None], 0)
+        first, second = self._pairs(key, z, mask, units, energy)
+        step = z[second] - z[first]
+        length = norm(step)[:, None]
+        # Two equal points have no direction: the unit then looks along all axes at once.
+        direction = jnp.where(length > 0, step / jnp.where(length > 0, length, 1), 1)
+        sigma = activation(nonlinearity)
+        w = sigma.s1 * direction / jnp.maximum(length, self.floor)
+        bias = -jnp.sum(w * z[first], axis=1) - sigma.s2
+        return Dense(w.T / scale[:, None], bias, centre, nonlinearity)
+
+    def _pairs(
+        self,
+        key: Key,
+        z: Float[Array, "s inputs"],
+        mask: Bool[Array, " s"],
+        units: int,
+        energy: Float[Array, " s"] | None,
+    ) -> tuple[Array, Array]:
+        one, two, choose = jr.split(key, 3)
+        chance = mask.astype(z.dtype)
+        count = units if energy is None else 64 * units
+        first = jr.choice(one, z.shape[0], (count,), p=chance)
+        second = jr.choice(two, z.shape[0], (count,), p=chance)
+        if energy is None:
+            return first, second
+        length = jnp.maximum(norm(z[second] - z[first]), self.floor)
+        steepness = jnp.abs(energy[second] - energy[first]) / length
+        # A constant energy prefers no pair: then all are equally likely.
+        steepness = jnp.where(jnp.any(steepness > 0), steepness, 1)
+        chosen = jr.choice(choose, count, (units,), replace=False, p=steepness)
+        return first[chosen], second[chosen]
+
+
+def moments(
+    x: Float[Array, "s inputs"], mask: Bool[Array, " s"]
+) -> tuple[Float[Array, " inputs"], Float[Array, " inputs"]]:
+    """Mean and standard deviation of the unmasked inputs.
+
+    Inputs that do not vary (a rigid rod) get their magnitude, or one, as scale.
+    """
+    count = jnp.maximum(jnp.sum(mask), 1).astype(x.dtype)
+    kept = mask[:, None]
+    mean = jnp.sum(jnp.where(kept, x, 0), axis=0) / count
+    deviation = jnp.sqrt(jnp.sum(jnp.where(kept, x - mean[None], 0) ** 2, axis=0) / count)
+    size = jnp.abs(mean)
+    constant = deviation <= 100 * jnp.finfo(x.dtype).eps * size
+    return mean, jnp.where(constant, jnp.where(size > 0, size, 1), deviation)
+
+
+def extent(x: Float[Array, " s"], mask: Bool[Array, " s"]) -> Float[Array, " 2"]:
+    """Least and greatest unmasked value; (inf, -inf) if there is none."""
+    return jnp.stack([jnp.min(jnp.where(mask, x, jnp.inf)), jnp.max(jnp.where(mask, x, -jnp.inf))])
+
+
+def outside(x: Float[Array, " s"], mask: Bool[Array, " s"], range_: Array) -> Bool[Array, " s"]:
+    """True where an unmasked value lies outside of `range_`, by more than rounding."""
+    slack = 1e3 * jnp.finfo(x.dtype).eps * jnp.abs(range_)
+    return mask & ((x < range_[0] - slack[0]) | (x > range_[1] + slack[1]))

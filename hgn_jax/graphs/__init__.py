@@ -1,0 +1,14 @@
+from .batching import batch as batch
+from .batching import pad as pad
+from .batching import snapshots as snapshots
+from .batching import split as split
+from .batching import take as take
+from .batching import unbatch as unbatch
+from .builders import chain as chain
+from .builders import from_pairs as from_pairs
+from .builders import fully_connected as fully_connected
+from .builders import lattice as lattice
+from .builders import radius as radius
+from .builders import ring as ring
+from .trajectories import differentiate as differentiate
+from .trajectories import from_trajectories as from_trajectories

@@ -1,0 +1,123 @@
+"""Data sets as one GraphsTuple: copies, batches, padding to fixed shapes, splits."""
+
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import jraph
+import numpy as np
+from jaxtyping import Array, ArrayLike
+from jraph import GraphsTuple
+
+from .._types import Key
+
+
+def snapshots(
+    graph: GraphsTuple, nodes: Mapping[str, ArrayLike], globals_: Mapping[str, ArrayLike]
+) -> GraphsTuple:
+    """One graph's topology repeated for s snapshots.
+
+    `nodes` holds arrays `[s n ...]` and `globals_` arrays `[s ...]`; node arrays of `graph` that
+    `nodes` does not name are repeated. jit- and vmap-able.
+    """
+    s = next(iter(nodes.values())).shape[0]  # type: ignore[union-attr]
+    n = graph.nodes["position"].shape[0]
+    offset = n * jnp.arange(s, dtype=graph.senders.dtype)[:, None]
+
+    def repeat(array: Array) -> Array:
+        return jnp.broadcast_to(array, (s, *array.shape)).reshape(-1, *array.shape[1:])
+
+    return GraphsTuple(
+        nodes={k: repeat(v) for k, v in graph.nodes.items() if k not in nodes}
+        | {k: jnp.reshape(v, (s * n, *jnp.shape(v)[2:])) for k, v in nodes.items()},
+        edges={k: repeat(v) for k, v in graph.edges.items()},
+        senders=(graph.senders[None] + offset).ravel(),
+        receivers=(graph.receivers[None] + offset).ravel(),
+        globals={k: repeat(v) for k, v in graph.globals.items() if k not in globals_}
+        | {k: jnp.asarray(v) for k, v in globals_.items()},
+        n_node=jnp.tile(graph.n_node, s),
+        n_edge=jnp.tile(graph.n_edge, s),
+    )
+
+
+def batch(graphs: Sequence[GraphsTuple]) -> GraphsTuple:
+    """Concatenates graphs into one. All must carry the same arrays.
+
+    **Raises:** `ValueError` naming the graph whose arrays differ from the first one's.
+    """
+    if not graphs:
+        raise ValueError("batch needs at least one graph")
+    for i, graph in enumerate(graphs):
+        for part in ("nodes", "edges", "globals"):
+            here, first = set(getattr(graph, part)), set(getattr(graphs[0], part))
+            if here != first:
+                raise ValueError(
+                    f"graph {i} has {part} {sorted(here)}, graph 0 has {sorted(first)}"
+                )
+    return jraph.batch(graphs)
+
+
+def unbatch(graphs: GraphsTuple) -> list[GraphsTuple]:
+    """The graphs of a batch, one by one, padding left out."""
+    mass = np.asarray(graphs.nodes["mass"])
+    ends = np.cumsum(np.asarray(graphs.n_node))
+    real = [bool((mass[e - k : e] > 0).all()) for e, k in zip(ends, np.asarray(graphs.n_node))]
+    return [graph for graph, keep in zip(jraph.unbatch(graphs), real) if keep]
+
+
+def pad(graphs: GraphsTuple, *, nodes: int, edges: int, graphs_: int) -> GraphsTuple:
+    """Pads to fixed totals, so that a jitted function compiles once.
+
+    The padding is a trailing graph of massless nodes with self-loops (jraph's convention), which
+    energies, fits and checks ignore. `nodes` and `graphs_` must exceed the batch's own numbers by
+    at least one, `edges` must not be less.
+
+    **Raises:** `ValueError` if the batch does not fit.
+    """
+    have = (len(graphs.nodes["mass"]), len(graphs.senders), len(graphs.n_node))
+    if nodes <= have[0] or edges < have[1] or graphs_ <= have[2]:
+        raise ValueError(
+            f"cannot pad {have[0]} nodes, {have[1]} edges, {have[2]} graphs to {nodes}, {edges}, "
+            f"{graphs_}: need at least {have[0] + 1}, {have[1]}, {have[2] + 1}"
+        )
+    return jraph.pad_with_graphs(graphs, nodes, edges, graphs_)
+
+
+def split(data: GraphsTuple, fraction: float, *, key: Key) -> tuple[GraphsTuple, GraphsTuple]:
+    """Splits a batch into (train, test) by trajectory, never by frame.
+
+    Neighbouring frames of one trajectory are nearly the same state: a split by frame would test
+    on the training data. `fraction` of the trajectories (at least one, not all) goes to the second
+    part, drawn at random. Concrete arrays only.
+
+    **Raises:** `ValueError` if `globals["trajectory"]` is missing or names fewer than two.
+    """
+    if "trajectory" not in data.globals:
+        raise ValueError('split needs globals["trajectory"] (an integer per graph)')
+    trajectory = np.asarray(data.globals["trajectory"])
+    numbers = np.unique(trajectory)
+    if len(numbers) < 2:
+        raise ValueError("split needs at least two trajectories; split one by time instead")
+    order = np.asarray(jax.random.permutation(key, jnp.asarray(numbers)))
+    count = min(max(round(fraction * len(numbers)), 1), len(numbers) - 1)
+    test = np.isin(trajectory, order[:count])
+    return take(data, ~test), take(data, test)
+
+
+def take(data: GraphsTuple, keep: ArrayLike) -> GraphsTuple:
+    """The graphs of a batch for which `keep` `[g]` is true. Concrete arrays only."""
+    chosen = np.asarray(keep, dtype=bool)
+    n_node, n_edge = np.asarray(data.n_node), np.asarray(data.n_edge)
+    if chosen.shape != n_node.shape:
+        raise ValueError(f"keep must have one entry per graph {n_node.shape}, got {chosen.shape}")
+    node, edge = np.repeat(chosen, n_node), np.repeat(chosen, n_edge)
+    renumber = np.cumsum(node) - 1
+    return GraphsTuple(
+        nodes={k: v[node] for k, v in data.nodes.items()},
+        edges={k: v[edge] for k, v in data.edges.items()},
+        senders=jnp.asarray(renumber[np.asarray(data.senders)[edge]], data.senders.dtype),
+        receivers=jnp.asarray(renumber[np.asarray(data.receivers)[edge]], data.receivers.dtype),
+        globals={k: v[chosen] for k, v in data.globals.items()},
+        n_node=data.n_node[chosen],
+        n_edge=data.n_edge[chosen],
+    )

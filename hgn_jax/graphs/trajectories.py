@@ -1,0 +1,163 @@
+"""A user's own measured or simulated trajectories as a data set."""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import ArrayLike, Float
+from jraph import GraphsTuple
+
+from .batching import snapshots
+from .builders import from_pairs
+
+
+def from_trajectories(
+    times: ArrayLike,
+    position: ArrayLike,
+    *,
+    mass: ArrayLike,
+    pairs: ArrayLike,
+    velocity: ArrayLike | None = None,
+    momentum: ArrayLike | None = None,
+    force: ArrayLike | None = None,
+    edges: Mapping[str, ArrayLike] | None = None,
+    order: int = 8,
+    newtonian: bool = True,
+    trim: bool = True,
+    **nodes: ArrayLike,
+) -> GraphsTuple:
+    r"""Snapshots with rates from the trajectories of n bodies in d dimensions.
+
+    What is missing is differentiated numerically with central differences of the given order on
+    `order + 1` neighbouring times, evenly spaced or not (weights of Fornberg, 1988): `velocity`
+    from `position`; `force` from `momentum`; `momentum` is $m v$. The error is
+    $O(\Delta t^{order})$, so frames must be dense against the fastest motion.
+
+    **Arguments:**
+
+    - `times`: `[t]`, or `[k t]` for k trajectories; strictly increasing, steps may be irregular.
+    - `position`: `[t n d]` or `[k t n d]`, length.
+    - `velocity`, `momentum`, `force`: as `position`, in length / time, mass * length / time and
+        mass * length / time^2; each optional.
+    - `mass`: `[n]` or one number.
+    - `pairs`: `[p 2]`, which bodies interact; each pair once.
+    - `edges`: further arrays `[p]` such as `coupling` or `type`.
+    - `newtonian`: the kinetic energy is $|p|^2/2m$. Set it to False for another one: then
+        `momentum` must be given.
+    - `trim`: leave out frames at both ends, where only one-sided differences exist. If False the
+        one-sided differences, of the same order but larger error, are kept.
+    - `nodes`: further node arrays `[n]`: `species`, `fixed`, `weight`.
+
+    **Returns:** a batch of one graph per frame, with `globals["time"]` and
+    `globals["trajectory"]`. Test on other trajectories (`hgn.graphs.split`), not on other frames.
+
+    **Raises:** `ValueError` for shapes that disagree, times that do not increase, too few frames,
+    NaN or Inf (naming trajectory, frame, node), or a momentum that is not mass times velocity
+    although `newtonian`.
+    """
+    x = np.asarray(position)
+    x = x[None] if x.ndim == 3 else x
+    if x.ndim != 4:
+        raise ValueError(f"position must be [t n d] or [k t n d], got {np.shape(position)}")
+    k, t, n, _ = x.shape
+    ts = np.broadcast_to(np.asarray(times, dtype=np.float64), (k, t))
+    dtype = x.dtype if np.issubdtype(x.dtype, np.floating) else np.dtype(float)
+    given = {"velocity": velocity, "momentum": momentum, "force": force}
+    arrays = {name: _as_frames(name, a, x.shape) for name, a in given.items() if a is not None}
+    _check_frames(ts, {"position": x, **arrays})
+    m = np.broadcast_to(np.asarray(mass, dtype=dtype), (n,))[:, None]
+    if not (m > 0).all():
+        raise ValueError(f"mass of node {int(np.argmin(m > 0))} is not positive: {m.min()}")
+
+    needs = "force" not in arrays or "velocity" not in arrays
+    if needs and t < order + 1:
+        raise ValueError(
+            f"{t} frames are too few to differentiate with order {order}: need {order + 1}; "
+            "give velocity and force, or a lower order"
+        )
+    v = arrays.get("velocity")
+    p = arrays.get("momentum")
+    v = differentiate(ts, x, order) if v is None else v
+    if p is None and not newtonian:
+        raise ValueError("momentum must be given when the system is not Newtonian")
+    p = m * v if p is None else p
+    if newtonian and {"velocity", "momentum"} <= arrays.keys():
+        _check_newtonian(m * v, p)
+    f = arrays["force"] if "force" in arrays else differentiate(ts, p, order)
+
+    cut = order // 2 if needs and trim else 0
+    keep = slice(cut, t - cut)
+    graph = from_pairs(x[0, 0].astype(dtype), pairs, mass=m[:, 0], **(edges or {}))
+    graph = graph._replace(nodes=graph.nodes | {q: jnp.asarray(a) for q, a in nodes.items()})
+
+    def flat(a: np.ndarray) -> np.ndarray:
+        return a[:, keep].reshape(-1, *a.shape[2:]).astype(dtype)
+
+    frames = {"position": x, "momentum": p, "velocity": v, "force": f}
+    number = np.repeat(np.arange(k, dtype=np.int32), ts[:, keep].shape[1])
+    return snapshots(
+        graph,
+        {name: jnp.asarray(flat(a)) for name, a in frames.items()},
+        {"time": jnp.asarray(flat(ts)), "trajectory": jnp.asarray(number)},
+    )
+
+
+def differentiate(
+    times: Float[np.ndarray, "k t"], values: Float[np.ndarray, "k t ..."], order: int
+) -> Float[np.ndarray, "k t ..."]:
+    """Time derivative by `order + 1`-point differences, exact for polynomials of degree `order`.
+
+    Central in the interior, one-sided near the ends.
+    """
+    if order < 2 or order % 2:
+        raise ValueError(f"order must be even and at least 2, got {order}")
+    t = times.shape[1]
+    first = np.clip(np.arange(t) - order // 2, 0, t - order - 1)
+    stencil = first[:, None] + np.arange(order + 1)
+    weights = _difference_weights(times[:, stencil] - times[:, :, None])
+    # The weights sum to zero: differences to the centre frame keep the digits of slow motion.
+    result = np.zeros(values.shape, dtype=np.float64)
+    for j in range(order + 1):
+        w = weights[..., j].reshape(*times.shape, *[1] * (values.ndim - 2))
+        result += w * (values[:, stencil[:, j]] - values)
+    return result
+
+
+def _difference_weights(offsets: Float[np.ndarray, "k t s"]) -> Float[np.ndarray, "k t s"]:
+    scale = np.abs(offsets).max(axis=-1, keepdims=True)
+    powers = (offsets / scale)[..., None, :] ** np.arange(offsets.shape[-1])[:, None]
+    unit = np.zeros((*offsets.shape, 1))
+    unit[..., 1, 0] = 1
+    return np.linalg.solve(powers, unit)[..., 0] / scale
+
+
+def _as_frames(name: str, array: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
+    frames = np.asarray(array)
+    frames = frames[None] if frames.ndim == 3 else frames
+    if frames.shape != shape:
+        raise ValueError(f"{name} must have the shape of position {shape}, got {np.shape(array)}")
+    return frames
+
+
+def _check_frames(times: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
+    if not np.isfinite(times).all() or not (np.diff(times, axis=1) > 0).all():
+        raise ValueError("times must be finite and strictly increasing in every trajectory")
+    for name, array in arrays.items():
+        bad = np.argwhere(~np.isfinite(array))
+        if len(bad):
+            k, frame, node, _ = bad[0]
+            raise ValueError(
+                f"{name} is not finite in trajectory {k}, frame {frame}, node {node}; "
+                f"{len(bad)} such entries"
+            )
+
+
+def _check_newtonian(expected: np.ndarray, momentum: np.ndarray) -> None:
+    tolerance = 1e3 * np.finfo(momentum.dtype).eps * np.abs(expected).max()
+    bad = np.argwhere(np.abs(expected - momentum) > tolerance + 1e-6 * np.abs(expected))
+    if len(bad):
+        k, frame, node, _ = bad[0]
+        raise ValueError(
+            f"momentum is not mass times velocity in trajectory {k}, frame {frame}, node {node}: "
+            "check the unit of mass, or pass newtonian=False if the kinetic energy is not |p|^2/2m"
+        )

@@ -1,0 +1,4 @@
+from .base import AbstractLeastSquares as AbstractLeastSquares
+from .base import LeastSquaresSolution as LeastSquaresSolution
+from .lstsq import LSTSQ as LSTSQ
+from .qr import QR as QR

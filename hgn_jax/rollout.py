@@ -1,0 +1,192 @@
+"""Motion: Hamilton's equations of a model or a known system, integrated with a fixed step."""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
+from jraph import GraphsTuple
+
+from ._types import Rates
+from .checks import check, is_concrete
+from .hamiltonian import AbstractHamiltonian
+from .integrators.stormer_verlet import StormerVerlet
+
+
+class Path(eqx.Module):
+    """A trajectory of n bodies at t times."""
+
+    times: Float[Array, " t"]
+    position: Float[Array, "t n d"]
+    momentum: Float[Array, "t n d"]
+    energy: Float[Array, "t ..."]
+    """H of the model that was integrated, `[t]`; `[t g]` for a batch of several graphs."""
+    finite: Bool[Array, ""]
+    """Whether the state stayed finite and every step could be solved. If not, outputs from
+    `stopped_time` on are NaN."""
+    stopped_time: Float[Array, ""]
+    stopped_node: Int[Array, ""]
+    """The first body without a finite state, or -1."""
+
+
+def rollout(
+    model: AbstractHamiltonian,
+    graph: GraphsTuple,
+    times: ArrayLike,
+    *,
+    dt: float,
+    solver: diffrax.AbstractSolver = StormerVerlet(),
+    throw: bool = True,
+) -> Path:
+    """Integrates the motion of `graph` from `times[0]` and returns it at all `times`.
+
+    The chain of steps has the constant length `dt` whatever the output times: symplectic
+    integrators lose their virtues if it varies. An output time between two steps is reached by a
+    shorter step to the side, which never re-enters the chain.
+
+    **Arguments:**
+
+    - `model`: a learned model or a known system.
+    - `graph`: start state at `times[0]`; a batch of graphs moves side by side.
+    - `times`: `[t]`, strictly increasing, or strictly decreasing to go back in time.
+    - `dt`: step, positive (time).
+    - `solver`: `StormerVerlet()` needs a Hamiltonian that separates; `ImplicitMidpoint()` takes
+        any, as does every diffrax solver (`diffrax.Dopri8()`: not symplectic, but very accurate).
+    - `throw`: raise if the state does not stay finite; if False look at `path.finite`.
+
+    May be jitted and vmapped (over start graphs of one shape, or over models).
+
+    **Raises:** `ValueError` for bad times, a bad graph, a graph of another dimension than the
+    model's, or a solver that needs H = T(p) + V(q) and a model that is not. `RuntimeError` naming
+    time and node if the state does not stay finite.
+    """
+    explicit = isinstance(solver.term_structure, tuple)
+    if explicit and not model.separable:
+        raise ValueError(
+            f"{type(solver).__name__} needs H = T(p) + V(q), but this model mixes positions and "
+            "momenta; use solver=hgn.ImplicitMidpoint()"
+        )
+    if is_concrete(graph):
+        check(graph)
+    ts = jnp.asarray(times, graph.nodes["position"].dtype)
+    steps = None if isinstance(ts, jax.core.Tracer) else _check_times(np.asarray(ts), dt)
+    path = _rollout(model, graph, ts, jnp.asarray(dt, ts.dtype), solver, steps)
+    if isinstance(path.finite, jax.core.Tracer):
+        if throw:
+            words = (
+                "the rollout did not stay finite: use a smaller dt, or throw=False to look at it"
+            )
+            path = eqx.error_if(path, ~path.finite, words)
+        return path
+    if throw and not bool(path.finite):
+        node = int(path.stopped_node)
+        cause = f"node {node} is not finite" if node >= 0 else "the step could not be solved"
+        raise RuntimeError(
+            f"rollout stopped at time {float(path.stopped_time):.6g}: {cause}. Use a smaller dt; "
+            "if that does not help, the start may lie outside of the model's trained range"
+        )
+    return path
+
+
+def _check_times(times: np.ndarray, dt: float) -> int:
+    """Checks them and returns a bound on the number of steps, a power of two so that jit compiles
+    seldom."""
+    if times.ndim != 1 or len(times) < 1 or not np.isfinite(times).all():
+        raise ValueError("times must be a finite array [t] with at least one entry")
+    step = np.diff(times)
+    if not ((step > 0).all() or (step < 0).all()):
+        raise ValueError("times must be strictly increasing or strictly decreasing")
+    if not dt > 0:
+        raise ValueError(f"dt must be positive, got {dt}")
+    return 1 << int(abs(times[-1] - times[0]) / dt + 2).bit_length()
+
+
+@eqx.filter_jit
+def _rollout(
+    model: AbstractHamiltonian,
+    graph: GraphsTuple,
+    times: Float[Array, " t"],
+    dt: Float[Array, ""],
+    solver: diffrax.AbstractSolver,
+    max_steps: int | None,
+) -> Path:
+    # Time is counted in steps: integers are exact, a sum of many dt is not.
+    elapsed = jnp.abs(times - times[0]) / dt
+    step = jnp.floor(elapsed + 1e-6)
+    h = jnp.where(times[-1] < times[0], -dt, dt)
+    terms = _terms(model, graph, h, isinstance(solver.term_structure, tuple))
+    start = (graph.nodes["position"], graph.nodes["momentum"])
+    solution = diffrax.diffeqsolve(
+        terms,
+        solver,
+        t0=0.0,
+        t1=jnp.maximum(step[-1], 1),
+        dt0=1.0,
+        y0=start,
+        saveat=diffrax.SaveAt(
+            subs=[diffrax.SubSaveAt(ts=step), diffrax.SubSaveAt(t1=True)],
+        ),
+        event=diffrax.Event(lambda t, y, args, **_: ~_finite(y)),
+        max_steps=max_steps,
+        throw=False,
+    )
+    (chain, end), (saved, _) = solution.ys, solution.ts
+    last = jax.tree.map(lambda y: y[0], end)
+
+    def aside(output: tuple[Array, Array, Rates]) -> Rates:
+        k, fraction, y = output
+
+        def move() -> Rates:
+            state = solver.init(terms, k, k + fraction, y, None)
+            return solver.step(terms, k, k + fraction, y, None, state, False)[0]
+
+        return jax.lax.cond(jnp.abs(fraction) > 1e-6, move, lambda: y)
+
+    reached = jnp.isfinite(saved)
+    chain = jax.tree.map(lambda y: jnp.where(reached[:, None, None], y, jnp.nan), chain)
+    q, p = jax.lax.map(aside, (step, elapsed - step, chain))
+
+    def energy(y: Rates) -> Array:
+        return model(_at(graph, y))
+
+    energies = jax.lax.map(energy, (q, p))
+    bad_node = jnp.any(~jnp.isfinite(last[0]) | ~jnp.isfinite(last[1]), axis=-1)
+    node = jnp.where(jnp.any(bad_node), jnp.argmax(bad_node), -1)
+    solved = (solution.result == diffrax.RESULTS.successful) | (
+        solution.result == diffrax.RESULTS.event_occurred
+    )
+    taken = solution.stats["num_accepted_steps"].astype(times.dtype)
+    return Path(
+        times=times,
+        position=q,
+        momentum=p,
+        energy=energies[:, 0] if energies.shape[1] == 1 else energies,
+        finite=solved & ~jnp.any(bad_node) & _finite((q, p)),
+        stopped_time=times[0] + h * taken,
+        stopped_node=node,
+    )
+
+
+def _terms(model: AbstractHamiltonian, graph: GraphsTuple, h: Array, explicit: bool) -> Any:
+    def rates(q: Array, p: Array) -> Rates:
+        return jax.tree.map(lambda rate: h * rate, model.vector_field(_at(graph, (q, p))))
+
+    if not explicit:
+        return diffrax.ODETerm(lambda t, y, args: rates(*y))
+    # What a separable Hamiltonian does not look at is filled in with the start, and compiled away.
+    q0, p0 = graph.nodes["position"], graph.nodes["momentum"]
+    return (
+        diffrax.ODETerm(lambda t, p, args: rates(q0, p)[0]),
+        diffrax.ODETerm(lambda t, q, args: rates(q, p0)[1]),
+    )
+
+
+def _at(graph: GraphsTuple, y: Rates) -> GraphsTuple:
+    return graph._replace(nodes=graph.nodes | {"position": y[0], "momentum": y[1]})
+
+
+def _finite(y: Rates) -> Bool[Array, ""]:
+    return jnp.all(jnp.isfinite(y[0])) & jnp.all(jnp.isfinite(y[1]))

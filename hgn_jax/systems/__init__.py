@@ -1,0 +1,15 @@
+from .potentials import AbstractPotential as AbstractPotential
+from .potentials import Anharmonic as Anharmonic
+from .potentials import DoubleWell as DoubleWell
+from .potentials import LennardJones as LennardJones
+from .potentials import Morse as Morse
+from .potentials import Newton as Newton
+from .potentials import Spring as Spring
+from .simulate import AbstractStart as AbstractStart
+from .simulate import Normal as Normal
+from .simulate import Uniform as Uniform
+from .simulate import simulate as simulate
+from .system import System as System
+from .system import gravity as gravity
+from .system import lennard_jones as lennard_jones
+from .system import mass_spring as mass_spring

@@ -1,0 +1,129 @@
+"""Known Hamiltonians: the source of training data, and of truth in tests."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+from jraph import GraphsTuple
+
+from .._types import EdgeScalars, GraphScalars, NodeScalars, Rates
+from ..graphs.geometry import (
+    distance,
+    edge_share,
+    node_mask,
+    sum_over_graphs,
+    velocity_of,
+)
+from ..hamiltonian import AbstractHamiltonian
+from ..structure import Hamiltonian
+from .potentials import (
+    AbstractPotential,
+    Anharmonic,
+    DoubleWell,
+    LennardJones,
+    Morse,
+    Newton,
+    Spring,
+)
+
+External = Callable[[Float[Array, " d"], Float[Array, ""]], Float[Array, ""]]
+"""Potential energy of one body from its position and mass."""
+
+
+class System(AbstractHamiltonian):
+    r"""$H = \sum_i |p_i|^2 / 2 m_i + \sum_{pairs} c_{ij} \phi(r_{ij}) + \sum_i U(q_i, m_i)$.
+
+    c is the edges' `coupling` (one if absent), or $m_i m_j$ with `couples_masses`. Edge `type`
+    picks the potential's parameters. `external` is U for one body.
+    """
+
+    potential: AbstractPotential
+    external: External | None = None
+    couples_masses: bool = eqx.field(default=False, static=True)
+
+    @property
+    def separable(self) -> bool:
+        return True
+
+    def vector_field(self, graphs: GraphsTuple) -> Rates:
+        return Hamiltonian().rates(graphs, self.gradient(graphs))
+
+    def __call__(self, graphs: GraphsTuple) -> GraphScalars:
+        return sum_over_graphs(graphs, self.node_energy(graphs))
+
+    def node_energy(self, graphs: GraphsTuple) -> NodeScalars:
+        """Each body's share of the energy; pairs count half for either end."""
+        graphs = self.couple(graphs)
+        nodes = graphs.nodes
+        kinetic = jnp.sum(nodes["momentum"] * velocity_of(graphs), axis=1) / 2
+        pair = edge_share(graphs) * self._pair_energies(graphs)
+        energy = kinetic + jax.ops.segment_sum(pair, graphs.receivers, len(kinetic))
+        if self.external is None:
+            return energy
+        outer = jax.vmap(self.external)(nodes["position"], nodes["mass"])
+        return energy + jnp.where(node_mask(graphs), outer, 0)
+
+    def pair_energy(self, r: Float[Array, "..."], type: int = 0) -> Float[Array, "..."]:
+        """phi(r) per unit of coupling, for edges of that type."""
+        one = jnp.asarray(type)
+        return jnp.reshape(jax.vmap(lambda x: self.potential(x, one))(jnp.ravel(r)), jnp.shape(r))
+
+    def couple(self, graphs: GraphsTuple) -> GraphsTuple:
+        """The graphs with the `coupling` m_i m_j, if this system couples masses."""
+        if not self.couples_masses:
+            return graphs
+        mass = graphs.nodes["mass"]
+        coupling = mass[graphs.senders] * mass[graphs.receivers]
+        return graphs._replace(edges=graphs.edges | {"coupling": coupling})
+
+    def _pair_energies(self, graphs: GraphsTuple) -> EdgeScalars:
+        kinds = graphs.edges.get("type", jnp.zeros(graphs.senders.shape, jnp.int32))
+        return jax.vmap(self.potential)(distance(graphs), kinds)
+
+
+_SPRINGS: dict[str, type[AbstractPotential]] = {
+    "spring": Spring,
+    "anharmonic": Anharmonic,
+    "morse": Morse,
+    "double_well": DoubleWell,
+}
+
+
+def mass_spring(
+    potential: str | AbstractPotential = "spring",
+    *,
+    external: External | None = None,
+    **parameters: ArrayLike,
+) -> System:
+    """Masses joined by springs: "spring", "anharmonic", "morse", or "double_well" (the ring of the
+    NeurIPS 2022 benchmark, V = (r^2 - 1)^2).
+
+    `parameters` are the potential's fields (`stiffness`, `rest_length`, ...), one number or one
+    per edge type. `external(position, mass)` adds a potential for every body.
+
+    **Raises:** `ValueError` for an unknown potential or parameter.
+    """
+    if isinstance(potential, str):
+        if potential not in _SPRINGS:
+            raise ValueError(f"unknown potential {potential!r}; known are {sorted(_SPRINGS)}")
+        kind = _SPRINGS[potential]
+        if unknown := sorted(set(parameters) - set(kind.__dataclass_fields__)):
+            raise ValueError(
+                f"{potential} has no {unknown}; it has {sorted(kind.__dataclass_fields__)}"
+            )
+        potential = kind(**parameters)
+    elif parameters:
+        raise ValueError("give parameters to the potential itself, or name it by a string")
+    return System(potential, external)
+
+
+def lennard_jones(*, epsilon: ArrayLike = 1.0, sigma: ArrayLike = 1.0) -> System:
+    """Atoms with 4 epsilon ((sigma/r)^12 - (sigma/r)^6) on every edge of the graph."""
+    return System(LennardJones(epsilon, sigma))
+
+
+def gravity(*, gravitational_constant: ArrayLike = 1.0) -> System:
+    """Newton's law: -G m_i m_j / r on every edge. With masses given as G m, the constant is one."""
+    return System(Newton(gravitational_constant), couples_masses=True)

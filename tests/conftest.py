@@ -1,0 +1,48 @@
+import secrets
+
+import jax
+import jax.random as jr
+import pytest
+
+import hgn_jax as hgn
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def getkey(request):
+    """A new key at every call; the seed is printed when the test fails."""
+    seed = secrets.randbits(31)
+    print(f"{request.node.name}: seed {seed}")
+    keys = iter(jr.split(jr.key(seed), 100))
+    return lambda: next(keys)
+
+
+@pytest.fixture(scope="session")
+def cube():
+    """Eight bodies, 2 x 2 x 2."""
+    return hgn.graphs.lattice((2, 2, 2))
+
+
+@pytest.fixture(scope="session")
+def springs():
+    return hgn.systems.mass_spring("spring", rest_length=1.0)
+
+
+@pytest.fixture(scope="session")
+def data(cube, springs):
+    """200 independent snapshots of eight bodies joined by springs."""
+    return hgn.systems.simulate(springs, cube, key=jr.key(1), trajectories=200)
+
+
+@pytest.fixture(scope="session")
+def specs():
+    """Small default features, so that compiling is quick; shared by many tests."""
+    return (hgn.Kinetic(8), hgn.Pair(32))
+
+
+@pytest.fixture(scope="session")
+def fitted(data, specs):
+    return hgn.fit(data, key=jr.key(2), features=specs)
