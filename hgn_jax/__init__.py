@@ -1,5 +1,6 @@
 """Learn the Hamiltonian of interacting bodies with one solve, and simulate with it."""
 
+from . import datasets as datasets
 from . import graphs as graphs
 from . import metrics as metrics
 from . import systems as systems

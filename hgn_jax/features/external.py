@@ -19,13 +19,16 @@ class ExternalFeatures(AbstractFeatures):
     r"""$V = \sum_i f(q_i) + m_i g(q_i)$ of absolute positions, with the exact columns $m_i q_i$.
 
     f acts on every body alike (walls), g in proportion to its mass (gravity); the exact columns
-    are a uniform field. Translation and rotation invariance are given up on purpose.
+    are a uniform field. Both have units of each coordinate alone, for what varies along one axis
+    as walls do, and units of the whole position. Translation and rotation invariance are given
+    up on purpose.
     """
 
     name: ClassVar[str] = "external"
     separable: ClassVar[bool] = True
-    alike: Dense
-    by_mass: Dense
+    alike: tuple[Dense, ...]
+    by_mass: tuple[Dense, ...]
+    """Layers of coordinate 0, 1, .., d-1, and of all coordinates."""
     box: Float[Array, "d 2"]
 
     @property
@@ -34,15 +37,23 @@ class ExternalFeatures(AbstractFeatures):
 
     def sites(self, graphs: GraphsTuple) -> tuple[Float[Array, "s K"], NodeIndex]:
         x, m = graphs.nodes["position"], graphs.nodes["mass"][:, None]
-        columns = jnp.concatenate([self.alike(x), m * self.by_mass(x), m * x], axis=1)
+        values = [
+            scale * layer(inputs)
+            for layers, scale in ((self.alike, jnp.ones_like(m)), (self.by_mass, m))
+            for layer, inputs in zip(layers, _inputs(x))
+        ]
+        columns = jnp.concatenate([*values, m * x], axis=1)
         return jnp.where(node_mask(graphs)[:, None], columns, 0), jnp.arange(len(m))
 
     def gradient(self, graphs: GraphsTuple) -> JacobianPair:
         x, m = graphs.nodes["position"], graphs.nodes["mass"][:, None, None]
         uniform = m * jnp.eye(x.shape[1], dtype=x.dtype)[None]
-        rows = jnp.concatenate(
-            [self.alike.jacobian(x), m * self.by_mass.jacobian(x), uniform], axis=2
-        )
+        slopes = [
+            scale * slope
+            for layers, scale in ((self.alike, jnp.ones_like(m)), (self.by_mass, m))
+            for slope in _slopes(layers, x)
+        ]
+        rows = jnp.concatenate([*slopes, uniform], axis=2)
         return jnp.where(node_mask(graphs)[:, None, None], rows, 0), None
 
     def constants(self, graphs: GraphsTuple) -> Float[Array, "g c"]:
@@ -58,15 +69,15 @@ class ExternalFeatures(AbstractFeatures):
 
 
 class External(AbstractFeatureSpec):
-    """External features: half of the units act alike on all bodies, half in proportion to mass."""
+    """External features in d dimensions: 2 (d + 1) layers of `units` units each.
 
-    units: int = eqx.field(default=256, static=True)
+    One layer for each coordinate and one for all of them, acting alike on all bodies; and the same
+    again in proportion to mass.
+    """
+
+    units: int = eqx.field(default=64, static=True)
     sampling: AbstractSampling = Swim()
     activation: str = eqx.field(default="tanh", static=True)
-
-    def __check_init__(self) -> None:
-        if self.units < 2 or self.units % 2:
-            raise ValueError(f"units must be even and at least 2, got {self.units}")
 
     @property
     def guided(self) -> bool:
@@ -83,10 +94,29 @@ class External(AbstractFeatureSpec):
         if previous is not None:
             fitted, theta = previous
             energy = fitted.sites(data)[0] @ theta
-        one, two = jr.split(key)
-        half, args = self.units // 2, (self.activation, energy)
+        alike, by_mass = (
+            tuple(
+                self.sampling(layer_key, inputs, mask, self.units, self.activation, energy)
+                for layer_key, inputs in zip(jr.split(k, x.shape[1] + 1), _inputs(x))
+            )
+            for k in jr.split(key)
+        )
         return ExternalFeatures(
-            self.sampling(one, x, mask, half, *args),
-            self.sampling(two, x, mask, half, *args),
+            alike,
+            by_mass,
             jnp.stack([extent(x[:, k], mask) for k in range(x.shape[1])]),
         )
+
+
+def _inputs(x: Float[Array, "n d"]) -> list[Float[Array, "n _"]]:
+    return [*jnp.split(x, x.shape[1], axis=1), x]
+
+
+def _slopes(layers: tuple[Dense, ...], x: Float[Array, "n d"]) -> list[Float[Array, "n d _"]]:
+    *axes, joint = layers
+    unit = jnp.eye(x.shape[1], dtype=x.dtype)
+    along = [
+        layer.jacobian(inputs) * unit[k][None, :, None]
+        for k, (layer, inputs) in enumerate(zip(axes, _inputs(x)))
+    ]
+    return [*along, joint.jacobian(x)]

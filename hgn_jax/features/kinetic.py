@@ -12,7 +12,7 @@ from .._types import JacobianPair, Key, NodeIndex
 from ..graphs.geometry import movable, node_mask, norm, sum_over_graphs, velocity_of
 from .base import AbstractFeatures, AbstractFeatureSpec, Fitted
 from .dense import Dense
-from .sampling import AbstractSampling, Swim, extent, outside
+from .sampling import AbstractSampling, Elm, extent, outside
 
 
 class KineticFeatures(AbstractFeatures):
@@ -62,7 +62,7 @@ class Kinetic(AbstractFeatureSpec):
     """Kinetic features; `units=0` leaves the exact Newtonian |p|^2 / 2m alone."""
 
     units: int = eqx.field(default=64, static=True)
-    sampling: AbstractSampling = Swim()
+    sampling: AbstractSampling = Elm()
     activation: str = eqx.field(default="tanh", static=True)
 
     @property

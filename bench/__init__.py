@@ -1,0 +1,1 @@
+"""Scripts behind the figures of the README: `python -m bench.NAME [--quick] [--out DIR]`."""

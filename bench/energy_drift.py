@@ -1,0 +1,57 @@
+"""100,000 Stoermer-Verlet steps of the learned and of the true Hamiltonian, same start and step."""
+
+from collections.abc import Iterator
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+import hgn_jax as hgn
+
+from .record import Record, main
+
+DT = 0.01
+BLOCKS = 20
+
+
+def run(quick: bool) -> Iterator[Record]:
+    steps = 10_000 if quick else 100_000
+    cube = hgn.graphs.lattice((2, 2, 2))
+    times = jnp.linspace(0, steps * DT, steps // 10 + 1)
+    for potential in ("spring", "anharmonic", "morse"):
+        system = hgn.systems.mass_spring(potential, rest_length=1.0)
+        train = hgn.systems.simulate(system, cube, key=jr.key(0))
+        model = hgn.fit(train, key=jr.key(1)).model
+        start = hgn.systems.simulate(
+            system, cube, key=jr.key(2), trajectories=1, start=hgn.systems.Uniform(0.1, 0.1)
+        )
+        amplitudes = []
+        for name, hamiltonian in (("learned", model), ("true", system)):
+            energy = np.asarray(hgn.rollout(hamiltonian, start, times, dt=DT).energy)
+            error = (energy - energy[0]) / abs(energy[0])
+            slope, uncertainty = _slope(np.asarray(times), error)
+            amplitudes.append(float(np.std(error)))
+            yield {
+                "potential": potential,
+                "hamiltonian": name,
+                "steps": steps,
+                "greatest_error": float(np.abs(error).max()),
+                "amplitude_rms": amplitudes[-1],
+                "amplitude_over_true": None
+                if len(amplitudes) < 2
+                else amplitudes[0] / amplitudes[1],
+                "drift_per_run": float(slope * times[-1]),
+                "its_standard_error": float(uncertainty * times[-1]),
+            }
+
+
+def _slope(times: np.ndarray, error: np.ndarray) -> tuple[float, float]:
+    """Linear drift and its standard error from block averages."""
+    blocks = [b.mean() for b in np.array_split(error, BLOCKS)]
+    centres = [b.mean() for b in np.array_split(times, BLOCKS)]
+    (slope, _), covariance = np.polyfit(centres, blocks, 1, cov=True)
+    return float(slope), float(np.sqrt(covariance[0, 0]))
+
+
+if __name__ == "__main__":
+    main("energy_drift", "Energy error relative to the start, same integrator and step", run)

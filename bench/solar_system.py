@@ -1,0 +1,53 @@
+"""Gravity learned from ten years of DE421, against the following ten and against Newton."""
+
+from collections.abc import Iterator
+
+import diffrax
+import jax.random as jr
+import numpy as np
+
+import hgn_jax as hgn
+from hgn_jax.demo.solar_system import force_law, heliocentric_error, median_errors
+
+from .record import Record, main
+
+
+def run(quick: bool) -> Iterator[Record]:
+    ephemeris = hgn.datasets.solar_system()
+    newton = hgn.systems.gravity()
+    test = ephemeris.between(10, 20).snapshots()
+    state = hgn.graphs.take(test, np.arange(len(test.n_node)) == 0)
+    first = int(np.argmin(np.abs(ephemeris.times - float(state.globals["time"][0]))))
+    times, observed = ephemeris.times[first::5], ephemeris.position[first::5]
+
+    def position_errors(model: hgn.AbstractHamiltonian) -> np.ndarray:
+        path = hgn.rollout(model, state, times, dt=1.0, solver=diffrax.Dopri8())
+        return heliocentric_error(np.asarray(path.position), observed).max(axis=0)
+
+    newton_errors = position_errors(newton)
+    newton_force = newton.vector_field(test)[1]
+    for sun_weight in (1e-3, 1.0):
+        train = ephemeris.between(0, 10).snapshots(sun_weight=sun_weight)
+        train = hgn.graphs.take(train, np.arange(len(train.n_node)) % 2 == 0)
+        for seed in range(1 if quick else 3):
+            model = hgn.fit(train, key=jr.key(seed)).model
+            against = median_errors(model, test, test.nodes["force"])
+            against_newton = median_errors(model, test, newton_force)
+            errors = position_errors(model)
+            _, exponent = force_law(model)
+            for i, body in enumerate(ephemeris.names):
+                yield {
+                    "sun_weight": sun_weight,
+                    "seed": seed,
+                    "body": body,
+                    "acceleration_against_de421": float(against[i]),
+                    "acceleration_against_newton": float(against_newton[i]),
+                    "position_error_au": float(errors[i]) if i else None,
+                    "newton_position_error_au": float(newton_errors[i]) if i else None,
+                    "exponent": exponent,
+                    "years": float(times[-1] - times[0]) / 365.25,
+                }
+
+
+if __name__ == "__main__":
+    main("solar_system", "Held-out decade: median relative errors, greatest position errors", run)

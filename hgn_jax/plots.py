@@ -1,0 +1,144 @@
+"""Pictures of what was learned. Needs matplotlib (`pip install hgn-jax[plots]`)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import ArrayLike
+from jraph import GraphsTuple
+from matplotlib.figure import Figure
+
+from .graphs.geometry import movable
+from .hamiltonian import AbstractHamiltonian, HamiltonianGraphNetwork
+from .metrics import relative_error
+from .systems.system import System
+
+STYLE: dict[Any, Any] = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "figure.dpi": 150,
+    "figure.constrained_layout.use": True,
+}
+LEARNED, TRUE = "#c8443c", "#2a4d7a"
+
+
+def _subplots(*args: Any, **kwargs: Any) -> tuple[Figure, Any]:
+    with plt.rc_context(STYLE):
+        return plt.subplots(*args, **kwargs)
+
+
+def parity(model: AbstractHamiltonian, data: GraphsTuple) -> Figure:
+    """Learned against observed dq/dt and dp/dt, with the distribution of the relative errors."""
+    figure, axes = _subplots(1, 3, figsize=(11, 3.6))
+    mask = np.asarray(movable(data))
+    errors = relative_error(model, data)
+    for ax, name, rate in zip(axes, ("velocity", "force"), model.vector_field(data)):
+        target, learned = np.asarray(data.nodes[name])[mask], np.asarray(rate)[mask]
+        low, high = target.min(), target.max()
+        ax.plot([low, high], [low, high], color="0.6", lw=1, zorder=0)
+        ax.plot(target.ravel(), learned.ravel(), ".", ms=2, color=LEARNED, rasterized=True)
+        symbol = "dq/dt" if name == "velocity" else "dp/dt"
+        ax.set(xlabel=f"true {symbol}", ylabel=f"learned {symbol}")
+        ax.set_title(f"relative error {float(errors[name]):.1e}", fontsize=10)
+        size = np.linalg.norm(target, axis=1)
+        relative = np.linalg.norm(learned - target, axis=1) / np.where(size > 0, size, 1)
+        shown = np.log10(np.maximum(relative, 1e-17))
+        axes[2].hist(shown, bins=60, histtype="step", lw=1.5, label=symbol)
+    axes[2].set(xlabel=r"$\log_{10}$ relative error of a body", ylabel="bodies")
+    axes[2].set_title("each body apart", fontsize=10)
+    axes[2].legend(frameon=False)
+    return figure
+
+
+def potential(model: HamiltonianGraphNetwork, truth: System, *, log: bool = False) -> Figure:
+    """Learned and true pair force over the trained range and a little beyond, and their error."""
+    (low, high), *_ = np.asarray(
+        next(f.trained_range() for f in model.features if f.name == "pair")
+    )
+    if log:
+        r = jnp.geomspace(low / 1.3, high * 1.3, 600)
+    else:
+        r = jnp.linspace(max(low - 0.1 * (high - low), low / 2), high + 0.1 * (high - low), 600)
+    learned, true = (
+        -jax.vmap(jax.grad(lambda x, m=m: m.pair_energy(x)))(r) for m in (model, truth)
+    )
+    figure, (top, bottom) = _subplots(2, 1, figsize=(6, 5), sharex=True, height_ratios=(3, 2))
+    sign = -1 if log else 1
+    top.plot(r, sign * true, color=TRUE, lw=4, alpha=0.35, label="true")
+    top.plot(r, sign * learned, color=LEARNED, lw=1.3, label="learned")
+    top.set_ylabel(r"attraction  $d\phi/dr$" if log else r"force  $-d\phi/dr$")
+    top.legend(frameon=False)
+    scale = jnp.abs(true) if log else jnp.max(jnp.abs(true))
+    bottom.semilogy(r, jnp.maximum(jnp.abs(learned - true) / scale, 1e-18), color=LEARNED, lw=1)
+    bottom.set(xlabel="distance r", ylabel="relative error" if log else "error / greatest force")
+    if log:
+        top.set(xscale="log", yscale="log")
+    for ax in (top, bottom):
+        ax.axvspan(low, high, color="0.5", alpha=0.1, lw=0)
+    bottom.set_title("shaded: distances seen in training", fontsize=8, loc="left", color="0.4")
+    return figure
+
+
+def energy(times: ArrayLike, paths: Mapping[str, ArrayLike]) -> Figure:
+    """Relative energy error over time for each named energy `[t]`; each against its own start."""
+    count = len(paths)
+    figure, axes = _subplots(
+        count, 1, figsize=(7, 1.9 * count), sharex=True, sharey=True, squeeze=False
+    )
+    for ax, (name, values), colour in zip(axes[:, 0], paths.items(), (LEARNED, TRUE, "0.3")):
+        series = np.asarray(values)
+        ax.plot(np.asarray(times), (series - series[0]) / abs(series[0]), lw=0.6, color=colour)
+        ax.set_title(name, fontsize=10, loc="left")
+        ax.set_ylabel(r"$(H - H_0) / H_0$")
+        ax.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+    axes[-1, 0].set_xlabel("time")
+    return figure
+
+
+def tracks(
+    names: Sequence[str], learned: ArrayLike, observed: ArrayLike, *, inner: float = 1.8
+) -> Figure:
+    """Heliocentric tracks `[t n 3]` in the plane of the ecliptic's x and y axes (AU), body 0 the
+    Sun: observed as circles, learned as lines, inner planets apart."""
+    figure, axes = _subplots(1, 2, figsize=(11, 5.4))
+    lines, dots = (np.asarray(x) - np.asarray(x)[:, :1] for x in (learned, observed))
+    colours = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
+    for i, name in enumerate(names):
+        if i == 0:
+            continue
+        far = np.linalg.norm(dots[:, i], axis=-1).max() > inner
+        ax, every = axes[int(far)], 40 if far else 8
+        ax.plot(lines[:, i, 0], lines[:, i, 1], lw=0.8, color=colours[i], label=name)
+        ax.plot(dots[::every, i, 0], dots[::every, i, 1], "o", ms=4, mfc="none", mew=0.7,
+                color=colours[i])  # fmt: skip
+    for ax, title in zip(axes, ("inner planets", "outer planets and Pluto")):
+        ax.plot(0, 0, "o", color="#f2b705", ms=8, label="Sun")
+        ax.set(xlabel="x (AU)", ylabel="y (AU)", aspect="equal")
+        ax.set_title(f"{title}: learned (lines), ephemeris (circles)", fontsize=10)
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+    return figure
+
+
+def position_errors(
+    years: ArrayLike, names: Sequence[str], learned: ArrayLike, newton: ArrayLike
+) -> Figure:
+    """Heliocentric position errors `[t n]` (AU) of the learned and of Newton's law over time, a
+    panel for each body but the Sun."""
+    shown = [i for i, name in enumerate(names) if name != "Sun"]
+    figure, axes = _subplots(3, 3, figsize=(10, 6.5), sharex=True, sharey=True)
+    for ax, i in zip(axes.flat, shown):
+        for errors, label, colour in ((newton, "Newton", TRUE), (learned, "learned", LEARNED)):
+            ax.semilogy(np.asarray(years)[1:], np.asarray(errors)[1:, i], lw=1, color=colour,
+                        label=label)  # fmt: skip
+        ax.set_title(names[i], fontsize=10, loc="left")
+    axes[0, 0].legend(frameon=False, fontsize=8)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("error (AU)")
+    for ax in axes[-1]:
+        ax.set_xlabel("held-out years")
+    return figure
