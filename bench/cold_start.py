@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from .record import Record, main
 
@@ -28,7 +29,7 @@ print(json.dumps([imported - start, simulated - imported, first - simulated,
 """
 
 
-def run(quick: bool) -> Iterator[Record]:
+def run(quick: bool, out: Path) -> Iterator[Record]:
     runs = [
         json.loads(
             subprocess.run(

@@ -1,6 +1,7 @@
 """100,000 Stoermer-Verlet steps of the learned and of the true Hamiltonian, same start and step."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -14,7 +15,7 @@ DT = 0.01
 BLOCKS = 20
 
 
-def run(quick: bool) -> Iterator[Record]:
+def run(quick: bool, out: Path) -> Iterator[Record]:
     steps = 10_000 if quick else 100_000
     cube = hgn.graphs.lattice((2, 2, 2))
     times = jnp.linspace(0, steps * DT, steps // 10 + 1)

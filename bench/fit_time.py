@@ -1,6 +1,7 @@
 """Time of `fit` on 48,000 rows, beside a matrix product Z^T Z of the same dense shape."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import hgn_jax as hgn
 from .record import Record, main, seconds
 
 
-def run(quick: bool) -> Iterator[Record]:
+def run(quick: bool, out: Path) -> Iterator[Record]:
     system = hgn.systems.mass_spring("spring")
     cube = hgn.graphs.lattice((2, 2, 2))
     repeats = 3 if quick else 15

@@ -1,6 +1,7 @@
 """By how much rotating, translating, permuting and reflecting the input moves the energy."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -12,7 +13,7 @@ import hgn_jax as hgn
 from .record import Record, main
 
 
-def run(quick: bool) -> Iterator[Record]:
+def run(quick: bool, out: Path) -> Iterator[Record]:
     cube = hgn.graphs.lattice((2, 2, 2))
     generator = np.random.default_rng(0)
     for potential in ("spring", "anharmonic", "morse"):

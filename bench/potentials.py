@@ -1,6 +1,7 @@
 """Gradients of the paper's 2x2x2 lattice: three potentials, ways of sampling, two encoders."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax.random as jr
 import numpy as np
@@ -19,7 +20,7 @@ PAPER = {
 }
 
 
-def run(quick: bool) -> Iterator[Record]:
+def run(quick: bool, out: Path) -> Iterator[Record]:
     cube, seeds = hgn.graphs.lattice((2, 2, 2)), 2 if quick else 5
     count = 200 if quick else 1000
     for potential in ("spring", "anharmonic", "morse"):

@@ -18,20 +18,20 @@ from rich.table import Table
 Record = dict[str, Any]
 
 
-def main(name: str, title: str, run: Callable[[bool], Iterable[Record]]) -> None:
+def main(name: str, title: str, run: Callable[[bool, Path], Iterable[Record]]) -> None:
     """Turns on 64 bit, runs, prints the records as a table and writes them to DIR/NAME.json."""
     parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--quick", action="store_true", help="small sizes, under a minute")
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
     arguments = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     records = []
-    for record in run(arguments.quick):
+    for record in run(arguments.quick, arguments.out):
         records.append(record)
         print(".", end="", flush=True)
     print()
     Console(width=140).print(_table(title, records))
-    arguments.out.mkdir(parents=True, exist_ok=True)
     where = environment() | {"quick": arguments.quick}
     path = arguments.out / f"{name}.json"
     path.write_text(json.dumps([r | {"environment": where} for r in records], indent=1) + "\n")

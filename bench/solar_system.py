@@ -1,18 +1,20 @@
 """Gravity learned from ten years of DE421, against the following ten and against Newton."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import diffrax
 import jax.random as jr
 import numpy as np
 
 import hgn_jax as hgn
+from hgn_jax import plots
 from hgn_jax.demo.solar_system import force_law, heliocentric_error, median_errors
 
 from .record import Record, main
 
 
-def run(quick: bool) -> Iterator[Record]:
+def run(quick: bool, out: Path) -> Iterator[Record]:
     ephemeris = hgn.datasets.solar_system()
     newton = hgn.systems.gravity()
     test = ephemeris.between(10, 20).snapshots()
@@ -20,11 +22,11 @@ def run(quick: bool) -> Iterator[Record]:
     first = int(np.argmin(np.abs(ephemeris.times - float(state.globals["time"][0]))))
     times, observed = ephemeris.times[first::5], ephemeris.position[first::5]
 
-    def position_errors(model: hgn.AbstractHamiltonian) -> np.ndarray:
+    def rolled(model: hgn.AbstractHamiltonian) -> np.ndarray:
         path = hgn.rollout(model, state, times, dt=1.0, solver=diffrax.Dopri8())
-        return heliocentric_error(np.asarray(path.position), observed).max(axis=0)
+        return np.asarray(path.position)
 
-    newton_errors = position_errors(newton)
+    newton_errors = heliocentric_error(rolled(newton), observed).max(axis=0)
     newton_force = newton.vector_field(test)[1]
     for sun_weight in (1e-3, 1.0):
         train = ephemeris.between(0, 10).snapshots(sun_weight=sun_weight)
@@ -33,7 +35,10 @@ def run(quick: bool) -> Iterator[Record]:
             model = hgn.fit(train, key=jr.key(seed)).model
             against = median_errors(model, test, test.nodes["force"])
             against_newton = median_errors(model, test, newton_force)
-            errors = position_errors(model)
+            path = rolled(model)
+            errors = heliocentric_error(path, observed).max(axis=0)
+            if sun_weight < 1 and seed == 0:
+                plots.tracks(ephemeris.names, path, observed).savefig(out / "planets.png", dpi=110)
             _, exponent = force_law(model)
             for i, body in enumerate(ephemeris.names):
                 yield {

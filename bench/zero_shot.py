@@ -1,6 +1,7 @@
 """Trained on a small graph, used on a large one; five fresh snapshots drawn the same way."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -10,7 +11,7 @@ import hgn_jax as hgn
 from .record import Record, main
 
 
-def run(quick: bool) -> Iterator[Record]:
+def run(quick: bool, out: Path) -> Iterator[Record]:
     graphs = hgn.graphs
     cube, square = graphs.lattice((2, 2, 2)), graphs.lattice((2, 2))
     large = graphs.lattice((8, 8, 8)) if quick else graphs.lattice((16, 16, 16))

@@ -321,7 +321,7 @@ def _raise_if(throw: bool, result: Fit) -> Fit:
 def _warn_about_precision(data: GraphsTuple) -> None:
     if data.nodes["position"].dtype == jnp.float32:
         warnings.warn(
-            "fitting in float32: expect relative errors of about 1e-5 instead of 1e-12. For 64-bit "
+            "fitting in float32: expect relative errors of about 1e-6 instead of 1e-13. For 64-bit "
             'call jax.config.update("jax_enable_x64", True) before the data are made.',
             stacklevel=3,
         )

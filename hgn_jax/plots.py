@@ -16,20 +16,15 @@ from .hamiltonian import AbstractHamiltonian, HamiltonianGraphNetwork
 from .metrics import relative_error
 from .systems.system import System
 
-STYLE: dict[Any, Any] = {
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "figure.dpi": 150,
-    "figure.constrained_layout.use": True,
-}
 LEARNED, TRUE = "#c8443c", "#2a4d7a"
 
 
 def _subplots(*args: Any, **kwargs: Any) -> tuple[Figure, Any]:
-    with plt.rc_context(STYLE):
-        return plt.subplots(*args, **kwargs)
+    figure, axes = plt.subplots(*args, dpi=150, layout="constrained", **kwargs)
+    for ax in np.ravel(axes):
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(alpha=0.25)
+    return figure, axes
 
 
 def parity(model: AbstractHamiltonian, data: GraphsTuple) -> Figure:
