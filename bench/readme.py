@@ -124,8 +124,8 @@ def _rest(results: Results) -> str:
             "- Rotating, reflecting, translating or permuting the input moves the energy by at "
             f"most {max(moved):.0e} of its standard deviation.",
             f"- {steps:,} Stoermer-Verlet steps: the learned energy's error has {min(ratios):.3f} "
-            f"to {max(ratios):.3f} times the true one's amplitude; the linear drift of either is at "
-            f"most {max(drifts):.1f} standard errors from zero.",
+            f"to {max(ratios):.3f} times the true one's amplitude; the linear drift of either is "
+            f"at most {max(drifts):.1f} standard errors from zero.",
             f"- `fit` on {fit['fit']['rows']:,} rows x {fit['fit']['columns']} columns takes "
             f"{fit['fit']['over_gram']:.1f} times a jitted Z^T Z of that shape (float32: "
             f"{single['fit']['over_gram']:.1f} times, to a relative MSE of "

@@ -9,7 +9,12 @@ import numpy as np
 
 import hgn_jax as hgn
 from hgn_jax import plots
-from hgn_jax.demo.solar_system import force_law, heliocentric_error, median_errors
+from hgn_jax.demo.solar_system import (
+    force_law,
+    held_out,
+    heliocentric_error,
+    median_errors,
+)
 
 from .record import Record, main
 
@@ -17,10 +22,7 @@ from .record import Record, main
 def run(quick: bool, out: Path) -> Iterator[Record]:
     ephemeris = hgn.datasets.solar_system()
     newton = hgn.systems.gravity()
-    test = ephemeris.between(10, 20).snapshots()
-    state = hgn.graphs.take(test, np.arange(len(test.n_node)) == 0)
-    first = int(np.argmin(np.abs(ephemeris.times - float(state.globals["time"][0]))))
-    times, observed = ephemeris.times[first::5], ephemeris.position[first::5]
+    test, state, times, observed = held_out(ephemeris)
 
     def rolled(model: hgn.AbstractHamiltonian) -> np.ndarray:
         path = hgn.rollout(model, state, times, dt=1.0, solver=diffrax.Dopri8())

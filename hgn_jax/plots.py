@@ -107,7 +107,7 @@ def tracks(
         if i == 0:
             continue
         far = np.linalg.norm(dots[:, i], axis=-1).max() > inner
-        ax, every = axes[int(far)], 40 if far else 8
+        ax, every = axes[int(far)], 100 if far else 20
         ax.plot(lines[:, i, 0], lines[:, i, 1], lw=0.8, color=colours[i], label=name)
         ax.plot(dots[::every, i, 0], dots[::every, i, 1], "o", ms=4, mfc="none", mew=0.7,
                 color=colours[i])  # fmt: skip

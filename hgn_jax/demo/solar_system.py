@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import graphs, plots, systems
-from ..datasets import solar_system
+from ..datasets import Ephemeris, solar_system
 from ..hamiltonian import AbstractHamiltonian, HamiltonianGraphNetwork
 from ..rollout import rollout
 from .springs import timed_fit
@@ -28,7 +28,7 @@ def run(out: Path, console: Console) -> dict[str, Any]:
     names, planets = ephemeris.names, ephemeris.names[1:]
     train = ephemeris.between(0, YEARS).snapshots(sun_weight=SUN_WEIGHT)
     train = graphs.take(train, np.arange(len(train.n_node)) % 2 == 0)
-    test = ephemeris.between(YEARS, 2 * YEARS).snapshots()
+    test, state, times, observed = held_out(ephemeris)
     newton = systems.gravity()
 
     fitted, _ = timed_fit(train, jr.key(0))
@@ -48,9 +48,6 @@ def run(out: Path, console: Console) -> dict[str, Any]:
         "Newton": median_errors(model, test, newton.vector_field(test)[1]),
     }
 
-    state = graphs.take(test, np.arange(len(test.n_node)) == 0)
-    first = int(np.argmin(np.abs(ephemeris.times - float(state.globals["time"][0]))))
-    times, observed = ephemeris.times[first::5], ephemeris.position[first::5]
     years = (times[-1] - times[0]) / 365.25
     learned, true = (
         np.asarray(rollout(m, state, times, dt=1.0, solver=diffrax.Dopri8()).position)
@@ -88,6 +85,17 @@ def run(out: Path, console: Console) -> dict[str, Any]:
         "years": years,
         "sun_weight": SUN_WEIGHT,
     }
+
+
+def held_out(
+    ephemeris: Ephemeris,
+) -> tuple[GraphsTuple, GraphsTuple, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Snapshots of the second decade, the first of them as start, and where the bodies were from
+    then on: times `[t]` four days apart and positions `[t n 3]`."""
+    test = ephemeris.between(YEARS, 2 * YEARS).snapshots()
+    start = graphs.take(test, np.arange(len(test.n_node)) == 0)
+    first = int(np.argmin(np.abs(ephemeris.times - float(start.globals["time"][0]))))
+    return test, start, ephemeris.times[first::2], ephemeris.position[first::2]
 
 
 def median_errors(

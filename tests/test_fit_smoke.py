@@ -1,2 +1,0 @@
-def test_fit(fitted):
-    assert fitted.residual < 1e-5
