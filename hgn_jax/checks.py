@@ -1,5 +1,6 @@
 """`check`: what is wrong with a data set, and where. Runs on concrete arrays, outside of jit."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 import jax
@@ -24,7 +25,8 @@ def check(data: GraphsTuple) -> None:
     """Raises `ValueError` for bad data, naming array, frame (graph) and node or edge.
 
     Checked: keys and shapes; NaN and Inf; positive masses; edges inside their graph, each with
-    its reverse of equal coupling, type and opposite shift; no two joined bodies in one place.
+    its reverse of equal coupling, type and opposite shift, and only once; no two joined bodies in
+    one place; weights that are not negative.
     Padding (a trailing massless graph of self-loops) is passed over.
 
     `fit` calls it when its data are concrete. Inside jit no value can be inspected.
@@ -32,7 +34,7 @@ def check(data: GraphsTuple) -> None:
     if not is_concrete(data):
         raise ValueError("check needs concrete arrays: call it outside of jit, vmap and grad")
     graphs = jax.tree.map(np.asarray, data)
-    if not isinstance(graphs.edges, Mapping) or not isinstance(graphs.globals, Mapping):
+    if not all(isinstance(p, Mapping) for p in (graphs.nodes, graphs.edges, graphs.globals)):
         raise ValueError("nodes, edges and globals must be dicts of arrays ({} if there are none)")
     _check_shapes(graphs)
     padding = _padding_graphs(graphs)
@@ -40,6 +42,7 @@ def check(data: GraphsTuple) -> None:
     frame_of_edge = np.repeat(np.arange(len(graphs.n_node)), graphs.n_edge)
     _check_finite(graphs, frame_of_node, frame_of_edge)
     _check_masses(graphs, padding[frame_of_node], frame_of_node)
+    _check_weights(graphs, frame_of_node)
     _check_edges(graphs, frame_of_node, frame_of_edge)
     _check_pairs(graphs, padding[frame_of_edge], frame_of_node, frame_of_edge)
 
@@ -69,8 +72,17 @@ def _check_shapes(graphs: GraphsTuple) -> None:
                 raise ValueError(
                     f"{part}[{name!r}] must be [{known[name]}] = {expected}, got {array.shape}"
                 )
+            if name == "fixed" and array.dtype != bool:
+                raise ValueError(f'nodes["fixed"] must hold booleans, got {array.dtype}')
             if name in _INTEGER and not np.issubdtype(array.dtype, np.integer):
                 raise ValueError(f"{part}[{name!r}] must hold integers, got {array.dtype}")
+    if "shift" in graphs.edges and "cell" not in graphs.globals:
+        raise ValueError('edges["shift"] counts images of globals["cell"], which is missing')
+    for name in ("senders", "receivers", "n_node", "n_edge"):
+        if not np.issubdtype(getattr(graphs, name).dtype, np.integer):
+            raise ValueError(f"{name} must hold integers, got {getattr(graphs, name).dtype}")
+    if (graphs.n_node < 0).any() or (graphs.n_edge < 0).any():
+        raise ValueError("n_node and n_edge must not be negative")
     if graphs.receivers.shape != graphs.senders.shape:
         raise ValueError(f"{sizes['e']} senders but {len(graphs.receivers)} receivers")
     if graphs.n_node.sum() != sizes["n"] or graphs.n_edge.sum() != sizes["e"]:
@@ -119,6 +131,14 @@ def _check_masses(graphs: GraphsTuple, padding: np.ndarray, frame: np.ndarray) -
         )
 
 
+def _check_weights(graphs: GraphsTuple, frame: np.ndarray) -> None:
+    bad = graphs.nodes.get("weight", np.zeros(0)) < 0
+    if bad.any():
+        i = int(np.argmax(bad))
+        node = i - int(np.cumsum(graphs.n_node)[frame[i]] - graphs.n_node[frame[i]])
+        raise ValueError(f'nodes["weight"] is negative in frame {frame[i]}, node {node}')
+
+
 def _check_edges(graphs: GraphsTuple, frame_of_node: np.ndarray, frame_of_edge: np.ndarray) -> None:
     n = len(frame_of_node)
     for name in ("senders", "receivers"):
@@ -153,8 +173,14 @@ def _check_pairs(
     same = (sender[there] == receiver[back]) & (receiver[there] == sender[back])
     same &= (shift[there] == -shift[back]).all(axis=1)
     if not same.all():
+        edge = _without_reverse(sender, receiver, shift)
+        raise ValueError(f"every pair must stand in both directions: no match in {locate(edge)}")
+    twice = (np.diff(sender[there]) == 0) & (np.diff(receiver[there]) == 0)
+    twice &= (np.diff(shift[there], axis=0) == 0).all(axis=1)
+    if twice.any():
         raise ValueError(
-            f"every pair must stand in both directions: no match in {locate(_first(there, same))}"
+            f"a pair stands more than once: {locate(int(there[np.argmax(twice)]))}; each pair "
+            "once, in both directions"
         )
     for name, values in zip([k for k in ("type", "coupling") if k in graphs.edges], kind):
         same = values[there] == values[back]
@@ -174,6 +200,14 @@ def _check_pairs(
         raise ValueError(
             f"two bodies in one place: {locate(int(np.argmax(together)))} has length zero"
         )
+
+
+def _without_reverse(sender: np.ndarray, receiver: np.ndarray, shift: np.ndarray) -> int:
+    """The first edge that stands more often than its reverse."""
+    edges = np.column_stack([sender, receiver, shift]).tolist()
+    count = Counter(map(tuple, edges))
+    back = np.column_stack([receiver, sender, -shift]).tolist()
+    return next(e for e, r in enumerate(back) if count[tuple(r)] < count[tuple(edges[e])])
 
 
 def _first(order: np.ndarray, same: np.ndarray) -> int:

@@ -22,7 +22,7 @@ class Ephemeris(NamedTuple):
     position: Float[np.ndarray, "t n 3"]
     velocity: Float[np.ndarray, "t n 3"]
 
-    def between(self, first_year: float, last_year: float) -> "Ephemeris":
+    def between(self, first_year: float | int, last_year: float | int) -> "Ephemeris":
         """The frames of those Julian years (365.25 days) since the start."""
         days = 365.25 * np.array([first_year, last_year])
         keep = (self.times >= days[0]) & (self.times <= days[1])
@@ -30,7 +30,7 @@ class Ephemeris(NamedTuple):
             times=self.times[keep], position=self.position[keep], velocity=self.velocity[keep]
         )
 
-    def snapshots(self, *, sun_weight: float = 1.0) -> GraphsTuple:
+    def snapshots(self, *, sun_weight: float | int = 1.0) -> GraphsTuple:
         """All pairs joined, `coupling` = product of the masses, forces by differencing velocities.
 
         Twelfth-order differences: at two days' step their error is below 1e-7 even for Mercury.

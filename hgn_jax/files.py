@@ -85,7 +85,7 @@ def load(path: str | os.PathLike[str]) -> HamiltonianGraphNetwork:
         header = json.loads(line)
         stated = header.pop("sha256")
         kind, number = header["format"], header["format_version"]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError(f"{path}: not an hgn-jax model (no readable header)") from None
     if kind != FORMAT:
         raise ValueError(f"{path}: not an hgn-jax model but {kind!r}")
@@ -94,7 +94,9 @@ def load(path: str | os.PathLike[str]) -> HamiltonianGraphNetwork:
             f"{path}: format version {number}, this hgn-jax reads {FORMAT_VERSION}; load it with "
             f"hgn-jax {header.get('hgn_jax', '(unknown)')} or train again"
         )
-    expected = sum(_size(path, a) for a in header.get("arrays", ()))
+    if not isinstance(header.get("arrays"), list):
+        raise ValueError(f"{path}: damaged: no list of arrays in the header")
+    expected = sum(_size(path, a) for a in header["arrays"])
     if len(payload) != expected:
         raise ValueError(
             f"{path}: truncated or damaged: {len(payload)} bytes of arrays, expected {expected}"
@@ -154,7 +156,9 @@ def _digest(header: dict[str, Any], payload: bytes) -> str:
     return hashlib.sha256(json.dumps(header, sort_keys=True).encode() + payload).hexdigest()
 
 
-def _size(path: str | os.PathLike[str], entry: dict[str, Any]) -> int:
+def _size(path: str | os.PathLike[str], entry: Any) -> int:
+    if not isinstance(entry, dict) or not {"dtype", "shape"} <= entry.keys():
+        raise ValueError(f"{path}: damaged: array {entry!r}")
     if entry["dtype"] not in _DTYPES or not all(
         isinstance(k, int) and k >= 0 for k in entry["shape"]
     ):

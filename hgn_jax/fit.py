@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 from jraph import GraphsTuple
 
 from ._types import Key
@@ -227,7 +227,7 @@ def _solve(
     model = HamiltonianGraphNetwork(
         features, tuple(theta), tuple(jnp.split(constant, _ends(counts)[:-1])), structure
     )
-    result = _outcome(_all_finite(data), _all_finite(model))
+    result = _outcome(_all_finite(data), _all_finite((model.theta, model.constants)))
     rows = jnp.sum(jnp.concatenate([b.weight for b in blocks]) > 0)
     return Fit(model, tuple(solutions), result, rows, with_energy)
 
@@ -307,7 +307,7 @@ def _ends(sizes: Sequence[int]) -> list[int]:
     return [sum(sizes[: i + 1]) for i in range(len(sizes))]
 
 
-def _all_finite(tree: eqx.Module | GraphsTuple) -> Bool[Array, ""]:
+def _all_finite(tree: PyTree) -> Bool[Array, ""]:
     arrays = jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in arrays]))
 

@@ -87,13 +87,16 @@ class HamiltonianGraphNetwork(AbstractHamiltonian):
     def pair_energy(self, r: Float[Array, "..."], type: int = 0) -> Float[Array, "..."]:
         """The learned pair potential phi(r), per unit of coupling, its constant included.
 
-        **Raises:** `ValueError` if the model has no pair features.
+        **Raises:** `ValueError` if the model has no pair features for that edge type.
         """
-        for features, theta, c in zip(self.features, self.theta, self.constants):
-            if isinstance(features, PairFeatures):
-                values = features.units_at(jnp.ravel(r), type) @ theta + c[type]
-                return jnp.reshape(values, jnp.shape(r))
-        raise ValueError("this model has no pair features")
+        values = [
+            features.units_at(jnp.ravel(r), type) @ theta + c[type]
+            for features, theta, c in zip(self.features, self.theta, self.constants)
+            if isinstance(features, PairFeatures) and 0 <= type < len(features.layers)
+        ]
+        if not values:
+            raise ValueError(f"this model has no pair features for edge type {type}")
+        return jnp.reshape(sum(values[1:], start=values[0]), jnp.shape(r))
 
     def out_of_range(self, graphs: GraphsTuple) -> dict[str, Int[Array, " g"]]:
         """For every graph the number of sites outside of what training saw, by kind of feature.

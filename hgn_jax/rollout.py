@@ -188,5 +188,5 @@ def _at(graph: GraphsTuple, y: Rates) -> GraphsTuple:
     return graph._replace(nodes=graph.nodes | {"position": y[0], "momentum": y[1]})
 
 
-def _finite(y: Rates) -> Bool[Array, ""]:
+def _finite(y: tuple[Array, Array]) -> Bool[Array, ""]:
     return jnp.all(jnp.isfinite(y[0])) & jnp.all(jnp.isfinite(y[1]))

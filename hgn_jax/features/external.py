@@ -60,7 +60,7 @@ class ExternalFeatures(AbstractFeatures):
         return bodies(graphs)[:, None]
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        x, mask = graphs.nodes["position"], node_mask(graphs)
+        x, mask = graphs.nodes["position"], movable(graphs)
         out = [outside(x[:, k], mask, self.box[k]) for k in range(x.shape[1])]
         return sum_over_graphs(graphs, jnp.any(jnp.stack(out), axis=0).astype(jnp.int32))
 
@@ -78,6 +78,10 @@ class External(AbstractFeatureSpec):
     units: int = eqx.field(default=64, static=True)
     sampling: AbstractSampling = Swim()
     activation: str = eqx.field(default="tanh", static=True)
+
+    def __check_init__(self) -> None:
+        if self.units < 1:
+            raise ValueError(f"units must be at least 1, got {self.units}")
 
     @property
     def guided(self) -> bool:

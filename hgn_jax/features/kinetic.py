@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
 from .._types import JacobianPair, Key, NodeIndex
-from ..graphs.geometry import movable, node_mask, norm, sum_over_graphs, velocity_of
+from ..graphs.geometry import movable, norm, sum_over_graphs, velocity_of
 from .base import AbstractFeatures, AbstractFeatureSpec, Fitted
 from .dense import Dense
 from .sampling import AbstractSampling, Elm, extent, outside
@@ -51,7 +51,7 @@ class KineticFeatures(AbstractFeatures):
         return jnp.zeros((graphs.n_node.shape[0], 0), graphs.nodes["position"].dtype)
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        out = outside(norm(velocity_of(graphs)), node_mask(graphs), self.speed_range)
+        out = outside(norm(velocity_of(graphs)), movable(graphs), self.speed_range)
         return sum_over_graphs(graphs, out.astype(jnp.int32))
 
     def trained_range(self) -> Float[Array, "... 2"]:
@@ -64,6 +64,10 @@ class Kinetic(AbstractFeatureSpec):
     units: int = eqx.field(default=64, static=True)
     sampling: AbstractSampling = Elm()
     activation: str = eqx.field(default="tanh", static=True)
+
+    def __check_init__(self) -> None:
+        if self.units < 0:
+            raise ValueError(f"units must not be negative, got {self.units}")
 
     @property
     def guided(self) -> bool:

@@ -25,6 +25,9 @@ class MessagePassingFeatures(AbstractFeatures):
     the others): $x_i$. Then $h_i = \phi_V(x_i)$, $e_{ij} = \phi_E(\bar q_j - \bar q_i, r_{ij})$,
     $m_{ij} = \phi_M(h_i, e_{ij})$, and $\Phi = \sum_j (h_j, \sum_i m_{ij})$.
 
+    Where fewer than d + 1 bodies, or bodies on a line or plane, do not span the space, the missing
+    axes are zero and what lies along them is not seen.
+
     Unlike the pair and kinetic features it mixes q and p (not separable), its frame jumps when
     the nearest node changes, it depends on how far the system reaches, so it extends less well to
     larger graphs, and it does not use edge `type`, `coupling` or periodic `shift`.
@@ -156,9 +159,12 @@ def _frame(graphs: GraphsTuple, arm: Float[Array, "n d"]) -> Float[Array, "g d d
     axes: list[Array] = []
     for k in range(d):
         last = start + jnp.maximum(graphs.n_node - 1, 0)
-        axis = arm[nearest_first[jnp.minimum(jnp.minimum(start + k, last), n - 1)]]
+        picked = arm[nearest_first[jnp.minimum(jnp.minimum(start + k, last), n - 1)]]
+        axis = picked
         for earlier in axes:
             axis = axis - jnp.sum(axis * earlier, axis=1, keepdims=True) * earlier
         size = norm(axis)[:, None]
-        axes.append(jnp.where(size > 0, axis / jnp.where(size > 0, size, 1), 0))
+        # What rounding leaves of a dependent arm is no direction.
+        real = size > jnp.sqrt(jnp.finfo(arm.dtype).eps) * norm(picked)[:, None]
+        axes.append(jnp.where(real, axis / jnp.where(real, size, 1), 0))
     return jnp.stack(axes, axis=1)

@@ -122,12 +122,18 @@ class Pair(AbstractFeatureSpec):
         return self.sampling.guided
 
     def resolve(self, data: GraphsTuple) -> "Pair":
-        if self.types is not None or "type" not in data.edges:
+        if "type" not in data.edges:
             return self
         kinds = data.edges["type"]
         if isinstance(kinds, jax.core.Tracer):
-            raise ValueError("inside jit the number of edge types is unknown: give Pair(types=...)")
+            if self.types is None:
+                raise ValueError("inside jit the edge types are unknown: give Pair(types=...)")
+            return self
         types = int(np.max(np.asarray(kinds), initial=0)) + 1
+        if self.types is not None and self.types < types:
+            raise ValueError(f"Pair(types={self.types}), but the data have edge type {types - 1}")
+        if self.types is not None:
+            return self
         return dataclasses.replace(self, types=types)
 
     def sample(self, key: Key, data: GraphsTuple, previous: Fitted | None = None) -> PairFeatures:

@@ -97,8 +97,9 @@ class Swim(AbstractSampling):
         first, second = self._pairs(key, z, mask, units, energy)
         step = z[second] - z[first]
         length = norm(step)[:, None]
-        # Two equal points have no direction: the unit then looks along all axes at once.
-        direction = jnp.where(length > 0, step / jnp.where(length > 0, length, 1), 1)
+        # Two equal points have no direction: the unit then looks along the diagonal.
+        diagonal = x.shape[1] ** -0.5
+        direction = jnp.where(length > 0, step / jnp.where(length > 0, length, 1), diagonal)
         sigma = activation(nonlinearity)
         w = sigma.s1 * direction / jnp.maximum(length, self.floor)
         bias = -jnp.sum(w * z[first], axis=1) - sigma.s2
@@ -150,5 +151,7 @@ def extent(x: Float[Array, " s"], mask: Bool[Array, " s"]) -> Float[Array, " 2"]
 
 def outside(x: Float[Array, " s"], mask: Bool[Array, " s"], range_: Array) -> Bool[Array, " s"]:
     """True where an unmasked value lies outside of `range_`, by more than rounding."""
-    slack = 1e3 * jnp.finfo(x.dtype).eps * jnp.abs(range_)
+    # An empty range is (inf, -inf): nothing lies inside.
+    size = jnp.where(jnp.isfinite(range_), jnp.abs(range_), 0)
+    slack = 1e3 * jnp.finfo(x.dtype).eps * size
     return mask & ((x < range_[0] - slack[0]) | (x > range_[1] + slack[1]))

@@ -54,15 +54,24 @@ def batch(graphs: Sequence[GraphsTuple]) -> GraphsTuple:
                 raise ValueError(
                     f"graph {i} has {part} {sorted(here)}, graph 0 has {sorted(first)}"
                 )
-    return jraph.batch(graphs)
+        for name, array in _named_arrays(graph).items():
+            first_array = _named_arrays(graphs[0])[name]
+            if (array.shape[1:], array.dtype) != (first_array.shape[1:], first_array.dtype):
+                raise ValueError(
+                    f"{name} of graph {i} is {array.dtype} [_, {array.shape[1:]}], that of graph 0 "
+                    f"{first_array.dtype} [_, {first_array.shape[1:]}]"
+                )
+    return _like(jraph.batch_np([jax.tree.map(np.asarray, g) for g in graphs]), graphs[0])
 
 
 def unbatch(graphs: GraphsTuple) -> list[GraphsTuple]:
     """The graphs of a batch, one by one, padding left out."""
     mass = np.asarray(graphs.nodes["mass"])
     ends = np.cumsum(np.asarray(graphs.n_node))
-    real = [bool((mass[e - k : e] > 0).all()) for e, k in zip(ends, np.asarray(graphs.n_node))]
-    return [graph for graph, keep in zip(jraph.unbatch(graphs), real) if keep]
+    real = [bool((mass[e - k : e] > 0).any()) for e, k in zip(ends, np.asarray(graphs.n_node))]
+    # Copies: jraph renumbers the senders and receivers in place.
+    parts = jraph.unbatch_np(jax.tree.map(np.array, graphs))
+    return [_like(graph, graphs) for graph, keep in zip(parts, real) if keep]
 
 
 def pad(graphs: GraphsTuple, *, nodes: int, edges: int, graphs_: int) -> GraphsTuple:
@@ -80,7 +89,7 @@ def pad(graphs: GraphsTuple, *, nodes: int, edges: int, graphs_: int) -> GraphsT
             f"cannot pad {have[0]} nodes, {have[1]} edges, {have[2]} graphs to {nodes}, {edges}, "
             f"{graphs_}: need at least {have[0] + 1}, {have[1]}, {have[2] + 1}"
         )
-    return jraph.pad_with_graphs(graphs, nodes, edges, graphs_)
+    return _like(jraph.pad_with_graphs(graphs, nodes, edges, graphs_), graphs)
 
 
 def split(data: GraphsTuple, fraction: float, *, key: Key) -> tuple[GraphsTuple, GraphsTuple]:
@@ -121,3 +130,16 @@ def take(data: GraphsTuple, keep: ArrayLike) -> GraphsTuple:
         n_node=data.n_node[chosen],
         n_edge=data.n_edge[chosen],
     )
+
+
+def _named_arrays(graph: GraphsTuple) -> dict[str, Array]:
+    return {
+        f"{part}[{name!r}]": array
+        for part in ("nodes", "edges", "globals")
+        for name, array in getattr(graph, part).items()
+    }
+
+
+def _like(graphs: GraphsTuple, model: GraphsTuple) -> GraphsTuple:
+    """jraph computes indices in NumPy's default integers: back to JAX arrays of the same types."""
+    return jax.tree.map(lambda array, like: jnp.asarray(array, like.dtype), graphs, model)

@@ -43,7 +43,10 @@ def from_pairs(
     if not jnp.issubdtype(position.dtype, jnp.floating):
         position = position.astype(jnp.result_type(float))
     n = position.shape[0]
-    links = np.asarray(pairs, dtype=np.int32).reshape(-1, 2)
+    links = np.asarray(pairs) if np.size(pairs) else np.zeros((0, 2), np.int32)
+    if links.ndim != 2 or links.shape[1] != 2 or not np.issubdtype(links.dtype, np.integer):
+        raise ValueError(f"pairs must be integers [p 2], got {links.dtype} {links.shape}")
+    links = links.astype(np.int32)
     _check_pairs(links, n)
     names = {k: jnp.asarray(v) for k, v in edges.items()}
     for name, values in names.items():
@@ -133,7 +136,7 @@ def fully_connected(
 
 
 def radius(position: ArrayLike, cutoff: float, *, mass: ArrayLike = 1.0) -> GraphsTuple:
-    """Joins bodies nearer than `cutoff` (length), found with a k-d tree; concrete arrays only."""
+    """Joins bodies at most `cutoff` (length) apart, found with a k-d tree; concrete arrays only."""
     if isinstance(position, jax.core.Tracer):
         raise ValueError("radius needs concrete positions: the number of edges depends on them")
     points = np.asarray(position)

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 from jraph import GraphsTuple
 
 from .._types import EdgeMask, EdgeScalars, GraphScalars, NodeIndex, NodeMask, NodeScalars
@@ -30,7 +30,7 @@ def graph_index(graphs: GraphsTuple) -> NodeIndex:
     return jnp.repeat(jnp.arange(graphs.n_node.shape[0]), graphs.n_node, total_repeat_length=total)
 
 
-def sum_over_graphs(graphs: GraphsTuple, values: Float[Array, "n ..."]) -> Float[Array, "g ..."]:
+def sum_over_graphs(graphs: GraphsTuple, values: Num[Array, "n ..."]) -> Num[Array, "g ..."]:
     """Sum of a node quantity over each graph's nodes."""
     return jax.ops.segment_sum(
         values, graph_index(graphs), graphs.n_node.shape[0], indices_are_sorted=True

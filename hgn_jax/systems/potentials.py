@@ -17,7 +17,8 @@ class AbstractPotential(eqx.Module):
 
 def _of(parameter: ArrayLike, type: Int[Array, ""], r: Float[Array, ""]) -> Float[Array, ""]:
     values = jnp.asarray(parameter, r.dtype)
-    return values[type] if values.ndim else values
+    # A type without parameters must not borrow the last one's.
+    return values.at[type].get(mode="fill", fill_value=jnp.nan) if values.ndim else values
 
 
 class Spring(AbstractPotential):

@@ -14,6 +14,7 @@ from jaxtyping import Array, ArrayLike, Float
 from jraph import GraphsTuple
 
 from .._types import Key, Rates
+from ..checks import check
 from ..graphs.batching import snapshots
 from ..graphs.geometry import movable
 from ..hamiltonian import AbstractHamiltonian
@@ -76,21 +77,31 @@ def simulate(
     independent starts observed once, covers the state space best.
 
     `noise` adds normal errors to positions, momenta, velocities and forces, in units of each
-    array's standard deviation.
+    array's standard deviation (for positions that of the displacements).
 
-    **Raises:** `ValueError` for times that do not increase or a batch of several graphs.
-    `RuntimeError` if the integration fails.
+    **Raises:** `ValueError` for a bad graph (see `hgn.check`), times that do not increase or a
+    batch of several graphs. `RuntimeError` if the integration fails, as when bodies collide, or a
+    potential is not finite where bodies start.
     """
     if graph.n_node.shape[0] != 1:
         raise ValueError(f"simulate takes one graph, got a batch of {graph.n_node.shape[0]}")
     position = graph.nodes["position"]
     ts = jnp.asarray(times, position.dtype)
-    if ts.ndim != 1 or ts.shape[0] < 1 or bool(jnp.any(jnp.diff(ts) <= 0)):
-        raise ValueError("times must be a strictly increasing array [t] with at least one entry")
+    rising = jnp.all(jnp.isfinite(ts)) & jnp.all(jnp.diff(ts) > 0)
+    if ts.ndim != 1 or ts.shape[0] < 1 or not bool(rising):
+        raise ValueError(
+            "times must be finite and strictly increasing, [t] with at least one entry"
+        )
+    check(graph)
     if isinstance(system, System):
         graph = system.couple(graph)
     draw, errors = jr.split(key)
     data = _simulate(system, graph, draw, trajectories, ts, start, tolerance)
+    if not bool(jnp.all(jnp.isfinite(data.nodes["force"]))):
+        raise RuntimeError(
+            "the simulated forces are not finite: bodies start in one place, or an edge type "
+            "has no parameters"
+        )
     return _add_noise(data, errors, noise) if noise else data
 
 
@@ -131,12 +142,17 @@ def _integrate(
     state: Rates,
     times: Float[Array, " t"],
     tolerance: float,
-) -> Rates:
+) -> tuple[Float[Array, "t n d"], Float[Array, "t n d"]]:
     def vector_field(t: Any, y: Rates, args: Any) -> Rates:
         nodes = graph.nodes | {"position": y[0], "momentum": y[1]}
         return system.vector_field(graph._replace(nodes=nodes))
 
-    controller = diffrax.PIDController(rtol=tolerance, atol=tolerance)
+    eps = float(jnp.finfo(times.dtype).eps)
+    tolerance = max(tolerance, 10 * eps)
+    # Colliding bodies would shrink the step for ever: then the solve fails and says so.
+    shortest = 100 * eps * (times[-1] - times[0])
+    controller = diffrax.PIDController(rtol=tolerance, atol=tolerance, dtmin=shortest,
+                                       force_dtmin=False)  # fmt: skip
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(vector_field),
         diffrax.Dopri8(),

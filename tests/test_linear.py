@@ -1,0 +1,244 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.linalg
+
+import hgn_jax as hgn
+
+EPS = np.finfo(np.float64).eps
+SOLVERS = [hgn.QR(), hgn.LSTSQ()]
+
+
+@pytest.fixture(params=SOLVERS, ids=["QR", "LSTSQ"])
+def solver(request):
+    return request.param
+
+
+def system(seed=0, rows=60, columns=12):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(rows, columns)), rng.normal(size=rows)
+
+
+def solved(solver, matrix, target):
+    return solver(jnp.asarray(matrix), jnp.asarray(target))
+
+
+def error(a, b):
+    return np.linalg.norm(np.asarray(a) - b) / np.linalg.norm(b)
+
+
+@pytest.mark.parametrize("shape", [(30, 1), (20, 20), (200, 40)])
+def test_well_conditioned_solution_is_scipys(solver, shape):
+    z, u = system(1, *shape)
+    expected = scipy.linalg.lstsq(z, u)[0]
+    assert error(solved(solver, z, u).theta, expected) < 1e3 * EPS
+
+
+def test_column_scales_are_undone(solver):
+    z, u = system(2)
+    powers = 10.0 ** np.linspace(-100, 100, 12)
+    theta = np.asarray(solved(solver, z * powers, u).theta) * powers
+    assert error(theta, scipy.linalg.lstsq(z, u)[0]) < 1e3 * EPS
+
+
+def test_zero_column_gets_zero_and_leaves_the_others_alone(solver):
+    z, u = system(3)
+    with_zero = np.insert(z, 5, 0.0, axis=1)
+    solution = solved(solver, with_zero, u)
+    assert abs(solution.theta[5]) < 100 * EPS
+    assert error(np.delete(solution.theta, 5), scipy.linalg.lstsq(z, u)[0]) < 1e3 * EPS
+    assert solution.rank == 12
+    assert solution.condition > 1e15
+
+
+def test_constant_column_is_an_intercept(solver):
+    z, u = system(4)
+    z[:, 0] = 7.0
+    solution = solved(solver, z, u)
+    assert error(solution.theta, scipy.linalg.lstsq(z, u)[0]) < 1e3 * EPS
+    assert abs(np.mean(z @ np.asarray(solution.theta) - u)) < 100 * EPS
+
+
+def doubled(seed):
+    """A system with four columns that stand twice, and its independent columns."""
+    z, u = system(seed)
+    return np.concatenate([z, z[:, :4]], axis=1), z, u
+
+
+def test_duplicated_columns_share_what_one_would_get(solver):
+    both, z, _ = doubled(5)
+    truth = np.linspace(-1, 1, 12)
+    solution = solved(solver, both, z @ truth)
+    theta = np.asarray(solution.theta)
+    assert solution.rank == 12
+    assert error(theta[:12] + np.pad(theta[12:], (0, 8)), truth) < 1e-13
+
+
+@pytest.mark.parametrize("solver", [hgn.LSTSQ(), hgn.QR(ridge=1e-8)], ids=["LSTSQ", "QR(1e-8)"])
+def test_duplicated_columns_and_noisy_targets_need_a_cut_or_a_ridge(solver):
+    both, z, u = doubled(5)
+    theta = np.asarray(solved(solver, both, u).theta)
+    assert error(theta[:12] + np.pad(theta[12:], (0, 8)), scipy.linalg.lstsq(z, u)[0]) < 1e-9
+
+
+def test_default_ridge_on_duplicated_columns_and_noisy_targets_shows_in_growth_not_residual():
+    both, z, u = doubled(5)
+    solution = solved(hgn.QR(), both, u)
+    least = np.linalg.norm(z @ scipy.linalg.lstsq(z, u)[0] - u) / np.linalg.norm(u)
+    np.testing.assert_allclose(solution.residual, least, rtol=1e-3)
+    assert solution.growth > 1e10
+
+
+def test_fewer_rows_than_columns_interpolate_and_report_the_rank(solver):
+    z, u = system(6, rows=8, columns=30)
+    solution = solved(solver, z, u)
+    assert solution.rank == 8
+    assert solution.residual < 1e-12
+    assert error(z @ np.asarray(solution.theta), u) < 1e-12
+
+
+def test_cut_and_tiny_ridge_both_give_the_minimum_norm_solution_of_the_scaled_problem():
+    z, u = system(7, rows=8, columns=30)
+    scale = np.linalg.norm(z, axis=0)
+    expected = scipy.linalg.lstsq(z / scale, u)[0]
+    assert error(np.asarray(solved(hgn.LSTSQ(), z, u).theta) * scale, expected) < 1e3 * EPS
+    ridge = hgn.QR(ridge=1e-6)
+    assert error(np.asarray(solved(ridge, z, u).theta) * scale, expected) < 1e-9
+
+
+@pytest.mark.parametrize("ridge", [1e-3, 0.1, 10.0])
+def test_large_ridge_is_the_closed_form(ridge):
+    z, u = system(8)
+    scale = np.linalg.norm(z, axis=0)
+    zs = z / scale
+    expected = np.linalg.solve(zs.T @ zs + ridge**2 * np.eye(12), zs.T @ u) / scale
+    solution = solved(hgn.QR(ridge=ridge), z, u)
+    assert error(solution.theta, expected) < 1e3 * EPS
+    assert solution.ridge == ridge
+
+
+def test_default_ridge_is_five_rounding_units_and_lstsq_has_none():
+    z, u = system(9)
+    assert solved(hgn.QR(), z, u).ridge == 5 * EPS
+    assert solved(hgn.LSTSQ(), z, u).ridge == 0
+
+
+def test_lstsq_cuts_singular_values_below_rcond():
+    z, u = system(10)
+    scale = np.linalg.norm(z, axis=0)
+    singular = np.linalg.svd(z / scale, compute_uv=False)
+    cut = float((singular[8] + singular[7]) / 2 / singular[0])
+    expected = scipy.linalg.lstsq(z / scale, u, cond=cut)[0] / scale
+    assert error(solved(hgn.LSTSQ(rcond=cut), z, u).theta, expected) < 1e3 * EPS
+
+
+def test_quality_figures_are_numpys(solver):
+    z, u = system(11)
+    scale = np.linalg.norm(z, axis=0)
+    singular = np.linalg.svd(z / scale, compute_uv=False)
+    theta = scipy.linalg.lstsq(z, u)[0]
+    solution = solved(solver, z, u)
+    assert solution.rank == 12
+    np.testing.assert_allclose(solution.condition, singular[0] / singular[-1], rtol=1e-12)
+    np.testing.assert_allclose(
+        solution.residual, np.linalg.norm(z @ theta - u) / np.linalg.norm(u), rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        solution.growth, np.abs(theta) @ scale / np.linalg.norm(u), rtol=1e-12
+    )
+
+
+def test_rank_counts_singular_values_of_the_scaled_matrix(solver):
+    rng = np.random.default_rng(12)
+    z = rng.normal(size=(50, 5)) @ rng.normal(size=(5, 20)) * 10.0 ** rng.uniform(-5, 5, 20)
+    solution = solved(solver, z, rng.normal(size=50))
+    assert solution.rank == np.linalg.matrix_rank(z / np.linalg.norm(z, axis=0)) == 5
+
+
+@pytest.mark.parametrize("ridge", [1e-9, 1e-6, 1e-3])
+def test_rank_and_condition_do_not_see_the_ridge(ridge):
+    both, z, u = doubled(13)
+    assert solved(hgn.QR(ridge=ridge), both, u).rank == 12
+    full = solved(hgn.QR(ridge=ridge), z, u)
+    expected = np.linalg.cond(z / np.linalg.norm(z, axis=0))
+    np.testing.assert_allclose(full.condition, expected, rtol=1e-10)
+
+
+def test_zero_target_gives_zero_coefficients(solver):
+    z, _ = system(14)
+    solution = solved(solver, z, np.zeros(60))
+    assert not np.asarray(solution.theta).any()
+    assert solution.residual == 0 and solution.growth == 0
+
+
+def test_rows_of_zero_weight_change_nothing_but_rounding(solver):
+    z, u = system(15)
+    more = np.concatenate([z, np.zeros((7, 12))]), np.concatenate([u, np.zeros(7)])
+    assert error(solved(solver, *more).theta, np.asarray(solved(solver, z, u).theta)) < 1e3 * EPS
+
+
+def test_solution_keeps_the_dtype(solver):
+    z, u = system(16)
+    solution = solved(solver, z.astype(np.float32), u.astype(np.float32))
+    floats = (solution.theta, solution.condition, solution.residual, solution.growth)
+    assert {x.dtype for x in (*floats, solution.ridge)} == {jnp.dtype(jnp.float32)}
+
+
+# A smooth function of one variable from its derivative, by 256 tanh units between data points.
+
+
+def radial_problem(seed, dtype):
+    rng = np.random.default_rng(seed)
+    x, unseen = rng.uniform(0.5, 2.0, 2000), rng.uniform(0.5, 2.0, 500)
+    first, second = rng.choice(x, 256), rng.choice(x, 256)
+    step = second - first
+    w = np.log(3) * np.where(step < 0, -1, 1) / np.maximum(np.abs(step), 0.2)
+    b = -w * first - np.log(3) / 2
+
+    def rows(r):
+        return (w / np.cosh(w * r[:, None] + b) ** 2).astype(dtype)
+
+    def force(r):
+        return (2 * (1 - np.exp(1 - r)) * np.exp(1 - r)).astype(dtype)
+
+    return rows(x), force(x), rows(unseen), force(unseen)
+
+
+def unseen_errors(solver, dtype, seeds):
+    call = jax.jit(solver)
+    errors = []
+    for seed in range(seeds):
+        z, u, unseen, truth = radial_problem(seed, dtype)
+        theta = np.asarray(call(jnp.asarray(z), jnp.asarray(u)).theta, np.float64)
+        errors.append(error(unseen.astype(np.float64) @ theta, truth))
+    return np.array(errors)
+
+
+def test_qr_in_float64_learns_a_radial_force_to_1e_12():
+    assert unseen_errors(hgn.QR(), np.float64, 5).max() < 1e-12
+
+
+def test_lstsq_in_float64_learns_a_radial_force_to_1e_9():
+    assert unseen_errors(hgn.LSTSQ(), np.float64, 3).max() < 1e-9
+
+
+def test_qr_in_float32_never_blows_up():
+    assert unseen_errors(hgn.QR(), np.float32, 20).max() < 2e-5
+
+
+def test_lstsq_in_float32_learns_a_radial_force_to_1e_2():
+    assert unseen_errors(hgn.LSTSQ(), np.float32, 3).max() < 1e-2
+
+
+def test_qr_keeps_more_digits_of_a_radial_force_than_the_cut():
+    qr, cut = (unseen_errors(s, np.float64, 3) for s in SOLVERS)
+    assert np.median(qr) < np.median(cut)
+
+
+def test_rank_of_random_features_is_far_below_their_number():
+    z, u, _, _ = radial_problem(0, np.float64)
+    solution = solved(hgn.QR(), z, u)
+    expected = np.linalg.matrix_rank(z / np.linalg.norm(z, axis=0))
+    assert abs(int(solution.rank) - expected) <= 1
+    assert expected < 100
