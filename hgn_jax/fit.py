@@ -57,26 +57,26 @@ class Fit(eqx.Module):
         return sum(s.theta.shape[-1] for s in self.solutions)
 
     @property
-    def rank(self) -> Int[Array, ""]:
+    def rank(self) -> Int[Array, "..."]:
         """Sum of the numerical ranks. Random features are nearly dependent: below `columns`."""
         return jnp.sum(jnp.stack([s.rank for s in self.solutions]), axis=0)
 
     @property
-    def condition(self) -> Float[Array, ""]:
+    def condition(self) -> Float[Array, "..."]:
         """Worst condition number of the column-scaled systems."""
         return jnp.max(jnp.stack([s.condition for s in self.solutions]), axis=0)
 
     @property
-    def residual(self) -> Float[Array, ""]:
+    def residual(self) -> Float[Array, "..."]:
         """Worst relative residual of the weighted systems."""
         return jnp.max(jnp.stack([s.residual for s in self.solutions]), axis=0)
 
     @property
-    def ridge(self) -> Float[Array, ""]:
+    def ridge(self) -> Float[Array, "..."]:
         return jnp.max(jnp.stack([s.ridge for s in self.solutions]), axis=0)
 
     @property
-    def growth(self) -> Float[Array, ""]:
+    def growth(self) -> Float[Array, "..."]:
         """Worst cancellation, sum |theta phi| over |sum theta phi|."""
         return jnp.max(jnp.stack([s.growth for s in self.solutions]), axis=0)
 
@@ -127,6 +127,7 @@ def fit(
     - `observations`: what to learn from.
     - `weights`: of every body's velocity and force rows; by default relative to its own motion.
         A `weight` in the data's nodes multiplies them.
+    - `structure`: how a gradient becomes motion; `solver`: `QR()` or `LSTSQ()`.
     - `throw`: raise if the result is not finite; if False look at `.result`.
 
     **Returns:** a `Fit` with the `model` and its rank, condition, residual and trained range.

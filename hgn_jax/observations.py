@@ -138,8 +138,9 @@ class Energies(AbstractObservation):
         count = sum_over_graphs(graphs, node_mask(graphs).astype(energy.dtype))
         real = count > 0
         per_body = jnp.where(real, energy / jnp.where(real, count, 1), 0)
-        mean = jnp.sum(per_body) / jnp.maximum(jnp.sum(real), 1).astype(energy.dtype)
-        spread = jnp.sqrt(jnp.mean(jnp.where(real, per_body - mean, 0) ** 2))
+        graph_count = jnp.maximum(jnp.sum(real), 1).astype(energy.dtype)
+        mean = jnp.sum(per_body) / graph_count
+        spread = jnp.sqrt(jnp.sum(jnp.where(real, per_body - mean, 0) ** 2) / graph_count)
         spread = jnp.where(spread > 0, spread, 1)
         constants = jnp.concatenate([f.constants(graphs) for f in features], axis=1)
         weight = jnp.where(real, self.weight / (spread * jnp.where(real, count, 1)), 0)

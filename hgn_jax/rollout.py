@@ -1,5 +1,6 @@
 """Motion: Hamilton's equations of a model or a known system, integrated with a fixed step."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import diffrax
@@ -25,8 +26,8 @@ class Path(eqx.Module):
     energy: Float[Array, "t ..."]
     """H of the model that was integrated, `[t]`; `[t g]` for a batch of several graphs."""
     finite: Bool[Array, ""]
-    """Whether the state stayed finite and every step could be solved. If not, outputs from
-    `stopped_time` on are NaN."""
+    """Whether state and energy stayed finite and every step could be solved. If not, outputs after
+    `stopped_time` are not to be used; those that the integration never reached are NaN."""
     stopped_time: Float[Array, ""]
     stopped_node: Int[Array, ""]
     """The first body without a finite state, or -1."""
@@ -35,7 +36,7 @@ class Path(eqx.Module):
 def rollout(
     model: AbstractHamiltonian,
     graph: GraphsTuple,
-    times: ArrayLike,
+    times: ArrayLike | Sequence[float],
     *,
     dt: float,
     solver: diffrax.AbstractSolver = StormerVerlet(),
@@ -83,7 +84,11 @@ def rollout(
         return path
     if throw and not bool(path.finite):
         node = int(path.stopped_node)
-        cause = f"node {node} is not finite" if node >= 0 else "the step could not be solved"
+        cause = (
+            f"node {node} is not finite"
+            if node >= 0
+            else "the step could not be solved, or bodies met and the energy is not finite"
+        )
         raise RuntimeError(
             f"rollout stopped at time {float(path.stopped_time):.6g}: {cause}. Use a smaller dt; "
             "if that does not help, the start may lie outside of the model's trained range"
@@ -99,8 +104,8 @@ def _check_times(times: np.ndarray, dt: float) -> int:
     step = np.diff(times)
     if not ((step > 0).all() or (step < 0).all()):
         raise ValueError("times must be strictly increasing or strictly decreasing")
-    if not dt > 0:
-        raise ValueError(f"dt must be positive, got {dt}")
+    if not 0 < dt < np.inf:
+        raise ValueError(f"dt must be positive and finite, got {dt}")
     return 1 << int(abs(times[-1] - times[0]) / dt + 2).bit_length()
 
 
@@ -115,7 +120,9 @@ def _rollout(
 ) -> Path:
     # Time is counted in steps: integers are exact, a sum of many dt is not.
     elapsed = jnp.abs(times - times[0]) / dt
-    step = jnp.floor(elapsed + 1e-6)
+    rounding = 8 * jnp.finfo(times.dtype).eps * jnp.maximum(elapsed, 1)
+    step = jnp.floor(elapsed + rounding)
+    fraction = jnp.where(elapsed - step > rounding, elapsed - step, 0)
     h = jnp.where(times[-1] < times[0], -dt, dt)
     terms = _terms(model, graph, h, isinstance(solver.term_structure, tuple))
     start = (graph.nodes["position"], graph.nodes["momentum"])
@@ -123,7 +130,7 @@ def _rollout(
         terms,
         solver,
         t0=0.0,
-        t1=jnp.maximum(step[-1], 1),
+        t1=step[-1],
         dt0=1.0,
         y0=start,
         saveat=diffrax.SaveAt(
@@ -136,18 +143,19 @@ def _rollout(
     (chain, end), (saved, _) = solution.ys, solution.ts
     last = jax.tree.map(lambda y: y[0], end)
 
-    def aside(output: tuple[Array, Array, Rates]) -> Rates:
-        k, fraction, y = output
+    def aside(output: tuple[Array, Array, Rates]) -> tuple[Rates, Array]:
+        k, part, y = output
 
-        def move() -> Rates:
-            state = solver.init(terms, k, k + fraction, y, None)
-            return solver.step(terms, k, k + fraction, y, None, state, False)[0]
+        def move() -> tuple[Rates, Array]:
+            state = solver.init(terms, k, k + part, y, None)
+            moved, *_, result = solver.step(terms, k, k + part, y, None, state, False)
+            return moved, jnp.asarray(result == diffrax.RESULTS.successful)
 
-        return jax.lax.cond(jnp.abs(fraction) > 1e-6, move, lambda: y)
+        return jax.lax.cond(part > 0, move, lambda: (y, jnp.array(True)))
 
     reached = jnp.isfinite(saved)
     chain = jax.tree.map(lambda y: jnp.where(reached[:, None, None], y, jnp.nan), chain)
-    q, p = jax.lax.map(aside, (step, elapsed - step, chain))
+    (q, p), stepped = jax.lax.map(aside, (step, fraction, chain))
 
     def energy(y: Rates) -> Array:
         return model(_at(graph, y))
@@ -159,13 +167,16 @@ def _rollout(
         solution.result == diffrax.RESULTS.event_occurred
     )
     taken = solution.stats["num_accepted_steps"].astype(times.dtype)
+    stopped = times[0] + h * taken
+    good = stepped & _finite_each(energies) & _finite_each(q) & _finite_each(p)
+    chained = solved & ~jnp.any(bad_node)
     return Path(
         times=times,
         position=q,
         momentum=p,
         energy=energies[:, 0] if energies.shape[1] == 1 else energies,
-        finite=solved & ~jnp.any(bad_node) & _finite((q, p)),
-        stopped_time=times[0] + h * taken,
+        finite=chained & jnp.all(good),
+        stopped_time=jnp.where(chained & ~jnp.all(good), times[jnp.argmin(good)], stopped),
         stopped_node=node,
     )
 
@@ -186,6 +197,10 @@ def _terms(model: AbstractHamiltonian, graph: GraphsTuple, h: Array, explicit: b
 
 def _at(graph: GraphsTuple, y: Rates) -> GraphsTuple:
     return graph._replace(nodes=graph.nodes | {"position": y[0], "momentum": y[1]})
+
+
+def _finite_each(outputs: Float[Array, "t ..."]) -> Bool[Array, " t"]:
+    return jnp.all(jnp.isfinite(outputs.reshape(len(outputs), -1)), axis=1)
 
 
 def _finite(y: tuple[Array, Array]) -> Bool[Array, ""]:

@@ -162,7 +162,6 @@ def test_external_learns_gravity_on_earth_and_a_wall(external, accuracy):
     model = hgn.fit(simulate(system), key=KEY, features=EXTERNAL).model
     test = unseen(system, width=0.15)
     errors = hgn.metrics.relative_error(model, test)
-    print(external, errors)
     assert errors["force"] < accuracy
     assert hgn.metrics.relative_error(SPRING, test)["force"] > 0.1
 

@@ -268,4 +268,4 @@ def test_float32_steps_agree_with_float64_to_its_rounding(case):
     rough = one_step(solver, terms, single, np.float32(0.1))
     assert {x.dtype for x in rough} == {jnp.dtype(jnp.float32)}
     exact = one_step(solver, terms, (Q0, P0), 0.1)
-    assert distance(jax.tree.map(lambda x: x.astype(jnp.float64), rough), exact) < 1e-6
+    assert distance(jax.tree.map(lambda x: x.astype(jnp.float64), rough), exact) < 3e-6

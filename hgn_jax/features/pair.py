@@ -152,7 +152,7 @@ class Pair(AbstractFeatureSpec):
             layers.append(
                 (
                     self.sampling(near, r[:, None], chosen, half, *args),
-                    self.sampling(far, jnp.log(r)[:, None], chosen, half, *args),
+                    self.sampling(far, jnp.log(r)[:, None], chosen, half, *args, unit=1.0),
                 )
             )
             ranges.append(extent(r, chosen))

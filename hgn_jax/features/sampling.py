@@ -30,10 +30,13 @@ class AbstractSampling(eqx.Module):
         units: int,
         nonlinearity: str = "tanh",
         energy: Float[Array, " s"] | None = None,
+        unit: float = 0.0,
     ) -> Dense:
         """Draws a layer of `units` units for the inputs x; masked inputs are never drawn.
 
-        `energy`, if given, is a first fit's site energy at every input.
+        `energy`, if given, is a first fit's site energy at every input. `unit` is the size at which
+        inputs that vary by rounding alone are told from inputs that vary (one for logarithms,
+        whose mean may be zero).
         """
 
 
@@ -52,8 +55,9 @@ class Elm(AbstractSampling):
         units: int,
         nonlinearity: str = "tanh",
         energy: Float[Array, " s"] | None = None,
+        unit: float = 0.0,
     ) -> Dense:
-        centre, scale = moments(x, mask)
+        centre, scale = moments(x, mask, unit)
         w, b = jr.split(key)
         weight = jr.normal(w, (x.shape[1], units), x.dtype) / scale[:, None]
         bias = jr.uniform(b, (units,), x.dtype, -1, 1)
@@ -91,8 +95,9 @@ class Swim(AbstractSampling):
         units: int,
         nonlinearity: str = "tanh",
         energy: Float[Array, " s"] | None = None,
+        unit: float = 0.0,
     ) -> Dense:
-        centre, scale = moments(x, mask)
+        centre, scale = moments(x, mask, unit)
         z = jnp.where(mask[:, None], (x - centre[None]) / scale[None], 0)
         first, second = self._pairs(key, z, mask, units, energy)
         step = z[second] - z[first]
@@ -129,17 +134,17 @@ class Swim(AbstractSampling):
 
 
 def moments(
-    x: Float[Array, "s inputs"], mask: Bool[Array, " s"]
+    x: Float[Array, "s inputs"], mask: Bool[Array, " s"], unit: float = 0.0
 ) -> tuple[Float[Array, " inputs"], Float[Array, " inputs"]]:
     """Mean and standard deviation of the unmasked inputs.
 
-    Inputs that do not vary (a rigid rod) get their magnitude, or one, as scale.
+    Inputs that do not vary (a rigid rod) get their magnitude, at least `unit`, or one, as scale.
     """
     count = jnp.maximum(jnp.sum(mask), 1).astype(x.dtype)
     kept = mask[:, None]
     mean = jnp.sum(jnp.where(kept, x, 0), axis=0) / count
     deviation = jnp.sqrt(jnp.sum(jnp.where(kept, x - mean[None], 0) ** 2, axis=0) / count)
-    size = jnp.abs(mean)
+    size = jnp.maximum(jnp.abs(mean), unit)
     constant = deviation <= 100 * jnp.finfo(x.dtype).eps * size
     return mean, jnp.where(constant, jnp.where(size > 0, size, 1), deviation)
 

@@ -15,6 +15,17 @@ from jaxtyping import Array, PyTree
 State: TypeAlias = PyTree[Array]
 
 
+class _FixedPoint(optx.FixedPointIteration):
+    """Keeps float32 states in float32 where 64 bit is turned on."""
+
+    def init(self, fn: Any, y: State, *args: Any) -> Any:
+        dtype = jnp.result_type(*jax.tree.leaves(y))
+        return jax.tree.map(
+            lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x,
+            super().init(fn, y, *args),
+        )
+
+
 class ImplicitMidpoint(diffrax.AbstractSolver):
     r"""$y_1 = y_0 + h f((y_0 + y_1)/2)$: second order, symplectic, time-reversible.
 
@@ -64,7 +75,7 @@ class ImplicitMidpoint(diffrax.AbstractSolver):
         # Tolerances of the change are absolute, on the scale of the state.
         solution: optx.Solution = optx.fixed_point(
             lambda scaled, _: (increment((scaled**ω * size).ω, None) ** ω / size).ω,
-            optx.FixedPointIteration(rtol=tolerance, atol=tolerance),
+            _FixedPoint(rtol=tolerance, atol=tolerance),
             (terms.vf_prod(t0, y0, args, h) ** ω / size).ω,
             max_steps=self.iterations,
             throw=False,

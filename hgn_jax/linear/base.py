@@ -48,14 +48,17 @@ def describe(
     ridge: Float[Array, ""],
 ) -> LeastSquaresSolution:
     """Completes a solution from the singular values of the column-scaled matrix."""
-    rounding = max(matrix.shape) * jnp.finfo(matrix.dtype).eps
     largest, smallest = singular[0], singular[-1]
+    rounding = max(matrix.shape) * jnp.finfo(matrix.dtype).eps * largest
+    # Below the second level nothing is left of a singular value once the ridge is taken off.
+    level = jnp.maximum(rounding, jnp.sqrt(rounding * ridge))
+    regular = smallest > jnp.sqrt(jnp.finfo(matrix.dtype).eps * largest * ridge)
     size = jnp.linalg.norm(target)
     size = jnp.where(size > 0, size, 1)
     return LeastSquaresSolution(
         theta,
-        rank=jnp.sum(singular > rounding * largest),
-        condition=jnp.where(smallest > 0, largest / jnp.where(smallest > 0, smallest, 1), jnp.inf),
+        rank=jnp.sum(singular > level),
+        condition=jnp.where(regular, largest / jnp.where(regular, smallest, 1), jnp.inf),
         residual=jnp.linalg.norm(matrix @ theta - target) / size,
         ridge=ridge,
         growth=jnp.sum(jnp.abs(theta) * column_scale(matrix)) / size,

@@ -29,8 +29,10 @@ class QR(AbstractLeastSquares):
         ridge = jnp.asarray(5 * jnp.finfo(dtype).eps if self.ridge is None else self.ridge, dtype)
         scale = column_scale(matrix)
         system = jnp.concatenate([matrix / scale[None], target[:, None]], axis=1)
-        below = jnp.concatenate([ridge * jnp.eye(columns), jnp.zeros((columns, 1))], axis=1)
-        triangle = jnp.linalg.qr(jnp.concatenate([system, below.astype(dtype)]), mode="r")
+        below = jnp.concatenate(
+            [ridge * jnp.eye(columns, dtype=dtype), jnp.zeros((columns, 1), dtype)], axis=1
+        )
+        triangle = jnp.linalg.qr(jnp.concatenate([system, below]), mode="r")
         r, qu = triangle[:columns, :columns], triangle[:columns, columns]
         theta = jsl.solve_triangular(r, qu) / scale
         squares = jnp.linalg.svd(r, compute_uv=False) ** 2
