@@ -17,7 +17,7 @@ demo: install
 	$(BIN)/hgn-jax demo --out demo-out
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: install
 	$(BIN)/ruff format --check .

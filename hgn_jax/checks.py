@@ -14,6 +14,7 @@ _NODES = {
 _EDGES = {"shift": "e d", "coupling": "e", "type": "e"}
 _GLOBALS = {"energy": "g", "cell": "g d d", "time": "g", "trajectory": "g"}
 _INTEGER = {"species", "type", "trajectory"}
+_FLOATING = {"position", "momentum", "velocity", "force", "mass", "weight", "coupling", "energy"}
 
 
 def is_concrete(graphs: GraphsTuple) -> bool:
@@ -26,7 +27,7 @@ def check(data: GraphsTuple) -> None:
 
     Checked: keys and shapes; NaN and Inf; positive masses; edges inside their graph, each with
     its reverse of equal coupling, type and opposite shift, and only once; no two joined bodies in
-    one place; weights that are not negative.
+    one place; weights, and species that are not negative.
     Padding (a trailing massless graph of self-loops) is passed over.
 
     `fit` calls it when its data are concrete. Inside jit no value can be inspected.
@@ -42,7 +43,7 @@ def check(data: GraphsTuple) -> None:
     frame_of_edge = np.repeat(np.arange(len(graphs.n_node)), graphs.n_edge)
     _check_finite(graphs, frame_of_node, frame_of_edge)
     _check_masses(graphs, padding[frame_of_node], frame_of_node)
-    _check_weights(graphs, frame_of_node)
+    _check_signs(graphs, frame_of_node, frame_of_edge)
     _check_edges(graphs, frame_of_node, frame_of_edge)
     _check_pairs(graphs, padding[frame_of_edge], frame_of_node, frame_of_edge)
 
@@ -74,6 +75,8 @@ def _check_shapes(graphs: GraphsTuple) -> None:
                 )
             if name == "fixed" and array.dtype != bool:
                 raise ValueError(f'nodes["fixed"] must hold booleans, got {array.dtype}')
+            if name in _FLOATING and not np.issubdtype(array.dtype, np.floating):
+                raise ValueError(f"{part}[{name!r}] must hold floats, got {array.dtype}")
             if name in _INTEGER and not np.issubdtype(array.dtype, np.integer):
                 raise ValueError(f"{part}[{name!r}] must hold integers, got {array.dtype}")
     if "shift" in graphs.edges and "cell" not in graphs.globals:
@@ -93,10 +96,17 @@ def _check_shapes(graphs: GraphsTuple) -> None:
 
 
 def _padding_graphs(graphs: GraphsTuple) -> np.ndarray:
-    """Graphs at the end of the batch whose nodes are all massless, as `pad` appends them."""
-    frame = np.repeat(np.arange(len(graphs.n_node)), graphs.n_node)
-    heavy = np.bincount(frame, graphs.nodes["mass"] != 0, minlength=len(graphs.n_node)) > 0
-    return np.cumsum(heavy[::-1])[::-1] == 0
+    """Graphs at the end of the batch as `pad` appends them: massless, self-loops only, and not the
+    whole batch."""
+    count = len(graphs.n_node)
+    frame = np.repeat(np.arange(count), graphs.n_node)
+    edge_frame = np.repeat(np.arange(count), graphs.n_edge)
+    real = np.bincount(frame, graphs.nodes["mass"] != 0, minlength=count) > 0
+    real |= np.bincount(edge_frame, graphs.senders != graphs.receivers, minlength=count) > 0
+    padding = np.cumsum(real[::-1])[::-1] == 0
+    # Only `pad` makes massless nodes that nothing joins and nothing moves.
+    still = np.bincount(frame, (graphs.nodes["position"] != 0).any(axis=1), minlength=count) == 0
+    return padding & still if real.any() else np.zeros(count, dtype=bool)
 
 
 def _check_finite(
@@ -131,12 +141,19 @@ def _check_masses(graphs: GraphsTuple, padding: np.ndarray, frame: np.ndarray) -
         )
 
 
-def _check_weights(graphs: GraphsTuple, frame: np.ndarray) -> None:
-    bad = graphs.nodes.get("weight", np.zeros(0)) < 0
-    if bad.any():
-        i = int(np.argmax(bad))
-        node = i - int(np.cumsum(graphs.n_node)[frame[i]] - graphs.n_node[frame[i]])
-        raise ValueError(f'nodes["weight"] is negative in frame {frame[i]}, node {node}')
+def _check_signs(graphs: GraphsTuple, frame: np.ndarray, edge_frame: np.ndarray) -> None:
+    for part, name, frames in (
+        ("nodes", "weight", frame),
+        ("nodes", "species", frame),
+        ("edges", "type", edge_frame),
+    ):
+        array = getattr(graphs, part).get(name, np.zeros(0))
+        if (array < 0).any():
+            i = int(np.argmax(array < 0))
+            within = i - int(np.searchsorted(frames, frames[i]))
+            raise ValueError(
+                f"{part}[{name!r}] is negative in frame {frames[i]}, {part[:-1]} {within}"
+            )
 
 
 def _check_edges(graphs: GraphsTuple, frame_of_node: np.ndarray, frame_of_edge: np.ndarray) -> None:

@@ -51,8 +51,8 @@ class Ephemeris(NamedTuple):
             self.position,
             velocity=self.velocity,
             mass=self.gm,
-            pairs=np.stack([i, j], 1),
-            edges={"coupling": self.gm[i] * self.gm[j]},
+            edges=np.stack([i, j], 1),
+            coupling=self.gm[i] * self.gm[j],
             order=12,
             weight=weight,
         )

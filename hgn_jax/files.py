@@ -115,9 +115,14 @@ def load(path: str | os.PathLike[str]) -> HamiltonianGraphNetwork:
             )
         arrays.append(array)
         start = stop
-    model = _unpack(path, header["model"], arrays)
+    try:
+        model = _unpack(path, header["model"], arrays)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: altered: its modules do not fit together ({error})") from None
     if not isinstance(model, HamiltonianGraphNetwork):
         raise ValueError(f"{path}: holds {type(model).__name__}, not a HamiltonianGraphNetwork")
+    if not len(model.features) == len(model.theta) == len(model.constants):
+        raise ValueError(f"{path}: altered: features and coefficients disagree in number")
     return model
 
 
@@ -134,6 +139,8 @@ def _pack(node: Any, arrays: list[np.ndarray]) -> Any:
         return node
     if eqx.is_array(node) and node.ndim >= 0:
         values = np.asarray(node)
+        if values.dtype.newbyteorder("<").str not in _DTYPES:
+            raise TypeError(f"cannot save arrays of {values.dtype}")
         arrays.append(np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"))))
         return {"array": len(arrays) - 1}
     raise TypeError(f"cannot save a {type(node).__name__}: only learned models can be saved")

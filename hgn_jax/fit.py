@@ -7,16 +7,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 from jraph import GraphsTuple
 
 from ._types import Key
+from .assembly import assemble, independent_systems
 from .checks import check, is_concrete
 from .features.base import AbstractFeatures, AbstractFeatureSpec
 from .features.kinetic import Kinetic
 from .features.pair import Pair
 from .hamiltonian import HamiltonianGraphNetwork
-from .linear.base import AbstractLeastSquares, LeastSquaresSolution
+from .linear.base import AbstractLeastSquares
+from .linear.lstsq import LSTSQ
 from .linear.qr import QR
 from .observations import (
     AbstractObservation,
@@ -26,84 +28,8 @@ from .observations import (
     Weights,
     relative_weights,
 )
+from .result import RESULTS, Fit
 from .structure import AbstractStructure, Hamiltonian
-
-
-class RESULTS(eqx.Enumeration):
-    """Outcome of a fit."""
-
-    successful = ""
-    nonfinite_data = "the data hold NaN or Inf; run hgn.check(data) outside of jit to learn where"
-    nonfinite_solution = (
-        "the least-squares solution is not finite; use 64-bit, a larger ridge or fewer units"
-    )
-
-
-class Fit(eqx.Module):
-    """A learned Hamiltonian and how well it was determined."""
-
-    model: HamiltonianGraphNetwork
-    solutions: tuple[LeastSquaresSolution, ...]
-    """One per independent system: kinetic and pair columns do not mix."""
-    result: RESULTS
-    rows: Int[Array, ""]
-    """Equations with positive weight."""
-    constant_known: bool = eqx.field(static=True)
-    """Whether observed energies determined the constant; if not it is zero."""
-
-    @property
-    def columns(self) -> int:
-        """Unknowns of all systems."""
-        return sum(s.theta.shape[-1] for s in self.solutions)
-
-    @property
-    def rank(self) -> Int[Array, "..."]:
-        """Sum of the numerical ranks. Random features are nearly dependent: below `columns`."""
-        return jnp.sum(jnp.stack([s.rank for s in self.solutions]), axis=0)
-
-    @property
-    def condition(self) -> Float[Array, "..."]:
-        """Worst condition number of the column-scaled systems."""
-        return jnp.max(jnp.stack([s.condition for s in self.solutions]), axis=0)
-
-    @property
-    def residual(self) -> Float[Array, "..."]:
-        """Worst relative residual of the weighted systems."""
-        return jnp.max(jnp.stack([s.residual for s in self.solutions]), axis=0)
-
-    @property
-    def ridge(self) -> Float[Array, "..."]:
-        return jnp.max(jnp.stack([s.ridge for s in self.solutions]), axis=0)
-
-    @property
-    def growth(self) -> Float[Array, "..."]:
-        """Worst cancellation, sum |theta phi| over |sum theta phi|."""
-        return jnp.max(jnp.stack([s.growth for s in self.solutions]), axis=0)
-
-    @property
-    def trained_range(self) -> dict[str, Float[Array, "... 2"]]:
-        """Least and greatest local input of each kind of feature (speeds, distances)."""
-        return {f.name: f.trained_range() for f in self.model.features}
-
-    def summary(self) -> str:
-        """The figures above in words; concrete values only."""
-        constant = (
-            "determined by the observed energies"
-            if self.constant_known
-            else "zero: no energies were observed, and rates do not see it"
-        )
-        lines = [
-            f"{int(self.rows)} rows, {self.columns} columns, rank {int(self.rank)}",
-            f"relative residual {float(self.residual):.1e}, condition {float(self.condition):.1e}, "
-            f"ridge {float(self.ridge):.1e}, growth {float(self.growth):.1e}",
-            f"constant of the energy: {constant}",
-        ]
-        for name, ranges in self.trained_range.items():
-            for low, high in jnp.reshape(ranges, (-1, 2)):
-                lines.append(f"trained range of {name}: {float(low):.4g} .. {float(high):.4g}")
-        if self.result != RESULTS.successful:
-            lines.append(f"FAILED: {RESULTS[self.result]}")  # type: ignore[misc]
-        return "\n".join(lines)
 
 
 def fit(
@@ -126,7 +52,8 @@ def fit(
     - `features`: specs, combined as columns of one system.
     - `observations`: what to learn from.
     - `weights`: of every body's velocity and force rows; by default relative to its own motion.
-        A `weight` in the data's nodes multiplies them.
+        A `weight` in the data's nodes multiplies them. Pass the same function each time: jit
+        compiles anew for each new one.
     - `structure`: how a gradient becomes motion; `solver`: `QR()` or `LSTSQ()`.
     - `throw`: raise if the result is not finite; if False look at `.result`.
 
@@ -136,7 +63,8 @@ def fit(
     Works under `jax.jit` and `jax.vmap` (over keys, say). Concrete data are checked first; inside
     jit only the result code speaks.
 
-    **Raises:** `ValueError` for bad data (see `hgn.check`), or missing targets.
+    **Raises:** `ValueError` for bad data (see `hgn.check`), missing targets, or rows that no
+    feature sees.
     """
     if is_concrete(data):
         check(data)
@@ -223,78 +151,37 @@ def _solve(
             unknowns[i] = part
     *theta, constant = unknowns
     with_energy = "energy" in data.globals and sum(counts) > 0
-    if with_energy and not any(isinstance(o, Energies) for o in observations):
-        constant = _constants(features, theta, data, structure, weights, solver)
+    known = jnp.array(False)
+    if with_energy:
+        (energies,) = Energies().rows(features, structure, data, weights)
+        rest, known = _constants(energies, theta)
+        if not any(isinstance(o, Energies) for o in observations):
+            constant = rest
     model = HamiltonianGraphNetwork(
         features, tuple(theta), tuple(jnp.split(constant, _ends(counts)[:-1])), structure
     )
-    result = _outcome(_all_finite(data), _all_finite((model.theta, model.constants)))
     rows = jnp.sum(jnp.concatenate([b.weight for b in blocks]) > 0)
-    return Fit(model, tuple(solutions), result, rows, with_energy)
-
-
-def independent_systems(
-    blocks: Sequence[Rows],
-) -> list[tuple[list[int], list[Rows]]]:
-    """Groups of column sets that share no rows, each with its rows: smaller solves, not one.
-
-    Kinetic columns meet velocity rows only and pair columns force rows only, unless another
-    feature or observation ties them together.
-    """
-    groups: list[tuple[set[int], list[Rows]]] = []
-    for block in blocks:
-        here = {i for i, c in enumerate(block.columns) if c is not None}
-        touching = [g for g in groups if g[0] & here]
-        merged = (here.union(*(g[0] for g in touching)), [b for g in touching for b in g[1]])
-        apart = [g for g in groups if not any(g is t for t in touching)]
-        groups = [*apart, (merged[0], [*merged[1], block])]
-    return [(sorted(members), rows) for members, rows in groups if members]
-
-
-def assemble(
-    blocks: Sequence[Rows], members: Sequence[int], widths: Sequence[int]
-) -> tuple[Float[Array, "r K"], Float[Array, " r"]]:
-    """Weighted matrix and target of one system; zeros where a set does not take part."""
-    matrix = jnp.concatenate(
-        [
-            jnp.concatenate(
-                [
-                    jnp.zeros((len(b.target), widths[i]), b.target.dtype)
-                    if (c := b.columns[i]) is None
-                    else c * b.weight[:, None]
-                    for i in members
-                ],
-                axis=1,
-            )
-            for b in blocks
-        ]
-    )
-    return matrix, jnp.concatenate([b.target * b.weight for b in blocks])
+    finite = _all_finite((model.theta, model.constants))
+    result = _outcome(_all_finite(data), rows > 0, finite)
+    return Fit(model, tuple(solutions), result, rows, known, with_energy)
 
 
 def _constants(
-    features: tuple[AbstractFeatures, ...],
-    theta: Sequence[Float[Array, " _"]],
-    data: GraphsTuple,
-    structure: AbstractStructure,
-    weights: Weights,
-    solver: AbstractLeastSquares,
-) -> Float[Array, " c"]:
-    """What the observed energies leave over, shared out by the extensive counts."""
-    (rows,) = Energies().rows(features, structure, data, weights)
-    *columns, counts = rows.columns
+    energies: Rows, theta: Sequence[Float[Array, " _"]]
+) -> tuple[Float[Array, " c"], Bool[Array, ""]]:
+    """What the observed energies leave over, shared out by the extensive counts, and whether the
+    data tell the shares apart. If not, as when all graphs are alike, they are the smallest."""
+    *columns, counts = energies.columns
     assert counts is not None
-    left = rows.target - sum(c @ t for c, t in zip(columns, theta) if c is not None)
-    return solver(counts * rows.weight[:, None], left * rows.weight).theta
+    left = energies.target - sum(c @ t for c, t in zip(columns, theta) if c is not None)
+    solution = LSTSQ()(counts * energies.weight[:, None], left * energies.weight)
+    return solution.theta, solution.rank == counts.shape[1]
 
 
-def _outcome(data: Bool[Array, ""], model: Bool[Array, ""]) -> RESULTS:
-    ok, bad_data, bad_model = (
-        RESULTS.successful,
-        RESULTS.nonfinite_data,
-        RESULTS.nonfinite_solution,
-    )
-    return RESULTS.where(data, RESULTS.where(model, ok, bad_model), bad_data)  # type: ignore
+def _outcome(data: Bool[Array, ""], rows: Bool[Array, ""], model: Bool[Array, ""]) -> RESULTS:
+    result = RESULTS.where(model, RESULTS.successful, RESULTS.nonfinite_solution)  # type: ignore
+    result = RESULTS.where(rows, result, RESULTS.no_rows)  # type: ignore[arg-type]
+    return RESULTS.where(data, result, RESULTS.nonfinite_data)  # type: ignore[arg-type]
 
 
 def _width(blocks: Sequence[Rows], i: int) -> int:
@@ -320,7 +207,7 @@ def _raise_if(throw: bool, result: Fit) -> Fit:
 
 
 def _warn_about_precision(data: GraphsTuple) -> None:
-    if data.nodes["position"].dtype == jnp.float32:
+    if jax.dtypes.canonicalize_dtype(data.nodes["position"].dtype) == jnp.float32:
         warnings.warn(
             "fitting in float32: expect relative errors of about 1e-6 instead of 1e-13. For 64-bit "
             'call jax.config.update("jax_enable_x64", True) before the data are made.',

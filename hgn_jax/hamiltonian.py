@@ -72,13 +72,7 @@ class HamiltonianGraphNetwork(AbstractHamiltonian):
 
         **Raises:** `ValueError` if the features are bound to another spatial dimension.
         """
-        d = graphs.nodes["position"].shape[1]
-        for f in self.features:
-            if f.dimension not in (None, d):
-                raise ValueError(
-                    f"the {f.name} features were trained in {f.dimension} dimensions, but the "
-                    f"graph has {d}"
-                )
+        self._check_dimension(graphs)
         return sum(
             (f.node_energy(graphs, theta) for f, theta in zip(self.features, self.theta)),
             start=jnp.zeros_like(graphs.nodes["mass"]),
@@ -104,7 +98,17 @@ class HamiltonianGraphNetwork(AbstractHamiltonian):
         A model extrapolates there: errors come from a handful of pairs nearer or farther than any
         in training.
         """
+        self._check_dimension(graphs)
         counts: dict[str, Int[Array, " g"]] = {}
         for f in self.features:
             counts[f.name] = counts.get(f.name, 0) + f.out_of_range(graphs)
         return counts
+
+    def _check_dimension(self, graphs: GraphsTuple) -> None:
+        d = graphs.nodes["position"].shape[1]
+        for f in self.features:
+            if f.dimension not in (None, d):
+                raise ValueError(
+                    f"the {f.name} features were trained in {f.dimension} dimensions, but the "
+                    f"graph has {d}"
+                )

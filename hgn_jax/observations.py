@@ -28,6 +28,7 @@ class Rows(eqx.Module):
     columns: tuple[Float[Array, "r _"] | None, ...]
     target: Float[Array, " r"]
     weight: Float[Array, " r"]
+    name: str = eqx.field(default="observed", static=True)
 
 
 class AbstractObservation(eqx.Module):
@@ -78,7 +79,7 @@ class Derivatives(AbstractObservation):
         _require(graphs, "nodes", "velocity", "force")
         rates = [structure.rates(graphs, f.gradient(graphs)) for f in features]
         return tuple(
-            _node_rows([r[side] for r in rates], graphs, graphs.nodes[name], weight)
+            _node_rows(name, [r[side] for r in rates], graphs, graphs.nodes[name], weight)
             for side, (name, weight) in enumerate(
                 zip(("velocity", "force"), weights(graphs), strict=True)
             )
@@ -89,7 +90,7 @@ class Forces(AbstractObservation):
     """Forces alone, with known masses: the kinetic energy is exactly |p|^2 / 2m.
 
     To be used with `Kinetic(units=0)`, whose one coefficient is then set by the definition
-    v = p / m; momenta and velocities in the data are not looked at.
+    v = p / m; the values of momenta and velocities in the data are not looked at (zeros do).
     """
 
     def rows(
@@ -113,8 +114,8 @@ class Forces(AbstractObservation):
                 )
         velocity_weight, force_weight = weights(graphs)
         return (
-            _node_rows([r[0] for r in rates], graphs, unit, velocity_weight),
-            _node_rows([r[1] for r in rates], graphs, graphs.nodes["force"], force_weight),
+            _node_rows("velocity", [r[0] for r in rates], graphs, unit, velocity_weight),
+            _node_rows("force", [r[1] for r in rates], graphs, graphs.nodes["force"], force_weight),
         )
 
 
@@ -145,10 +146,11 @@ class Energies(AbstractObservation):
         constants = jnp.concatenate([f.constants(graphs) for f in features], axis=1)
         weight = jnp.where(real, self.weight / (spread * jnp.where(real, count, 1)), 0)
         columns = (*(f(graphs) for f in features), constants)
-        return (Rows(columns, jnp.where(real, energy, 0), weight),)
+        return (Rows(columns, jnp.where(real, energy, 0), weight, "energy"),)
 
 
 def _node_rows(
+    name: str,
     columns: list[Float[Array, "n d _"] | None],
     graphs: GraphsTuple,
     target: Float[Array, "n d"],
@@ -163,6 +165,7 @@ def _node_rows(
         (*(None if c is None else c.reshape(-1, c.shape[2]) for c in columns), None),
         jnp.where(mask[:, None], target, 0).ravel(),
         jnp.repeat(weight, d),
+        name,
     )
 
 

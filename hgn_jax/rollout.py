@@ -13,6 +13,7 @@ from jraph import GraphsTuple
 
 from ._types import Rates
 from .checks import check, is_concrete
+from .graphs.geometry import graph_index
 from .hamiltonian import AbstractHamiltonian
 from .integrators.stormer_verlet import StormerVerlet
 
@@ -55,7 +56,7 @@ def rollout(
     - `times`: `[t]`, strictly increasing, or strictly decreasing to go back in time.
     - `dt`: step, positive (time).
     - `solver`: `StormerVerlet()` needs a Hamiltonian that separates; `ImplicitMidpoint()` takes
-        any, as does every diffrax solver (`diffrax.Dopri8()`: not symplectic, but very accurate).
+        any, as do diffrax's explicit solvers (`diffrax.Dopri8()`: not symplectic, but accurate).
     - `throw`: raise if the state does not stay finite; if False look at `path.finite`.
 
     May be jitted and vmapped (over start graphs of one shape, or over models).
@@ -72,9 +73,10 @@ def rollout(
         )
     if is_concrete(graph):
         check(graph)
+    steps = None if isinstance(times, jax.core.Tracer) else _check_times(np.asarray(times), dt)
     ts = jnp.asarray(times, graph.nodes["position"].dtype)
-    steps = None if isinstance(ts, jax.core.Tracer) else _check_times(np.asarray(ts), dt)
-    path = _rollout(model, graph, ts, jnp.asarray(dt, ts.dtype), solver, steps)
+    step = jnp.asarray(dt, ts.dtype)
+    path = _rollout(model, graph, ts, step, solver, steps)
     if isinstance(path.finite, jax.core.Tracer):
         if throw:
             words = (
@@ -83,17 +85,32 @@ def rollout(
             path = eqx.error_if(path, ~path.finite, words)
         return path
     if throw and not bool(path.finite):
-        node = int(path.stopped_node)
-        cause = (
-            f"node {node} is not finite"
-            if node >= 0
-            else "the step could not be solved, or bodies met and the energy is not finite"
-        )
+        cause = "the step could not be solved, or bodies met and the energy is not finite"
+        if int(path.stopped_node) >= 0:
+            stop = path.stopped_time
+            again = jnp.stack([ts[0], stop - jnp.sign(stop - ts[0]) * dt, stop])
+            cause = _culprit(model, graph, _rollout(model, graph, again, step, solver, steps))
         raise RuntimeError(
             f"rollout stopped at time {float(path.stopped_time):.6g}: {cause}. Use a smaller dt; "
             "if that does not help, the start may lie outside of the model's trained range"
         )
     return path
+
+
+def _culprit(model: AbstractHamiltonian, graph: GraphsTuple, path: Path) -> str:
+    """The body that is not finite at the end of the path; if all of them, since NaN spreads within
+    a step, the one with the greatest acceleration just before."""
+    bad = ~jnp.isfinite(path.position[-1] + path.momentum[-1]).all(axis=-1)
+    node, words = int(jnp.argmax(bad)), "is not finite"
+    if bool(bad.all()):
+        state = (path.position[-2], path.momentum[-2])
+        force = jnp.linalg.norm(model.vector_field(_at(graph, state))[1], axis=-1)
+        mass = jnp.where(graph.nodes["mass"] > 0, graph.nodes["mass"], 1)
+        node = int(jnp.argmax(jnp.where(jnp.isfinite(force), force / mass, jnp.inf)))
+        words = "had the greatest acceleration before all bodies ceased to be finite"
+    number = int(graph_index(graph)[node])
+    where = f" of graph {number}" if graph.n_node.shape[0] > 1 else ""
+    return f"node {node - int(jnp.sum(graph.n_node[:number]))}{where} {words}"
 
 
 def _check_times(times: np.ndarray, dt: float) -> int:

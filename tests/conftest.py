@@ -1,4 +1,9 @@
+import os
 import secrets
+
+# Many small functions are compiled once and run briefly: compile quickly, and keep workers apart.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
 import jax.random as jr

@@ -382,3 +382,20 @@ def test_negative_weights_are_named():
     graph = graph._replace(nodes=graph.nodes | {"weight": jnp.array([1.0, 1.0, -0.5])})
     with pytest.raises(ValueError, match="negative in frame 0, node 2"):
         hgn.check(graph)
+
+
+def test_massless_data_are_not_taken_for_padding():
+    graph = hgn.graphs.chain(3)
+    massless = graph._replace(nodes=graph.nodes | {"mass": jnp.zeros(3)})
+    with pytest.raises(ValueError, match="must be positive"):
+        hgn.check(massless)
+    with pytest.raises(ValueError, match="frame 1, node 0"):
+        hgn.check(hgn.graphs.batch([graph, massless]))
+
+
+@pytest.mark.parametrize("part, name, count", [("edges", "type", 4), ("nodes", "species", 3)])
+def test_negative_kinds_are_named(part, name, count):
+    graph = hgn.graphs.chain(3)
+    arrays = getattr(graph, part) | {name: -jnp.ones(count, jnp.int32)}
+    with pytest.raises(ValueError, match=f"{name}'.*negative in frame 0"):
+        hgn.check(graph._replace(**{part: arrays}))

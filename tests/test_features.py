@@ -425,7 +425,13 @@ def test_a_gap_in_the_types_does_not_spoil_a_fit():
     graph = hgn.graphs.from_pairs(nodes["position"], pairs, type=kinds)
     graph = moved(graph, force=nodes["momentum"] - jnp.mean(nodes["momentum"], 0, keepdims=True))
     forces = (hgn.Forces(),)
-    fit = hgn.fit(graph, key=jr.key(0), features=[hgn.Pair(2)], observations=forces, throw=False)
+    fit = hgn.fit(
+        graph,
+        key=jr.key(0),
+        features=[hgn.Kinetic(0), hgn.Pair(2)],
+        observations=forces,
+        throw=False,
+    )
     assert all(np.isfinite(theta).all() for theta in fit.model.theta)
     assert fit.result == hgn.RESULTS.successful
 

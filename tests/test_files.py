@@ -106,11 +106,10 @@ def test_models_return_bit_for_bit(models, dtype, path):
 
 def test_special_values_return_bit_for_bit(model, path):
     special = jnp.array([np.nan, np.inf, -np.inf, -0.0, 5e-324, np.pi])
-    odd = hgn.HamiltonianGraphNetwork((), (special,), (special[:0],))
+    odd = eqx.tree_at(lambda m: m.theta[0], model, special)
     hgn.save(path, odd)
     again = hgn.load(path)
     assert np.asarray(again.theta[0]).tobytes() == np.asarray(special).tobytes()
-    assert again.constants[0].shape == (0,)
 
 
 def test_settings_return(model, path):

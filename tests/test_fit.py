@@ -484,3 +484,33 @@ def test_trained_range_is_that_of_the_data(triangle, spring_fit):
     ranges = spring_fit.trained_range
     np.testing.assert_allclose(ranges["pair"], [[r.min(), r.max()]], rtol=1e-14)
     np.testing.assert_allclose(ranges["kinetic"], [speed.min(), speed.max()], rtol=1e-14)
+
+
+def test_rows_that_no_feature_sees_are_refused(data):
+    with pytest.raises(ValueError, match="no feature sees the velocity rows"):
+        hgn.fit(data, key=jr.key(0), features=[hgn.Pair(4)])
+
+
+def test_data_without_a_weighted_row_are_no_success(data, specs):
+    nodes = data.nodes | {"weight": jnp.zeros_like(data.nodes["mass"])}
+    fit = hgn.fit(data._replace(nodes=nodes), key=jr.key(0), features=specs, throw=False)
+    assert fit.result == hgn.RESULTS.no_rows
+
+
+def test_a_constant_that_one_topology_cannot_tell_is_called_unknown(springs, cube):
+    data = hgn.systems.simulate(springs, cube, key=jr.key(0), trajectories=50)
+    features = [hgn.Kinetic(0), hgn.Pair(16), hgn.External(2)]
+    fit = hgn.fit(data, key=jr.key(1), features=features)
+    assert not fit.constant_known
+    assert "like the observed ones only" in fit.summary()
+    np.testing.assert_allclose(fit.model(data), data.globals["energy"], rtol=1e-3)
+
+
+def test_pairs_of_fixed_bodies_do_not_widen_the_trained_range(springs):
+    graph = hgn.graphs.from_pairs(np.array([[0.0], [1.0], [6.0]]), [(0, 1), (0, 2), (1, 2)])
+    fixed = jnp.array([True, False, True])
+    graph = graph._replace(nodes=graph.nodes | {"fixed": fixed})
+    data = hgn.systems.simulate(springs, graph, key=jr.key(0), trajectories=20)
+    features = hgn.sample([hgn.Pair(4)], data, key=jr.key(1))
+    assert features[0].ranges[0, 1] < 5.5
+    assert not features[0].out_of_range(data).any()

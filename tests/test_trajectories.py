@@ -108,7 +108,7 @@ def test_order_must_be_even_and_positive(order):
 def test_velocity_and_force_of_oscillators_are_recovered(steps, rng):
     times = 0.1 * np.arange(60) if steps == "uniform" else random_times(rng, 60, 0.1)
     x, v, f = oscillators(times)
-    data = from_trajectories(times, x[0], mass=MASS, pairs=NO_PAIRS)
+    data = from_trajectories(times, x[0], mass=MASS, edges=NO_PAIRS)
     kept = np.searchsorted(times, data.globals["time"])
     np.testing.assert_array_equal(times[kept], data.globals["time"])
     found = {q: np.asarray(data.nodes[q]).reshape(-1, 3, 2) for q in data.nodes if q != "mass"}
@@ -126,7 +126,7 @@ def test_first_and_last_kept_rates_have_the_order(order, h):
     def errors(h):
         times = h * np.arange(40)
         x, v, f = oscillators(times - times[20])
-        data = from_trajectories(times, x, mass=MASS, pairs=NO_PAIRS, order=order)
+        data = from_trajectories(times, x, mass=MASS, edges=NO_PAIRS, order=order)
         kept = np.searchsorted(times, data.globals["time"])
         return np.array(
             [
@@ -141,7 +141,7 @@ def test_first_and_last_kept_rates_have_the_order(order, h):
 def test_kept_forces_at_the_ends_are_as_good_as_in_the_middle():
     times = 0.05 * np.arange(200)
     x, _, f = oscillators(times)
-    data = from_trajectories(times, x, mass=MASS, pairs=NO_PAIRS, order=4)
+    data = from_trajectories(times, x, mass=MASS, edges=NO_PAIRS, order=4)
     kept = np.searchsorted(times, data.globals["time"])
     error = np.abs(np.asarray(data.nodes["force"]).reshape(-1, 3, 2) - f[0][kept]).max(axis=(1, 2))
     assert error.max() < 1.1 * error[20:-20].max()
@@ -151,7 +151,7 @@ def test_given_rates_are_kept_bit_for_bit(rng):
     x, v, f = rng.normal(size=(3, 2, 4, 3, 2))
     p = rng.normal(size=(2, 4, 3, 2))
     data = from_trajectories(
-        np.arange(4.0), x, mass=MASS, pairs=NO_PAIRS, velocity=v, momentum=p, force=f,
+        np.arange(4.0), x, mass=MASS, edges=NO_PAIRS, velocity=v, momentum=p, force=f,
         newtonian=False,
     )  # fmt: skip
     for name, array in (("position", x), ("velocity", v), ("momentum", p), ("force", f)):
@@ -161,7 +161,7 @@ def test_given_rates_are_kept_bit_for_bit(rng):
 def test_given_velocity_alone_gives_momentum_and_is_itself_untouched():
     times = 0.1 * np.arange(30)
     x, v, f = oscillators(times)
-    data = from_trajectories(times, x, mass=MASS, pairs=NO_PAIRS, velocity=v)
+    data = from_trajectories(times, x, mass=MASS, edges=NO_PAIRS, velocity=v)
     np.testing.assert_array_equal(data.nodes["velocity"], v[0, 4:-4].reshape(-1, 2))
     np.testing.assert_array_equal(
         data.nodes["momentum"], (MASS[:, None] * v)[0, 4:-4].reshape(-1, 2)
@@ -172,7 +172,7 @@ def test_given_velocity_alone_gives_momentum_and_is_itself_untouched():
 def test_given_force_alone_is_untouched():
     times = 0.1 * np.arange(30)
     x, v, f = oscillators(times)
-    data = from_trajectories(times, x, mass=MASS, pairs=NO_PAIRS, force=f)
+    data = from_trajectories(times, x, mass=MASS, edges=NO_PAIRS, force=f)
     np.testing.assert_array_equal(data.nodes["force"], f[0, 4:-4].reshape(-1, 2))
     np.testing.assert_allclose(
         data.nodes["velocity"], v[0, 4:-4].reshape(-1, 2), rtol=0, atol=4e-10
@@ -183,7 +183,7 @@ def test_force_comes_from_the_momentum_when_the_system_is_not_newtonian():
     times = 0.1 * np.arange(30)
     x, v, f = oscillators(times)
     p = 3 * MASS[:, None] * v + 1
-    data = from_trajectories(times, x, mass=MASS, pairs=NO_PAIRS, momentum=p, newtonian=False)
+    data = from_trajectories(times, x, mass=MASS, edges=NO_PAIRS, momentum=p, newtonian=False)
     np.testing.assert_array_equal(data.nodes["momentum"], p[0, 4:-4].reshape(-1, 2))
     np.testing.assert_allclose(
         data.nodes["force"], 3 * f[0, 4:-4].reshape(-1, 2), rtol=0, atol=9e-10
@@ -197,7 +197,7 @@ def test_trajectories_and_times_are_numbered(rng):
     times = np.stack([random_times(rng, 15, 0.1) + 10 * k for k in range(3)])
     x = np.stack([oscillators(t)[0][0] for t in times])
     data = from_trajectories(
-        times, x, mass=MASS, pairs=np.array([(0, 1), (1, 2)]), order=4, velocity=x
+        times, x, mass=MASS, edges=np.array([(0, 1), (1, 2)]), order=4, velocity=x
     )
     np.testing.assert_array_equal(data.globals["trajectory"], np.repeat(np.arange(3), 11))
     np.testing.assert_array_equal(data.globals["time"], times[:, 2:-2].ravel())
@@ -210,7 +210,7 @@ def test_trajectories_and_times_are_numbered(rng):
 def test_shared_times_serve_every_trajectory():
     times = np.arange(3.0)
     x = np.zeros((2, 3, 3, 2)) + np.arange(3)[:, None]
-    data = from_trajectories(times, x, mass=MASS, pairs=NO_PAIRS, velocity=0 * x, force=x)
+    data = from_trajectories(times, x, mass=MASS, edges=NO_PAIRS, velocity=0 * x, force=x)
     np.testing.assert_array_equal(data.globals["time"], [0, 1, 2, 0, 1, 2])
     np.testing.assert_array_equal(data.globals["trajectory"], [0, 0, 0, 1, 1, 1])
 
@@ -218,7 +218,7 @@ def test_shared_times_serve_every_trajectory():
 def test_without_trimming_every_frame_is_kept_and_the_ends_are_one_sided():
     times = 0.05 * np.arange(20)
     x, v, _ = oscillators(times)
-    data = from_trajectories(times, x, mass=MASS, pairs=NO_PAIRS, order=4, trim=False)
+    data = from_trajectories(times, x, mass=MASS, edges=NO_PAIRS, order=4, trim=False)
     assert data.globals["time"].tolist() == times.tolist()
     error = np.abs(np.asarray(data.nodes["velocity"]).reshape(20, 3, 2) - v[0]).max(axis=(1, 2))
     assert error.max() < 0.05**4
@@ -229,7 +229,7 @@ def test_without_trimming_every_frame_is_kept_and_the_ends_are_one_sided():
 def test_nothing_is_trimmed_when_all_rates_are_given():
     x, v, f = oscillators(np.arange(3.0))
     data = from_trajectories(
-        np.arange(3.0), x, mass=MASS, pairs=NO_PAIRS, velocity=v, force=f, trim=True
+        np.arange(3.0), x, mass=MASS, edges=NO_PAIRS, velocity=v, force=f, trim=True
     )
     assert data.globals["time"].tolist() == [0, 1, 2]
 
@@ -237,15 +237,15 @@ def test_nothing_is_trimmed_when_all_rates_are_given():
 def test_the_fewest_frames_that_suffice_leave_one(rng):
     times = random_times(rng, 9, 0.1)
     x, v, _ = oscillators(times)
-    data = from_trajectories(times, x, mass=MASS, pairs=NO_PAIRS, velocity=v)
+    data = from_trajectories(times, x, mass=MASS, edges=NO_PAIRS, velocity=v)
     assert data.globals["time"].tolist() == [times[4]]
 
 
 def test_node_and_edge_arrays_ride_along(rng):
     x = rng.normal(size=(2, 4, 3, 2))
     data = from_trajectories(
-        np.arange(4.0), x, mass=1.5, pairs=np.array([(0, 1), (1, 2)]), velocity=x, force=x,
-        edges={"coupling": np.array([2.0, 3.0])}, species=np.array([0, 1, 1]),
+        np.arange(4.0), x, mass=1.5, edges=np.array([(0, 1), (1, 2)]), velocity=x, force=x,
+        coupling=np.array([2.0, 3.0]), species=np.array([0, 1, 1]),
         fixed=np.array([True, False, False]),
     )  # fmt: skip
     hgn.check(data)
@@ -259,14 +259,14 @@ def test_node_and_edge_arrays_ride_along(rng):
 def test_dtype_follows_the_positions(dtype):
     x, v, _ = oscillators(0.1 * np.arange(20))
     data = from_trajectories(
-        0.1 * np.arange(20), x.astype(dtype), velocity=v.astype(dtype), mass=MASS, pairs=NO_PAIRS
+        0.1 * np.arange(20), x.astype(dtype), velocity=v.astype(dtype), mass=MASS, edges=NO_PAIRS
     )
     assert {a.dtype for a in data.nodes.values()} == {jnp.dtype(dtype)}
 
 
 def test_whole_numbers_are_accepted_as_positions():
     x = np.arange(20)[:, None, None] * np.array([[[1, 2]]])
-    data = from_trajectories(np.arange(20), x, mass=1.0, pairs=NO_PAIRS)
+    data = from_trajectories(np.arange(20), x, mass=1.0, edges=NO_PAIRS)
     assert len(data.n_node) > 0
     np.testing.assert_allclose(
         data.nodes["velocity"], np.tile([1.0, 2.0], (len(data.n_node), 1)), rtol=1e-12
@@ -282,7 +282,7 @@ def arguments():
     times = 0.1 * np.arange(12)
     x, v, f = oscillators(times, trajectories=2)
     return {
-        "times": times, "position": x, "mass": MASS, "pairs": np.array([(0, 1)]),
+        "times": times, "position": x, "mass": MASS, "edges": np.array([(0, 1)]),
         "velocity": v, "force": f, "momentum": MASS[:, None] * v,
     }  # fmt: skip
 
@@ -352,7 +352,7 @@ def test_times_of_another_shape_are_refused(arguments, shape):
 @pytest.mark.parametrize("order", [2, 4, 8])
 def test_too_few_frames_are_counted(arguments, order):
     short = {k: arguments[k][:, :order] for k in ("position", "velocity", "momentum")}
-    rest = {"times": arguments["times"][:order], "mass": MASS, "pairs": NO_PAIRS}
+    rest = {"times": arguments["times"][:order], "mass": MASS, "edges": NO_PAIRS}
     words = f"{order} frames are too few .*order {order}: need {order + 1}"
     with pytest.raises(ValueError, match=words):
         from_trajectories(**short, **rest, order=order)
@@ -394,7 +394,7 @@ def test_masses_must_be_as_many_as_bodies(arguments, mass):
 @pytest.mark.parametrize("pairs", [[(0, 3)], [(1, 1)], [(0, 1), (1, 0)]])
 def test_pairs_are_checked(arguments, pairs):
     with pytest.raises(ValueError, match="pair"):
-        from_trajectories(**(arguments | {"pairs": np.array(pairs)}))
+        from_trajectories(**(arguments | {"edges": np.array(pairs)}))
 
 
 def test_node_arrays_of_another_length_are_refused(arguments):

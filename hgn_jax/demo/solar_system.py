@@ -89,7 +89,7 @@ def run(out: Path, console: Console) -> dict[str, Any]:
 
 def held_out(
     ephemeris: Ephemeris,
-) -> tuple[GraphsTuple, GraphsTuple, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+) -> tuple[GraphsTuple, GraphsTuple, np.ndarray, np.ndarray]:
     """Snapshots of the second decade, the first of them as start, and where the bodies were from
     then on: times `[t]` four days apart and positions `[t n 3]`."""
     test = ephemeris.between(YEARS, 2 * YEARS).snapshots()
@@ -98,18 +98,14 @@ def held_out(
     return test, start, ephemeris.times[first::2], ephemeris.position[first::2]
 
 
-def median_errors(
-    model: AbstractHamiltonian, data: GraphsTuple, force: jax.Array
-) -> np.ndarray[Any, Any]:
+def median_errors(model: AbstractHamiltonian, data: GraphsTuple, force: jax.Array) -> np.ndarray:
     """Median over frames of |F - force| / |force| for every body of equal-sized snapshots."""
     wrong = jnp.linalg.norm(model.vector_field(data)[1] - force, axis=-1)
     relative = wrong / jnp.linalg.norm(force, axis=-1)
     return np.median(np.asarray(relative).reshape(len(data.n_node), -1), axis=0)
 
 
-def heliocentric_error(
-    path: np.ndarray[Any, Any], observed: np.ndarray[Any, Any]
-) -> np.ndarray[Any, Any]:
+def heliocentric_error(path: np.ndarray, observed: np.ndarray) -> np.ndarray:
     """Distance `[t n]` of positions `[t n 3]` relative to body 0, the Sun."""
     return np.linalg.norm((path - path[:, :1]) - (observed - observed[:, :1]), axis=-1)
 

@@ -95,7 +95,7 @@ class MessagePassingFeatures(AbstractFeatures):
 
 
 class MessagePassing(AbstractFeatureSpec):
-    """The paper's encoder: `units` messages on `hidden` node and edge units each.
+    """The encoder of Rahma et al. as we read it: `units` messages on `hidden` node and edge units.
 
     The columns are the `hidden` node units and the `units` message units.
     """

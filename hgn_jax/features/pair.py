@@ -18,6 +18,7 @@ from ..graphs.geometry import (
     edge_mask,
     edge_share,
     graph_index,
+    movable,
 )
 from .base import AbstractFeatures, AbstractFeatureSpec, Fitted
 from .dense import Dense
@@ -62,8 +63,13 @@ class PairFeatures(AbstractFeatures):
         )
         # Both directions of a pair pull on the receiver alike: twice the share of one.
         direction = displacement(graphs) * (2 * edge_share(graphs) / r)[:, None]
-        rows = direction[:, :, None] * slope[:, None, :]
-        return jax.ops.segment_sum(rows, graphs.receivers, graphs.nodes["mass"].shape[0]), None
+        # One coordinate at a time: [e d K] would be the greatest array of the whole fit.
+        total = graphs.nodes["mass"].shape[0]
+        along = [
+            jax.ops.segment_sum(direction[:, k, None] * slope, graphs.receivers, total)
+            for k in range(direction.shape[1])
+        ]
+        return jnp.stack(along, axis=1), None
 
     def constants(self, graphs: GraphsTuple) -> Float[Array, "g c"]:
         share = edge_share(graphs)[:, None]
@@ -72,7 +78,7 @@ class PairFeatures(AbstractFeatures):
         return jax.ops.segment_sum(counts, index, graphs.n_node.shape[0])
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        r, mask, types = distance(graphs), edge_mask(graphs), self._types(graphs)
+        r, mask, types = distance(graphs), _observable(graphs), self._types(graphs)
         out = mask & ~jnp.any(jnp.stack(types), axis=0)  # a type that training never saw
         for of_type, range_ in zip(types, self.ranges):
             out |= outside(r, mask & of_type, range_)
@@ -137,7 +143,9 @@ class Pair(AbstractFeatureSpec):
         return dataclasses.replace(self, types=types)
 
     def sample(self, key: Key, data: GraphsTuple, previous: Fitted | None = None) -> PairFeatures:
-        r, mask = distance(data), edge_mask(data)
+        if not len(data.senders):
+            raise ValueError("the data have no edges: leave Pair() out, or join bodies by edges")
+        r, mask = distance(data), _observable(data)
         types = edge_types(data, self.types or 1)
         layers, ranges = [], []
         for t, (k, of_type) in enumerate(zip(jr.split(key, len(types)), types)):
@@ -163,6 +171,12 @@ def edge_types(graphs: GraphsTuple, count: int) -> list[EdgeMask]:
     """For each type the edges that have it; without `type` all edges are of type 0."""
     kinds = graphs.edges.get("type", jnp.zeros(graphs.senders.shape, jnp.int32))
     return [kinds == t for t in range(count)]
+
+
+def _observable(graphs: GraphsTuple) -> EdgeMask:
+    """Edges with an end that moves: no row shows the force between two fixed bodies."""
+    free = movable(graphs)
+    return edge_mask(graphs) & (free[graphs.senders] | free[graphs.receivers])
 
 
 def _slopes(layers: tuple[Dense, Dense], r: EdgeScalars) -> tuple[Array, Array]:

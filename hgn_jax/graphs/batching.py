@@ -41,7 +41,7 @@ def snapshots(
 
 
 def batch(graphs: Sequence[GraphsTuple]) -> GraphsTuple:
-    """Concatenates graphs into one. All must carry the same arrays.
+    """Concatenates graphs into one. All must carry the same arrays; concrete ones only.
 
     **Raises:** `ValueError` naming the graph whose arrays differ from the first one's.
     """
@@ -79,7 +79,7 @@ def pad(graphs: GraphsTuple, *, nodes: int, edges: int, graphs_: int) -> GraphsT
 
     The padding is a trailing graph of massless nodes with self-loops (jraph's convention), which
     energies, fits and checks ignore. `nodes` and `graphs_` must exceed the batch's own numbers by
-    at least one, `edges` must not be less.
+    at least one, `edges` must not be less. Concrete arrays only.
 
     **Raises:** `ValueError` if the batch does not fit.
     """

@@ -1,6 +1,6 @@
 """A user's own measured or simulated trajectories as a data set."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,11 +16,12 @@ def from_trajectories(
     position: ArrayLike,
     *,
     mass: ArrayLike,
-    pairs: ArrayLike,
+    edges: ArrayLike | Sequence[tuple[int, int]],
+    coupling: ArrayLike | None = None,
+    type: ArrayLike | None = None,
     velocity: ArrayLike | None = None,
     momentum: ArrayLike | None = None,
     force: ArrayLike | None = None,
-    edges: Mapping[str, ArrayLike] | None = None,
     order: int = 8,
     newtonian: bool = True,
     trim: bool = True,
@@ -40,8 +41,8 @@ def from_trajectories(
     - `velocity`, `momentum`, `force`: as `position`, in length / time, mass * length / time and
         mass * length / time^2; each optional.
     - `mass`: `[n]` or one number.
-    - `pairs`: `[p 2]`, which bodies interact; each pair once.
-    - `edges`: further arrays `[p]` such as `coupling` or `type`.
+    - `edges`: `[p 2]`, the pairs of bodies that interact, each once.
+    - `coupling`, `type`: `[p]`, known factors of the pairs' energies and kinds of pairs.
     - `newtonian`: the kinetic energy is $|p|^2/2m$. Set it to False for another one: then
         `momentum` must be given.
     - `trim`: leave out frames at both ends, where only one-sided differences exist. If False the
@@ -61,11 +62,16 @@ def from_trajectories(
     if x.ndim != 4:
         raise ValueError(f"position must be [t n d] or [k t n d], got {np.shape(position)}")
     k, t, n, _ = x.shape
-    ts = np.broadcast_to(np.asarray(times, dtype=np.float64), (k, t))
+    ts = np.asarray(times, dtype=np.float64)
+    if ts.shape not in ((t,), (k, t)):
+        raise ValueError(f"times must be [t] = ({t},) or [k t] = ({k}, {t}), got {ts.shape}")
+    ts = np.broadcast_to(ts, (k, t))
     dtype = x.dtype
     given = {"velocity": velocity, "momentum": momentum, "force": force}
     arrays = {name: _as_frames(name, a, x.shape) for name, a in given.items() if a is not None}
     _check_frames(ts, {"position": x, **arrays})
+    if np.shape(mass) not in ((), (n,)):
+        raise ValueError(f"mass must be one number or [n] = ({n},), got {np.shape(mass)}")
     m = np.broadcast_to(np.asarray(mass, dtype=dtype), (n,))[:, None]
     bad = np.flatnonzero(~((m > 0) & np.isfinite(m)))
     if len(bad):
@@ -74,10 +80,11 @@ def from_trajectories(
     # Positions alone are differentiated twice; one-sided velocities must not enter the forces.
     times_differentiated = 2 if not arrays else int(not {"velocity", "force"} <= arrays.keys())
     cut = times_differentiated * order // 2
-    if t < 2 * cut + 1:
+    least = 2 * cut + 1 if trim else min(cut, 1) * order + 1
+    if t < least:
         raise ValueError(
             f"{t} frames are too few to differentiate {times_differentiated} times with order "
-            f"{order}: need {2 * cut + 1}; give velocity and force, or a lower order"
+            f"{order}: need {least}; give velocity and force, or a lower order"
         )
     v = arrays.get("velocity")
     p = arrays.get("momentum")
@@ -91,7 +98,9 @@ def from_trajectories(
     f = arrays["force"] if "force" in arrays else differentiate(ts, p, order)
 
     keep = slice(cut, t - cut) if trim else slice(None)
-    graph = from_pairs(x[0, 0].astype(dtype), pairs, mass=m[:, 0], **(edges or {}))
+    known = {"coupling": coupling, "type": type}
+    extra = {name: array for name, array in known.items() if array is not None}
+    graph = from_pairs(x[0, 0], edges, mass=m[:, 0], **extra)
     graph = graph._replace(nodes=graph.nodes | {q: jnp.asarray(a) for q, a in nodes.items()})
 
     def flat(a: np.ndarray) -> np.ndarray:

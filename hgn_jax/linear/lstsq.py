@@ -10,7 +10,9 @@ from .base import AbstractLeastSquares, LeastSquaresSolution, column_scale, desc
 class LSTSQ(AbstractLeastSquares):
     """`jnp.linalg.lstsq` on the column-scaled matrix: simple, slower, and less accurate than QR.
 
-    `rcond` cuts singular values below that fraction of the greatest; None is JAX's default.
+    `rcond` cuts singular values below that fraction of the greatest; None is JAX's default. The
+    derivative is NaN where singular values coincide, as those of dependent features do at zero:
+    differentiate through `QR`.
     """
 
     rcond: float | None = eqx.field(default=None, static=True)

@@ -9,12 +9,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float
 from jraph import GraphsTuple
 
 from .._types import Key, Rates
-from ..checks import check
+from ..checks import check, is_concrete
 from ..graphs.batching import snapshots
 from ..graphs.geometry import movable
 from ..hamiltonian import AbstractHamiltonian
@@ -77,7 +78,8 @@ def simulate(
     independent starts observed once, covers the state space best.
 
     `noise` adds normal errors to positions, momenta, velocities and forces, in units of each
-    array's standard deviation (for positions that of the displacements).
+    array's standard deviation (for positions that of the displacements). May be vmapped over
+    keys; times are concrete.
 
     **Raises:** `ValueError` for a bad graph (see `hgn.check`), times that do not increase or a
     batch of several graphs. `RuntimeError` if the integration fails, as when bodies collide, or a
@@ -86,18 +88,18 @@ def simulate(
     if graph.n_node.shape[0] != 1:
         raise ValueError(f"simulate takes one graph, got a batch of {graph.n_node.shape[0]}")
     position = graph.nodes["position"]
-    ts = jnp.asarray(times, position.dtype)
-    rising = jnp.all(jnp.isfinite(ts)) & jnp.all(jnp.diff(ts) > 0)
-    if ts.ndim != 1 or ts.shape[0] < 1 or not bool(rising):
-        raise ValueError(
-            "times must be finite and strictly increasing, [t] with at least one entry"
-        )
-    check(graph)
+    moments = np.asarray(times)
+    rising = np.isfinite(moments).all() and (np.diff(moments) > 0).all()
+    if moments.ndim != 1 or len(moments) < 1 or not rising:
+        raise ValueError("times must be finite and strictly increasing, [t], at least one")
+    ts = jnp.asarray(moments, position.dtype)
+    if is_concrete(graph):
+        check(graph)
     if isinstance(system, System):
         graph = system.couple(graph)
     draw, errors = jr.split(key)
     data = _simulate(system, graph, draw, trajectories, ts, start, tolerance)
-    if not bool(jnp.all(jnp.isfinite(data.nodes["force"]))):
+    if is_concrete(data) and not bool(jnp.all(jnp.isfinite(data.nodes["force"]))):
         raise RuntimeError(
             "the simulated forces are not finite: bodies start in one place, or an edge type "
             "has no parameters"
