@@ -28,7 +28,7 @@ def run(quick: bool, out: Path) -> Iterator[Record]:
         train = hgn.systems.simulate(system, cube, key=jr.key(0), trajectories=count)
         test = hgn.systems.simulate(system, cube, key=jr.key(1), trajectories=count)
         for name, features in _features():
-            repeats = seeds if name[0] == "invariants" else 1
+            repeats = seeds if name[0] == "invariants" else min(seeds, 3)
             fits = [hgn.fit(train, key=jr.key(s), features=features) for s in range(repeats)]
             errors = [float(hgn.metrics.mean_square_error(f.model, test)) for f in fits]
             yield {
