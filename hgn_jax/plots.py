@@ -45,7 +45,7 @@ def parity(model: AbstractHamiltonian, data: GraphsTuple) -> Figure:
         shown = np.log10(np.maximum(relative, 1e-17))
         axes[2].hist(shown, bins=60, histtype="step", lw=1.5, label=symbol)
     axes[2].set(xlabel=r"$\log_{10}$ relative error of a body", ylabel="bodies")
-    axes[2].set_title("each body apart", fontsize=10)
+    axes[2].set_title("each body apart (-17: exact)", fontsize=10)
     axes[2].legend(frameon=False)
     return figure
 
