@@ -3,7 +3,7 @@
 from importlib.resources import files
 from typing import NamedTuple
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from jraph import GraphsTuple
@@ -39,7 +39,7 @@ class Ephemeris(NamedTuple):
 
         **Raises:** `ValueError` unless JAX is set to 64 bit, which these data need.
         """
-        if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        if jnp.result_type(float) != jnp.float64:
             raise ValueError(
                 'the ephemeris needs 64 bit: call jax.config.update("jax_enable_x64", True) first'
             )
