@@ -112,32 +112,35 @@ def _padding_graphs(graphs: GraphsTuple) -> np.ndarray:
 def _check_finite(
     graphs: GraphsTuple, frame_of_node: np.ndarray, frame_of_edge: np.ndarray
 ) -> None:
-    starts = np.concatenate([[0], np.cumsum(graphs.n_node)])
-    edge_starts = np.concatenate([[0], np.cumsum(graphs.n_edge)])
-    for part in ("nodes", "edges", "globals"):
+    frames = {
+        "nodes": frame_of_node,
+        "edges": frame_of_edge,
+        "globals": np.arange(len(graphs.n_node)),
+    }
+    for part, frame in frames.items():
         for name, array in getattr(graphs, part).items():
             bad = np.argwhere(~np.isfinite(array))
-            if not len(bad):
-                continue
-            i = bad[0, 0]
-            where = {
-                "nodes": lambda i: f"frame {frame_of_node[i]}, node {i - starts[frame_of_node[i]]}",
-                "edges": lambda i: (
-                    f"frame {frame_of_edge[i]}, edge {i - edge_starts[frame_of_edge[i]]}"
-                ),
-                "globals": lambda i: f"frame {i}",
-            }[part](i)
-            raise ValueError(f"{part}[{name!r}] is NaN or Inf in {where} ({len(bad)} such entries)")
+            if len(bad):
+                where = _locate(part, frame, int(bad[0, 0]))
+                raise ValueError(
+                    f"{part}[{name!r}] is NaN or Inf in {where} ({len(bad)} such entries)"
+                )
+
+
+def _locate(part: str, frame: np.ndarray, i: int) -> str:
+    """Frame, and number within it, of entry i; `frame` holds the frame of every entry, sorted."""
+    if part == "globals":
+        return f"frame {i}"
+    return f"frame {frame[i]}, {part[:-1]} {i - int(np.searchsorted(frame, frame[i]))}"
 
 
 def _check_masses(graphs: GraphsTuple, padding: np.ndarray, frame: np.ndarray) -> None:
     bad = ~(graphs.nodes["mass"] > 0) & ~padding
     if bad.any():
         i = int(np.argmax(bad))
-        node = i - int(np.cumsum(graphs.n_node)[frame[i]] - graphs.n_node[frame[i]])
         raise ValueError(
-            f'nodes["mass"] must be positive; it is {graphs.nodes["mass"][i]} in frame {frame[i]}, '
-            f"node {node} ({bad.sum()} such nodes)"
+            f'nodes["mass"] must be positive; it is {graphs.nodes["mass"][i]} in '
+            f"{_locate('nodes', frame, i)} ({bad.sum()} such nodes)"
         )
 
 
@@ -150,10 +153,7 @@ def _check_signs(graphs: GraphsTuple, frame: np.ndarray, edge_frame: np.ndarray)
         array = getattr(graphs, part).get(name, np.zeros(0))
         if (array < 0).any():
             i = int(np.argmax(array < 0))
-            within = i - int(np.searchsorted(frames, frames[i]))
-            raise ValueError(
-                f"{part}[{name!r}] is negative in frame {frames[i]}, {part[:-1]} {within}"
-            )
+            raise ValueError(f"{part}[{name!r}] is negative in {_locate(part, frames, i)}")
 
 
 def _check_edges(graphs: GraphsTuple, frame_of_node: np.ndarray, frame_of_edge: np.ndarray) -> None:

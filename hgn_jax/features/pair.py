@@ -108,8 +108,9 @@ class PairFeatures(AbstractFeatures):
 class Pair(AbstractFeatureSpec):
     """Pair features with `units` units per edge type.
 
-    ELM is the default: of one variable its units, blind to where the data lie, extrapolate ten to
-    a hundred times better than SWIM's. Of many variables (`External`, `MessagePassing`) SWIM wins.
+    ELM is the default: of one variable its smoother units are more accurate than SWIM's, inside the
+    trained range (bench/potentials.py) and beyond. Of many variables (`External`,
+    `MessagePassing`) SWIM wins.
 
     `types` is the number of edge types; None reads it from the data (concrete arrays only).
     """
