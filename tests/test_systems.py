@@ -362,6 +362,18 @@ def test_an_oscillator_swings_as_it_should_to_the_tolerance(tolerance, least, mo
     assert least <= error <= most
 
 
+def test_a_step_cut_short_by_an_observation_time_is_no_collision():
+    """A remainder of rounding before the next time once passed for a step too small to go on."""
+    times = 0.1 * np.arange(60)
+    ring = hgn.graphs.ring(3)
+    data = S.simulate(
+        S.mass_spring("double_well"), ring, key=jr.key(0), trajectories=40, times=times,
+        start=S.Uniform(1.0, 0.1),
+    )  # fmt: skip
+    energy = np.asarray(data.globals["energy"]).reshape(40, -1)
+    np.testing.assert_allclose(energy, energy[:, :1] * np.ones(60), rtol=1e-6, atol=1e-8)
+
+
 def test_two_bodies_circle_with_the_period_of_kepler():
     m1, m2, a, constant = 3.0, 1.0, 1.5, 0.7
     mu = m1 * m2 / (m1 + m2)

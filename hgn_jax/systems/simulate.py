@@ -155,19 +155,25 @@ def _integrate(
     shortest = 100 * eps * (times[-1] - times[0])
     controller = diffrax.PIDController(rtol=tolerance, atol=tolerance, dtmin=shortest,
                                        force_dtmin=False)  # fmt: skip
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(vector_field),
-        diffrax.Dopri8(),
-        t0=times[0],
-        t1=times[-1],
-        dt0=None,
-        y0=state,
-        saveat=diffrax.SaveAt(ts=times),
-        stepsize_controller=diffrax.ClipStepSizeController(controller, step_ts=times),
-        max_steps=None,
-    )
-    assert solution.ys is not None
-    return solution.ys
+
+    # One solve from time to time: a step cut short by the next time is not taken for a tiny one.
+    def interval(y: Rates, ends: tuple[Array, Array]) -> tuple[Rates, Rates]:
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(vector_field),
+            diffrax.Dopri8(),
+            t0=ends[0],
+            t1=ends[1],
+            dt0=None,
+            y0=y,
+            stepsize_controller=controller,
+            max_steps=None,
+        )
+        assert solution.ys is not None
+        last = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
+        return last, last
+
+    _, after = jax.lax.scan(interval, state, (times[:-1], times[1:]))
+    return jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), state, after)
 
 
 def _add_noise(data: GraphsTuple, key: Key, noise: float) -> GraphsTuple:
