@@ -84,7 +84,7 @@ class HamiltonianGraphNetwork(AbstractHamiltonian):
         **Raises:** `ValueError` if the model has no pair features for that edge type.
         """
         values = [
-            features.units_at(jnp.ravel(r), type) @ theta + c[type]
+            features.units_at(jnp.ravel(r), type) @ theta + (c[type] if len(c) else 0)
             for features, theta, c in zip(self.features, self.theta, self.constants)
             if isinstance(features, PairFeatures) and 0 <= type < len(features.layers)
         ]

@@ -1,6 +1,7 @@
 """Potential energy as random features of the distance between two bodies."""
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import equinox as eqx
@@ -31,6 +32,10 @@ class PairFeatures(AbstractFeatures):
     c is the edges' known `coupling` (one if absent). Each edge `type` has units of its own. r
     alone fails for planets (0.3 to 50 AU), log r alone is far worse on springs; half and half
     serves both.
+
+    With a `cutoff` (length) every unit is multiplied by $(1 - (r/cutoff)^2)^2$ and is zero beyond:
+    energies and forces are continuous when edges enter or leave a neighbour list, and edges beyond
+    the cutoff count for nothing.
     """
 
     name: ClassVar[str] = "pair"
@@ -38,6 +43,7 @@ class PairFeatures(AbstractFeatures):
     layers: tuple[tuple[Dense, Dense], ...]
     """One pair of layers, of r and of log r, for each edge type."""
     ranges: Float[Array, "T 2"]
+    cutoff: float | None = eqx.field(default=None, static=True)
 
     def units_at(self, r: Float[Array, " s"], type: int = 0) -> Float[Array, "s K"]:
         """All units at distances r (length) for edges of that type; other types' units are zero."""
@@ -57,7 +63,7 @@ class PairFeatures(AbstractFeatures):
             [
                 jnp.where(of_type[:, None], s, 0)
                 for layers, of_type in zip(self.layers, self._types(graphs))
-                for s in _slopes(layers, r)
+                for s in self._slopes(layers, r)
             ],
             axis=1,
         )
@@ -73,12 +79,16 @@ class PairFeatures(AbstractFeatures):
 
     def constants(self, graphs: GraphsTuple) -> Float[Array, "g c"]:
         share = edge_share(graphs)[:, None]
+        if self.cutoff is not None:
+            # The number of pairs within a cutoff jumps as bodies move; the energy must not.
+            return jnp.zeros((graphs.n_node.shape[0], 0), share.dtype)
         counts = jnp.where(jnp.stack(self._types(graphs), axis=1), share, 0)
         index = graph_index(graphs)[graphs.receivers]
         return jax.ops.segment_sum(counts, index, graphs.n_node.shape[0])
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        r, mask, types = distance(graphs), _observable(graphs), self._types(graphs)
+        r, types = distance(graphs), self._types(graphs)
+        mask = _observable(graphs, self.cutoff)
         out = mask & ~jnp.any(jnp.stack(types), axis=0)  # a type that training never saw
         for of_type, range_ in zip(types, self.ranges):
             out |= outside(r, mask & of_type, range_)
@@ -94,12 +104,30 @@ class PairFeatures(AbstractFeatures):
     ) -> Float[Array, "s K"]:
         return jnp.concatenate(
             [
-                jnp.where(of_type[:, None], layer(x[:, None]), 0)
+                jnp.where(of_type[:, None], self._fade(r)[:, None] * layer(x[:, None]), 0)
                 for layers, of_type in zip(self.layers, types)
                 for layer, x in zip(layers, (r, jnp.log(r)))
             ],
             axis=1,
         )
+
+    def _slopes(self, layers: tuple[Dense, Dense], r: EdgeScalars) -> list[Float[Array, "e _"]]:
+        """d(unit)/dr of the layers of r and of log r."""
+        near, far = layers
+        x, log = r[:, None], jnp.log(r)[:, None]
+        slopes = [near.jacobian(x)[:, 0, :], far.jacobian(log)[:, 0, :] / x]
+        if self.cutoff is None:
+            return slopes
+        fade, fall = jax.jvp(self._fade, (r,), (jnp.ones_like(r),))
+        return [
+            fade[:, None] * slope + fall[:, None] * value
+            for slope, value in zip(slopes, (near(x), far(log)))
+        ]
+
+    def _fade(self, r: Float[Array, " s"]) -> Float[Array, " s"]:
+        if self.cutoff is None:
+            return jnp.ones_like(r)
+        return jnp.maximum(1 - (r / self.cutoff) ** 2, 0) ** 2
 
     def _types(self, graphs: GraphsTuple) -> list[EdgeMask]:
         return edge_types(graphs, len(self.layers))
@@ -113,16 +141,22 @@ class Pair(AbstractFeatureSpec):
     `MessagePassing`) SWIM wins.
 
     `types` is the number of edge types; None reads it from the data (concrete arrays only).
+
+    `cutoff` (length) makes every unit fade to zero there, as liquids and neighbour lists need. The
+    energy then has no constant per pair: the number of pairs would change with the list.
     """
 
     units: int = eqx.field(default=256, static=True)
     sampling: AbstractSampling = Elm()
     activation: str = eqx.field(default="tanh", static=True)
     types: int | None = eqx.field(default=None, static=True)
+    cutoff: float | None = eqx.field(default=None, static=True)
 
     def __check_init__(self) -> None:
         if self.units < 2 or self.units % 2:
             raise ValueError(f"units must be even and at least 2, got {self.units}")
+        if self.cutoff is not None and not 0 < self.cutoff < math.inf:
+            raise ValueError(f"cutoff must be positive and finite, got {self.cutoff}")
 
     @property
     def guided(self) -> bool:
@@ -146,7 +180,7 @@ class Pair(AbstractFeatureSpec):
     def sample(self, key: Key, data: GraphsTuple, previous: Fitted | None = None) -> PairFeatures:
         if not len(data.senders):
             raise ValueError("the data have no edges: leave Pair() out, or join bodies by edges")
-        r, mask = distance(data), _observable(data)
+        r, mask = distance(data), _observable(data, self.cutoff)
         types = edge_types(data, self.types or 1)
         layers, ranges = [], []
         for t, (k, of_type) in enumerate(zip(jr.split(key, len(types)), types)):
@@ -165,7 +199,7 @@ class Pair(AbstractFeatureSpec):
                 )
             )
             ranges.append(extent(r, chosen))
-        return PairFeatures(tuple(layers), jnp.stack(ranges))
+        return PairFeatures(tuple(layers), jnp.stack(ranges), self.cutoff)
 
 
 def edge_types(graphs: GraphsTuple, count: int) -> list[EdgeMask]:
@@ -174,16 +208,9 @@ def edge_types(graphs: GraphsTuple, count: int) -> list[EdgeMask]:
     return [kinds == t for t in range(count)]
 
 
-def _observable(graphs: GraphsTuple) -> EdgeMask:
-    """Edges with an end that moves: no row shows the force between two fixed bodies."""
+def _observable(graphs: GraphsTuple, cutoff: float | None) -> EdgeMask:
+    """Edges within the cutoff with an end that moves: no row shows the force between two fixed
+    bodies."""
     free = movable(graphs)
-    return edge_mask(graphs) & (free[graphs.senders] | free[graphs.receivers])
-
-
-def _slopes(layers: tuple[Dense, Dense], r: EdgeScalars) -> tuple[Array, Array]:
-    """d(unit)/dr of the layers of r and of log r, `[e K/2]` each."""
-    near, far = layers
-    return (
-        near.jacobian(r[:, None])[:, 0, :],
-        far.jacobian(jnp.log(r)[:, None])[:, 0, :] / r[:, None],
-    )
+    seen = edge_mask(graphs) & (free[graphs.senders] | free[graphs.receivers])
+    return seen if cutoff is None else seen & (distance(graphs) < cutoff)

@@ -63,8 +63,9 @@ def from_pairs(
             "mass": jnp.broadcast_to(jnp.asarray(mass, position.dtype), (n,)),
         },
         edges={k: jnp.concatenate([v, v]) for k, v in names.items()},
-        senders=jnp.asarray(np.concatenate([links[:, 0], links[:, 1]])),
-        receivers=jnp.asarray(np.concatenate([links[:, 1], links[:, 0]])),
+        # Joined by NumPy and with a dtype: else JAX compiles anew for every number of edges.
+        senders=jnp.asarray(np.concatenate([links[:, 0], links[:, 1]]), jnp.int32),
+        receivers=jnp.asarray(np.concatenate([links[:, 1], links[:, 0]]), jnp.int32),
         globals={},
         n_node=jnp.array([n], jnp.int32),
         n_edge=jnp.array([2 * len(links)], jnp.int32),
@@ -135,14 +136,72 @@ def fully_connected(
     return from_pairs(position, pairs, mass=mass)
 
 
-def radius(position: ArrayLike, cutoff: float, *, mass: ArrayLike = 1.0) -> GraphsTuple:
-    """Joins bodies at most `cutoff` (length) apart, found with a k-d tree; concrete arrays only."""
-    if isinstance(position, jax.core.Tracer):
+def radius(
+    position: ArrayLike,
+    cutoff: float,
+    *,
+    cell: ArrayLike | Sequence[float] | None = None,
+    mass: ArrayLike = 1.0,
+) -> GraphsTuple:
+    """Joins bodies at most `cutoff` (length) apart, found with a k-d tree; concrete arrays only.
+
+    With a periodic `cell`, `[d]` lengths or a diagonal matrix `[d d]`, each body is joined to the
+    nearest image of the others: `edges["shift"]` `[e d]` numbers it, so that the edge's vector is
+    x[receiver] - x[sender] + shift @ cell, and `globals["cell"]` is `[1 d d]`. Positions may lie
+    anywhere and stay as they are: shifts hold as long as bodies move without being wrapped.
+
+    For bodies that move, add a skin to the cutoff: all pairs within the cutoff are then joined
+    until a body has moved by half the skin.
+
+    **Raises:** `ValueError` for positions that are not finite, or a cell of another shape, not
+    diagonal, not positive, or shorter than twice the cutoff.
+    """
+    if isinstance(position, jax.core.Tracer) or isinstance(cell, jax.core.Tracer):
         raise ValueError("radius needs concrete positions: the number of edges depends on them")
     points = np.asarray(position)
     if not np.isfinite(points).all():
         raise ValueError(
             f"position of node {int(np.argwhere(~np.isfinite(points))[0, 0])} not finite"
         )
-    pairs = cKDTree(points).query_pairs(cutoff, output_type="ndarray")
-    return from_pairs(position, pairs[np.lexsort(pairs.T[::-1])], mass=mass)
+    lengths = None if cell is None else _box(cell, points.shape[-1], cutoff)
+    pairs = cKDTree(_wrapped(points, lengths), boxsize=lengths).query_pairs(
+        cutoff, output_type="ndarray"
+    )
+    pairs = pairs[np.lexsort(pairs.T[::-1])]
+    graph = from_pairs(position, pairs, mass=mass)
+    if lengths is None:
+        return graph
+    arm = (points[pairs[:, 1]] - points[pairs[:, 0]]) / lengths
+    shift = -np.rint(arm).astype(np.int32)
+    both = jnp.asarray(np.concatenate([shift, -shift]), jnp.int32)
+    matrix = jnp.asarray(np.diag(lengths), graph.nodes["position"].dtype)
+    return graph._replace(edges={"shift": both}, globals={"cell": matrix[None]})
+
+
+def _box(cell: ArrayLike | Sequence[float], dimension: int, cutoff: float) -> np.ndarray:
+    """The lengths `[d]` of an orthorhombic cell."""
+    given = np.asarray(cell, float)
+    if given.shape not in ((dimension,), (dimension, dimension)):
+        raise ValueError(
+            f"cell must be lengths ({dimension},) or a matrix ({dimension}, {dimension}), got "
+            f"shape {given.shape}"
+        )
+    lengths = given if given.ndim == 1 else np.diag(given)
+    if given.ndim == 2 and (given != np.diag(lengths)).any():
+        raise ValueError("cell must be diagonal: other periodic cells come later")
+    if not ((lengths > 0) & np.isfinite(lengths)).all():
+        raise ValueError(f"cell must have positive, finite lengths, got {lengths.tolist()}")
+    if (lengths < 2 * cutoff).any():
+        raise ValueError(
+            f"cell length {lengths.min()} is less than twice the cutoff {cutoff}: bodies would "
+            "meet several images of one another; full periodic images come later"
+        )
+    return lengths
+
+
+def _wrapped(points: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+    if lengths is None:
+        return points
+    inside = np.mod(points, lengths)
+    # The remainder of a tiny negative number is rounded up to the length itself.
+    return np.where(inside < lengths, inside, 0)

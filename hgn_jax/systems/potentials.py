@@ -1,5 +1,6 @@
 """Pair potentials: functions of one distance, with a parameter for every edge type."""
 
+import math
 from abc import abstractmethod
 
 import equinox as eqx
@@ -75,6 +76,33 @@ class LennardJones(AbstractPotential):
     def __call__(self, r: Float[Array, ""], type: Int[Array, ""]) -> Float[Array, ""]:
         s6 = (_of(self.sigma, type, r) / r) ** 6
         return 4 * _of(self.epsilon, type, r) * (s6**2 - s6)
+
+
+class Smoothed(AbstractPotential):
+    r"""Another potential, brought to zero between `onset` $r_o$ and `cutoff` $r_c$ (lengths).
+
+    Between them it is multiplied by
+    $(r_c^2 - r^2)^2 (r_c^2 + 2 r^2 - 3 r_o^2) / (r_c^2 - r_o^2)^3$, the smoothing of HOOMD-blue
+    (`xplor`) and jax-md (`multiplicative_isotropic_cutoff`); beyond it is zero. Energy and force
+    are continuous, the slope of the force is not.
+    """
+
+    potential: AbstractPotential
+    onset: float = eqx.field(static=True)
+    cutoff: float = eqx.field(static=True)
+
+    def __check_init__(self) -> None:
+        if not 0 < self.onset < self.cutoff < math.inf:
+            raise ValueError(
+                f"need 0 < onset < cutoff, got onset {self.onset} and cutoff {self.cutoff}"
+            )
+
+    def __call__(self, r: Float[Array, ""], type: Int[Array, ""]) -> Float[Array, ""]:
+        ro, rc = self.onset**2, self.cutoff**2
+        # Clipping is exact: the polynomial is flat at both ends.
+        x = jnp.clip(r**2, ro, rc)
+        factor = (rc - x) ** 2 * (rc + 2 * x - 3 * ro) / (rc - ro) ** 3
+        return factor * self.potential(r, type)
 
 
 class Newton(AbstractPotential):

@@ -25,6 +25,7 @@ from .potentials import (
     LennardJones,
     Morse,
     Newton,
+    Smoothed,
     Spring,
 )
 
@@ -119,9 +120,26 @@ def mass_spring(
     return System(potential, external)
 
 
-def lennard_jones(*, epsilon: ArrayLike = 1.0, sigma: ArrayLike = 1.0) -> System:
-    """Atoms with 4 epsilon ((sigma/r)^12 - (sigma/r)^6) on every edge of the graph."""
-    return System(LennardJones(epsilon, sigma))
+def lennard_jones(
+    *,
+    epsilon: ArrayLike = 1.0,
+    sigma: ArrayLike = 1.0,
+    cutoff: float | None = None,
+    onset: float | None = None,
+) -> System:
+    """Atoms with 4 epsilon ((sigma/r)^12 - (sigma/r)^6) on every edge of the graph.
+
+    With a `cutoff` (length) it fades smoothly from `onset` on, 0.8 cutoff if not given, to zero at
+    the cutoff and beyond.
+
+    **Raises:** `ValueError` unless 0 < onset < cutoff, or for an onset alone.
+    """
+    atoms = LennardJones(epsilon, sigma)
+    if cutoff is not None:
+        return System(Smoothed(atoms, 0.8 * cutoff if onset is None else onset, cutoff))
+    if onset is not None:
+        raise ValueError(f"onset {onset} needs a cutoff")
+    return System(atoms)
 
 
 def gravity(*, gravitational_constant: ArrayLike = 1.0) -> System:
