@@ -7,6 +7,7 @@ from . import systems as systems
 from .checks import check as check
 from .features import Elm as Elm
 from .features import External as External
+from .features import Glorot as Glorot
 from .features import Kinetic as Kinetic
 from .features import MessagePassing as MessagePassing
 from .features import Pair as Pair
@@ -18,6 +19,10 @@ from .fit import Fit as Fit
 from .fit import fit as fit
 from .fit import sample as sample
 from .fit import solve as solve
+from .gradient_descent import TRAINING as TRAINING
+from .gradient_descent import Training as Training
+from .gradient_descent import train as train
+from .gradient_descent import untrained as untrained
 from .hamiltonian import AbstractHamiltonian as AbstractHamiltonian
 from .hamiltonian import HamiltonianGraphNetwork as HamiltonianGraphNetwork
 from .integrators import ImplicitMidpoint as ImplicitMidpoint

@@ -137,3 +137,30 @@ def position_errors(
     for ax in axes[-1]:
         ax.set_xlabel("held-out years")
     return figure
+
+
+def race(
+    contestants: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    *,
+    title: str = "",
+    of: str = "sampling and one solve",
+) -> Figure:
+    """Least error so far against time, (seconds, error) `[k]` by name, both axes logarithmic.
+
+    The contestant named `of` is drawn as points on a bold line; the others are named in the order
+    in which they end.
+    """
+    figure, ax = _subplots(figsize=(8, 4.6))
+    reached = {
+        name: (np.asarray(seconds), np.fmin.accumulate(np.asarray(error)))
+        for name, (seconds, error) in contestants.items()
+    }
+    others = sorted((name for name in reached if name != of), key=lambda n: -reached[n][1][-1])
+    for name, colour in zip(others, plt.get_cmap("turbo")(np.linspace(0.05, 0.95, len(others)))):
+        ax.plot(*reached[name], lw=1.1, color=colour, label=name)
+    if of in reached:
+        ax.plot(*reached[of], "o-", ms=5, lw=2, color="black", label=of)
+    ax.set(xscale="log", yscale="log", xlabel="seconds", ylabel="relative error")
+    ax.set_title(title, fontsize=10, loc="left")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=7.5)
+    return figure

@@ -53,3 +53,20 @@ def test_tracks_are_heliocentric():
                           np.concatenate([sun, planet], 1))  # fmt: skip
     x, y = figure.axes[0].lines[0].get_data()
     np.testing.assert_allclose([x, y], [np.full(300, 1.0), np.full(300, 0.5)], atol=1e-12)
+
+
+def test_race_shows_the_least_error_so_far_and_ranks_the_contestants():
+    from hgn_jax import plots
+
+    seconds = np.array([1.0, 2.0, 4.0])
+    figure = plots.race(
+        {
+            "good": (seconds, np.array([1e-1, 1e-3, 1e-2])),
+            "sampling and one solve": (seconds, np.array([1e-4, 1e-6, 1e-9])),
+            "bad": (seconds, np.array([1.0, np.nan, 0.5])),
+        }
+    )
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    np.testing.assert_array_equal(lines["good"].get_data(), [seconds, [1e-1, 1e-3, 1e-3]])
+    np.testing.assert_array_equal(lines["bad"].get_ydata(), [1.0, 1.0, 0.5])
+    assert list(lines) == ["bad", "good", "sampling and one solve"]

@@ -150,11 +150,12 @@ def test_constant_energy_prefers_no_pair():
     assert stats.binomtest(equal, 3000, 1 / 5).pvalue > 1e-3
 
 
-def test_elm_weights_are_standard_normal_and_biases_uniform_on_standardised_inputs():
-    layer = draw(Elm(), jr.key(7), jnp.asarray(CLOUD), everything(CLOUD), 2000)
+@pytest.mark.parametrize("scale", [1.0, 0.3])
+def test_elm_arguments_have_the_scale_and_biases_are_uniform_on_standardised_inputs(scale):
+    layer = draw(Elm(scale=scale), jr.key(7), jnp.asarray(CLOUD), everything(CLOUD), 2000)
     w, b = standardised(layer, CLOUD)
     for column in w.T:
-        assert stats.kstest(column, "norm").pvalue > 1e-3
+        assert stats.kstest(column * 3**0.5 / scale, "norm").pvalue > 1e-3
     np.testing.assert_allclose(np.corrcoef(w.T), np.eye(3), atol=0.1)
     assert stats.kstest(b, "uniform", args=(-1, 2)).pvalue > 1e-3
     np.testing.assert_allclose(layer.centre, CLOUD.mean(0), rtol=1e-14)

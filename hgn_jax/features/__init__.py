@@ -11,4 +11,5 @@ from .pair import Pair as Pair
 from .pair import PairFeatures as PairFeatures
 from .sampling import AbstractSampling as AbstractSampling
 from .sampling import Elm as Elm
+from .sampling import Glorot as Glorot
 from .sampling import Swim as Swim

@@ -1,4 +1,4 @@
-"""How the hidden weights are drawn: ELM (blind to the data) and SWIM (pairs of data points)."""
+"""How the hidden weights are drawn: ELM, SWIM, and the start of gradient descent."""
 
 from abc import abstractmethod
 
@@ -41,7 +41,18 @@ class AbstractSampling(eqx.Module):
 
 
 class Elm(AbstractSampling):
-    """w ~ N(0, 1), b ~ U(-1, 1) on standardised inputs (Huang et al., Neurocomputing 70, 2006)."""
+    """w ~ N(0, scale^2 / inputs), b ~ U(-1, 1) on standardised inputs (Huang et al., Neurocomputing
+    70, 2006).
+
+    `scale` is the standard deviation of w . x. One serves a single input; layers on many inputs,
+    as those of `MessagePassing`, are far more accurate with 0.3: fewer of their units saturate.
+    """
+
+    scale: float = eqx.field(default=1.0, static=True)
+
+    def __check_init__(self) -> None:
+        if not self.scale > 0:
+            raise ValueError(f"scale must be positive, got {self.scale}")
 
     @property
     def guided(self) -> bool:
@@ -59,9 +70,34 @@ class Elm(AbstractSampling):
     ) -> Dense:
         centre, scale = moments(x, mask, unit)
         w, b = jr.split(key)
-        weight = jr.normal(w, (x.shape[1], units), x.dtype) / scale[:, None]
+        size = self.scale / x.shape[1] ** 0.5
+        weight = size * jr.normal(w, (x.shape[1], units), x.dtype) / scale[:, None]
         bias = jr.uniform(b, (units,), x.dtype, -1, 1)
         return Dense(weight, bias, centre, nonlinearity)
+
+
+class Glorot(AbstractSampling):
+    """w ~ N(0, 2 / (inputs + units)) on standardised inputs, b = 0: the standard start of training
+    by gradient descent (Glorot and Bengio, AISTATS 2010)."""
+
+    @property
+    def guided(self) -> bool:
+        return False
+
+    def __call__(
+        self,
+        key: Key,
+        x: Float[Array, "s inputs"],
+        mask: Bool[Array, " s"],
+        units: int,
+        nonlinearity: str = "tanh",
+        energy: Float[Array, " s"] | None = None,
+        unit: float = 0.0,
+    ) -> Dense:
+        centre, scale = moments(x, mask, unit)
+        shape = (x.shape[1], units)
+        weight = (2 / sum(shape)) ** 0.5 * jr.normal(key, shape, x.dtype) / scale[:, None]
+        return Dense(weight, jnp.zeros(units, x.dtype), centre, nonlinearity)
 
 
 class Swim(AbstractSampling):
