@@ -69,7 +69,9 @@ class Fit(eqx.Module):
 
     def summary(self) -> str:
         """The figures above in words; concrete values only."""
-        if not self.energies_observed:
+        if not any(c.shape[-1] for c in self.model.constants):
+            constant = "zero: the energy fades with distance, or is kinetic"
+        elif not self.energies_observed:
             constant = "zero: no energies were observed, and rates do not see it"
         elif bool(self.constant_known):
             constant = "determined by the observed energies"

@@ -4,6 +4,7 @@ from .potentials import DoubleWell as DoubleWell
 from .potentials import LennardJones as LennardJones
 from .potentials import Morse as Morse
 from .potentials import Newton as Newton
+from .potentials import Smoothed as Smoothed
 from .potentials import Spring as Spring
 from .simulate import AbstractStart as AbstractStart
 from .simulate import Normal as Normal
