@@ -239,9 +239,10 @@ def _epoch(
 
     def step(carry: PyTree, chosen: Int[Array, " batch"]) -> tuple[PyTree, Array]:
         params, state = carry
+        batch = _joined(stacked, chosen)
 
         def loss(params: PyTree) -> Float[Array, ""]:
-            return _loss(eqx.combine(params, frozen), _joined(stacked, chosen))
+            return _loss(eqx.combine(params, frozen), batch)
 
         # A line search has just been at this point: value and gradient need no second evaluation.
         differentiate = (
@@ -311,8 +312,10 @@ def _stacked(data: GraphsTuple) -> GraphsTuple:
             return jnp.reshape(array, (count, -1, *array.shape[1:]))
 
         stacked = jax.tree.map(reshaped, data)
-        local = [reshaped(ends) - first.astype(ends.dtype)[:, None] for ends in data[2:4]]
-        return stacked._replace(senders=local[0], receivers=local[1])
+        offset = first.astype(data.senders.dtype)[:, None]
+        return stacked._replace(
+            senders=stacked.senders - offset, receivers=stacked.receivers - offset
+        )
     nodes, edges = int(sizes[0].max()) + 1, int(sizes[1].max())
     padded = [pad(graph, nodes=nodes, edges=edges, graphs_=2) for graph in unbatch(data)]
     return jax.tree.map(lambda *arrays: jnp.stack(arrays), *padded)

@@ -191,3 +191,10 @@ def test_the_smoothed_potential_and_its_slope_are_continuous(end):
 def test_onsets_outside_of_the_cutoff_are_refused(settings):
     with pytest.raises(ValueError, match="onset"):
         hgn.systems.lennard_jones(**settings)
+
+
+def test_a_cutoff_nearer_than_any_pair_is_an_error():
+    graph = liquid(jr.key(0))
+    nearest = float(jnp.min(distance(graph)))
+    with pytest.raises(ValueError, match=f"sees no pair.*{nearest:.4g}"):
+        hgn.sample([hgn.Pair(4, cutoff=0.9 * nearest)], graph, key=jr.key(1))

@@ -160,6 +160,19 @@ def test_padding_does_not_count(triangles):
     np.testing.assert_allclose(training.loss, loss(START, triangles), rtol=1e-13)
 
 
+def test_periodic_images_are_those_of_the_data():
+    """Two bodies on either side of the boundary, a third of the way between them in each graph."""
+    sides = [np.array([[0.2 + 0.1 * k, 1.0], [2.9, 1.1]]) for k in range(4)]
+    graphs = hgn.graphs.batch([hgn.graphs.radius(x, 1.0, cell=[3.0, 3.0]) for x in sides])
+    assert (graphs.edges["shift"] != 0).any()
+    graphs = with_nodes(graphs, momentum=jr.normal(KEY, (8, 2)))
+    velocity, force = hgn.systems.lennard_jones(sigma=0.5).vector_field(graphs)
+    data = with_nodes(graphs, velocity=velocity, force=force)
+    training = train(START, data, validation=data, optimizer=optax.sgd(0.0), epochs=1)
+    np.testing.assert_allclose(training.loss, training.validation, rtol=1e-13)
+    np.testing.assert_allclose(training.loss, loss(START, data), rtol=1e-13)
+
+
 def test_padding_is_no_trajectory_to_be_held_out(triangles):
     number = 1 + jnp.arange(20, dtype=jnp.int32) // 10  # padding has the number 0
     data = padded(triangles._replace(globals={"trajectory": number}))

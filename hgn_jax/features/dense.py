@@ -7,7 +7,7 @@ from .activations import activation
 
 
 class Dense(eqx.Module):
-    r"""Sampled, never trained: $\sigma((x - c) W + b)$ for inputs x `[s inputs]`, K units.
+    r"""Sampled, or trained by `train`: $\sigma((x - c) W + b)$ for inputs x `[s inputs]`, K units.
 
     `centre` c is the mean of the inputs that the layer was sampled for; W has the inverse units
     of x. Subtracting c before multiplying keeps the digits of inputs that vary little.

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jraph import GraphsTuple
 
 from .._types import EdgeMask, EdgeScalars, JacobianPair, Key, NodeIndex
+from ..checks import is_concrete
 from ..graphs.geometry import (
     displacement,
     distance,
@@ -137,8 +138,8 @@ class Pair(AbstractFeatureSpec):
     """Pair features with `units` units per edge type.
 
     ELM is the default: of one variable its smoother units are more accurate than SWIM's, inside the
-    trained range (bench/potentials.py) and beyond. Of many variables (`External`,
-    `MessagePassing`) SWIM wins.
+    trained range (bench/potentials.py) and beyond. Where the force has a kink, SWIM's steep units
+    win (bench/molecular_dynamics.py).
 
     `types` is the number of edge types; None reads it from the data (concrete arrays only).
 
@@ -163,6 +164,7 @@ class Pair(AbstractFeatureSpec):
         return self.sampling.guided
 
     def resolve(self, data: GraphsTuple) -> "Pair":
+        self._check_reach(data)
         if "type" not in data.edges:
             return self
         kinds = data.edges["type"]
@@ -176,6 +178,16 @@ class Pair(AbstractFeatureSpec):
         if self.types is not None:
             return self
         return dataclasses.replace(self, types=types)
+
+    def _check_reach(self, data: GraphsTuple) -> None:
+        if self.cutoff is None or not is_concrete(data) or not len(data.senders):
+            return
+        r = np.asarray(distance(data))[np.asarray(edge_mask(data))]
+        if not (r < self.cutoff).any():
+            raise ValueError(
+                f"Pair(cutoff={self.cutoff}) sees no pair: the nearest two joined bodies are "
+                f"{r.min():.4g} apart"
+            )
 
     def sample(self, key: Key, data: GraphsTuple, previous: Fitted | None = None) -> PairFeatures:
         if not len(data.senders):

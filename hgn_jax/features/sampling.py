@@ -44,8 +44,8 @@ class Elm(AbstractSampling):
     """w ~ N(0, scale^2 / inputs), b ~ U(-1, 1) on standardised inputs (Huang et al., Neurocomputing
     70, 2006).
 
-    `scale` is the standard deviation of w . x. One serves a single input; layers on many inputs,
-    as those of `MessagePassing`, are far more accurate with 0.3: fewer of their units saturate.
+    `scale` is the standard deviation of w . x. One serves a single input; layers on layers, as
+    those of `MessagePassing`, want less: more of their units saturate (bench/potentials.py).
     """
 
     scale: float = eqx.field(default=1.0, static=True)
