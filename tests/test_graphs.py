@@ -1,5 +1,6 @@
 import itertools
 
+import chex
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -415,6 +416,14 @@ def test_split_never_divides_a_trajectory(paths, fraction, count):
         np.testing.assert_array_equal(
             part.globals["energy"], np.asarray(paths.globals["energy"])[chosen]
         )
+
+
+def test_split_leaves_padding_out(paths):
+    nodes, edges, graphs = (len(a) for a in (paths.nodes["mass"], paths.senders, paths.n_node))
+    padded = G.pad(paths, nodes=nodes + 3, edges=edges + 2, graphs_=graphs + 2)
+    for seed in range(4):
+        for part, whole in zip(*(G.split(d, 0.3, key=jr.key(seed)) for d in (padded, paths))):
+            chex.assert_trees_all_equal(part, whole)
 
 
 def test_split_is_reproducible_and_depends_on_the_key(paths):

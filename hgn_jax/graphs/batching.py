@@ -10,6 +10,7 @@ from jaxtyping import Array, ArrayLike
 from jraph import GraphsTuple
 
 from .._types import Key
+from .geometry import bodies
 
 
 def snapshots(
@@ -97,20 +98,21 @@ def split(data: GraphsTuple, fraction: float, *, key: Key) -> tuple[GraphsTuple,
 
     Neighbouring frames of one trajectory are nearly the same state: a split by frame would test
     on the training data. `fraction` of the trajectories (at least one, not all) goes to the second
-    part, drawn at random. Concrete arrays only.
+    part, drawn at random; padding goes to neither. Concrete arrays only.
 
     **Raises:** `ValueError` if `globals["trajectory"]` is missing or names fewer than two.
     """
     if "trajectory" not in data.globals:
         raise ValueError('split needs globals["trajectory"] (an integer per graph)')
     trajectory = np.asarray(data.globals["trajectory"])
-    numbers = np.unique(trajectory)
+    real = np.asarray(bodies(data)) > 0
+    numbers = np.unique(trajectory[real])
     if len(numbers) < 2:
         raise ValueError("split needs at least two trajectories; split one by time instead")
     order = np.asarray(jax.random.permutation(key, jnp.asarray(numbers)))
     count = min(max(round(fraction * len(numbers)), 1), len(numbers) - 1)
     test = np.isin(trajectory, order[:count])
-    return take(data, ~test), take(data, test)
+    return take(data, real & ~test), take(data, real & test)
 
 
 def take(data: GraphsTuple, keep: ArrayLike) -> GraphsTuple:
