@@ -5,9 +5,11 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 
-from .record import Record, main
+from matplotlib.figure import Figure
+
+from .record import Case, Record, dots, main
 
 SCRIPT = """
 import json, time
@@ -29,25 +31,36 @@ print(json.dumps([imported - start, simulated - imported, first - simulated,
 """
 
 
-def run(quick: bool, out: Path) -> Iterator[Record]:
+def cases(quick: bool) -> Iterator[Case]:
+    processes = 2 if quick else 5
+    yield Case({"processes": processes}, partial(measure, processes))
+
+
+def measure(processes: int) -> list[Record]:
     runs = [
         json.loads(
             subprocess.run(
                 [sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True
             ).stdout
         )
-        for _ in range(2 if quick else 5)
+        for _ in range(processes)
     ]
     steps = ("import", "make data", "first fit (compiles)", "second fit")
-    for step, times in zip(steps, zip(*runs), strict=True):
-        yield {
+    return [
+        {
             "step": step,
             "seconds": statistics.median(times),
             "least": min(times),
             "greatest": max(times),
-            "processes": len(runs),
         }
+        for step, times in zip(steps, zip(*runs), strict=True)
+    ]
+
+
+def draw(records: list[Record]) -> Figure:
+    return dots(records, lambda r: r["step"], "seconds", "seconds, median of the processes")
 
 
 if __name__ == "__main__":
-    main("cold_start", "Fresh process to trained model, 1000 snapshots of 8 bodies", run)
+    main("cold_start", "Fresh process to trained model, 1000 snapshots of 8 bodies", cases,
+         draw)  # fmt: skip

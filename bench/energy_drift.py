@@ -5,44 +5,49 @@ kind. So amplitudes are compared over several starts, with the standard error th
 """
 
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from matplotlib.figure import Figure
 
 import hgn_jax as hgn
 
-from .record import Record, main
+from .record import Case, Record, dots, main
 
 DT = 0.01
 BLOCKS = 20
 
 
-def run(quick: bool, out: Path) -> Iterator[Record]:
+def cases(quick: bool) -> Iterator[Case]:
     steps, starts = (10_000, 4) if quick else (100_000, 16)
+    for potential in ("spring", "anharmonic", "morse"):
+        settings = {"potential": potential, "steps": steps, "starts": starts}
+        yield Case(settings, partial(measure, **settings))
+
+
+def measure(potential: str, steps: int, starts: int) -> list[Record]:
     cube = hgn.graphs.lattice((2, 2, 2))
     times = jnp.linspace(0, steps * DT, steps // 10 + 1)
-    for potential in ("spring", "anharmonic", "morse"):
-        system = hgn.systems.mass_spring(potential, rest_length=1.0)
-        train = hgn.systems.simulate(system, cube, key=jr.key(0))
-        model = hgn.fit(train, key=jr.key(1)).model
-        start = hgn.systems.simulate(
-            system, cube, key=jr.key(2), trajectories=starts, start=hgn.systems.Uniform(0.1, 0.1)
-        )
-        true: np.ndarray | None = None
-        for name, hamiltonian in (("true", system), ("learned", model)):
-            energy = np.asarray(hgn.rollout(hamiltonian, start, times, dt=DT).energy)
-            error = (energy - energy[0]) / np.abs(energy[0])
-            slope, uncertainty = _slope(np.asarray(times), error.mean(axis=1))
-            rms = np.sqrt(np.mean(error**2, axis=0))
-            true = rms if true is None else true
-            apart = (rms - true) / true.mean()
-            yield {
-                "potential": potential,
+    system = hgn.systems.mass_spring(potential, rest_length=1.0)
+    train = hgn.systems.simulate(system, cube, key=jr.key(0))
+    model = hgn.fit(train, key=jr.key(1)).model
+    start = hgn.systems.simulate(
+        system, cube, key=jr.key(2), trajectories=starts, start=hgn.systems.Uniform(0.1, 0.1)
+    )
+    records: list[Record] = []
+    true: np.ndarray | None = None
+    for name, hamiltonian in (("true", system), ("learned", model)):
+        energy = np.asarray(hgn.rollout(hamiltonian, start, times, dt=DT).energy)
+        error = (energy - energy[0]) / np.abs(energy[0])
+        slope, uncertainty = _slope(np.asarray(times), error.mean(axis=1))
+        rms = np.sqrt(np.mean(error**2, axis=0))
+        true = rms if true is None else true
+        apart = (rms - true) / true.mean()
+        records.append(
+            {
                 "hamiltonian": name,
-                "steps": steps,
-                "starts": starts,
                 "greatest_error": float(np.abs(error).max()),
                 "amplitude_rms": float(rms.mean()),
                 "amplitude_over_true": 1 + float(apart.mean()) if name == "learned" else None,
@@ -52,6 +57,8 @@ def run(quick: bool, out: Path) -> Iterator[Record]:
                 "drift_per_run": float(slope * times[-1]),
                 "its_standard_error": float(uncertainty * times[-1]),
             }
+        )
+    return records
 
 
 def _slope(times: np.ndarray, error: np.ndarray) -> tuple[float, float]:
@@ -62,5 +69,15 @@ def _slope(times: np.ndarray, error: np.ndarray) -> tuple[float, float]:
     return float(slope), float(np.sqrt(covariance[0, 0]))
 
 
+def draw(records: list[Record]) -> Figure:
+    return dots(
+        records,
+        lambda r: f"{r['potential']}, {r['hamiltonian']}",
+        "amplitude_rms",
+        "root mean square of the energy's error, relative to the energy",
+    )
+
+
 if __name__ == "__main__":
-    main("energy_drift", "Energy error relative to the start, same integrator and step", run)
+    main("energy_drift", "Energy error relative to the start, same integrator and step", cases,
+         draw)  # fmt: skip

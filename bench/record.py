@@ -1,4 +1,4 @@
-"""What the benchmarks share: arguments, records with their environment, timing, tables."""
+"""What the benchmarks share: arguments, cases that an interrupted run keeps, timing, tables."""
 
 import argparse
 import json
@@ -6,46 +6,96 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from rich.console import Console
 from rich.table import Table
 
 Record = dict[str, Any]
 
 
-def main(name: str, title: str, run: Callable[[bool, Path], Iterable[Record]]) -> None:
-    """Turns on 64 bit, runs, prints the records as a table and writes them to DIR/NAME.json."""
-    parser = argparse.ArgumentParser(description=title)
+class Case(NamedTuple):
+    """One measurement: what is set, and a function that measures and returns figures.
+
+    `measure` returns one dictionary of figures, or several; each becomes a record with the settings
+    before it. Settings are JSON values, and no two cases of a benchmark have the same.
+    """
+
+    settings: Record
+    measure: Callable[[], Record | list[Record]]
+
+
+def main(
+    name: str,
+    title: str,
+    cases: Callable[[bool], Iterable[Case]],
+    draw: Callable[[list[Record]], Figure] | None = None,
+    compare: Callable[[list[Record]], list[Record]] = lambda records: records,
+    arguments: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
+) -> None:
+    """Turns on 64 bit, measures the cases, prints a table, writes DIR/NAME.json and DIR/NAME.png.
+
+    `compare` adds, once all are there, the figures that set one record beside another.
+    Finished cases are kept in DIR/NAME.unfinished.jsonl until all are done: a second run after an
+    interruption goes on from there.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=title)
     parser.add_argument("--quick", action="store_true", help="small sizes, under a minute")
-    parser.add_argument("--out", type=Path, default=Path("bench/results"))
-    arguments = parser.parse_args()
+    parser.add_argument("--out", type=Path, default=Path("bench/results"), help="folder of results")
+    arguments(parser)
+    options = vars(parser.parse_args())
+    out, quick = options.pop("out"), options["quick"]
     jax.config.update("jax_enable_x64", True)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    records = []
-    for record in run(arguments.quick, arguments.out):
-        records.append(record)
-        print(".", end="", flush=True)
-    print()
-    Console(width=140).print(_table(title, records))
-    where = environment() | {"quick": arguments.quick}
-    path = arguments.out / f"{name}.json"
-    path.write_text(json.dumps([r | {"environment": where} for r in records], indent=1) + "\n")
+    out.mkdir(parents=True, exist_ok=True)
+    records = compare(list(measured(cases(**options), out / f"{name}.unfinished.jsonl", quick)))
+    Console(width=150).print(table(title, records))
+    path = out / f"{name}.json"
+    path.write_text(json.dumps(records, indent=1, allow_nan=False) + "\n")
     print(f"wrote {path}")
+    if draw is not None:
+        draw(records).savefig(path.with_suffix(".png"), dpi=110)
+        print(f"wrote {path.with_suffix('.png')}")
+    (out / f"{name}.unfinished.jsonl").unlink()
+
+
+def measured(cases: Iterable[Case], kept: Path, quick: bool) -> Iterator[Record]:
+    """The records of all cases, those of an interrupted run of the same kind taken from `kept`."""
+    finished = _read(kept, quick)
+    if finished:
+        print(f"{len(finished)} finished cases kept from {kept}")
+    with kept.open("a") as file:
+        file.write("\n")  # ends a line at which the run may have been interrupted
+        for settings, measure in cases:
+            records = finished.get(_key(settings))
+            if records is None:
+                figures = measure()
+                where = environment() | {"quick": quick}
+                records = [
+                    settings | f | {"environment": where}
+                    for f in (figures if isinstance(figures, list) else [figures])
+                ]
+                file.write(json.dumps({"settings": settings, "records": records}) + "\n")
+                file.flush()
+                print(", ".join(f"{k} {v}" for k, v in settings.items()), flush=True)
+            yield from records
 
 
 def environment() -> Record:
     """Versions, device, threads and load: what a figure depends on."""
+    packages = ("hgn-jax", "jax", "jaxlib", "equinox", "diffrax", "optax")
     return {
         "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),
-        "versions": {p: version(p) for p in ("hgn-jax", "jax", "jaxlib", "equinox", "diffrax")},
+        "versions": {p: version(p) for p in packages},
         "device": str(jax.devices()[0].device_kind),
         "cores": os.cpu_count(),
+        "threads": os.environ.get("OPENBLAS_NUM_THREADS", "all"),
         "load": round(os.getloadavg()[0], 2),
     }
 
@@ -60,16 +110,58 @@ def seconds(function: Callable[[], Any], repeats: int) -> tuple[float, float]:
     return times[0], statistics.median(times[1:])
 
 
-def _table(title: str, records: list[Record]) -> Table:
-    table = Table(title=title)
-    for key in records[0]:
-        table.add_column(key.replace("_", " "))
+def table(title: str, records: list[Record]) -> Table:
+    """The records' figures; lists and the environment are left to the file."""
+    names = [
+        k
+        for k in dict.fromkeys(k for r in records for k in r)
+        if k != "environment" and not any(isinstance(r.get(k), list | dict) for r in records)
+    ]
+    shown = Table(title=title)
+    for name in names:
+        shown.add_column(name.replace("_", " "))
     for record in records:
-        table.add_row(*(_show(record.get(key)) for key in records[0]))
-    return table
+        shown.add_row(*(_show(record.get(name)) for name in names))
+    return shown
+
+
+def _read(kept: Path, quick: bool) -> dict[str, list[Record]]:
+    finished = {}
+    for line in kept.read_text().splitlines() if kept.exists() else ():
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue  # empty, or cut off by the interruption
+        here = environment() | {"quick": quick}
+        same = ("quick", "versions", "device", "cores", "threads")
+        if all(r["environment"][k] == here[k] for r in entry["records"] for k in same):
+            finished[_key(entry["settings"])] = entry["records"]
+    return finished
+
+
+def _key(settings: Record) -> str:
+    return json.dumps(settings, sort_keys=True)
 
 
 def _show(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.2e}" if abs(value) < 1e-2 or abs(value) >= 1e4 else f"{value:.3g}"
     return "" if value is None else str(value)
+
+
+def dots(records: list[Record], label: Callable[[Record], str], key: str, title: str) -> Figure:
+    """One figure of every record that has it, along a logarithmic axis."""
+    shown = [r for r in records if r.get(key)]
+    figure = Figure(figsize=(7, 0.8 + 0.27 * len(shown)), layout="constrained")
+    ax = figure.subplots()
+    ax.plot([r[key] for r in shown], [label(r) for r in shown], "o", color="#2a4d7a", ms=7)
+    ax.set(xscale="log", xlabel=title, ylim=(len(shown) - 0.5, -0.5))
+    few = max(r[key] for r in shown) < 100 * min(r[key] for r in shown)
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    ax.xaxis.set_major_formatter(
+        lambda value, position: f"{value:.0e}" if value < 1e-3 else f"{value:g}"
+    )
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.25)
+    return figure

@@ -1,60 +1,218 @@
-"""Gravity learned from ten years of DE421, against the following ten and against Newton."""
+"""Gravity learned from ten years of DE421, against the other ten and against Newton.
+
+Also with fewer units, with fewer years just before the held-out ones, and backward in time: learned
+from the second decade, tested on the first, which then runs from its end to its start.
+"""
 
 from collections.abc import Iterator
-from pathlib import Path
+from functools import cache, partial
 
 import diffrax
+import equinox as eqx
 import jax.random as jr
+import matplotlib.pyplot as plt
 import numpy as np
+from jaxtyping import Array, Float
+from jraph import GraphsTuple
+from matplotlib.figure import Figure
 
 import hgn_jax as hgn
 from hgn_jax import plots
+from hgn_jax.datasets import Ephemeris
 from hgn_jax.demo.solar_system import (
+    SUN_WEIGHT,
+    YEARS,
     force_law,
     held_out,
     heliocentric_error,
-    median_errors,
 )
 
-from .record import Record, main
+from .record import Case, Record, main
+
+UNITS = (16, 32, 64, 128, 256)
+TRAINING_YEARS = (0.5, 1, 2, 5, 10)
 
 
-def run(quick: bool, out: Path) -> Iterator[Record]:
+def cases(quick: bool) -> Iterator[Case]:
+    for seed in range(1 if quick else 3):
+        for sweep, sun_weight in (("main", SUN_WEIGHT), ("main", 1.0), ("backward", SUN_WEIGHT)):
+            settings = {"sweep": sweep, "sun_weight": sun_weight, "seed": seed}
+            yield Case(settings, partial(_decade, **settings))
+        settings = {"sun_weight": SUN_WEIGHT, "seed": seed}
+        for units in UNITS[:: 2 if quick else 1]:
+            measure = partial(_accelerations_of, seed, units=units)
+            yield Case({"sweep": "units", **settings, "units": units}, measure)
+        for years in TRAINING_YEARS[:: 2 if quick else 1]:
+            measure = partial(_accelerations_of, seed, years=years)
+            yield Case({"sweep": "years", **settings, "training_years": years}, measure)
+
+
+def orbits(quick: bool) -> Iterator[Case]:
+    yield Case({"sun_weight": SUN_WEIGHT, "seed": 0}, _orbits)
+
+
+def _decade(sweep: str, sun_weight: float, seed: int) -> list[Record]:
+    """Accelerations and orbits over the whole held-out decade, a record for each body."""
+    backward = sweep == "backward"
+    model = _learned(seed, sun_weight=sun_weight, backward=backward)
+    errors, newton = (e.max(axis=0) for e in _position_errors(model, backward))
+    _, exponent = force_law(model)
+    _, _, times, _ = _test(backward)
+    return [
+        record
+        | {
+            "position_error_au": float(errors[i]) if i else None,
+            "newton_position_error_au": float(newton[i]) if i else None,
+            "exponent": exponent,
+            "years": float(times[-1] - times[0]) / 365.25,
+        }
+        for i, record in enumerate(_accelerations(model, backward))
+    ]
+
+
+def _orbits() -> list[Record]:
+    """Greatest errors of the positions until one, two, five years and the end."""
+    learned, newton = _position_errors(_learned(0), False)
+    _, _, times, _ = _test(False)
+    return [
+        {
+            "until_year": years,
+            "body": body,
+            "position_error_au": float(learned[kept, i].max()),
+            "newton_position_error_au": float(newton[kept, i].max()),
+        }
+        for years in (1, 2, 5, YEARS)
+        for kept in [times - times[0] <= 365.25 * years]
+        for i, body in enumerate(_ephemeris(False).names)
+        if i
+    ]
+
+
+def _accelerations_of(seed: int, units: int = 256, years: float = YEARS) -> list[Record]:
+    return _accelerations(_learned(seed, units=units, years=years), False)
+
+
+def _accelerations(model: hgn.HamiltonianGraphNetwork, backward: bool) -> list[Record]:
+    test, *_ = _test(backward)
+    bodies = _ephemeris(backward).names
+    forces = (_force(m, test) for m in (model, hgn.systems.gravity()))
+    learned, newton, de421 = (
+        np.reshape(f, (-1, len(bodies), 3)) for f in (*forces, test.nodes["force"])
+    )
+    errors = {
+        f"acceleration_against_{name}": np.median(
+            np.linalg.norm(learned - force, axis=2) / np.linalg.norm(force, axis=2), axis=0
+        )
+        for name, force in (("de421", de421), ("newton", newton))
+    }
+    return [
+        {"body": body} | {name: float(e[i]) for name, e in errors.items()}
+        for i, body in enumerate(bodies)
+    ]
+
+
+@eqx.filter_jit
+def _force(model: hgn.AbstractHamiltonian, data: GraphsTuple) -> Float[Array, "n 3"]:
+    return model.vector_field(data)[1]
+
+
+def _position_errors(
+    model: hgn.AbstractHamiltonian, backward: bool
+) -> tuple[Float[np.ndarray, "t n"], Float[np.ndarray, "t n"]]:
+    """Heliocentric (AU), of the model and of Newton's law from the same start."""
+    *_, observed = _test(backward)
+    return heliocentric_error(_path(model, backward), observed), _newton_errors(backward)
+
+
+@cache
+def _newton_errors(backward: bool) -> Float[np.ndarray, "t n"]:
+    *_, observed = _test(backward)
+    return heliocentric_error(_path(hgn.systems.gravity(), backward), observed)
+
+
+def _path(model: hgn.AbstractHamiltonian, backward: bool) -> Float[np.ndarray, "t n 3"]:
+    _, start, times, _ = _test(backward)
+    path = hgn.rollout(model, start, times, dt=1.0, solver=diffrax.Dopri8())
+    return np.asarray(path.position)
+
+
+def _learned(
+    seed: int,
+    *,
+    sun_weight: float = SUN_WEIGHT,
+    units: int = 256,
+    years: float = YEARS,
+    backward: bool = False,
+) -> hgn.HamiltonianGraphNetwork:
+    """From every second frame of the last `years` before the held-out decade."""
+    decade = _ephemeris(backward).between(YEARS - years, YEARS)
+    train = decade.snapshots(sun_weight=sun_weight)
+    train = hgn.graphs.take(train, np.arange(len(train.n_node)) % 2 == 0)
+    return hgn.fit(train, key=jr.key(seed), features=[hgn.Kinetic(), hgn.Pair(units)]).model
+
+
+@cache
+def _test(backward: bool) -> tuple[GraphsTuple, GraphsTuple, np.ndarray, np.ndarray]:
+    return held_out(_ephemeris(backward))
+
+
+@cache
+def _ephemeris(backward: bool) -> Ephemeris:
+    """Backward: the last frame first and velocities reversed, a motion by the same law."""
     ephemeris = hgn.datasets.solar_system()
-    newton = hgn.systems.gravity()
-    test, state, times, observed = held_out(ephemeris)
+    if not backward:
+        return ephemeris
+    return ephemeris._replace(
+        times=ephemeris.times[-1] - ephemeris.times[::-1],
+        position=ephemeris.position[::-1],
+        velocity=-ephemeris.velocity[::-1],
+    )
 
-    def rolled(model: hgn.AbstractHamiltonian) -> np.ndarray:
-        path = hgn.rollout(model, state, times, dt=1.0, solver=diffrax.Dopri8())
-        return np.asarray(path.position)
 
-    newton_errors = heliocentric_error(rolled(newton), observed).max(axis=0)
-    newton_force = newton.vector_field(test)[1]
-    for sun_weight in (1e-3, 1.0):
-        train = ephemeris.between(0, 10).snapshots(sun_weight=sun_weight)
-        train = hgn.graphs.take(train, np.arange(len(train.n_node)) % 2 == 0)
-        for seed in range(1 if quick else 3):
-            model = hgn.fit(train, key=jr.key(seed)).model
-            against = median_errors(model, test, test.nodes["force"])
-            against_newton = median_errors(model, test, newton_force)
-            path = rolled(model)
-            errors = heliocentric_error(path, observed).max(axis=0)
-            if sun_weight < 1 and seed == 0:
-                plots.tracks(ephemeris.names, path, observed).savefig(out / "planets.png", dpi=110)
-            _, exponent = force_law(model)
-            for i, body in enumerate(ephemeris.names):
-                yield {
-                    "sun_weight": sun_weight,
-                    "seed": seed,
-                    "body": body,
-                    "acceleration_against_de421": float(against[i]),
-                    "acceleration_against_newton": float(against_newton[i]),
-                    "position_error_au": float(errors[i]) if i else None,
-                    "newton_position_error_au": float(newton_errors[i]) if i else None,
-                    "exponent": exponent,
-                    "years": float(times[-1] - times[0]) / 365.25,
-                }
+def draw(records: list[Record]) -> Figure:
+    """Median over the seeds of each body's error, against units and against years."""
+    bodies = list(dict.fromkeys(r["body"] for r in records))
+    figure, axes = plt.subplots(
+        2, 2, figsize=(10, 7), sharex="col", sharey=True, layout="constrained"
+    )
+    colours = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
+    for row, against in zip(axes, ("DE421", "Newton")):
+        for ax, (sweep, key) in zip(row, (("units", "units"), ("years", "training_years"))):
+            mine = [r for r in records if r["sweep"] == sweep]
+            xs = sorted({r[key] for r in mine})
+            for body, colour in zip(bodies, colours):
+                errors = [
+                    np.median(
+                        [
+                            r[f"acceleration_against_{against.lower()}"]
+                            for r in mine
+                            if (r["body"], r[key]) == (body, x)
+                        ]
+                    )
+                    for x in xs
+                ]
+                ax.loglog(xs, errors, "o-", ms=3.5, lw=1.2, color=colour, label=body)
+            ax.set_xticks(xs, [str(x) for x in xs])
+            ax.minorticks_off()
+            ax.spines[["top", "right"]].set_visible(False)
+            ax.grid(alpha=0.25)
+        row[0].set_ylabel(f"relative acceleration error\nagainst {against}")
+    axes[1, 0].set_xlabel("units of the pair features (trained on ten years)")
+    axes[1, 1].set_xlabel("years of training data (256 units)")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right", frameon=False)
+    return figure
+
+
+def draw_orbits(records: list[Record]) -> Figure:
+    *_, observed = _test(False)
+    return plots.tracks(_ephemeris(False).names, _path(_learned(0), False), observed)
 
 
 if __name__ == "__main__":
-    main("solar_system", "Held-out decade: median relative errors, greatest position errors", run)
+    main("planets", "Greatest heliocentric errors in the held-out decade", orbits, draw_orbits)
+    main(
+        "solar_system",
+        "Held-out decade: median relative errors, greatest position errors",
+        cases,
+        draw,
+    )

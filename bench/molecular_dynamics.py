@@ -1,0 +1,404 @@
+"""A Lennard-Jones liquid with edges by cutoff: learned from two snapshots, used on other states.
+
+Reduced units. The truth is Lennard-Jones smoothed to zero at the cutoff, 2.5, from the onset 2.0
+on; its second derivative jumps at the onset. The model is told the cutoff; the envelope of its
+units shares a factor with this smoothing, but not its onset. Two other truths, labels on the same
+snapshots, show what limits the error: "force-shifted", the potential less its value and slope at
+the cutoff, and "cut", the plain potential of all pairs within 2.5, learned without an envelope.
+"""
+
+from collections.abc import Iterator
+from functools import cache, partial
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jraph import GraphsTuple
+from matplotlib.figure import Figure
+from scipy.spatial import cKDTree
+
+import hgn_jax as hgn
+from hgn_jax.graphs.geometry import distance
+
+from .record import Case, Record, main
+
+CUTOFF, SKIN, DT, STEPS = 2.5, 0.4, 0.004, 12
+
+
+class ForceShifted(hgn.systems.AbstractPotential):
+    """Lennard-Jones less its value and slope at CUTOFF, zero beyond: without a jump of force."""
+
+    def __call__(self, r: Float[Array, ""], type: Int[Array, ""]) -> Float[Array, ""]:
+        plain = hgn.systems.LennardJones()
+        end, slope = jax.value_and_grad(plain)(jnp.asarray(CUTOFF, r.dtype), type)
+        return jnp.where(r < CUTOFF, plain(r, type) - end - (r - CUTOFF) * slope, 0)
+
+
+EDGES = 20_000
+MELT = 3.0
+ONSET = 2.0
+DENSITY = 0.8442
+SMOOTHED = hgn.systems.lennard_jones(cutoff=CUTOFF, onset=ONSET)
+TRUTHS = {
+    "smoothed": SMOOTHED,
+    "force-shifted": hgn.systems.System(ForceShifted()),
+    "cut": hgn.systems.lennard_jones(),
+}
+# The floor was chosen by the residual of the training data: steep units resolve the onset.
+SAMPLING = {"SWIM": hgn.Swim(floor=0.05), "ELM": hgn.Elm()}
+R = np.linspace(0.8, CUTOFF, 341)
+
+
+class State(NamedTuple):
+    """Atoms of mass one in a cubic box of that length."""
+
+    position: Float[Array, "n 3"]
+    momentum: Float[Array, "n 3"]
+    box: float
+
+
+class Point(NamedTuple):
+    """A state of the liquid: 4 cells^3 atoms, copied `copies` times along each axis."""
+
+    cells: int
+    density: float = DENSITY
+    temperature: float = 0.72
+    copies: int = 1
+
+
+def lattice(point: Point) -> State:
+    """Face-centred cubic, at rest."""
+    corners = np.stack(np.meshgrid(*[np.arange(point.cells)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    base = np.array([(0, 0, 0), (0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0)])
+    side = (4 / point.density) ** (1 / 3)
+    sites = jnp.asarray(side * (corners[:, None] + base).reshape(-1, 3))
+    return State(sites, jnp.zeros_like(sites), side * point.cells)
+
+
+def joined(state: State, reach: float) -> GraphsTuple:
+    graph = hgn.graphs.radius(state.position, reach, cell=[state.box] * 3)
+    return graph._replace(nodes=graph.nodes | {"momentum": state.momentum})
+
+
+def segment(model: hgn.AbstractHamiltonian, state: State) -> list[State]:
+    """The next steps, at most STEPS: those before any atom has moved by half the skin, within
+    which no pair can come nearer than the cutoff without being on the list."""
+    n = len(state.position)
+    # Ten per cent more than a uniform liquid has; pad raises if they do not suffice.
+    edges = int(1.1 * n * 4 / 3 * np.pi * (CUTOFF + SKIN) ** 3 * DENSITY)
+    graph = hgn.graphs.pad(joined(state, CUTOFF + SKIN), nodes=n + 1, edges=edges, graphs_=2)
+    q, p, moved = jax.tree.map(np.asarray, _steps(model, graph))
+    far = np.append(np.flatnonzero(~(moved < SKIN / 2)), len(moved))[0]
+    if far < 2:
+        raise RuntimeError(f"an atom moved by {moved[1]} in one step: the skin is {SKIN}")
+    return [State(jnp.asarray(q[k, :n]), jnp.asarray(p[k, :n]), state.box) for k in range(1, far)]
+
+
+@eqx.filter_jit
+def _steps(model: hgn.AbstractHamiltonian, graph: GraphsTuple) -> tuple[Array, Array, Array]:
+    path = hgn.rollout(model, graph, DT * jnp.arange(STEPS + 1.0), dt=DT, throw=False)
+    moved = jnp.linalg.norm(path.position - path.position[:1], axis=-1)
+    return path.position, path.momentum, jnp.max(moved, axis=-1)
+
+
+def thermostat(state: State, temperature: float, segments: int, key: PRNGKeyArray) -> State:
+    """Andersen's: momenta drawn anew at the start of every segment, with zero total."""
+    for k in jr.split(key, segments):
+        p = jnp.sqrt(temperature) * jr.normal(k, state.position.shape)
+        state = segment(SMOOTHED, state._replace(momentum=p - jnp.mean(p, axis=0)))[-1]
+    return state
+
+
+@cache
+def liquid(point: Point, seed: int, snapshots: int, quick: bool) -> tuple[State, list[State]]:
+    """The melt that it was cooled from, and snapshots well apart in time."""
+    melt, cool, spread, *keys = jr.split(jr.key(seed), snapshots + 3)
+    pace = 20 if quick else 60
+    hot = thermostat(lattice(point), MELT, pace, melt)
+    state = thermostat(hot, point.temperature, pace, cool)
+    if point.copies > 1:
+        state = thermostat(tiled(state, point.copies), point.temperature, pace // 4, spread)
+    apart = []
+    for key in keys:
+        state = thermostat(state, point.temperature, pace // (4 if point.copies > 1 else 2), key)
+        apart.append(state)
+    return hot, apart
+
+
+def tiled(state: State, copies: int) -> State:
+    """Copies side by side along each axis; fresh momenta then move them apart."""
+    steps = np.stack(np.meshgrid(*[np.arange(copies)] * 3, indexing="ij"), -1).reshape(-1, 1, 3)
+    position = (np.asarray(state.position) + state.box * steps).reshape(-1, 3)
+    return State(jnp.asarray(position), jnp.zeros(position.shape), state.box * copies)
+
+
+def observed(truth: str, states: list[State]) -> GraphsTuple:
+    """The states with their true rates, joined up to the cutoff."""
+    graphs = []
+    for state in states:
+        graph = joined(state, CUTOFF)
+        rates = {"velocity": state.momentum, "force": forces_of(TRUTHS[truth], graph)}
+        graphs.append(graph._replace(nodes=graph.nodes | rates))
+    return hgn.graphs.batch(graphs)
+
+
+def forces_of(model: hgn.AbstractHamiltonian, graph: GraphsTuple) -> Float[np.ndarray, "n 3"]:
+    """Forces of pairs add up: EDGES at a time, as all of them at once would take gigabytes."""
+    padded, n = _padded(graph), len(graph.nodes["mass"])
+    count = EDGES if model.separable else len(padded.senders)
+    total = np.zeros((n, 3))
+    for start in range(0, len(padded.senders), count):
+        kept = slice(start, start + count)
+        part = padded._replace(
+            senders=padded.senders[kept],
+            receivers=padded.receivers[kept],
+            edges={name: values[kept] for name, values in padded.edges.items()},
+        )
+        total += np.asarray(_vector_field(model, part)[1][:n])
+    return total
+
+
+def _padded(graph: GraphsTuple) -> GraphsTuple:
+    """To a multiple of EDGES, so that few shapes are compiled."""
+    edges = -(-len(graph.senders) // EDGES) * EDGES
+    return hgn.graphs.pad(graph, nodes=len(graph.nodes["mass"]) + 1, edges=edges, graphs_=2)
+
+
+@eqx.filter_jit
+def _vector_field(model: hgn.AbstractHamiltonian, graph: GraphsTuple) -> tuple[Array, Array]:
+    return model.vector_field(graph)
+
+
+@eqx.filter_jit
+def _energy(model: hgn.AbstractHamiltonian, graph: GraphsTuple) -> Array:
+    return model(graph)[0]
+
+
+@eqx.filter_jit
+def _out_of_range(model: hgn.HamiltonianGraphNetwork, graph: GraphsTuple) -> Array:
+    """Pairs, or bodies of the paper's encoder; speeds are left out."""
+    counts = model.out_of_range(graph)
+    return sum(jnp.sum(count) for name, count in counts.items() if name != "kinetic")
+
+
+def trained_on(training: str, quick: bool) -> list[State]:
+    """Two snapshots: at 512 units the fit of four would take four gigabytes."""
+    melt, liquids = liquid(Point(4 if quick else 6), 0, 2, quick)
+    return [melt, liquids[0]] if training == "liquid and melt" else liquids
+
+
+def tests(quick: bool) -> dict[str, tuple[Point, list[State]]]:
+    """Snapshots of other runs, from other seeds."""
+    cells, count = (4, 1) if quick else (6, 3)
+    points = {
+        "same state": (Point(cells), count),
+        "larger": (Point(6) if quick else Point(7, copies=2), 1),
+        "hot, dilute": (Point(cells, density=0.7, temperature=1.5), count),
+    }
+    return {
+        name: (point, liquid(point, 1 + i, count, quick)[1])
+        for i, (name, (point, count)) in enumerate(points.items())
+    }
+
+
+@cache
+def learned(truth: str, training: str, sampling: str, units: int, quick: bool) -> hgn.Fit:
+    cutoff = None if truth == "cut" else CUTOFF
+    pair = hgn.Pair(units, SAMPLING[sampling], cutoff=cutoff)
+    data = observed(truth, trained_on(training, quick))
+    return hgn.fit(data, key=jr.key(0), features=[hgn.Kinetic(), pair])
+
+
+def encoder(quick: bool) -> hgn.Fit:
+    data = observed("smoothed", trained_on("liquid and melt", quick))
+    return hgn.fit(data, key=jr.key(0), features=[hgn.MessagePassing(128, 64)])
+
+
+def forces(fit: hgn.Fit, truth: str, quick: bool) -> list[Record]:
+    """A record for each test; the paper's encoder is left out where it would take gigabytes."""
+    records = []
+    for name, (point, states) in tests(quick).items():
+        if name == "larger" and not fit.model.separable:
+            continue
+        graphs = [observed(truth, [state]) for state in states]
+        force = np.concatenate([graph.nodes["force"] for graph in graphs])
+        wrong = np.concatenate([forces_of(fit.model, graph) for graph in graphs]) - force
+        records.append(
+            {
+                "used_on": name,
+                "atoms": len(states[0].position),
+                "relative_force_error": float(np.linalg.norm(wrong) / np.linalg.norm(force)),
+                "out_of_range": sum(int(_out_of_range(fit.model, _padded(g))) for g in graphs),
+                "training_residual": float(fit.residual),
+                "state": {
+                    "snapshots": len(states),
+                    "density": point.density,
+                    "temperature": point.temperature,
+                    "nearest_pair": min(float(jnp.min(distance(graph))) for graph in graphs),
+                },
+            }
+        )
+    return records
+
+
+def pair_force(fit: hgn.Fit, truth: str) -> Record:
+    """Error of the force of one pair at distances within the trained range and beyond."""
+    learned, true = (
+        jax.vmap(jax.grad(model.pair_energy))(jnp.asarray(R))
+        for model in (fit.model, TRUTHS[truth])
+    )
+    return {
+        "r": R.tolist(),
+        "error": np.abs(learned - true).tolist(),
+        "trained_range": fit.trained_range["pair"].ravel().tolist(),
+    }
+
+
+def structure(units: int, quick: bool) -> Record:
+    """Learned and true motion at constant energy from one start: g(r), and the energy's drift."""
+    start = tests(quick)["same state"][1][0]
+    model = learned("smoothed", "liquid and melt", "SWIM", units, quick).model
+    steps = 120 if quick else 2000
+    g, energy = {}, {}
+    for name, hamiltonian in (("learned", model), ("true", SMOOTHED)):
+        path = trajectory(hamiltonian, start, steps)
+        g[name] = np.array([radial_distribution(state) for state in path])
+        energy[name] = [
+            float(_energy(hamiltonian, _padded(joined(state, CUTOFF)))) / len(start.position)
+            for state in path
+        ]
+    early, late = np.array_split(g["true"], 2)
+    return {
+        "atoms": len(start.position),
+        "steps": steps,
+        "max_difference_of_g": float(
+            np.max(np.abs(np.mean(g["learned"], 0) - np.mean(g["true"], 0)))
+        ),
+        "of_halves_of_the_true_run": float(np.max(np.abs(np.mean(early, 0) - np.mean(late, 0)))),
+        "energy_per_atom": {
+            name: {"drift": _drift(np.array(e)), "deviation": float(np.std(e))}
+            for name, e in energy.items()
+        },
+        "g": {"r": _bins(start.box)[1].tolist()}
+        | {name: np.mean(samples, 0).tolist() for name, samples in g.items()},
+    }
+
+
+def _drift(energy: np.ndarray) -> float:
+    """From the mean over the first tenth of the run to the mean over the last."""
+    tenth = max(len(energy) // 10, 1)
+    return float(np.mean(energy[-tenth:]) - np.mean(energy[:tenth]))
+
+
+def trajectory(model: hgn.AbstractHamiltonian, state: State, steps: int) -> list[State]:
+    """The state at the end of every segment."""
+    path = []
+    while steps > 0:
+        following = segment(model, state)[:steps]
+        steps, state = steps - len(following), following[-1]
+        path.append(state)
+    return path
+
+
+def _bins(box: float) -> tuple[np.ndarray, np.ndarray]:
+    edges = np.arange(0.7, min(box / 2, 5.0), 0.05)
+    return edges, (edges[1:] + edges[:-1]) / 2
+
+
+def radial_distribution(state: State) -> np.ndarray:
+    """g(r): pairs at distance r over those of bodies placed at random."""
+    edges, _ = _bins(state.box)
+    n = len(state.position)
+    inside = np.mod(np.mod(state.position, state.box), state.box)
+    tree = cKDTree(inside, boxsize=state.box)
+    pairs = np.diff(tree.count_neighbors(tree, edges))
+    return pairs / (n * (n - 1) / state.box**3 * 4 / 3 * np.pi * np.diff(edges**3))
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    best = ("smoothed", "liquid and melt", "SWIM")
+    few = ((*best, 128), ("smoothed", "liquid and melt", "ELM", 256))
+    all_ = (
+        *((*best, units) for units in (64, 128, 256, 512)),
+        ("smoothed", "liquid", "SWIM", 256),
+        *((truth, "liquid and melt", "ELM", 256) for truth in TRUTHS),
+        ("force-shifted", "liquid and melt", "SWIM", 256),
+        ("cut", "liquid", "ELM", 256),
+    )
+    for *names, units in few if quick else all_:
+        settings = dict(zip(("truth", "training", "sampling"), names)) | {"units": units}
+        yield Case(settings, partial(measure, **settings, quick=quick))
+    settings = {"truth": "smoothed", "training": best[1], "sampling": "paper's encoder"}
+    yield Case(settings, lambda: forces(encoder(quick), "smoothed", quick))
+    settings = dict(zip(("truth", "training", "sampling"), best)) | {"units": 128}
+    yield Case(settings | {"used_on": "rollout"}, partial(structure, 128, quick))
+
+
+def measure(truth: str, training: str, sampling: str, units: int, quick: bool) -> list[Record]:
+    fit = learned(truth, training, sampling, units, quick)
+    first, *others = forces(fit, truth, quick)
+    return [first | {"pair_force": pair_force(fit, truth)}, *others]
+
+
+def draw(records: list[Record]) -> Figure:
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
+    curves = (
+        ("smoothed", "liquid and melt", "SWIM", 128, "#2a4d7a", "-"),
+        ("smoothed", "liquid and melt", "ELM", 256, "#e08a2e", "-"),
+        ("force-shifted", "liquid and melt", "ELM", 256, "#7a9a3a", "-"),
+        ("cut", "liquid and melt", "ELM", 256, "#c8443c", "--"),
+    )
+    words = {
+        "smoothed": f"smoothed from {ONSET}",
+        "force-shifted": "force-shifted",
+        "cut": f"cut at {CUTOFF}",
+    }
+    kept = {
+        (r["truth"], r["training"], r["sampling"], r["units"]): r["pair_force"]
+        for r in records
+        if "pair_force" in r
+    }
+    for *which, colour, line in curves:
+        if curve := kept.get(tuple(which)):
+            label = f"{words[which[0]]}: {which[2]}, {which[3]} units"
+            left.semilogy(curve["r"], curve["error"], line, color=colour, lw=1.2, label=label)
+            near = curve["trained_range"][0]
+    left.axvspan(R[0], near, color="0.9", lw=0)
+    left.text(near, 0.98, " nearest trained pair", transform=left.get_xaxis_transform(),
+              va="top", fontsize=8)  # fmt: skip
+    for place, name in ((ONSET, "onset"), (CUTOFF, "cutoff")):
+        left.axvline(place, color="0.5", lw=0.7, ls=":")
+        left.text(place, 0.98, f"{name} ", transform=left.get_xaxis_transform(), ha="right",
+                  va="top", fontsize=8)  # fmt: skip
+    left.set(xlabel="distance r / sigma", ylabel="error (epsilon / sigma)",
+             xlim=(R[0], R[-1]), ylim=(1e-11, None))  # fmt: skip
+    figure.legend(*left.get_legend_handles_labels(), frameon=False, fontsize=9, ncols=4,
+                  loc="outside lower center")  # fmt: skip
+    (record,) = (r for r in records if "g" in r)
+    g = record["g"]
+    right.plot(g["r"], g["true"], color="0.6", lw=4, label="true")
+    right.plot(g["r"], g["learned"], color="#c8443c", lw=1.2, label="learned")
+    right.set(xlabel="distance r / sigma", ylabel="radial distribution g(r)")
+    left.set_title(
+        "Error of the learned pair force, by truth and sampling", fontsize=10, loc="left"
+    )
+    right.set_title(
+        f"{record['atoms']} atoms, {record['steps']} steps of {DT}: "
+        f"greatest difference {record['max_difference_of_g']:.2g}",
+        fontsize=10,
+        loc="left",
+    )
+    right.legend(frameon=False)
+    for ax in (left, right):
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+if __name__ == "__main__":
+    main("molecular_dynamics", "Lennard-Jones liquid, edges by cutoff: relative force errors",
+         cases, draw)  # fmt: skip

@@ -1,0 +1,216 @@
+"""The contestants of the race: tuned optimizers, and iterative solvers of the last layer."""
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import lineax as lx
+import numpy as np
+import optax
+from jax.tree_util import Partial
+from jaxtyping import Array, Float
+from jraph import GraphsTuple
+
+import hgn_jax as hgn
+from hgn_jax.linear.base import AbstractLeastSquares, LeastSquaresSolution, column_scale, describe
+
+Factory = Callable[[optax.Schedule], optax.GradientTransformation]
+
+
+def _rprop(schedule: optax.Schedule) -> optax.GradientTransformation:
+    """Steps of its own size: the schedule gives the first."""
+    return optax.rprop(schedule(jnp.zeros(())))
+
+
+# Settings that hold an optimizer back on errors this small are set to zero: epsilons, weight decay.
+OPTIMIZERS: dict[str, Factory] = {
+    "SGD": optax.sgd,
+    "SGD, momentum": lambda rate: optax.sgd(rate, momentum=0.9, nesterov=True),
+    "Adagrad": optax.adagrad,
+    "Adadelta": optax.adadelta,
+    "RMSprop": optax.rmsprop,
+    "Rprop": _rprop,
+    "Adam": optax.adam,
+    "AdamW": lambda rate: optax.adamw(rate, weight_decay=1e-6),
+    "Adamax": optax.adamax,
+    "NAdam": optax.nadam,
+    "RAdam": optax.radam,
+    "AMSGrad": optax.amsgrad,
+    "Adafactor": optax.adafactor,
+    "Yogi": lambda rate: optax.yogi(rate, eps=1e-8),
+    "AdaBelief": optax.adabelief,
+    "Lion": lambda rate: optax.lion(rate, weight_decay=0.0),
+    "Adan": lambda rate: optax.adan(rate, eps_root=0.0),
+    "Muon": optax.contrib.muon,
+    "LBFGS": lambda rate: optax.lbfgs(memory_size=30),
+}
+FULL_BATCH = ("Rprop", "LBFGS")
+RATES = tuple(float(f"{10 ** (k / 2):.1e}") for k in range(-8, 3))
+BATCH = 32
+
+
+class Race(NamedTuple):
+    """The best run of an optimizer, its settings, and what was tried on the way."""
+
+    training: hgn.Training
+    settings: dict[str, Any]
+    tried: list[hgn.Training]
+    diverged: list[dict[str, Any]]
+    first: float
+    """Seconds of the first call, one epoch with all compilation."""
+
+
+def race(
+    name: str,
+    untrained: Callable[[int, str], hgn.HamiltonianGraphNetwork],
+    train: GraphsTuple,
+    validation: GraphsTuple,
+    *,
+    widths: tuple[int, ...],
+    trial: int,
+    budget: float,
+) -> Race:
+    """Chooses rate and start in runs of `trial` epochs, then width (and, for the full batch, the
+    number of snapshots) with the rates beside; trains the best two for `budget` seconds each.
+
+    `untrained(units, start)` gives the model, start "sampled" or "Glorot". All choices, of the best
+    epoch too, are by the loss on `validation`.
+    """
+    full = name in FULL_BATCH
+    rates = (1.0,) if name == "LBFGS" else RATES
+    trial = 5 * trial if full else trial
+    diverged, tried = [], []
+
+    def run(settings: dict[str, Any], epochs: int) -> hgn.Training:
+        data = hgn.graphs.take(train, np.arange(len(train.n_node)) < settings["snapshots"])
+        training = hgn.train(
+            untrained(settings["units"], settings["start"]),
+            data,
+            key=jr.key(3),
+            optimizer=tuned(
+                OPTIMIZERS[name],
+                settings["learning_rate"],
+                epochs * (1 if full else len(data.n_node) // BATCH),
+            ),
+            epochs=epochs,
+            batch_size=None if full else BATCH,
+            validation=validation,
+            weights=hgn.uniform_weights,
+            throw=False,
+        )
+        last = training.validation[-1]
+        if not last < max(1.0, training.validation[0]):
+            diverged.append(settings | {"epochs": epochs})
+        tried.append((least(training), settings, training))
+        return training
+
+    most = len(train.n_node)
+    middle = {"units": widths[len(widths) // 2], "snapshots": most}
+    jax.clear_caches()
+    begin = time.perf_counter()
+    run(middle | {"start": "Glorot", "learning_rate": rates[0]}, 1)
+    first = time.perf_counter() - begin
+    tried.clear()
+    for start, rate in itertools.product(("sampled", "Glorot"), rates):
+        run(middle | {"start": start, "learning_rate": rate}, trial)
+    best = min(tried, key=lambda t: t[0])[1]
+    where = rates.index(best["learning_rate"])
+    for units, snapshots in itertools.product(widths, (100, most) if full else (most,)):
+        if {"units": units, "snapshots": snapshots} == middle:
+            continue
+        for i, rate in enumerate(rates[max(where - 1, 0) : where + 2]):
+            settings = best | {"units": units, "snapshots": snapshots, "learning_rate": rate}
+            if i == 0:
+                run(settings, 1)  # compiles
+                tried.pop()
+            run(settings, trial)
+    for _, settings, short in sorted(tried, key=lambda t: t[0])[:2]:
+        run(settings, max(int(budget / short.seconds[-1] * len(short.seconds)), trial))
+    _, settings, training = min(tried, key=lambda t: t[0])
+    return Race(training, settings, [t for *_, t in tried], diverged, first)
+
+
+def least(training: hgn.Training) -> float:
+    """Of the validation loss."""
+    return float(np.nan_to_num(training.validation, nan=np.inf).min())
+
+
+def tuned(factory: Factory, rate: float, steps: int) -> optax.GradientTransformationExtraArgs:
+    """An optimizer whose learning rate is an array: a new rate needs no new compilation.
+
+    The rate falls to zero along a half cosine over `steps` steps.
+    """
+    schedule = Partial(_half_cosine, jnp.asarray(rate), jnp.asarray(float(steps)))
+    return optax.GradientTransformationExtraArgs(
+        Partial(_init, factory, schedule), Partial(_update, factory, schedule)
+    )
+
+
+def _half_cosine(rate: Array, steps: Array, count: Array) -> Array:
+    return rate * (1 + jnp.cos(jnp.pi * jnp.minimum(count.astype(rate.dtype) / steps, 1))) / 2
+
+
+def _init(factory: Factory, schedule: Partial, params: optax.Params) -> optax.OptState:
+    return factory(schedule).init(params)
+
+
+def _update(
+    factory: Factory, schedule: Partial, *args: Any, **extra: Any
+) -> tuple[optax.Updates, optax.OptState]:
+    return optax.with_extra_args_support(factory(schedule)).update(*args, **extra)
+
+
+class LSMR(AbstractLeastSquares):
+    """Iterations of LSMR (Fong and Saunders, 2011) on the column-scaled matrix, by lineax."""
+
+    iterations: int = eqx.field(static=True)
+
+    def __call__(
+        self, matrix: Float[Array, "r K"], target: Float[Array, " r"]
+    ) -> LeastSquaresSolution:
+        scale = column_scale(matrix)
+        theta = lx.linear_solve(
+            lx.MatrixLinearOperator(matrix / scale[None]),
+            target,
+            lx.LSMR(rtol=0.0, atol=0.0, conlim=jnp.inf, max_steps=self.iterations),
+            throw=False,
+        ).value
+        return _described(matrix, target, theta / scale)
+
+
+class LBFGS(AbstractLeastSquares):
+    """Iterations of LBFGS with line search on |Z theta - u|^2 / 2, columns scaled, by optax."""
+
+    iterations: int = eqx.field(static=True)
+
+    def __call__(
+        self, matrix: Float[Array, "r K"], target: Float[Array, " r"]
+    ) -> LeastSquaresSolution:
+        scale = column_scale(matrix)
+        scaled, size = matrix / scale[None], jnp.linalg.norm(target)
+        optimizer = optax.lbfgs(memory_size=30)
+
+        def loss(theta: Float[Array, " K"]) -> Float[Array, ""]:
+            return jnp.sum((scaled @ theta - target / size) ** 2) / 2
+
+        def step(carry: tuple[Array, optax.OptState], _: None) -> tuple[tuple, None]:
+            theta, state = carry
+            value, gradient = optax.value_and_grad_from_state(loss)(theta, state=state)
+            updates, state = optimizer.update(
+                gradient, state, theta, value=value, grad=gradient, value_fn=loss
+            )
+            return (optax.apply_updates(theta, updates), state), None
+
+        start = jnp.zeros_like(scale)
+        (theta, _), _ = jax.lax.scan(step, (start, optimizer.init(start)), length=self.iterations)
+        return _described(matrix, target, size * theta / scale)
+
+
+def _described(matrix: Array, target: Array, theta: Array) -> LeastSquaresSolution:
+    unknown = jnp.full((1,), jnp.nan, matrix.dtype)
+    return describe(matrix, target, theta, unknown, jnp.zeros((), matrix.dtype))
