@@ -132,6 +132,7 @@ def race(
     for _, settings, short in sorted(tried, key=lambda t: t[0])[:2]:
         run(settings, max(int(budget / short.seconds[-1] * len(short.seconds)), trial))
     _, settings, training = min(tried, key=lambda t: t[0])
+    diverged = [d for d in diverged if d["epochs"] > 1]  # not the runs that only compile
     return Race(training, settings, [t for *_, t in tried], diverged, first)
 
 
