@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 import hgn_jax as hgn
 from hgn_jax import plots
 
-from .race import LBFGS, LSMR, OPTIMIZERS, race
+from .race import LBFGS, LSMR, OPTIMIZERS, Race, race
 from .record import Case, Record, main
 
 LEVELS = tuple(10.0**-k for k in range(1, 11))
@@ -137,15 +137,17 @@ def _fastest(points: Sequence[Point], error: float) -> float | None:
     return min((p.seconds for p in points if p.validation <= error), default=None)
 
 
-def _optimizer(encoder: str, name: str, quick: bool) -> Record:
-    train, validation, test = _data()
+def raced(
+    encoder: str, name: str, train: GraphsTuple, validation: GraphsTuple, quick: bool
+) -> Race:
+    """The best that an optimizer makes of an encoder."""
     samplings = {"sampled": ELM[encoder], "Glorot": hgn.Glorot()}
 
     def untrained(units: int, start: str) -> hgn.HamiltonianGraphNetwork:
         specs = features(encoder, units, samplings[start])
         return hgn.untrained(train, key=jr.key(2), features=specs)
 
-    run = race(
+    return race(
         name,
         untrained,
         train,
@@ -154,6 +156,11 @@ def _optimizer(encoder: str, name: str, quick: bool) -> Record:
         trial=10 if quick else TRIAL[encoder],
         budget=1.0 if quick else BUDGET[encoder],
     )
+
+
+def _optimizer(encoder: str, name: str, quick: bool) -> Record:
+    train, validation, test = _data()
+    run = raced(encoder, name, train, validation, quick)
     error = np.sqrt(np.nan_to_num(run.training.validation, nan=np.inf))
     if not np.isfinite(error).any():
         return {"error": None, "diverged": run.diverged}

@@ -12,9 +12,7 @@ from matplotlib.figure import Figure
 
 import hgn_jax as hgn
 
-from .optimizers import BUDGET, ELM, TRIAL
-from .optimizers import features as sized
-from .race import race
+from .optimizers import ELM, raced
 from .record import Case, Record, main
 
 PAPER = {
@@ -75,22 +73,7 @@ def _descent(settings: Record, features: list[Any], quick: bool) -> Record:
     """Adam with its best width, start and learning rate."""
     train, test = _data(settings["potential"], 200 if quick else 1000)
     train, validation = hgn.graphs.split(train, 0.1, key=jr.key(2))
-    samplings = {"sampled": ELM[settings["encoder"]], "Glorot": hgn.Glorot()}
-
-    def untrained(units: int, start: str) -> hgn.HamiltonianGraphNetwork:
-        specs = sized(settings["encoder"], units, samplings[start])
-        return hgn.untrained(train, key=jr.key(2), features=specs)
-
-    encoder = settings["encoder"]
-    run = race(
-        "Adam",
-        untrained,
-        train,
-        validation,
-        widths=(32,) if quick else (8, 32, 128),
-        trial=10 if quick else TRIAL[encoder],
-        budget=1.0 if quick else BUDGET[encoder],
-    )
+    run = raced(settings["encoder"], "Adam", train, validation, quick)
     errors = [float(hgn.metrics.mean_square_error(run.training.model, test))]
     return _figures(settings, errors) | run.settings | {"diverged": run.diverged}
 
@@ -116,7 +99,7 @@ def draw(records: list[Record]) -> Figure:
                 if (r["encoder"], r["sampling"]) == way}  # fmt: skip
         where = [potentials.index(p) + (i - len(ways) / 2 + 0.5) * 0.11 for p in mine]
         marker = "o" if way[0] == "invariants" else "s"
-        label = f"{way[1]} ({'invariants' if way[0] == 'invariants' else 'paper' + chr(39) + 's'})"
+        label = f"{way[1]} ({way[0]})"
         ax.plot(where, list(mine.values()), marker, label=label)
     ax.set(yscale="log", xticks=range(len(potentials)), xticklabels=potentials)
     ax.set_ylabel("mean square error / mean square target")

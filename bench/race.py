@@ -27,7 +27,7 @@ def _rprop(schedule: optax.Schedule) -> optax.GradientTransformation:
     return optax.rprop(schedule(jnp.zeros(())))
 
 
-# Settings that hold an optimizer back on errors this small are set to zero: epsilons, weight decay.
+# Defaults that hold an optimizer back on errors this small are lowered: epsilons, weight decay.
 OPTIMIZERS: dict[str, Factory] = {
     "SGD": optax.sgd,
     "SGD, momentum": lambda rate: optax.sgd(rate, momentum=0.9, nesterov=True),
