@@ -14,8 +14,6 @@ from .features import Pair as Pair
 from .features import Swim as Swim
 from .files import load as load
 from .files import save as save
-from .fit import RESULTS as RESULTS
-from .fit import Fit as Fit
 from .fit import fit as fit
 from .fit import sample as sample
 from .fit import solve as solve
@@ -32,8 +30,10 @@ from .linear import QR as QR
 from .observations import Derivatives as Derivatives
 from .observations import Energies as Energies
 from .observations import Forces as Forces
-from .observations import relative_weights as relative_weights
-from .observations import uniform_weights as uniform_weights
+from .result import RESULTS as RESULTS
+from .result import Fit as Fit
 from .rollout import Path as Path
 from .rollout import rollout as rollout
 from .structure import Hamiltonian as Hamiltonian
+from .weights import relative_weights as relative_weights
+from .weights import uniform_weights as uniform_weights

@@ -1,11 +1,77 @@
-"""From blocks of rows to the linear systems that are solved."""
+"""From a batch of graphs to the linear systems that are solved."""
 
 from collections.abc import Sequence
 
+import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
+from jraph import GraphsTuple
 
-from .observations import Rows
+from .features.base import AbstractFeatures
+from .observations import AbstractObservation, Energies, Rows
+from .structure import AbstractStructure
+from .weights import AbstractWeights, Weights, as_weights
+
+
+class System(eqx.Module):
+    """Weighted equations Z theta = u of column sets that no other system meets."""
+
+    matrix: Float[Array, "r K"]
+    target: Float[Array, " r"]
+    rows: Int[Array, ""]
+    """Equations of positive weight."""
+    members: tuple[tuple[int, int], ...] = eqx.field(static=True)
+    """The column sets, each with its width: feature sets by number, constants after the last."""
+
+
+class Equations(eqx.Module):
+    """How observed motion becomes equations for theta, in the first data and any further batch:
+    every scale of weights and observations is settled by the first."""
+
+    features: tuple[AbstractFeatures, ...]
+    structure: AbstractStructure
+    observations: tuple[AbstractObservation, ...]
+    weights: AbstractWeights
+    energies: Energies | None
+    """How observed energies determine the constants that rates do not see; None without either."""
+    constants: tuple[int, ...] = eqx.field(static=True)
+    """Number of constants of each feature set."""
+
+    def __init__(
+        self,
+        features: tuple[AbstractFeatures, ...],
+        structure: AbstractStructure,
+        observations: tuple[AbstractObservation, ...],
+        weights: Weights | AbstractWeights,
+        data: GraphsTuple,
+    ) -> None:
+        self.features = features
+        self.structure = structure
+        self.observations = tuple(o.settled(data) for o in observations)
+        self.weights = as_weights(weights).settled(data)
+        self.constants = tuple(f.constants(data).shape[1] for f in features)
+        energies = [o for o in self.observations if isinstance(o, Energies)]
+        if not energies and "energy" in data.globals:
+            energies = [Energies().settled(data)]
+        self.energies = energies[0] if energies and any(self.constants) else None
+
+    def systems(self, data: GraphsTuple) -> tuple[System, ...]:
+        """Independent systems.
+
+        **Raises:** `ValueError` for missing targets, or rows that no feature sees.
+        """
+        blocks = tuple(
+            b
+            for o in self.observations
+            for b in o.rows(self.features, self.structure, data, self.weights)
+        )
+        widths = [*(_width(blocks, i) for i in range(len(self.features))), sum(self.constants)]
+        systems = []
+        for members, mine in independent_systems(blocks):
+            matrix, target = assemble(mine, members, widths)
+            rows = jnp.sum(jnp.concatenate([b.weight for b in mine]) > 0)
+            systems.append(System(matrix, target, rows, tuple((i, widths[i]) for i in members)))
+        return tuple(systems)
 
 
 def independent_systems(
@@ -52,3 +118,10 @@ def assemble(
         ]
     )
     return matrix, jnp.concatenate([b.target * b.weight for b in blocks])
+
+
+def _width(blocks: Sequence[Rows], i: int) -> int:
+    for block in blocks:
+        if (column := block.columns[i]) is not None:
+            return column.shape[1]
+    raise ValueError(f"no observation sees feature set {i}: leave it out or observe more")

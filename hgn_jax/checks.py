@@ -3,8 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, PyTree
 from jraph import GraphsTuple
 
 _NODES = {
@@ -20,6 +23,12 @@ _FLOATING = {"position", "momentum", "velocity", "force", "mass", "weight", "cou
 def is_concrete(graphs: GraphsTuple) -> bool:
     """Whether values can be looked at: no array is traced by jit, vmap or grad."""
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(graphs))
+
+
+def all_finite(tree: PyTree) -> Bool[Array, ""]:
+    """Whether no array holds NaN or Inf; inside jit as well."""
+    arrays = jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in arrays]))
 
 
 def check(data: GraphsTuple) -> None:

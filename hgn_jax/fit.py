@@ -7,29 +7,21 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Bool, Float, PyTree
 from jraph import GraphsTuple
 
 from ._types import Key
-from .assembly import assemble, independent_systems
+from .assembly import Equations
 from .checks import check, is_concrete
 from .features.base import AbstractFeatures, AbstractFeatureSpec
 from .features.kinetic import Kinetic
 from .features.pair import Pair
-from .hamiltonian import HamiltonianGraphNetwork
 from .linear.base import AbstractLeastSquares
-from .linear.lstsq import LSTSQ
 from .linear.qr import QR
-from .observations import (
-    AbstractObservation,
-    Derivatives,
-    Energies,
-    Rows,
-    Weights,
-    relative_weights,
-)
-from .result import RESULTS, Fit
+from .observations import AbstractObservation, Derivatives
+from .reduction import reduce
+from .result import Fit, conclude, raise_if
 from .structure import AbstractStructure, Hamiltonian
+from .weights import AbstractWeights, Weights, relative_weights
 
 
 def fit(
@@ -39,7 +31,7 @@ def fit(
     features: Sequence[AbstractFeatureSpec] = (Kinetic(), Pair()),
     observations: Sequence[AbstractObservation] = (Derivatives(),),
     structure: AbstractStructure = Hamiltonian(),
-    weights: Weights = relative_weights,
+    weights: Weights | AbstractWeights = relative_weights,
     solver: AbstractLeastSquares = QR(),
     throw: bool = True,
 ) -> Fit:
@@ -70,7 +62,7 @@ def fit(
         check(data)
     _warn_about_precision(data)
     specs = tuple(spec.resolve(data) for spec in features)
-    return _raise_if(throw, _fit(data, key, specs, tuple(observations), structure, weights, solver))
+    return raise_if(throw, _fit(data, key, specs, tuple(observations), structure, weights, solver))
 
 
 def solve(
@@ -79,7 +71,7 @@ def solve(
     *,
     observations: Sequence[AbstractObservation] = (Derivatives(),),
     structure: AbstractStructure = Hamiltonian(),
-    weights: Weights = relative_weights,
+    weights: Weights | AbstractWeights = relative_weights,
     solver: AbstractLeastSquares = QR(),
     throw: bool = True,
 ) -> Fit:
@@ -87,7 +79,7 @@ def solve(
     if is_concrete(data):
         check(data)
     _warn_about_precision(data)
-    return _raise_if(
+    return raise_if(
         throw, _solve(tuple(features), data, tuple(observations), structure, weights, solver)
     )
 
@@ -107,7 +99,7 @@ def _fit(
     specs: tuple[AbstractFeatureSpec, ...],
     observations: tuple[AbstractObservation, ...],
     structure: AbstractStructure,
-    weights: Weights,
+    weights: Weights | AbstractWeights,
     solver: AbstractLeastSquares,
 ) -> Fit:
     first, second = _sample(specs, data, key), jr.split(jr.fold_in(key, 1), len(specs))
@@ -134,76 +126,12 @@ def _solve(
     data: GraphsTuple,
     observations: tuple[AbstractObservation, ...],
     structure: AbstractStructure,
-    weights: Weights,
+    weights: Weights | AbstractWeights,
     solver: AbstractLeastSquares,
 ) -> Fit:
-    blocks = tuple(b for o in observations for b in o.rows(features, structure, data, weights))
-    sizes = [_width(blocks, i) for i in range(len(features))]
-    counts = [f.constants(data).shape[1] for f in features]
-    unknowns = [jnp.zeros(k, data.nodes["position"].dtype) for k in (*sizes, sum(counts))]
-    solutions = []
-    for members, mine in independent_systems(blocks):
-        matrix, target = assemble(mine, members, [len(u) for u in unknowns])
-        solution = solver(matrix, target)
-        solutions.append(solution)
-        parts = jnp.split(solution.theta, _ends([len(unknowns[i]) for i in members])[:-1])
-        for i, part in zip(members, parts):
-            unknowns[i] = part
-    *theta, constant = unknowns
-    with_energy = "energy" in data.globals and sum(counts) > 0
-    known = jnp.array(False)
-    if with_energy:
-        (energies,) = Energies().rows(features, structure, data, weights)
-        rest, known = _constants(energies, theta)
-        if not any(isinstance(o, Energies) for o in observations):
-            constant = rest
-    model = HamiltonianGraphNetwork(
-        features, tuple(theta), tuple(jnp.split(constant, _ends(counts)[:-1])), structure
-    )
-    rows = jnp.sum(jnp.concatenate([b.weight for b in blocks]) > 0)
-    finite = _all_finite((model.theta, model.constants))
-    result = _outcome(_all_finite(data), rows > 0, finite)
-    return Fit(model, tuple(solutions), result, rows, known, with_energy)
-
-
-def _constants(
-    energies: Rows, theta: Sequence[Float[Array, " _"]]
-) -> tuple[Float[Array, " c"], Bool[Array, ""]]:
-    """What the observed energies leave over, shared out by the extensive counts, and whether the
-    data tell the shares apart. If not, as when all graphs are alike, they are the smallest."""
-    *columns, counts = energies.columns
-    assert counts is not None
-    left = energies.target - sum(c @ t for c, t in zip(columns, theta) if c is not None)
-    solution = LSTSQ()(counts * energies.weight[:, None], left * energies.weight)
-    return solution.theta, solution.rank == counts.shape[1]
-
-
-def _outcome(data: Bool[Array, ""], rows: Bool[Array, ""], model: Bool[Array, ""]) -> RESULTS:
-    result = RESULTS.where(model, RESULTS.successful, RESULTS.nonfinite_solution)  # type: ignore
-    result = RESULTS.where(rows, result, RESULTS.no_rows)  # type: ignore[arg-type]
-    return RESULTS.where(data, result, RESULTS.nonfinite_data)  # type: ignore[arg-type]
-
-
-def _width(blocks: Sequence[Rows], i: int) -> int:
-    for block in blocks:
-        if (column := block.columns[i]) is not None:
-            return column.shape[1]
-    raise ValueError(f"no observation sees feature set {i}: leave it out or observe more")
-
-
-def _ends(sizes: Sequence[int]) -> list[int]:
-    return [sum(sizes[: i + 1]) for i in range(len(sizes))]
-
-
-def _all_finite(tree: PyTree) -> Bool[Array, ""]:
-    arrays = jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in arrays]))
-
-
-def _raise_if(throw: bool, result: Fit) -> Fit:
-    if not throw:
-        return result
-    return result.result.error_if(result, result.result != RESULTS.successful)
+    equations = Equations(features, structure, observations, weights, data)
+    systems = equations.systems(data)
+    return conclude(equations, reduce(equations, systems, data, solver), solver, systems)
 
 
 def _warn_about_precision(data: GraphsTuple) -> None:

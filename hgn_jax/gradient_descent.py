@@ -22,7 +22,7 @@ from .fit import sample
 from .graphs.batching import pad, split, take, unbatch
 from .graphs.geometry import bodies, movable
 from .hamiltonian import AbstractHamiltonian, HamiltonianGraphNetwork
-from .observations import Weights, relative_weights
+from .weights import Weights, relative_weights
 
 RATES = ("velocity", "force")
 

@@ -1,21 +1,17 @@
 """What was observed, as rows of a least-squares system for theta."""
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
-from ._types import NodeMask, NodeScalars
+from ._types import NodeScalars
 from .features.base import AbstractFeatures
-from .graphs.geometry import movable, node_mask, norm, sum_over_graphs
+from .graphs.geometry import bodies, movable
 from .structure import AbstractStructure
-
-Weights: TypeAlias = Callable[[GraphsTuple], tuple[NodeScalars, NodeScalars]]
-"""Weights of every node's velocity rows and force rows, before its own `weight`."""
+from .weights import Weights
 
 
 class Rows(eqx.Module):
@@ -34,6 +30,10 @@ class Rows(eqx.Module):
 class AbstractObservation(eqx.Module):
     """Turns data into rows, given the features and the structure."""
 
+    def settled(self, data: GraphsTuple) -> "AbstractObservation":
+        """The same with every scale taken from these data, to be used on further batches."""
+        return self
+
     @abstractmethod
     def rows(
         self,
@@ -43,27 +43,6 @@ class AbstractObservation(eqx.Module):
         weights: Weights,
     ) -> tuple[Rows, ...]:
         """Blocks of rows. Raises `ValueError` if the data lack what was to be observed."""
-
-
-def relative_weights(graphs: GraphsTuple) -> tuple[NodeScalars, NodeScalars]:
-    """1 / max(|v_i|, floor) and 1 / (m_i max(|a_i|, floor)): every body counts by its own motion.
-
-    The floors are a hundredth of the data's median speed and acceleration: bodies at rest do not
-    dominate. So springs and planets, which differ by 10^7 in force, are fitted alike.
-    """
-    mass = jnp.where(node_mask(graphs), graphs.nodes["mass"], 1)
-    return tuple(  # type: ignore[return-value]
-        1 / (scale * _floored(norm(rate) / scale, movable(graphs)))
-        for rate, scale in (
-            (graphs.nodes["velocity"], jnp.ones_like(mass)),
-            (graphs.nodes["force"], mass),
-        )
-    )
-
-
-def uniform_weights(graphs: GraphsTuple) -> tuple[NodeScalars, NodeScalars]:
-    """One for every row: plain least squares in the data's units."""
-    return jnp.ones_like(graphs.nodes["mass"]), jnp.ones_like(graphs.nodes["mass"])
 
 
 class Derivatives(AbstractObservation):
@@ -126,6 +105,20 @@ class Energies(AbstractObservation):
     """
 
     weight: float = eqx.field(default=1.0, static=True)
+    spread: Float[Array, ""] | None = None
+    """Standard deviation of the energy per body; None takes it from the graphs at hand."""
+
+    def settled(self, data: GraphsTuple) -> "Energies":
+        if self.spread is not None:
+            return self
+        _require(data, "globals", "energy")
+        count = bodies(data)
+        real = count > 0
+        per_body = jnp.where(real, data.globals["energy"] / jnp.where(real, count, 1), 0)
+        graph_count = jnp.maximum(jnp.sum(real), 1).astype(count.dtype)
+        mean = jnp.sum(per_body) / graph_count
+        spread = jnp.sqrt(jnp.sum(jnp.where(real, per_body - mean, 0) ** 2) / graph_count)
+        return Energies(self.weight, jnp.where(spread > 0, spread, 1))
 
     def rows(
         self,
@@ -135,18 +128,14 @@ class Energies(AbstractObservation):
         weights: Weights,
     ) -> tuple[Rows, ...]:
         _require(graphs, "globals", "energy")
-        energy = graphs.globals["energy"]
-        count = sum_over_graphs(graphs, node_mask(graphs).astype(energy.dtype))
+        count = bodies(graphs)
         real = count > 0
-        per_body = jnp.where(real, energy / jnp.where(real, count, 1), 0)
-        graph_count = jnp.maximum(jnp.sum(real), 1).astype(energy.dtype)
-        mean = jnp.sum(per_body) / graph_count
-        spread = jnp.sqrt(jnp.sum(jnp.where(real, per_body - mean, 0) ** 2) / graph_count)
-        spread = jnp.where(spread > 0, spread, 1)
+        spread = self.settled(graphs).spread
+        assert spread is not None
         constants = jnp.concatenate([f.constants(graphs) for f in features], axis=1)
         weight = jnp.where(real, self.weight / (spread * jnp.where(real, count, 1)), 0)
         columns = (*(f(graphs) for f in features), constants)
-        return (Rows(columns, jnp.where(real, energy, 0), weight, "energy"),)
+        return (Rows(columns, jnp.where(real, graphs.globals["energy"], 0), weight, "energy"),)
 
 
 def _node_rows(
@@ -167,13 +156,6 @@ def _node_rows(
         jnp.repeat(weight, d),
         name,
     )
-
-
-def _floored(size: NodeScalars, mask: NodeMask) -> NodeScalars:
-    median = jnp.nanmedian(jnp.where(mask, size, jnp.nan))
-    floor = jnp.where(median > 0, 1e-2 * median, jnp.max(jnp.where(mask, size, 0)))
-    floor = jnp.where(floor > 0, floor, 1)
-    return jnp.maximum(size, floor)
 
 
 def _require(graphs: GraphsTuple, part: str, *names: str) -> None:

@@ -1,11 +1,21 @@
 """What a fit returns."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+from jraph import GraphsTuple
 
+from .assembly import Equations, System
+from .checks import all_finite, check, is_concrete
 from .hamiltonian import HamiltonianGraphNetwork
-from .linear.base import LeastSquaresSolution
+from .linear.base import AbstractLeastSquares, LeastSquaresSolution, differentiable
+from .linear.ridge import RidgePath, path, ridges, spectrum
+from .observations import Energies
+from .reduction import Reduction, extend
+from .uncertainty import StandardDeviation, standard_deviation
 
 
 class RESULTS(eqx.Enumeration):
@@ -26,12 +36,60 @@ class Fit(eqx.Module):
     solutions: tuple[LeastSquaresSolution, ...]
     """One per independent system: kinetic and pair columns do not mix."""
     result: RESULTS
-    rows: Int[Array, ""]
-    """Equations with positive weight."""
     constant_known: Bool[Array, ""]
     """Whether observed energies determined the constant of every graph, of whatever size."""
-    energies_observed: bool = eqx.field(static=True)
-    """Whether there were any; if not the constant is zero."""
+    equations: Equations
+    """How data became rows; what further batches are weighted by."""
+    reduction: Reduction
+    """What is left of the data: `update` adds to it."""
+    solver: AbstractLeastSquares
+
+    def update(self, batch: GraphsTuple, *, throw: bool = True) -> "Fit":
+        """The fit to all data so far and these, with the features and weights that it has.
+
+        The same as one fit to everything with the features sampled from the first data, at the cost
+        of the batch.
+
+        **Raises:** `ValueError` for bad data, or other arrays than before (energies, say).
+        """
+        if is_concrete(batch):
+            check(batch)
+        if "energy" in batch.globals and self.equations.energies is None:
+            if sum(self.equations.constants):
+                raise ValueError(
+                    "the batch has energies, the first data had none to settle their scale: leave "
+                    "them out, or fit anew with data that have them"
+                )
+        return raise_if(throw, _updated(self, batch))
+
+    def standard_deviation(
+        self, graphs: GraphsTuple, *, reference: GraphsTuple | None = None
+    ) -> StandardDeviation:
+        """Predictive standard deviations of energies, velocities and forces, see
+        `StandardDeviation`; energies relative to the mean of `reference` (these graphs if None)."""
+        return standard_deviation(
+            self.equations, self.reduction, self.solutions, graphs, reference or graphs
+        )
+
+    def ridge_paths(self) -> tuple[RidgePath, ...]:
+        """Evidence, cross-validation, degrees of freedom, residual along a path of ridges, one for
+        every solution; no data are needed."""
+        return tuple(path(t, *spectrum(t), ridges(t.r.dtype)) for t in self.reduction.triangles)
+
+    @property
+    def energies_observed(self) -> bool:
+        """Whether there were any; if not the constant is zero."""
+        return self.equations.energies is not None
+
+    @property
+    def rows(self) -> Int[Array, "..."]:
+        """Equations with positive weight."""
+        return self.reduction.rows
+
+    @property
+    def freedom(self) -> Float[Array, "..."]:
+        """Sum of the effective degrees of freedom: coefficients that the data determine."""
+        return jnp.sum(jnp.stack([s.freedom for s in self.solutions]), axis=0)
 
     @property
     def columns(self) -> int:
@@ -80,8 +138,10 @@ class Fit(eqx.Module):
                 "right for graphs like the observed ones only: there the numbers of pairs of each "
                 "type and of bodies were always in one proportion"
             )
+        methods = sorted({s.method for s in self.solutions})
         lines = [
-            f"{int(self.rows)} rows, {self.columns} columns, rank {int(self.rank)}",
+            f"{int(self.rows)} rows, {self.columns} columns, rank {int(self.rank)}, effective "
+            f"degrees of freedom {float(self.freedom):.1f} ({' and '.join(methods)} QR)",
             f"relative residual {float(self.residual):.1e}, condition {float(self.condition):.1e}, "
             f"ridge {float(self.ridge):.1e}, growth {float(self.growth):.1e}",
             f"constant of the energy: {constant}",
@@ -92,3 +152,64 @@ class Fit(eqx.Module):
         if self.result != RESULTS.successful:
             lines.append(f"FAILED: {RESULTS[self.result]}")  # type: ignore[misc]
         return "\n".join(lines)
+
+
+def conclude(
+    equations: Equations,
+    reduction: Reduction,
+    solver: AbstractLeastSquares,
+    systems: Sequence[System] = (),
+) -> Fit:
+    """Solves the triangles; with the rows themselves, theta carries derivatives by them."""
+    dtype = reduction.triangles[0].r.dtype
+    unknowns: dict[int, Array] = {
+        len(equations.features): jnp.zeros(sum(equations.constants), dtype)
+    }
+    solutions = []
+    for i, (triangle, members) in enumerate(zip(reduction.triangles, reduction.members)):
+        solution = solver.solve(triangle)
+        theta = solution.theta
+        if systems:
+            theta = differentiable(systems[i].matrix, systems[i].target, triangle, solution)
+        solutions.append(jax.lax.stop_gradient(solution))
+        parts = jnp.split(theta, _ends([width for _, width in members])[:-1])
+        unknowns |= {j: part for (j, _), part in zip(members, parts)}
+    *theta_of, constant = (unknowns[j] for j in sorted(unknowns))
+    known = jnp.array(False)
+    if reduction.offsets is not None:
+        rest, known = reduction.offsets.constants(jnp.concatenate(theta_of))
+        if not any(isinstance(o, Energies) for o in equations.observations):
+            constant = rest
+    model = HamiltonianGraphNetwork(
+        equations.features,
+        tuple(theta_of),
+        tuple(jnp.split(constant, _ends(equations.constants)[:-1])),
+        equations.structure,
+    )
+    result = _outcome(
+        reduction.finite, reduction.rows > 0, all_finite((model.theta, model.constants))
+    )
+    return Fit(model, tuple(solutions), result, known, equations, reduction, solver)
+
+
+@eqx.filter_jit
+def _updated(fit: Fit, batch: GraphsTuple) -> Fit:
+    systems = fit.equations.systems(batch)
+    reduction = extend(fit.reduction, fit.equations, systems, batch)
+    return conclude(fit.equations, reduction, fit.solver)
+
+
+def raise_if(throw: bool, fit: Fit) -> Fit:
+    if not throw:
+        return fit
+    return fit.result.error_if(fit, fit.result != RESULTS.successful)
+
+
+def _outcome(data: Bool[Array, ""], rows: Bool[Array, ""], model: Bool[Array, ""]) -> RESULTS:
+    result = RESULTS.where(model, RESULTS.successful, RESULTS.nonfinite_solution)  # type: ignore
+    result = RESULTS.where(rows, result, RESULTS.no_rows)  # type: ignore[arg-type]
+    return RESULTS.where(data, result, RESULTS.nonfinite_data)  # type: ignore[arg-type]
+
+
+def _ends(sizes: Sequence[int]) -> list[int]:
+    return [sum(sizes[: i + 1]) for i in range(len(sizes))]

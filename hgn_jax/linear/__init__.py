@@ -2,3 +2,5 @@ from .base import AbstractLeastSquares as AbstractLeastSquares
 from .base import LeastSquaresSolution as LeastSquaresSolution
 from .lstsq import LSTSQ as LSTSQ
 from .qr import QR as QR
+from .ridge import RidgePath as RidgePath
+from .triangle import Triangle as Triangle

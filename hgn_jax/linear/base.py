@@ -1,65 +1,153 @@
-"""The least-squares seam."""
+"""The least-squares seam: factorise the rows, then solve."""
 
 from abc import abstractmethod
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float, Int
+
+from .ridge import floor
+from .triangle import Method, Triangle, column_scale, triangle
 
 
 class LeastSquaresSolution(eqx.Module):
-    """Coefficients and what is known of their quality."""
+    """Coefficients and what is known of their quality. Arrays lead with an axis m if u has."""
 
-    theta: Float[Array, " K"]
-    rank: Int[Array, ""]
+    theta: Float[Array, "*m K"]
+    rank: Int[Array, "*m"]
     """Singular values of the column-scaled matrix above the rounding level."""
-    condition: Float[Array, ""]
+    condition: Float[Array, "*m"]
     """Condition number of the column-scaled matrix, before the ridge; inf if singular."""
-    residual: Float[Array, ""]
+    residual: Float[Array, "*m"]
     """|Z theta - u| / |u| over the weighted rows."""
-    ridge: Float[Array, ""]
+    ridge: Float[Array, "*m"]
     """lambda, relative to the column norms."""
-    growth: Float[Array, ""]
+    freedom: Float[Array, "*m"]
+    """Effective degrees of freedom: how many coefficients the data, not the ridge, determine."""
+    noise: Float[Array, "*m"]
+    """Standard deviation of a weighted row, under the evidence of the ridge."""
+    growth: Float[Array, "*m"]
     """sum_k |theta_k| |z_k| / |u|: by how much the terms exceed their sum. Its decimal logarithm
     is the number of digits lost to cancellation."""
+    method: Method = eqx.field(static=True)
+    """How the rows were factorised."""
 
 
 class AbstractLeastSquares(eqx.Module):
-    """Solves min |Z theta - u|^2 (+ ridge)."""
+    """Solves min |Z theta - u|^2 (+ ridge) in two steps: `factorise` all rows into a triangle,
+    `solve` that.
+
+    Calling it does both, and is differentiable, to any order, with respect to Z, u and the ridge:
+    implicitly, through the normal equations at the solution (the choice of a ridge by the data is
+    held). `theta` alone carries derivatives.
+    """
 
     @abstractmethod
+    def method(self, rows: int, columns: int) -> Method:
+        """How that many rows are factorised."""
+
+    @abstractmethod
+    def _solve(self, triangle: Triangle) -> LeastSquaresSolution: ...
+
+    def factorise(
+        self,
+        matrix: Float[Array, "r K"],
+        target: Float[Array, " r"] | Float[Array, "r m"],
+        rows: Int[Array, ""] | None = None,
+    ) -> Triangle:
+        """Z `[r K]`, already weighted, and u, one target `[r]` or m of them `[r m]`.
+
+        `rows` is the number of equations that count (those of weight zero do not); all if None.
+        """
+        return triangle(matrix, target, rows, self.method(*matrix.shape))
+
+    def solve(self, triangle: Triangle) -> LeastSquaresSolution:
+        """Coefficients of every target."""
+        if triangle.qu.ndim == 1:
+            return self._solve(triangle)
+        return jax.vmap(
+            lambda qu, rest: self._solve(
+                Triangle(triangle.r, qu, rest, triangle.rows, triangle.method)
+            ),
+            in_axes=(1, 0),
+        )(triangle.qu, triangle.rest)
+
     def __call__(
         self, matrix: Float[Array, "r K"], target: Float[Array, " r"]
     ) -> LeastSquaresSolution:
-        """Z `[r K]`, already weighted, and u `[r]`."""
+        found = self.factorise(*jax.lax.stop_gradient((matrix, target)))
+        solution = self.solve(found)
+        return eqx.tree_at(
+            lambda s: s.theta, solution, differentiable(matrix, target, found, solution)
+        )
 
 
-def column_scale(matrix: Float[Array, "r K"]) -> Float[Array, " K"]:
-    """Norm of every column; one for columns that are all zero."""
-    size = jnp.linalg.norm(matrix, axis=0)
-    return jnp.where(size > 0, size, 1)
+def differentiable(
+    matrix: Float[Array, "r K"],
+    target: Float[Array, " r"],
+    triangle: Triangle,
+    solution: LeastSquaresSolution,
+) -> Float[Array, " K"]:
+    """theta, as a function of Z, u and the ridge that solves the (ridge) normal equations.
+
+    Only derivatives are taken from those, so no digit of theta is lost. The systems that appear in
+    the derivatives are solved by the triangle.
+    """
+    still = jax.lax.stop_gradient(solution)
+
+    def gradient(theta: Float[Array, " K"]) -> Float[Array, " K"]:
+        pull = (solution.ridge * column_scale(matrix)) ** 2
+        return (matrix @ theta - target) @ matrix + pull * theta
+
+    def normal(_: object, right: Float[Array, " K"]) -> Float[Array, " K"]:
+        scale = column_scale(triangle.r)
+        r = jax.lax.stop_gradient(augmented(triangle, still.ridge))
+        half = jsl.solve_triangular(r, right / scale, trans=1)
+        return jsl.solve_triangular(r, half) / scale
+
+    return jax.lax.custom_root(
+        gradient,
+        still.theta,
+        lambda f, start: start,
+        lambda linear, right: jax.lax.custom_linear_solve(linear, right, normal, symmetric=True),
+    )
+
+
+def augmented(triangle: Triangle, ridge: Float[Array, ""]) -> Float[Array, "K K"]:
+    """R of the column-scaled [R; lambda I], lambda not below the floor."""
+    least = jnp.maximum(ridge, floor(triangle.r.dtype))
+    below = least * jnp.eye(triangle.columns, dtype=triangle.r.dtype)
+    scaled = triangle.r / column_scale(triangle.r)[None]
+    return jnp.linalg.qr(jnp.concatenate([scaled, below]), mode="r")
 
 
 def describe(
-    matrix: Float[Array, "r K"],
-    target: Float[Array, " r"],
+    triangle: Triangle,
     theta: Float[Array, " K"],
-    singular: Float[Array, " k"],
+    singular: Float[Array, " K"],
     ridge: Float[Array, ""],
+    freedom: Float[Array, ""],
+    noise: Float[Array, ""],
 ) -> LeastSquaresSolution:
     """Completes a solution from the singular values of the column-scaled matrix."""
     largest, smallest = singular[0], singular[-1]
-    rounding = max(matrix.shape) * jnp.finfo(matrix.dtype).eps * largest
-    # Below the second level nothing is left of a singular value once the ridge is taken off.
-    level = jnp.maximum(rounding, jnp.sqrt(rounding * ridge))
-    regular = smallest > jnp.sqrt(jnp.finfo(matrix.dtype).eps * largest * ridge)
-    size = jnp.linalg.norm(target)
+    eps = jnp.finfo(singular.dtype).eps
+    rounding = jnp.maximum(triangle.rows, triangle.columns).astype(singular.dtype) * eps * largest
+    size = jnp.hypot(jnp.linalg.norm(triangle.qu), triangle.rest)
     size = jnp.where(size > 0, size, 1)
+    left = jnp.hypot(jnp.linalg.norm(triangle.r @ theta - triangle.qu), triangle.rest)
     return LeastSquaresSolution(
         theta,
-        rank=jnp.sum(singular > level),
-        condition=jnp.where(regular, largest / jnp.where(regular, smallest, 1), jnp.inf),
-        residual=jnp.linalg.norm(matrix @ theta - target) / size,
+        rank=jnp.sum(singular > rounding),
+        condition=jnp.where(
+            smallest > eps * largest, largest / jnp.where(smallest > 0, smallest, 1), jnp.inf
+        ),
+        residual=left / size,
         ridge=ridge,
-        growth=jnp.sum(jnp.abs(theta) * column_scale(matrix)) / size,
+        freedom=freedom,
+        noise=noise,
+        growth=jnp.sum(jnp.abs(theta) * column_scale(triangle.r)) / size,
+        method=triangle.method,
     )

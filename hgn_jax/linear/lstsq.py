@@ -2,24 +2,31 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from .base import AbstractLeastSquares, LeastSquaresSolution, column_scale, describe
+from .base import AbstractLeastSquares, LeastSquaresSolution, describe
+from .triangle import Method, Triangle, column_scale
 
 
 class LSTSQ(AbstractLeastSquares):
-    """`jnp.linalg.lstsq` on the column-scaled matrix: simple, slower, and less accurate than QR.
+    """`jnp.linalg.lstsq` on the column-scaled triangle: simple, and less accurate than QR.
 
-    `rcond` cuts singular values below that fraction of the greatest; None is JAX's default. The
-    derivative is NaN where singular values coincide, as those of dependent features do at zero:
-    differentiate through `QR`.
+    `rcond` cuts singular values below that fraction of the greatest; None is JAX's default.
+    Derivatives are those of the least ridge, not of the cut.
     """
 
     rcond: float | None = eqx.field(default=None, static=True)
 
-    def __call__(
-        self, matrix: Float[Array, "r K"], target: Float[Array, " r"]
-    ) -> LeastSquaresSolution:
-        scale = column_scale(matrix)
-        theta, _, _, singular = jnp.linalg.lstsq(matrix / scale[None], target, rcond=self.rcond)
-        return describe(matrix, target, theta / scale, singular, jnp.zeros((), matrix.dtype))
+    def method(self, rows: int, columns: int) -> Method:
+        return "householder"
+
+    def _solve(self, triangle: Triangle) -> LeastSquaresSolution:
+        scale = column_scale(triangle.r)
+        theta, _, rank, singular = jnp.linalg.lstsq(
+            triangle.r / scale[None], triangle.qu, rcond=self.rcond
+        )
+        left = jnp.hypot(jnp.linalg.norm(triangle.r @ (theta / scale) - triangle.qu), triangle.rest)
+        freedom = rank.astype(left.dtype)
+        spare = jnp.maximum(triangle.rows.astype(left.dtype) - freedom, 1)
+        ridge = jnp.zeros((), left.dtype)
+        noise = left / jnp.sqrt(spare)
+        return describe(triangle, theta / scale, singular, ridge, freedom, noise)

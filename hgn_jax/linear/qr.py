@@ -1,40 +1,75 @@
-"""Column-scaled Householder QR with a tiny ridge: the default solver."""
+"""QR of all rows, and a ridge from the data: the default solver."""
+
+from typing import Literal, cast
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float
 
-from .base import AbstractLeastSquares, LeastSquaresSolution, column_scale, describe
+from .base import AbstractLeastSquares, LeastSquaresSolution, describe
+from .ridge import floor, path, ridges, spectrum
+from .triangle import Method, Triangle, column_scale
 
 
 class QR(AbstractLeastSquares):
-    r"""Householder QR of $[Z/s \; u; \lambda I \; 0]$, s the column norms; only R is formed.
+    r"""QR of $[R/s \; Q^T u; \lambda I \; 0]$, R the triangle of all rows, s the column norms.
 
     Random features are nearly dependent; unpivoted QR of the scaled columns keeps more digits than
     an SVD with a cut, and the ridge $\lambda$, by augmentation, keeps it from dividing by rounding
-    errors. The normal equations would square the condition number. `ridge` is relative to the
-    column norms; None means five times the rounding unit.
+    errors. The normal equations would square the condition number.
+
+    `ridge` is relative to the column norms and never below five rounding units. "evidence" (which
+    "auto" stands for) and "gcv" take the best of a path of ridges, see `RidgePath`: noise-free data
+    get the least one and keep their accuracy; noisy data are not followed into their noise. The
+    evidence bears rows of unequal noise, where cross-validation follows the loudest.
+
+    `method` is how the rows are factorised: "householder", "cholesky" (shifted Cholesky QR), or
+    "auto": Cholesky for tall matrices on a GPU, Householder elsewhere.
 
     Golub and Van Loan, Matrix Computations, 4th ed., sections 5.3 and 6.1.
     """
 
-    ridge: float | None = eqx.field(default=None, static=True)
+    ridge: Float[Array, ""] | float | None
+    choice: Literal["given", "evidence", "gcv"] = eqx.field(static=True)
+    how: Literal["auto", "householder", "cholesky"] = eqx.field(static=True)
 
-    def __call__(
-        self, matrix: Float[Array, "r K"], target: Float[Array, " r"]
-    ) -> LeastSquaresSolution:
-        columns = matrix.shape[1]
-        dtype = matrix.dtype
-        ridge = jnp.asarray(5 * jnp.finfo(dtype).eps if self.ridge is None else self.ridge, dtype)
-        scale = column_scale(matrix)
-        system = jnp.concatenate([matrix / scale[None], target[:, None]], axis=1)
-        below = jnp.concatenate(
-            [ridge * jnp.eye(columns, dtype=dtype), jnp.zeros((columns, 1), dtype)], axis=1
-        )
-        triangle = jnp.linalg.qr(jnp.concatenate([system, below]), mode="r")
-        r, qu = triangle[:columns, :columns], triangle[:columns, columns]
-        theta = jsl.solve_triangular(r, qu) / scale
-        squares = jnp.linalg.svd(r, compute_uv=False) ** 2
-        singular = jnp.sqrt(jnp.maximum(squares - ridge**2, 0))
-        return describe(matrix, target, theta, singular, ridge)
+    def __init__(
+        self,
+        ridge: Float[Array, ""] | float | Literal["auto", "evidence", "gcv"] = "auto",
+        method: Literal["auto", "householder", "cholesky"] = "auto",
+    ) -> None:
+        named = {"auto": "evidence", "evidence": "evidence", "gcv": "gcv"}
+        if isinstance(ridge, str):
+            if ridge not in named:
+                raise ValueError(f"ridge must be a number or one of {sorted(named)}, got {ridge!r}")
+            self.ridge, self.choice = None, cast(Literal["evidence", "gcv"], named[ridge])
+        else:
+            self.ridge, self.choice = ridge, "given"
+        if method not in ("auto", "householder", "cholesky"):
+            raise ValueError(f"method must be auto, householder or cholesky, got {method!r}")
+        self.how = method
+
+    def method(self, rows: int, columns: int) -> Method:
+        if self.how != "auto":
+            return self.how
+        tall = rows >= 8 * columns
+        return "cholesky" if tall and jax.default_backend() == "gpu" else "householder"
+
+    def _solve(self, triangle: Triangle) -> LeastSquaresSolution:
+        columns, dtype = triangle.columns, triangle.r.dtype
+        singular, b = spectrum(triangle)
+        if self.ridge is None:
+            every = path(triangle, singular, b, ridges(dtype))
+            score = every.evidence if self.choice == "evidence" else -every.gcv
+            ridge = every.ridge[jnp.argmax(score)]
+        else:
+            ridge = jnp.maximum(jnp.asarray(self.ridge, dtype), floor(dtype))
+        scale = column_scale(triangle.r)
+        above = jnp.concatenate([triangle.r / scale[None], triangle.qu[:, None]], axis=1)
+        below = ridge * jnp.eye(columns, columns + 1, dtype=dtype)
+        system = jnp.linalg.qr(jnp.concatenate([above, below]), mode="r")
+        theta = jsl.solve_triangular(system[:columns, :columns], system[:columns, columns]) / scale
+        chosen = jax.tree.map(lambda a: a[0], path(triangle, singular, b, ridge[None]))
+        return describe(triangle, theta, singular, ridge, chosen.freedom, chosen.noise)

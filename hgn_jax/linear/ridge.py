@@ -1,0 +1,72 @@
+"""The ridge from the data: a whole path from one singular value decomposition of the triangle."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .triangle import Triangle, column_scale
+
+STEPS = 128
+
+
+class RidgePath(eqx.Module):
+    r"""What is to be known of every ridge $\lambda$ `[p]`, relative to the column norms.
+
+    With singular values s of the column-scaled R, $b = U^T Q^T u$ and $f = \lambda^2 / (s^2 +
+    \lambda^2)$, n rows:
+
+    - `freedom`, the effective degrees of freedom $\sum_i (1 - f_i)$;
+    - `residual`, $|Z\theta - u|$, its square $rest^2 + \sum_i f_i^2 b_i^2$;
+    - `noise`, the standard deviation of a weighted row under the evidence,
+      $\sigma^2 = (rest^2 + \sum_i f_i b_i^2) / n$;
+    - `evidence`, the log marginal likelihood of Bayesian linear regression with prior
+      $\theta_k |z_k| \sim N(0, \sigma^2 / \lambda^2)$, up to a constant:
+      $-\frac{n}{2} \log \sigma^2 + \frac{1}{2} \sum_i \log f_i$ (MacKay, Neural Comput. 4, 1992);
+    - `gcv`, generalised cross-validation, $n |Z\theta - u|^2 / (n - freedom)^2$ (Golub, Heath,
+      Wahba, Technometrics 21, 1979).
+    """
+
+    ridge: Float[Array, "*p"]
+    freedom: Float[Array, "*p"]
+    residual: Float[Array, "*p"]
+    noise: Float[Array, "*p"]
+    evidence: Float[Array, "*p"]
+    gcv: Float[Array, "*p"]
+
+
+def floor(dtype: jnp.dtype) -> float:
+    """The least ridge: it keeps dependent columns from dividing by rounding errors."""
+    return 5 * float(jnp.finfo(dtype).eps)
+
+
+def ridges(dtype: jnp.dtype) -> Float[Array, " p"]:
+    """From the floor to 30 times the column norms, evenly in the logarithm."""
+    low = floor(dtype)
+    return low * (30 / low) ** jnp.linspace(0, 1, STEPS, dtype=dtype)
+
+
+def spectrum(triangle: Triangle) -> tuple[Float[Array, " K"], Float[Array, " K"]]:
+    """Singular values s of the column-scaled R, and b = U^T Q^T u, of one target."""
+    u, s, _ = jnp.linalg.svd(triangle.r / column_scale(triangle.r)[None], full_matrices=False)
+    return s, u.T @ triangle.qu
+
+
+def path(
+    triangle: Triangle, s: Float[Array, " K"], b: Float[Array, " K"], ridge: Float[Array, " p"]
+) -> RidgePath:
+    """The figures of every ridge; s and b from `spectrum`."""
+    n = triangle.rows.astype(s.dtype)
+    tiny = jnp.finfo(s.dtype).tiny
+
+    def at(size: Float[Array, ""]) -> RidgePath:
+        f = size**2 / (s**2 + size**2)
+        freedom = jnp.sum(1 - f)
+        squares = triangle.rest**2 + jnp.sum((f * b) ** 2)
+        variance = (triangle.rest**2 + jnp.sum(f * b**2)) / n
+        evidence = (jnp.sum(jnp.log(f)) - n * jnp.log(jnp.maximum(variance, tiny))) / 2
+        spare = jnp.maximum(n - freedom, jnp.finfo(s.dtype).eps * n)
+        gcv = n * squares / spare**2
+        return RidgePath(size, freedom, jnp.sqrt(squares), jnp.sqrt(variance), evidence, gcv)
+
+    return jax.vmap(at)(ridge)
