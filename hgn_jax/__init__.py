@@ -5,6 +5,7 @@ from . import graphs as graphs
 from . import metrics as metrics
 from . import systems as systems
 from .checks import check as check
+from .draw import sample as sample
 from .features import Elm as Elm
 from .features import External as External
 from .features import Glorot as Glorot
@@ -15,7 +16,6 @@ from .features import Swim as Swim
 from .files import load as load
 from .files import save as save
 from .fit import fit as fit
-from .fit import sample as sample
 from .fit import solve as solve
 from .gradient_descent import TRAINING as TRAINING
 from .gradient_descent import Training as Training
@@ -34,6 +34,8 @@ from .result import RESULTS as RESULTS
 from .result import Fit as Fit
 from .rollout import Path as Path
 from .rollout import rollout as rollout
+from .stream import Progress as Progress
+from .stream import fit_stream as fit_stream
 from .structure import Hamiltonian as Hamiltonian
 from .weights import relative_weights as relative_weights
 from .weights import uniform_weights as uniform_weights

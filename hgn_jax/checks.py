@@ -1,5 +1,6 @@
 """`check`: what is wrong with a data set, and where. Runs on concrete arrays, outside of jit."""
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 
@@ -29,6 +30,16 @@ def all_finite(tree: PyTree) -> Bool[Array, ""]:
     """Whether no array holds NaN or Inf; inside jit as well."""
     arrays = jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in arrays]))
+
+
+def warn_about_precision(data: GraphsTuple) -> None:
+    """Says what a fit in float32 costs."""
+    if jax.dtypes.canonicalize_dtype(data.nodes["position"].dtype) == jnp.float32:
+        warnings.warn(
+            "fitting in float32: expect relative errors of about 1e-6 instead of 1e-13. For 64-bit "
+            'call jax.config.update("jax_enable_x64", True) before the data are made.',
+            stacklevel=3,
+        )
 
 
 def check(data: GraphsTuple) -> None:

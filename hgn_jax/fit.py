@@ -1,27 +1,29 @@
 """Sample random features, assemble the rows, solve once."""
 
-import warnings
 from collections.abc import Sequence
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
-import jax.random as jr
 from jraph import GraphsTuple
 
+from . import draw
 from ._types import Key
 from .assembly import Equations
-from .checks import check, is_concrete
+from .checks import check, is_concrete, warn_about_precision
 from .features.base import AbstractFeatures, AbstractFeatureSpec
 from .features.kinetic import Kinetic
 from .features.pair import Pair
+from .graphs.batching import chunks
 from .linear.base import AbstractLeastSquares
 from .linear.qr import QR
 from .observations import AbstractObservation, Derivatives
 from .reduction import reduce
 from .result import Fit, conclude, raise_if
+from .stream import graphs_at_once, reduced
 from .structure import AbstractStructure, Hamiltonian
 from .weights import AbstractWeights, Weights, relative_weights
+
+WHOLE = 2**16
+"""Coordinates (bodies times dimensions) up to which all rows are assembled at once."""
 
 
 def fit(
@@ -52,17 +54,21 @@ def fit(
     **Returns:** a `Fit` with the `model` and its rank, condition, residual and trained range.
     If the data carry `energy`, they determine the constant of the energy.
 
-    Works under `jax.jit` and `jax.vmap` (over keys, say). Concrete data are checked first; inside
-    jit only the result code speaks.
+    Works under `jax.jit` and `jax.vmap` (over keys, say), and is differentiable with respect to
+    data and the solver's ridge. Concrete data are checked first; inside jit only the result code
+    speaks. Large concrete data go some graphs at a time: the rows never stand in memory at once.
 
     **Raises:** `ValueError` for bad data (see `hgn.check`), missing targets, or rows that no
     feature sees.
     """
     if is_concrete(data):
         check(data)
-    _warn_about_precision(data)
+    warn_about_precision(data)
     specs = tuple(spec.resolve(data) for spec in features)
-    return raise_if(throw, _fit(data, key, specs, tuple(observations), structure, weights, solver))
+    how = (tuple(observations), structure, weights, solver)
+    if not _large(data):
+        return raise_if(throw, _fit(data, key, specs, *how))
+    return raise_if(throw, _in_pieces(draw.equations(data, key, specs, *how), data, solver))
 
 
 def solve(
@@ -78,18 +84,15 @@ def solve(
     """As `fit`, for features that are already sampled: other data, other targets, ensembles."""
     if is_concrete(data):
         check(data)
-    _warn_about_precision(data)
-    return raise_if(
-        throw, _solve(tuple(features), data, tuple(observations), structure, weights, solver)
-    )
-
-
-def sample(
-    features: Sequence[AbstractFeatureSpec], data: GraphsTuple, *, key: Key
-) -> tuple[AbstractFeatures, ...]:
-    """Draws the features that `fit` with the same key draws (its first pass)."""
-    specs = tuple(spec.resolve(data) for spec in features)
-    return _sample(specs, data, key)
+        for f in features:
+            f.accepts(data)
+    warn_about_precision(data)
+    if not _large(data):
+        how = (tuple(observations), structure, weights, solver)
+        return raise_if(throw, _solve(tuple(features), data, *how))
+    settle = eqx.filter_jit(Equations)
+    equations = settle(tuple(features), structure, tuple(observations), weights, data)
+    return raise_if(throw, _in_pieces(equations, data, solver))
 
 
 @eqx.filter_jit
@@ -102,22 +105,8 @@ def _fit(
     weights: Weights | AbstractWeights,
     solver: AbstractLeastSquares,
 ) -> Fit:
-    first, second = _sample(specs, data, key), jr.split(jr.fold_in(key, 1), len(specs))
-    result = _solve(first, data, observations, structure, weights, solver)
-    if not any(spec.guided for spec in specs):
-        return result
-    guided = tuple(
-        spec.sample(k, data, (features, theta)) if spec.guided else features
-        for spec, k, features, theta in zip(specs, second, first, result.model.theta)
-    )
-    return _solve(guided, data, observations, structure, weights, solver)
-
-
-@eqx.filter_jit
-def _sample(
-    specs: tuple[AbstractFeatureSpec, ...], data: GraphsTuple, key: Key
-) -> tuple[AbstractFeatures, ...]:
-    return tuple(spec.sample(k, data) for spec, k in zip(specs, jr.split(key, len(specs))))
+    drawn = draw.equations(data, key, specs, observations, structure, weights, solver)
+    return _concluded(drawn, data, solver)
 
 
 @eqx.filter_jit
@@ -129,15 +118,18 @@ def _solve(
     weights: Weights | AbstractWeights,
     solver: AbstractLeastSquares,
 ) -> Fit:
-    equations = Equations(features, structure, observations, weights, data)
+    return _concluded(Equations(features, structure, observations, weights, data), data, solver)
+
+
+def _concluded(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
     systems = equations.systems(data)
     return conclude(equations, reduce(equations, systems, data, solver), solver, systems)
 
 
-def _warn_about_precision(data: GraphsTuple) -> None:
-    if jax.dtypes.canonicalize_dtype(data.nodes["position"].dtype) == jnp.float32:
-        warnings.warn(
-            "fitting in float32: expect relative errors of about 1e-6 instead of 1e-13. For 64-bit "
-            'call jax.config.update("jax_enable_x64", True) before the data are made.',
-            stacklevel=3,
-        )
+def _large(data: GraphsTuple) -> bool:
+    return data.nodes["position"].size > WHOLE and len(data.n_node) > 1 and is_concrete(data)
+
+
+def _in_pieces(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
+    pieces = chunks(data, graphs_at_once(equations, data))
+    return reduced(equations, pieces, solver, like=data)

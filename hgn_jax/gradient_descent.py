@@ -14,11 +14,11 @@ from jraph import GraphsTuple
 
 from ._types import Key
 from .checks import check
+from .draw import sample
 from .features.base import AbstractFeatures, AbstractFeatureSpec
 from .features.dense import Dense
 from .features.kinetic import Kinetic
 from .features.pair import Pair
-from .fit import sample
 from .graphs.batching import pad, split, take, unbatch
 from .graphs.geometry import bodies, movable
 from .hamiltonian import AbstractHamiltonian, HamiltonianGraphNetwork

@@ -42,8 +42,8 @@ class Reduction(eqx.Module):
     triangles: tuple[Triangle, ...]
     offsets: Offsets | None
     """None without observed energies, or without constants for them to determine."""
-    finite: Bool[Array, ""]
-    """Whether the data held numbers only."""
+    broken: Bool[Array, ""]
+    """Whether the data held NaN or Inf."""
     members: tuple[tuple[tuple[int, int], ...], ...] = eqx.field(static=True)
     """The column sets of every triangle, each with its width."""
 
@@ -61,7 +61,7 @@ def reduce(
     return Reduction(
         tuple(solver.factorise(s.matrix, s.target, s.rows) for s in systems),
         _offsets(equations, data),
-        all_finite(data),
+        ~all_finite(data),
         tuple(s.members for s in systems),
     )
 
@@ -74,7 +74,7 @@ def extend(
     return Reduction(
         tuple(append(t, s.matrix, s.target, s.rows) for t, s in zip(before.triangles, systems)),
         None if before.offsets is None or offsets is None else _merged([before.offsets, offsets]),
-        before.finite & all_finite(data),
+        before.broken | ~all_finite(data),
         before.members,
     )
 
@@ -85,7 +85,7 @@ def merged(reductions: Sequence[Reduction]) -> Reduction:
     return Reduction(
         tuple(merge(triangles) for triangles in zip(*(r.triangles for r in reductions))),
         _merged(offsets) if offsets else None,
-        jnp.all(jnp.stack([r.finite for r in reductions])),
+        jnp.any(jnp.stack([r.broken for r in reductions])),
         reductions[0].members,
     )
 

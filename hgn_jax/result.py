@@ -187,7 +187,7 @@ def conclude(
         equations.structure,
     )
     result = _outcome(
-        reduction.finite, reduction.rows > 0, all_finite((model.theta, model.constants))
+        ~reduction.broken, reduction.rows > 0, all_finite((model.theta, model.constants))
     )
     return Fit(model, tuple(solutions), result, known, equations, reduction, solver)
 

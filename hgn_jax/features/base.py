@@ -42,6 +42,10 @@ class AbstractFeatures(eqx.Module):
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         """Number of sites outside of the trained range, for each graph."""
 
+    def accepts(self, graphs: GraphsTuple) -> None:
+        """Raises `ValueError` for graphs that hold something training never saw; concrete only."""
+        return None
+
     @abstractmethod
     def trained_range(self) -> Float[Array, "... 2"]:
         """Least and greatest local input seen in sampling."""

@@ -97,6 +97,14 @@ class PairFeatures(AbstractFeatures):
         directed = jax.ops.segment_sum(out.astype(jnp.int32), index, graphs.n_node.shape[0])
         return directed // 2
 
+    def accepts(self, graphs: GraphsTuple) -> None:
+        greatest = int(np.max(np.asarray(graphs.edges.get("type", 0)), initial=0))
+        if greatest >= len(self.layers):
+            raise ValueError(
+                f"the pair features know {len(self.layers)} edge types, the data have edge type "
+                f"{greatest}"
+            )
+
     def trained_range(self) -> Float[Array, "... 2"]:
         return self.ranges
 

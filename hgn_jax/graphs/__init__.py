@@ -1,4 +1,5 @@
 from .batching import batch as batch
+from .batching import chunks as chunks
 from .batching import pad as pad
 from .batching import snapshots as snapshots
 from .batching import split as split

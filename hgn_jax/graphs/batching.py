@@ -1,6 +1,6 @@
 """Data sets as one GraphsTuple: copies, batches, padding to fixed shapes, splits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -90,7 +90,54 @@ def pad(graphs: GraphsTuple, *, nodes: int, edges: int, graphs_: int) -> GraphsT
             f"cannot pad {have[0]} nodes, {have[1]} edges, {have[2]} graphs to {nodes}, {edges}, "
             f"{graphs_}: need at least {have[0] + 1}, {have[1]}, {have[2] + 1}"
         )
-    return _like(jraph.pad_with_graphs(graphs, nodes, edges, graphs_), graphs)
+
+    def fill(total: int, value: int = 0) -> Callable[[ArrayLike], Array]:
+        def filled(array: ArrayLike) -> Array:
+            values = np.asarray(array)
+            rest = np.full((total - len(values), *values.shape[1:]), value, values.dtype)
+            return jnp.asarray(np.concatenate([values, rest]), values.dtype)
+
+        return filled
+
+    def counts(number: ArrayLike, rest: int) -> Array:
+        return fill(graphs_)(np.append(np.asarray(number), np.asarray(number).dtype.type(rest)))
+
+    first = fill(edges, have[0])
+    return GraphsTuple(
+        nodes={k: fill(nodes)(v) for k, v in graphs.nodes.items()},
+        edges={k: fill(edges)(v) for k, v in graphs.edges.items()},
+        senders=first(graphs.senders),
+        receivers=first(graphs.receivers),
+        globals={k: fill(graphs_)(v) for k, v in graphs.globals.items()},
+        n_node=counts(graphs.n_node, nodes - have[0]),
+        n_edge=counts(graphs.n_edge, edges - have[1]),
+    )
+
+
+def chunks(data: GraphsTuple, size: int) -> Iterator[GraphsTuple]:
+    """The batch in pieces of `size` graphs, padded to one shape: a jitted function compiles once.
+
+    Concrete arrays only.
+    """
+    if size < 1:
+        raise ValueError(f"a piece needs at least one graph, got size {size}")
+    data = jax.tree.map(np.asarray, data)
+    starts = range(0, len(data.n_node), size)
+    ends = [np.append(0, np.cumsum(n)) for n in (data.n_node, data.n_edge)]
+    spans = [[(e[a], e[min(a + size, len(e) - 1)]) for a in starts] for e in ends]
+    nodes, edges = (max(b - a for a, b in span) for span in spans)
+    for start, (a, b), (c, d) in zip(starts, *spans):
+        graphs = slice(start, start + size)
+        piece = GraphsTuple(
+            nodes={k: v[a:b] for k, v in data.nodes.items()},
+            edges={k: v[c:d] for k, v in data.edges.items()},
+            senders=data.senders[c:d] - a,
+            receivers=data.receivers[c:d] - a,
+            globals={k: v[graphs] for k, v in data.globals.items()},
+            n_node=data.n_node[graphs],
+            n_edge=data.n_edge[graphs],
+        )
+        yield pad(piece, nodes=int(nodes) + 1, edges=int(edges), graphs_=size + 1)
 
 
 def split(data: GraphsTuple, fraction: float, *, key: Key) -> tuple[GraphsTuple, GraphsTuple]:

@@ -1,0 +1,76 @@
+"""The state of an unfinished stream as a file."""
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from . import container
+from .assembly import Equations
+from .reduction import Reduction
+
+FORMAT = container.Format("hgn-jax checkpoint", 1)
+SHARE = 0.05
+"""Of the time that writing may take."""
+
+
+class Checkpoint:
+    """Reductions and the number of batches in them, written often enough and not too often."""
+
+    def __init__(self, path: str | os.PathLike[str], equations: Equations) -> None:
+        number = f".{jax.process_index()}" if jax.process_count() > 1 else ""
+        self.path = Path(f"{os.fspath(path)}{number}")
+        self._digest = _digest(equations)
+        self._written, self._cost = time.perf_counter(), 0.0
+
+    def read(self, reductions: Sequence[Reduction]) -> tuple[tuple[Reduction, ...], int]:
+        """What the file holds, or `reductions` and 0 if there is none.
+
+        **Raises:** `ValueError` if it is damaged or of another fit.
+        """
+        if not self.path.exists():
+            return tuple(reductions), 0
+        header, arrays = container.read(self.path, FORMAT)
+        leaves, tree = jax.tree.flatten(tuple(reductions))
+        alike = [(a.shape, a.dtype) for a in arrays] == [(a.shape, a.dtype) for a in leaves]
+        if header.get("equations") != self._digest or not alike:
+            raise ValueError(
+                f"{self.path}: the checkpoint of another fit (other first data, key, features, "
+                "weights, precision or number of devices): give another path, or remove it"
+            )
+        return jax.tree.unflatten(tree, arrays), int(header["batches"])
+
+    @property
+    def due(self) -> bool:
+        return self._cost <= SHARE * (time.perf_counter() - self._written)
+
+    def write(self, reductions: Sequence[Reduction], batches: int) -> None:
+        """**Raises:** `OSError` naming the file; what was there before remains."""
+        start = time.perf_counter()
+        content = {"equations": self._digest, "batches": batches}
+        try:
+            container.write(self.path, FORMAT, content, jax.tree.leaves(tuple(reductions)))
+        except OSError as error:
+            remains = "what it held remains" if self.path.exists() else "there is none yet"
+            raise OSError(
+                error.errno,
+                f"cannot write the checkpoint after {batches} batches ({error.strerror}); "
+                f"{remains}. Make room, or give a folder that can be written",
+                os.fspath(self.path),
+            ) from error
+        self._written = time.perf_counter()
+        self._cost = self._written - start
+
+
+def _digest(equations: Equations) -> str:
+    """Of the sampled weights and all scales: equal if sampled from equal data by equal keys."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(eqx.filter(equations, eqx.is_array)):
+        values = np.asarray(leaf)
+        digest.update(f"{values.dtype.str}{values.shape}".encode() + values.tobytes())
+    return digest.hexdigest()
