@@ -1,9 +1,11 @@
-"""From a fresh process to a trained model on the demo's springs."""
+"""From a fresh process to a trained model on the demo's springs: time, and compilations."""
 
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 
@@ -11,7 +13,7 @@ from matplotlib.figure import Figure
 
 from .record import Case, Record, dots, main
 
-SCRIPT = """
+START = """
 import json, time
 start = time.perf_counter()
 import jax
@@ -19,10 +21,16 @@ jax.config.update("jax_enable_x64", True)
 import jax.random as jr
 import hgn_jax as hgn
 imported = time.perf_counter()
+counts = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda name, seconds, **_: counts.append(name) if "backend_compile" in name else None)
 system = hgn.systems.mass_spring("spring", rest_length=1.0)
 data = jax.block_until_ready(
     hgn.systems.simulate(system, hgn.graphs.lattice((2, 2, 2)), key=jr.key(0)))
 simulated = time.perf_counter()
+"""
+
+FITS = """
 jax.block_until_ready(hgn.fit(data, key=jr.key(1)))
 first = time.perf_counter()
 jax.block_until_ready(hgn.fit(data, key=jr.key(2)))
@@ -30,22 +38,33 @@ print(json.dumps([imported - start, simulated - imported, first - simulated,
                   time.perf_counter() - first]))
 """
 
+SIZES = """
+sizes = (200, 350, 500, 650, 800)
+some = [hgn.graphs.take(data, [i < s for i in range(1000)]) for s in sizes]
+padded = [hgn.graphs.pad(d, nodes=6500, edges=19500, graphs_=820) for d in some]
+numbers = []
+for kind in (some, padded):
+    counts.clear()
+    numbers.append([])
+    for d in kind:
+        before = len(counts)
+        jax.block_until_ready(hgn.fit(d, key=jr.key(1)))
+        numbers[-1].append(len(counts) - before)
+print(json.dumps(numbers))
+"""
+
+STEPS = ("import", "make data", "first fit (compiles)", "second fit")
+
 
 def cases(quick: bool) -> Iterator[Case]:
     processes = 2 if quick else 5
-    yield Case({"processes": processes}, partial(measure, processes))
+    yield Case({"processes": processes, "cache": "none"}, partial(measure, processes))
+    yield Case({"processes": processes, "cache": "on disk"}, partial(measure_cached, processes))
+    yield Case({"processes": 1, "cache": "in memory"}, count)
 
 
-def measure(processes: int) -> list[Record]:
-    runs = [
-        json.loads(
-            subprocess.run(
-                [sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True
-            ).stdout
-        )
-        for _ in range(processes)
-    ]
-    steps = ("import", "make data", "first fit (compiles)", "second fit")
+def measure(processes: int, environment: dict[str, str] | None = None) -> list[Record]:
+    runs = [_run(START + FITS, environment or {}) for _ in range(processes)]
     return [
         {
             "step": step,
@@ -53,12 +72,49 @@ def measure(processes: int) -> list[Record]:
             "least": min(times),
             "greatest": max(times),
         }
-        for step, times in zip(steps, zip(*runs), strict=True)
+        for step, times in zip(STEPS, zip(*runs), strict=True)
     ]
 
 
+def measure_cached(processes: int) -> list[Record]:
+    """The same once JAX's persistent cache holds what is to be compiled."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {
+            "JAX_COMPILATION_CACHE_DIR": folder,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        }
+        _run(START + FITS, environment)
+        return measure(processes, environment)
+
+
+def count() -> list[Record]:
+    """Compilations of one fit after the other, of 200 to 800 snapshots."""
+    return [
+        {"step": f"compilations, {kind}", "compilations": sum(numbers), "of_each_fit": numbers}
+        for kind, numbers in zip(
+            ("five sizes", "five sizes, padded alike"), _run(START + SIZES, {})
+        )
+    ]
+
+
+def _run(script: str, environment: dict[str, str]) -> list[list[float]]:
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+    )
+    return json.loads(done.stdout)
+
+
 def draw(records: list[Record]) -> Figure:
-    return dots(records, lambda r: r["step"], "seconds", "seconds, median of the processes")
+    return dots(
+        records,
+        lambda r: r["step"] + (", cached on disk" if r["cache"] == "on disk" else ""),
+        "seconds",
+        "seconds, median of the processes",
+    )
 
 
 if __name__ == "__main__":

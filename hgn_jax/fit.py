@@ -90,9 +90,11 @@ def solve(
     if not _large(data):
         how = (tuple(observations), structure, weights, solver)
         return raise_if(throw, _solve(tuple(features), data, *how))
-    settle = eqx.filter_jit(Equations)
-    equations = settle(tuple(features), structure, tuple(observations), weights, data)
+    equations = _settled(tuple(features), structure, tuple(observations), weights, data)
     return raise_if(throw, _in_pieces(equations, data, solver))
+
+
+_settled = eqx.filter_jit(Equations)
 
 
 @eqx.filter_jit

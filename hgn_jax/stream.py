@@ -183,7 +183,7 @@ def reduced(
     save()
     report(done, end=True)
     total = merged([jax.device_put(w.finish(), jax.local_devices()[0]) for w in workers])
-    return eqx.filter_jit(conclude)(equations, _of_all_processes(total), solver)
+    return _concluded(equations, _of_all_processes(total), solver)
 
 
 class _Worker:
@@ -247,6 +247,9 @@ def graphs_at_once(equations: Equations, data: GraphsTuple) -> int:
     systems = eqx.filter_eval_shape(lambda: equations.systems(data))
     entries = max(np.prod(s.matrix.shape, dtype=float) for s in systems)
     return max(1, int(ENTRIES / (entries / len(data.n_node))))
+
+
+_concluded = eqx.filter_jit(conclude)
 
 
 @eqx.filter_jit
