@@ -21,9 +21,9 @@ _INTEGER = {"species", "type", "trajectory"}
 _FLOATING = {"position", "momentum", "velocity", "force", "mass", "weight", "coupling", "energy"}
 
 
-def is_concrete(graphs: GraphsTuple) -> bool:
+def is_concrete(tree: PyTree) -> bool:
     """Whether values can be looked at: no array is traced by jit, vmap or grad."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(graphs))
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:
@@ -52,6 +52,8 @@ def check(data: GraphsTuple) -> None:
 
     `fit` calls it when its data are concrete. Inside jit no value can be inspected.
     """
+    if not isinstance(data, GraphsTuple):
+        raise ValueError(f"expected a jraph GraphsTuple, got {type(data).__name__}")
     if not is_concrete(data):
         raise ValueError("check needs concrete arrays: call it outside of jit, vmap and grad")
     graphs = jax.tree.map(np.asarray, data)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import equinox as eqx
+from jaxtyping import PyTree
 from jraph import GraphsTuple
 
 from . import draw
@@ -66,7 +67,7 @@ def fit(
     warn_about_precision(data)
     specs = tuple(spec.resolve(data) for spec in features)
     how = (tuple(observations), structure, weights, solver)
-    if not _large(data):
+    if not _large(data, key, solver, weights):
         return raise_if(throw, _fit(data, key, specs, *how))
     return raise_if(throw, _in_pieces(draw.equations(data, key, specs, *how), data, solver))
 
@@ -87,7 +88,7 @@ def solve(
         for f in features:
             f.accepts(data)
     warn_about_precision(data)
-    if not _large(data):
+    if not _large(data, features, solver, weights):
         how = (tuple(observations), structure, weights, solver)
         return raise_if(throw, _solve(tuple(features), data, *how))
     equations = _settled(tuple(features), structure, tuple(observations), weights, data)
@@ -128,8 +129,10 @@ def _concluded(equations: Equations, data: GraphsTuple, solver: AbstractLeastSqu
     return conclude(equations, reduce(equations, systems, data, solver), solver, systems)
 
 
-def _large(data: GraphsTuple) -> bool:
-    return data.nodes["position"].size > WHOLE and len(data.n_node) > 1 and is_concrete(data)
+def _large(data: GraphsTuple, *others: PyTree) -> bool:
+    """Whether to go in pieces; what is traced, to be differentiated say, stays whole."""
+    several = data.nodes["position"].size > WHOLE and len(data.n_node) > 1
+    return several and is_concrete((data, others))
 
 
 def _in_pieces(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:

@@ -57,9 +57,9 @@ def reduce(
     equations: Equations, systems: Sequence[System], data: GraphsTuple, solver: AbstractLeastSquares
 ) -> Reduction:
     """Factorises the rows of one batch; `systems` are the batch's, from `equations`."""
-    systems, equations, data = jax.lax.stop_gradient((tuple(systems), equations, data))
+    still = jax.lax.stop_gradient(tuple(systems))
     return Reduction(
-        tuple(solver.factorise(s.matrix, s.target, s.rows) for s in systems),
+        tuple(solver.factorise(s.matrix, s.target, s.rows) for s in still),
         _offsets(equations, data),
         ~all_finite(data),
         tuple(s.members for s in systems),

@@ -96,6 +96,8 @@ def fit_stream(
     or data unlike the first; `OSError` if the checkpoint cannot be written; `RuntimeError` if a
     process is lost. In each case the checkpoint holds all good batches before.
     """
+    if isinstance(batches, GraphsTuple):
+        raise ValueError("batches is a single data set: give a list of them, or call hgn.fit")
     total = len(batches) if isinstance(batches, Sized) else None
     stream, where = iter(batches), "sample_from"
     if sample_from is None:

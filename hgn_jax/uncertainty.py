@@ -10,6 +10,7 @@ from jraph import GraphsTuple
 
 from ._types import GraphScalars, Vectors
 from .assembly import Equations
+from .graphs.geometry import bodies
 from .linear.base import LeastSquaresSolution, augmented
 from .linear.triangle import Triangle, column_scale
 from .reduction import Reduction
@@ -24,9 +25,10 @@ class StandardDeviation(eqx.Module):
     $\sigma |(R_\lambda D)^{-T} z|$.
 
     It states what the noise and the number of the data leave open, if the features can express the
-    truth. What they cannot express (too few units, a force that no feature sees, states out of the
-    trained range) is not in it: there it is overconfident. The noise of an observation is not
-    included.
+    truth and the noise of all weighted rows is alike. What the features cannot express (too few
+    units, a force that none sees, states out of the trained range) is not in it: there it is
+    overconfident. So it is if the noise of all bodies is alike but their weights are not: give
+    `uniform_weights` then (bench/least_squares.py). The noise of an observation is not included.
     """
 
     energy: GraphScalars
@@ -83,7 +85,7 @@ def _centred(
     """Phi less what its constant counts say of it, as fitted to the reference graphs."""
 
     def counts(of: GraphsTuple) -> Float[Array, "g c"]:
-        ones = jnp.ones((len(of.n_node), 1), of.nodes["position"].dtype)
+        ones = (bodies(of) > 0).astype(of.nodes["position"].dtype)[:, None]
         extensive = jnp.concatenate([f.constants(of) for f in equations.features], axis=1)
         return extensive if extensive.shape[1] else ones
 

@@ -45,8 +45,8 @@ class AbstractLeastSquares(eqx.Module):
     """
 
     @abstractmethod
-    def method(self, rows: int, columns: int) -> Method:
-        """How that many rows are factorised."""
+    def method(self, matrix: Float[Array, "r K"]) -> Method:
+        """How a matrix of this shape and precision is factorised."""
 
     @abstractmethod
     def _solve(self, triangle: Triangle) -> LeastSquaresSolution: ...
@@ -61,7 +61,7 @@ class AbstractLeastSquares(eqx.Module):
 
         `rows` is the number of equations that count (those of weight zero do not); all if None.
         """
-        return triangle(matrix, target, rows, self.method(*matrix.shape))
+        return triangle(matrix, target, rows, self.method(matrix))
 
     def solve(self, triangle: Triangle) -> LeastSquaresSolution:
         """Coefficients of every target."""

@@ -2,6 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from .base import AbstractLeastSquares, LeastSquaresSolution, describe
 from .triangle import Method, Triangle, column_scale
@@ -16,7 +17,7 @@ class LSTSQ(AbstractLeastSquares):
 
     rcond: float | None = eqx.field(default=None, static=True)
 
-    def method(self, rows: int, columns: int) -> Method:
+    def method(self, matrix: Float[Array, "r K"]) -> Method:
         return "householder"
 
     def _solve(self, triangle: Triangle) -> LeastSquaresSolution:

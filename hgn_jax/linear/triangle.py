@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, Int
 
 Method: TypeAlias = Literal["householder", "cholesky"]
 
-BLOCK = 2**24
-"""Entries of a matrix that is factorised in one piece; a larger one goes block by block."""
+BLOCK = 2048
+"""Rows that are factorised at once, if not eight times the columns are more."""
 
 
 class Triangle(eqx.Module):
@@ -44,22 +44,13 @@ def triangle(
     """Triangle of Z `[r K]` and u, one target `[r]` or m of them `[r m]`.
 
     Householder QR is backward stable column by column: columns need not be scaled first. For the
-    many matrix products that a GPU runs best, "cholesky" is shifted Cholesky QR in three passes
+    many matrix products that a GPU runs best, "cholesky" is shifted Cholesky QR in four passes
     (Fukaya, Kannan, Nakatsukasa, Yamamoto, Yanagisawa, SIAM J. Sci. Comput. 42, 2020).
     """
+    nothing = matrix[:0], target[:0]
     count = jnp.asarray(len(matrix) if rows is None else rows)
-    step = max(BLOCK // (matrix.shape[1] + 1), 4 * matrix.shape[1])
-    if len(matrix) <= 2 * step:
-        return _factorise([(matrix, target)], jnp.zeros_like(target[0]), count, method)
-    whole = len(matrix) // step * step
-    first = _factorise([(matrix[whole:], target[whole:])], jnp.zeros_like(target[0]), count, method)
-
-    def append(before: Triangle, start: Int[Array, ""]) -> tuple[Triangle, None]:
-        block = [jax.lax.dynamic_slice_in_dim(a, start, step) for a in (matrix, target)]
-        pieces = [(before.r, before.qu), (block[0], block[1])]
-        return _factorise(pieces, before.rest, count, method), None
-
-    return jax.lax.scan(append, first, jnp.arange(0, whole, step))[0]
+    rest = jnp.zeros_like(target, shape=target.shape[1:])
+    return _over_blocks(nothing, rest, matrix, target, count, method)
 
 
 def merge(triangles: Sequence[Triangle]) -> Triangle:
@@ -76,8 +67,30 @@ def append(
     rows: Int[Array, ""],
 ) -> Triangle:
     """The triangle with these rows added."""
-    pieces = [(before.r, before.qu), (matrix, target)]
-    return _factorise(pieces, before.rest, before.rows + rows, before.method)
+    above, count = (before.r, before.qu), before.rows + rows
+    return _over_blocks(above, before.rest, matrix, target, count, before.method)
+
+
+def _over_blocks(
+    above: tuple[Array, Array],
+    rest: Array,
+    matrix: Array,
+    target: Array,
+    rows: Array,
+    method: Method,
+) -> Triangle:
+    """A block of rows after the other below the triangle so far: blocks stay in the cache."""
+    step = max(BLOCK, 8 * matrix.shape[1])
+    odd = len(matrix) % step if len(matrix) > 2 * step else len(matrix)
+    first = _factorise([above, (matrix[:odd], target[:odd])], rest, rows, method)
+    if odd == len(matrix):
+        return first
+
+    def append(before: Triangle, start: Int[Array, ""]) -> tuple[Triangle, None]:
+        z, u = (jax.lax.dynamic_slice_in_dim(a, start, step) for a in (matrix, target))
+        return _factorise([(before.r, before.qu), (z, u)], before.rest, rows, method), None
+
+    return jax.lax.scan(append, first, jnp.arange(odd, len(matrix), step))[0]
 
 
 def _factorise(
@@ -85,9 +98,9 @@ def _factorise(
 ) -> Triangle:
     matrix = jnp.concatenate([z for z, _ in pieces])
     target = jnp.concatenate([u for _, u in pieces])
-    r, qu, left = _METHODS[method](matrix, target.reshape(len(target), -1))
+    r, qu, left = _METHODS[method](matrix, target.reshape(len(target), rest.size))
     rest = jnp.hypot(rest, left.reshape(rest.shape))
-    return Triangle(r, qu.reshape(-1, *target.shape[1:]), rest, rows, method)
+    return Triangle(r, qu.reshape(len(qu), *target.shape[1:]), rest, rows, method)
 
 
 def _householder(
@@ -104,26 +117,34 @@ def _householder(
     )
 
 
+@jax.default_matmul_precision("highest")
 def _cholesky(
     matrix: Float[Array, "r K"], target: Float[Array, "r m"]
 ) -> tuple[Float[Array, "K K"], Float[Array, "K m"], Float[Array, " m"]]:
     columns, eps = matrix.shape[1], jnp.finfo(matrix.dtype).eps
     scale = column_scale(matrix)
     q, r = matrix / scale[None], jnp.diag(scale)
-    # Dependent columns would stop the factorisation; the shift's own effect is gone after three.
-    shift = 10 * columns * eps * jnp.eye(columns, dtype=matrix.dtype)
-    for _ in range(3):
-        factor = jnp.linalg.cholesky(q.T @ q + shift, upper=True)
+    # Without a shift dependent columns would stop the factorisation.
+    shift = 10 * columns * eps
+    for _ in range(4):
+        gram = q.T @ q + shift * jnp.eye(columns, dtype=matrix.dtype)
+        factor = jnp.linalg.cholesky(gram, upper=True)
         q = jsl.solve_triangular(factor, q.T, trans=1).T
         r = factor @ r
+    # The last one leaves all columns of q short alike; a column of zeros has no R.
+    stretch = (1 + shift) ** 0.5
+    q, r = q * stretch, jnp.where(jnp.any(matrix != 0, axis=0)[None], r / stretch, 0)
     qu = q.T @ target
     return r, qu, jnp.linalg.norm(target - q @ qu, axis=0)
 
 
 def column_scale(matrix: Float[Array, "r K"]) -> Float[Array, " K"]:
     """Norm of every column; one for columns that are all zero."""
-    size = jnp.linalg.norm(matrix, axis=0)
-    return jnp.where(size > 0, size, 1)
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(matrix), axis=0, initial=0))
+    some = largest > 0
+    unit = jnp.where(some, largest, 1)
+    square = jnp.sum((matrix / unit[None]) ** 2, axis=0)
+    return unit * jnp.sqrt(jnp.where(some, square, 1))
 
 
 _METHODS = {"householder": _householder, "cholesky": _cholesky}

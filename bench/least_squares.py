@@ -1,0 +1,654 @@
+"""Least squares against its goals: time, memory, accuracy, the ridge from the data.
+
+"ratio" is over Z^T Z for a dense fit, our time over theirs for solvers, our error over that of the
+best ridge for ridges, error over standard deviation of forces for calibration, the speed-up of two
+processes. The goals come last.
+
+Run it with OPENBLAS_NUM_THREADS=1: the process then keeps to one core, so that LAPACK and XLA's own
+matrix products have the same means. "Z^T Z" is the product in XLA, of normal random numbers in
+float64. What exceeds 512 MiB is not multiplied in one piece: the time of that much is scaled to all
+rows. The fit goes over all of its rows, a piece at a time.
+"""
+
+import json
+import math
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float
+from jraph import GraphsTuple
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+import hgn_jax as hgn
+from hgn_jax.assembly import Equations, System
+from hgn_jax.linear import LeastSquaresSolution
+from hgn_jax.linear.triangle import Triangle, append
+
+from .problems import (
+    CORES,
+    JAX,
+    NUMPY,
+    OURS,
+    Forces,
+    Radial,
+    noisy,
+    pin,
+    radial_problem,
+    snapshots,
+    warm_seconds,
+)
+from .record import Case, Record, main, seconds
+
+LIMIT = 60
+"""Seconds beyond which a solver is left out."""
+IN_MEMORY = 2**26
+"""Entries of a matrix that is multiplied in one piece."""
+LARGE = 2e11
+"""Rows times columns squared, beyond which a tenth of the rows is tried first."""
+COPIES = 2**28
+"""Entries beyond which jnp.linalg.lstsq, which keeps several copies, is left out."""
+WEIGHTS = {"uniform": hgn.uniform_weights, "relative": hgn.relative_weights}
+CHOICES = {
+    "evidence": hgn.QR(),
+    "gcv": hgn.QR(ridge="gcv"),
+    "least ridge": hgn.QR(ridge=0.0),
+}
+NOISES = (0, 1e-6, 1e-3, 1e-2, 1e-1)
+DENSE, SPRINGS = "dense fit", "springs"
+
+
+def cases(quick: bool) -> list[Case]:
+    pin()
+    rows = (12_288,) if quick else (10_000, 100_000, 1_000_000)
+    dense = [(8, r, k) for r in rows for k in ((128,) if quick else (128, 256, 512, 1024))]
+    dense += [] if quick else [(8, 10_000, 2048), (8, 100_000, 2048)]
+    # Of most nodes: as many bodies as in graphs of eight, and as many graphs.
+    sides = (2, 4) if quick else (2, 4, 8, 16)
+    most = rows[0] if quick else 3 * 32 * sides[-1] ** 3
+    dense += [(n**3, r, 128) for n in sides for r in (most, most * n**3 // sides[-1] ** 3)]
+    sizes = (
+        [(10_000, 128)]
+        if quick
+        else [(10_000, 128), (10_000, 1024), (100_000, 256), (100_000, 1024), (1_000_000, 128),
+              (1_000_000, 512)]
+    )  # fmt: skip
+    settings = [(p, w, n) for p in ("spring", "morse") for w in WEIGHTS for n in NOISES]
+    models = [(SPRINGS, "uniform", 1e-2), (SPRINGS, "uniform", 1e-3), (SPRINGS, "relative", 1e-2),
+              ("morse", "uniform", 1e-2), ("4 units", "uniform", 1e-2),
+              ("field left out", "uniform", 1e-2)]  # fmt: skip
+    if quick:
+        settings, models = [("spring", "uniform", n) for n in (0, 1e-2)], models[:1]
+    return [
+        *(Case({"case": DENSE, "what": f"{n} nodes", "rows": r, "units": k},
+               partial(fit_by_pieces, n, r, k)) for n, r, k in sorted(set(dense))),
+        _case("stream", stream, *((200_000, 128) if quick else (10_000_000, 512))),
+        *(_case("solvers", side_by_side, *size) for size in sizes),
+        *(Case({"case": "accuracy", "dtype": t, "rows": 2000, "units": 256},
+               partial(accuracy, t, 3 if quick else 10)) for t in ("float64", "float32")),
+        Case({"case": "float32 fits"}, partial(single_precision, 3 if quick else 20)),
+        *(Case({"case": "ridge", "what": f"{p}, {w} weights, noise {n:g}"},
+               partial(ridge, p, w, n, 1 if quick else 3)) for p, w, n in settings),
+        *(Case({"case": "calibration", "what": f"{m}, {w} weights, noise {n:g}"},
+               partial(calibration, m, w, n, 40)) for m, w, n in models),
+        _case("two processes", two_processes, *((200_000, 128) if quick else (1_000_000, 256))),
+    ]  # fmt: skip
+
+
+def _case(
+    name: str, measure: Callable[[int, int], Record | list[Record]], rows: int, units: int
+) -> Case:
+    return Case({"case": name, "rows": rows, "units": units}, partial(measure, rows, units))
+
+
+def fit_by_pieces(nodes: int, rows: int, units: int) -> Record:
+    """Forces of lattices; `phases` are of the first pieces, scaled to all of them."""
+    problem = Forces(units, nodes)
+    number, graphs = problem.pieces(rows)
+    data = problem.data(number * graphs, 0)
+
+    def fit(data: GraphsTuple) -> hgn.Fit:
+        return hgn.fit_stream(hgn.graphs.chunks(data, graphs), **problem.arguments)
+
+    first, fits = problem.data(graphs, 0), []
+    start = time.perf_counter()
+    jax.block_until_ready(fit(first))
+    compiled = time.perf_counter() - start
+    total = warm_seconds(lambda: fits.append(jax.block_until_ready(fit(data))))
+    count = number * graphs * problem.rows_per_graph
+    product, numpy_product = (t * count for t in _products(count, units))
+    return {
+        "seconds": total,
+        "error": problem.error(fits[-1], graphs),
+        "ratio": total / product,
+        "details": {
+            "nodes": nodes,
+            "rows": count,
+            "graphs": number * graphs,
+            "pieces": number,
+            "first_piece_with_compilation": compiled,
+            "phases": _phases(fits[-1], data, number, graphs),
+            "Z^T Z": product,
+            "Z^T Z in one piece": count * units <= IN_MEMORY,
+            "Z^T Z by NumPy": numpy_product,
+        },
+    }
+
+
+def _products(rows: int, units: int) -> tuple[float, float]:
+    """Seconds of Z^T Z for each row, by XLA and by NumPy (which knows that it is symmetric)."""
+    z = jr.normal(jr.key(0), (min(rows, IN_MEMORY // units), units))
+    product, array = jax.jit(lambda z: z.T @ z).lower(z).compile(), np.asarray(z)
+    return (
+        warm_seconds(lambda: product(z)) / len(z),
+        warm_seconds(lambda: array.T @ array) / len(z),
+    )
+
+
+def _phases(fit: hgn.Fit, data: GraphsTuple, number: int, graphs: int) -> Record:
+    """Of the pairs' system. The rest of a fit is sampling, tracing, and merging."""
+    start = time.perf_counter()
+    pieces = list(islice(hgn.graphs.chunks(data, graphs), 3))
+    cut = (time.perf_counter() - start) / len(pieces)
+    triangle, system = fit.reduction.triangles[-1], _systems(fit.equations, pieces[0])[-1]
+
+    def each(step: Callable[[], Any]) -> float:
+        return number * seconds(step, 2)[1]
+
+    return {
+        "cut": number * cut,
+        "check": each(lambda: hgn.check(pieces[0])),
+        "assemble": each(lambda: _systems(fit.equations, pieces[0])),
+        "factorise": each(lambda: _append(triangle, system.matrix, system.target, system.rows)),
+        "solve": seconds(lambda: _solve(triangle), 2)[1],
+    }
+
+
+_append = jax.jit(append)
+_solve = jax.jit(hgn.QR().solve)
+
+
+@eqx.filter_jit
+def _systems(equations: Equations, data: GraphsTuple) -> tuple[System, ...]:
+    return equations.systems(data)
+
+
+def stream(rows: int, units: int) -> Record:
+    found = json.loads(_output(_process("streamed", rows=rows, units=units)))
+    return {
+        "seconds": found["seconds"],
+        "error": found["error"],
+        "details": found | {"rows_per_second": found["rows"] / found["seconds"]},
+    }
+
+
+def _process(name: str, **settings: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "bench.problems", name, json.dumps(settings)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def _output(process: subprocess.Popen[str], timeout: float | None = None) -> str:
+    """The last line that it prints. Raises `RuntimeError` with its last words if it fails."""
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise RuntimeError(f"no answer within {timeout:.0f} s") from None
+    if process.returncode:
+        raise RuntimeError((err.strip().splitlines() or [f"exit code {process.returncode}"])[-1])
+    return out.strip().splitlines()[-1]
+
+
+def two_processes(rows: int, units: int) -> Record:
+    """One process on one core, then two on two, each with half of the batches."""
+    if 0 < len(CORES) < 2:
+        return {"details": {"left_out": "needs two cores"}}
+    found: list[list[Record]] = []
+    for count in (1, 2):
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        processes = [
+            _process("one_of_many", rows=rows, units=units, process=k, processes=count, port=port,
+                     cores=CORES[:2])
+            for k in range(count)
+        ]  # fmt: skip
+        try:
+            found.append([json.loads(_output(p, 600)) for p in processes])
+        except RuntimeError as error:
+            for process in processes:
+                process.kill()
+            return {"details": {"failed": str(error), "processes": count}}
+    alone, together = (max(p["seconds"] for p in group) for group in found)
+    return {
+        "seconds": together,
+        "error": found[1][0]["error"],
+        "ratio": alone / together,
+        "details": {"one process": found[0], "two processes": found[1]},
+    }
+
+
+def side_by_side(rows: int, units: int) -> list[Record]:
+    problem = radial_problem(rows, units, 0)
+    return [{"what": name} | attempt(name, problem) for name in (*JAX, *NUMPY)]
+
+
+def attempt(name: str, problem: Radial) -> Record:
+    """Time and error of one solver, unless a tenth of the rows shows that it takes too long."""
+    rows, units = problem.matrix.shape
+    if name == "jnp.linalg.lstsq" and rows * units > COPIES:
+        return _left_out("needs several copies of the matrix in memory")
+    try:
+        if name != OURS and rows * units**2 > LARGE:
+            tenth = problem._replace(
+                matrix=problem.matrix[: rows // 10], target=problem.target[: rows // 10]
+            )
+            expected = 10 * warm_seconds(_prepared(name, tenth)[0], 1)
+            if expected > LIMIT:
+                return _left_out(f"a tenth of the rows makes expect {expected:.0f} s")
+        run, compilation = _prepared(name, problem)
+        thetas: list[Any] = []
+        taken = warm_seconds(lambda: thetas.append(jax.block_until_ready(run())))
+    except (ImportError, MemoryError) as error:
+        return _left_out(str(error))
+    return {
+        "seconds": taken,
+        "error": problem.error(thetas[-1]),
+        "details": {"compilation": compilation},
+    }
+
+
+def _left_out(why: str) -> Record:
+    return {"seconds": None, "error": None, "details": {"left_out": why}}
+
+
+def _prepared(name: str, problem: Radial) -> tuple[Callable[[], Any], float]:
+    """The solver on its arguments, compiled, and the seconds that this took."""
+    if name in NUMPY:
+        return partial(NUMPY[name], problem.matrix, problem.target), 0.0
+    arguments = jnp.asarray(problem.matrix), jnp.asarray(problem.target)
+    start = time.perf_counter()
+    compiled = jax.jit(JAX[name]).lower(*arguments).compile()
+    return partial(compiled, *arguments), time.perf_counter() - start
+
+
+def accuracy(dtype: str, seeds: int) -> list[Record]:
+    """Error on unseen distances, the worst of the seeds."""
+    problems = [radial_problem(2000, 256, seed, np.dtype(dtype)) for seed in range(seeds)]
+    records: list[Record] = []
+    for name in (*JAX, *NUMPY):
+        try:
+            solve = jax.jit(JAX[name]) if name in JAX else NUMPY[name]
+            errors = [p.error(solve(p.matrix, p.target)) for p in problems]
+        except ImportError as error:
+            records.append({"what": name} | _left_out(str(error)))
+            continue
+        details = {"dtype": dtype, "median": statistics.median(errors), "errors": errors}
+        records.append({"what": name, "error": max(errors), "details": details})
+    return records
+
+
+def single_precision(keys: int) -> Record:
+    """Springs: mean square error of all rates over their mean square, the worst of the keys."""
+    train, test = (
+        jax.tree.map(
+            lambda a: a.astype(jnp.float32) if a.dtype == jnp.float64 else a,
+            hgn.systems.simulate(
+                hgn.systems.mass_spring("spring"), hgn.graphs.lattice((2, 2, 2)), key=jr.key(k)
+            ),
+        )
+        for k in (0, 1)
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="fitting in float32")
+        errors = [
+            float(hgn.metrics.mean_square_error(hgn.fit(train, key=jr.key(k)).model, test))
+            for k in range(keys)
+        ]
+    return {"error": max(errors), "details": {"median": statistics.median(errors)}}
+
+
+def ridge(potential: str, weights: str, noise: float, seeds: int) -> Record:
+    """Errors on noise-free unseen data, geometric means over the seeds of the noise.
+
+    "oracle" is the best ridge of the path, as the unseen data tell.
+    """
+    train, test = snapshots(hgn.systems.mass_spring(potential, rest_length=1.0))
+    features = hgn.sample((hgn.Kinetic(), hgn.Pair()), train, key=jr.key(2))
+    found = [
+        _choices(hgn.solve(features, noisy(train, noise, k), weights=WEIGHTS[weights]), test)
+        for k in range(seeds if noise else 1)
+    ]
+    details: Record = {"potential": potential, "weights": weights, "noise": noise, "seeds": seeds}
+    details |= {
+        rate: {
+            choice: {k: _mean([f[rate][choice][k] for f in found]) for k in figures}
+            for choice, figures in of.items()
+        }
+        for rate, of in found[0].items()
+    }
+    force = details["force"]
+    return {
+        "error": force["evidence"]["error"],
+        "ratio": force["evidence"]["error"] / force["oracle"]["error"],
+        "details": details,
+    }
+
+
+def _mean(values: list[float]) -> float:
+    return math.exp(statistics.fmean(map(math.log, values)))
+
+
+def _choices(fit: hgn.Fit, test: GraphsTuple) -> dict[str, dict[str, Record]]:
+    """For velocity and force, for each choice of the ridge: error, ridge, degrees of freedom."""
+    result: dict[str, dict[str, Record]] = {}
+    for i, (rate, triangle, path) in enumerate(
+        zip(("velocity", "force"), fit.reduction.triangles, fit.ridge_paths(), strict=True)
+    ):
+        chosen = _chosen(triangle, path.ridge[::2])
+        errors = [float(e) for e in _unseen(fit.model.features, test, chosen.theta, i)]
+        along = len(CHOICES) + int(np.argmin(errors[len(CHOICES) :]))
+        result[rate] = {
+            name: {
+                "error": errors[k],
+                "ridge": float(chosen.ridge[k]),
+                "freedom": float(chosen.freedom[k]),
+            }
+            for name, k in zip((*CHOICES, "oracle"), (*range(len(CHOICES)), along))
+        }
+    return result
+
+
+@jax.jit
+def _chosen(triangle: Triangle, ridges: Float[Array, " p"]) -> LeastSquaresSolution:
+    """By each of the choices, then with each of the ridges."""
+    every = jax.vmap(lambda ridge: hgn.QR(ridge=ridge).solve(triangle))(ridges)
+    named = [solver.solve(triangle) for solver in CHOICES.values()]
+    stacked = jax.tree.map(lambda *a: jnp.stack(a), *named)
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), stacked, every)
+
+
+@eqx.filter_jit
+def _unseen(
+    features: tuple[Any, ...], test: GraphsTuple, thetas: Float[Array, "p K"], system: int
+) -> Float[Array, " p"]:
+    """Relative errors of the rows of one system."""
+    how = (hgn.Hamiltonian(), (hgn.Derivatives(),), hgn.uniform_weights)
+    rows = Equations(features, *how, test).systems(test)[system]
+    wrong = thetas @ rows.matrix.T - rows.target[None]
+    return jnp.linalg.norm(wrong, axis=1) / jnp.linalg.norm(rows.target)
+
+
+def calibration(model: str, weights: str, noise: float, seeds: int) -> Record:
+    """Root mean square of (predicted - true) / standard deviation; one is right.
+
+    Energies relative to the unseen data's mean. "observed" are noisy unseen data, their variance
+    the model's and the estimated noise's together.
+    """
+    field = (lambda q, mass: jnp.sum(q**2) / 4) if model == "field left out" else None
+    kind = "morse" if model == "morse" else "spring"
+    train, test = snapshots(hgn.systems.mass_spring(kind, rest_length=1.0, external=field))
+    specs = (hgn.Kinetic(), hgn.Pair(4 if model == "4 units" else 256))
+    features = hgn.sample(specs, train, key=jr.key(2))
+    squares: dict[str, list[float]] = {}
+    errors = []
+    for k in range(seeds):
+        fit = hgn.solve(features, noisy(train, noise, k), weights=WEIGHTS[weights])
+        for name, scaled in _scaled(fit, test, noisy(test, noise, 1000 + k)).items():
+            squares.setdefault(name, []).append(float(jnp.mean(scaled**2)))
+        errors.append(float(hgn.metrics.relative_error(fit.model, test)["force"]))
+    if weights != "uniform":  # the noise of a row is then not that of an observation
+        squares = {k: v for k, v in squares.items() if not k.startswith("observed")}
+    return {
+        "error": max(errors),
+        "ratio": math.sqrt(statistics.fmean(squares["force"])),
+        "details": {
+            "model": model,
+            "weights": weights,
+            "noise": noise,
+            "rms": {k: math.sqrt(statistics.fmean(v)) for k, v in squares.items()},
+            "rms_of_each_seed": {k: [math.sqrt(x) for x in v] for k, v in squares.items()},
+        },
+    }
+
+
+@eqx.filter_jit
+def _scaled(fit: hgn.Fit, test: GraphsTuple, observed: GraphsTuple) -> dict[str, Array]:
+    deviation = fit.standard_deviation(test)
+    rates = dict(zip(("velocity", "force"), fit.model.vector_field(test)))
+    wrong = fit.model(test) - test.globals["energy"]
+    scaled = {"energy": (wrong - wrong.mean()) / deviation.energy}
+    for (name, rate), solution in zip(rates.items(), fit.solutions):
+        of = getattr(deviation, name)
+        scaled[name] = (rate - test.nodes[name]) / of
+        both = jnp.hypot(of, solution.noise)
+        scaled[f"observed {name}"] = (rate - observed.nodes[name]) / both
+    return scaled
+
+
+def compare(records: list[Record]) -> list[Record]:
+    """Ours over theirs for the solvers; the goals come last."""
+    records = ours_over_theirs(records)
+    return records + goals(records)
+
+
+def ours_over_theirs(records: list[Record]) -> list[Record]:
+    """The solvers' records, each with `ratio`, and the ratio of errors in its details."""
+    ours = {_size(r): r for r in records if r["case"] == "solvers" and r["what"] == OURS}
+
+    def ratio(record: Record) -> Record:
+        if record["case"] != "solvers" or record["seconds"] is None:
+            return record
+        mine = ours[_size(record)]
+        errors = {"error_ratio": mine["error"] / record["error"]}
+        return record | {
+            "ratio": mine["seconds"] / record["seconds"],
+            "details": record["details"] | errors,
+        }
+
+    return [ratio(r) for r in records]
+
+
+def _size(record: Record) -> tuple[int, int]:
+    return record["rows"], record["units"]
+
+
+def goals(records: list[Record]) -> list[Record]:
+    """What was reached of every goal."""
+    of: dict[str, list[Record]] = {}
+    for record in records:
+        of.setdefault(record["case"], []).append(record)
+    dense = [r for r in of[DENSE] if r["details"]["nodes"] == 8 and r["units"] <= 1024]
+    largest = max(dense, key=lambda r: r["rows"] * r["units"])
+    (flow,), (single,), (two,) = of["stream"], of["float32 fits"], of["two processes"]
+    theirs = [r for r in of["solvers"] if r["seconds"] and r["what"].startswith(("numpy", "scipy"))]
+    double = [r for r in of["accuracy"] if r["dtype"] == "float64" and r["what"].startswith("QR")]
+    calibrated = [r for r in of["calibration"] if r["what"].startswith(f"{SPRINGS}, uniform")]
+    return [
+        _goal(f"fit over Z^T Z, {_words(largest)}", largest["ratio"], most=2.5),
+        *(_goal(f"exponent in {name}", value, 0.9, 1.1)
+          for name, value in exponents(of[DENSE]).items()),
+        _goal(f"GiB for a stream, {_words(flow)}", flow["details"]["peak_gib"], most=4),
+        _goal("time over NumPy's or SciPy's, worst", max(r["ratio"] for r in theirs), most=1),
+        _goal("error over NumPy's or SciPy's, worst",
+              max(r["details"]["error_ratio"] for r in theirs), most=1),
+        *(_goal(f"radial force, {r['what']}, worst error", r["error"], most=1e-12)
+          for r in double),
+        _goal("float32, worst mean square error", single["error"], most=1e-9),
+        *(_goal(f"{rate} error / deviation, noise {r['details']['noise']:g}",
+                r["details"]["rms"][rate], 0.8, 1.25)
+          for r in calibrated for rate in ("force", "velocity", "energy")),
+        _goal("speed-up by a second process", two.get("ratio"), least=1.6),
+    ]  # fmt: skip
+
+
+def _goal(
+    what: str, value: float | None, least: float = -math.inf, most: float = math.inf
+) -> Record:
+    words = f"<= {most:g}" if least == -math.inf else f">= {least:g}"
+    if -math.inf < least < most < math.inf:
+        words = f"{least:g} .. {most:g}"
+    return {
+        "case": "goal",
+        "what": what,
+        "value": value,
+        "goal": words,
+        "met": value is not None and least <= value <= most,
+    }
+
+
+def exponents(records: list[Record]) -> dict[str, float]:
+    """Of a fit's time in snapshots (from a tenth of the most rows on), and of a graph's in nodes:
+    with as many bodies as, and with as many graphs as the fit to graphs of most nodes."""
+    small = [r for r in records if r["details"]["nodes"] == 8]
+    most = max(r["rows"] for r in small)
+    result = {}
+    for units in sorted({r["units"] for r in small}):
+        group = [r for r in small if r["units"] == units and r["rows"] >= most / 10]
+        if len(group) > 1:
+            rows = [r["details"]["rows"] for r in group]
+            result[f"snapshots, {units} units"] = exponent(rows, [r["seconds"] for r in group])
+    last = max(records, key=lambda r: r["details"]["nodes"])
+    for name, size in (("bodies", lambda r: r["rows"]),
+                       ("graphs", lambda r: r["rows"] / r["details"]["nodes"])):  # fmt: skip
+        group = [r for r in records if r["units"] == last["units"] and size(r) == size(last)]
+        each = [r["seconds"] / r["details"]["graphs"] for r in group]
+        result[f"nodes, {name} equal"] = exponent([r["details"]["nodes"] for r in group], each)
+    return result
+
+
+def exponent(x: list[float], y: list[float]) -> float:
+    """Slope of log y over log x, by least squares."""
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
+def _words(record: Record) -> str:
+    return f"{record['rows']:.0e} x {record['units']}".replace("e+0", "e")
+
+
+def draw(records: list[Record]) -> Figure:
+    figure = Figure(figsize=(12, 9), layout="constrained")
+    panels = figure.subplots(2, 2)
+    for ax, panel in zip(panels.flat, (_times, _ratios, _errors, _noise)):
+        panel(ax, records)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(alpha=0.25)
+    return figure
+
+
+def _times(ax: Axes, records: list[Record]) -> None:
+    dense = [r for r in records if r["case"] == DENSE and r["details"]["nodes"] == 8]
+    units = sorted({r["units"] for r in dense})
+    for k, shade in zip(units, np.linspace(1, 0.45, len(units))[::-1]):
+        group = [r for r in dense if r["units"] == k]
+        rows = [r["details"]["rows"] for r in group]
+        blue, red = _blend("#2a4d7a", shade), _blend("#c8443c", shade)
+        ax.plot(rows, [r["seconds"] for r in group], "o-", color=blue, ms=4, lw=1.5)
+        ax.plot(rows, [r["details"]["Z^T Z"] for r in group], "--", color=red, lw=1.2)
+        ax.annotate(f"{k} units", (rows[-1], group[-1]["seconds"]), (6, -3), fontsize=8,
+                    color=blue, textcoords="offset points")  # fmt: skip
+    ax.plot([], [], "o-", color="#2a4d7a", ms=4, label="fit: assembly, QR, ridge")
+    ax.plot([], [], "--", color="#c8443c", label="Z^T Z of the same shape, in XLA")
+    ax.set(xscale="log", yscale="log", xlabel="rows", ylabel="seconds",
+           xlim=(None, 2.2 * max(r["rows"] for r in dense)))  # fmt: skip
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_minor_formatter(NullFormatter())
+    ax.legend(frameon=False, fontsize=9)
+    _title(ax, "Time of a fit to forces")
+
+
+def _ratios(ax: Axes, records: list[Record]) -> None:
+    solvers = [r for r in records if r["case"] == "solvers"]
+    sizes = list(dict.fromkeys(map(_size, solvers)))
+    marks = {"numpy lstsq": ("o", "#2a4d7a"), "scipy gelsd": ("s", "#e08a2e"),
+             "scipy gelsy": ("^", "#7a9a3a"), "jnp.linalg.lstsq": ("D", "#8a5a9a"),
+             "normal equations": ("x", "0.5")}  # fmt: skip
+    for place, (name, (mark, colour)) in enumerate(marks.items()):
+        group = [r for r in solvers if r["what"] == name and r["seconds"]]
+        at = [sizes.index(_size(r)) + 0.1 * (place - 2) for r in group]
+        ax.plot(at, [r["ratio"] for r in group], mark, color=colour, label=name, ms=7)
+    ax.axhline(1, color="0.3", lw=1)
+    ax.set(yscale="log", ylabel="time of our QR over theirs", xlim=(-0.5, len(sizes) - 0.5))
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high * (high / low) ** 0.25)
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    names = [_words({"rows": r, "units": k}) for r, k in sizes]
+    ax.set_xticks(range(len(sizes)), names, fontsize=8)
+    ax.legend(frameon=False, fontsize=9, ncols=3, loc="upper center")
+    _title(ax, "One matrix, rows x columns: below the line ours is faster")
+
+
+def _errors(ax: Axes, records: list[Record]) -> None:
+    shown = [r for r in records if r["case"] == "accuracy" and r["error"] is not None]
+    names = list(dict.fromkeys(r["what"] for r in shown))[::-1]
+    for record in shown:
+        double = record["dtype"] == "float64"
+        colour, at = ("#2a4d7a" if double else "#c8443c"), names.index(record["what"])
+        place = at + (0.12 if double else -0.12)
+        ax.plot([record["details"]["median"], record["error"]], [place] * 2, "-", color=colour)
+        ax.plot(record["error"], place, "o", color=colour, ms=6)
+    for dtype, colour in (("float64", "#2a4d7a"), ("float32", "#c8443c")):
+        ax.plot([], [], "o-", color=colour, label=f"{dtype}, median to worst")
+    ax.set(xscale="log", xlabel="relative error at unseen distances")
+    ax.set_yticks(range(len(names)), names, fontsize=9)
+    ax.legend(frameon=False, fontsize=9)
+    _title(ax, "A radial force by 256 tanh units, 2000 rows")
+
+
+def _noise(ax: Axes, records: list[Record]) -> None:
+    ridges = [r for r in records if r["case"] == "ridge"]
+    potential, weights = last = _setting(ridges[-1])
+    chosen = [r for r in ridges if _setting(r) == last]
+    place = range(len(chosen))
+    lines = {"least ridge": ("s-", "#e08a2e", 1.5), "gcv": ("^-", "#7a9a3a", 1.5),
+             "evidence": ("o-", "#2a4d7a", 1.5), "oracle": (":", "0.2", 2)}  # fmt: skip
+    for choice, (line, colour, width) in lines.items():
+        errors = [r["details"]["force"][choice]["error"] for r in chosen]
+        label = "best ridge, as unseen data tell" if choice == "oracle" else choice
+        ax.plot(place, errors, line, color=colour, lw=width, ms=6, label=label)
+    ax.set(yscale="log", xlabel="noise of velocities and forces, relative",
+           ylabel="error of forces, unseen noise-free data")  # fmt: skip
+    ax.set_xticks(place, [f"{r['details']['noise']:g}" for r in chosen])
+    ax.legend(frameon=False, fontsize=9)
+    _title(
+        ax, f"{potential.capitalize()}, 100 noisy snapshots, {weights} weights: choice of the ridge"
+    )
+
+
+def _setting(record: Record) -> tuple[str, str]:
+    return record["details"]["potential"], record["details"]["weights"]
+
+
+def _title(ax: Axes, text: str) -> None:
+    ax.set_title(text, fontsize=10, loc="left")
+
+
+def _blend(colour: str, strength: float) -> tuple[float, ...]:
+    rgb = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    return tuple(1 - strength * (1 - c) for c in rgb)
+
+
+if __name__ == "__main__":
+    main("least_squares", "Least squares: time, memory, accuracy, ridge from the data", cases, draw,
+         compare)  # fmt: skip
