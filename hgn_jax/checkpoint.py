@@ -68,8 +68,10 @@ class Checkpoint:
 
 
 def _digest(equations: Equations) -> str:
-    """Of the sampled weights and all scales: equal if sampled from equal data by equal keys."""
-    digest = hashlib.sha256()
+    """Of the sampled weights and all scales and settings: equal if sampled from equal data by equal
+    keys. Functions count by their names."""
+    rest = eqx.tree_pformat(eqx.filter(equations, eqx.is_array, inverse=True))
+    digest = hashlib.sha256(f"{jax.process_count()} processes, {rest}".encode())
     for leaf in jax.tree.leaves(eqx.filter(equations, eqx.is_array)):
         values = np.asarray(leaf)
         digest.update(f"{values.dtype.str}{values.shape}".encode() + values.tobytes())

@@ -75,7 +75,8 @@ def fit_stream(
     """As `fit`, for batches that one after the other are longer than memory.
 
     Only the triangle of each system is kept: memory is K^2 and one batch per device, whatever the
-    number of batches. Batches of one shape (`hgn.graphs.pad`, `hgn.graphs.chunks`) compile once.
+    number of batches. Batches of one shape (`hgn.graphs.pad`, `hgn.graphs.chunks`) compile once,
+    on each device.
 
     **Arguments:** those of `fit`, and
 
@@ -163,7 +164,9 @@ def reduced(
 
     def save() -> None:
         if checkpoint is not None:
-            checkpoint.write([w.finish() for w in workers], done)
+            for w in _by_number(workers):
+                w.finish()
+            checkpoint.write([w.reduction for w in workers], done)
 
     report.resumed, seen = done, 0
     try:
@@ -177,11 +180,17 @@ def reduced(
             report(done)
             if checkpoint is not None and checkpoint.due:
                 save()
+        for w in _by_number(workers):
+            w.finish()
     except BaseException:
-        save()
+        done = _finish(workers, done)
+        if checkpoint is not None:
+            checkpoint.write([w.reduction for w in workers], done)
         raise
     if seen < done:
         raise ValueError(f"the checkpoint holds {done} batches, but the stream gave only {seen}")
+    if not seen and jax.process_count() == 1:
+        raise ValueError("the stream has no batch")
     save()
     report(done, end=True)
     total = merged([jax.device_put(w.finish(), jax.local_devices()[0]) for w in workers])
@@ -244,6 +253,22 @@ class _Worker:
         return eqx.combine(jax.device_put(arrays, self.device), rest)
 
 
+def _by_number(workers: Sequence[_Worker]) -> list[_Worker]:
+    """Oldest batch first: if it fails, no later one is in any reduction."""
+    return sorted(workers, key=lambda w: -1 if w.under_way is None else w.under_way[1])
+
+
+def _finish(workers: Sequence[_Worker], done: int) -> int:
+    """Finishes what is under way; the number of batches before the first that fails."""
+    for w in _by_number(workers):
+        number = done if w.under_way is None else w.under_way[1]
+        try:
+            w.finish()
+        except RuntimeError:
+            return number
+    return done
+
+
 def graphs_at_once(equations: Equations, data: GraphsTuple) -> int:
     """How many graphs' rows make one piece; at least one."""
     systems = eqx.filter_eval_shape(lambda: equations.systems(data))
@@ -261,7 +286,9 @@ def _extended(before: Reduction, equations: Equations, batch: GraphsTuple) -> Re
 
 def _empty(equations: Equations, like: GraphsTuple, solver: AbstractLeastSquares) -> Reduction:
     """The reduction of no data."""
-    shapes = eqx.filter_eval_shape(lambda: reduce(equations, equations.systems(like), like, solver))
+    shapes = eqx.filter_eval_shape(
+        lambda data: reduce(equations, equations.systems(data), data, solver), like
+    )
     return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
 
@@ -319,7 +346,7 @@ def _of_all_processes(reduction: Reduction) -> Reduction:
 def _lost(when: str) -> Iterator[None]:
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
+    except (jax.errors.JaxRuntimeError, ValueError) as error:  # either, as it happens
         raise RuntimeError(
             f"process {jax.process_index()} of {jax.process_count()}: another process was lost "
             f"{when}. The checkpoints remain: start all of them again"

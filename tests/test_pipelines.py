@@ -1,6 +1,5 @@
 """The README's pipelines: ensembles, hyper-parameters, compilation."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr

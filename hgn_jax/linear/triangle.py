@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 Method: TypeAlias = Literal["householder", "cholesky"]
 
-BLOCK = 2048
+BLOCK = 4096
 """Rows that are factorised at once, if not eight times the columns are more."""
 
 

@@ -1,0 +1,144 @@
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import jraph
+import numpy as np
+import pytest
+
+import hgn_jax as hgn
+
+G = hgn.graphs
+
+
+def snapshots(n, count, *, dimension=2, seed=0):
+    """Chains of n bodies with edge types and energies."""
+    key = jr.key(seed)
+    graph = G.from_pairs(
+        jr.normal(key, (n, dimension)),
+        [(i, i + 1) for i in range(n - 1)],
+        type=jnp.arange(n - 1) % 2,
+    )
+    q, p, v, f = jr.normal(jr.fold_in(key, 1), (4, count, n, dimension))
+    nodes = {"position": q, "momentum": p, "velocity": v, "force": f}
+    return G.snapshots(graph, nodes, {"energy": jr.normal(key, (count,))})
+
+
+@pytest.fixture(scope="module")
+def unequal():
+    """Eleven graphs of two to five bodies."""
+    parts = [snapshots(n, count, seed=n) for n, count in ((2, 3), (5, 3), (3, 4), (4, 1))]
+    return G.batch(parts)
+
+
+def same_values(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def same(a, b):
+    same_values(a, b)
+    assert [x.dtype for x in jax.tree.leaves(a)] == [x.dtype for x in jax.tree.leaves(b)]
+
+
+def real_part(piece):
+    """Without its last graph with bodies, which is the padding, and what follows."""
+    count = int(np.flatnonzero(np.asarray(piece.n_node))[-1])
+    return G.take(piece, np.arange(len(piece.n_node)) < count)
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 11, 50])
+def test_the_pieces_without_padding_are_the_data(unequal, size):
+    pieces = list(G.chunks(unequal, size))
+    assert len(pieces) == -(-11 // size)
+    real = [real_part(p) for p in pieces]
+    assert [len(p.n_node) for p in real[:-1]] == [size] * (len(pieces) - 1)
+    assert len(real[-1].n_node) == 11 - size * (len(pieces) - 1)
+    same(G.batch(real), unequal)
+
+
+@pytest.mark.parametrize("size", [1, 3, 50])
+def test_all_pieces_have_one_shape(unequal, size):
+    shapes = [jax.tree.map(lambda a: (a.shape, a.dtype), p) for p in G.chunks(unequal, size)]
+    assert all(s == shapes[0] for s in shapes)
+
+
+def test_the_shape_is_that_of_the_greatest_piece_and_one_graph_of_padding(unequal):
+    # Pieces of three: 6, 15, 9 and 7 bodies, 6, 24, 12 and 10 edges.
+    for piece in G.chunks(unequal, 3):
+        assert len(piece.n_node) == 4
+        assert piece.n_node.sum() == 16 and len(piece.nodes["mass"]) == 16
+        assert piece.n_edge.sum() == 24 and len(piece.senders) == 24
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 11])
+def test_every_piece_is_good_data(unequal, size):
+    for piece in G.chunks(unequal, size):
+        hgn.check(piece)
+
+
+def test_bad_values_are_found_in_their_piece(unequal):
+    force = np.array(unequal.nodes["force"])
+    force[6 + 5 + 2] = np.nan  # the second graph of five bodies: graph 4, node 2
+    broken = unequal._replace(nodes=unequal.nodes | {"force": jnp.asarray(force)})
+    first, second, *rest = G.chunks(broken, 3)
+    for piece in (first, *rest):
+        hgn.check(piece)
+    with pytest.raises(ValueError, match=r"'force'.* frame 1, node 2 "):
+        hgn.check(second)
+
+
+def test_pieces_are_jax_arrays_of_the_same_types(unequal):
+    narrow = jax.tree.map(lambda a: a.astype("float32") if a.dtype == "float64" else a, unequal)
+    for piece in G.chunks(narrow, 4):
+        for a, b in zip(jax.tree.leaves(piece), jax.tree.leaves(narrow)):
+            assert isinstance(a, jax.Array) and a.dtype == b.dtype
+
+
+def test_numpy_data_give_the_same_pieces_and_are_left_as_they_were(unequal):
+    arrays = jax.tree.map(np.array, unequal)
+    for a, b in zip(G.chunks(arrays, 4), G.chunks(unequal, 4), strict=True):
+        same(a, b)
+    same(arrays, jax.tree.map(np.asarray, unequal))
+
+
+def test_graphs_without_edges_are_pieces_as_well():
+    gas = G.batch([G.from_pairs(jr.normal(jr.key(i), (i + 1, 2)), []) for i in range(5)])
+    pieces = list(G.chunks(gas, 2))
+    assert all(len(p.senders) == 0 for p in pieces)
+    same(G.batch([real_part(p) for p in pieces]), gas)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_piece_needs_a_graph(unequal, size):
+    with pytest.raises(ValueError, match=f"at least one graph, got size {size}"):
+        list(G.chunks(unequal, size))
+
+
+@pytest.mark.parametrize("size", [1, 3, 12])
+def test_padded_data_give_good_pieces_and_lose_nothing(unequal, size):
+    """Padding in the data may fill a whole piece, which `check` would refuse."""
+    padded = G.pad(unequal, nodes=50, edges=60, graphs_=15)
+    pieces = list(G.chunks(padded, size))
+    for piece in pieces:
+        hgn.check(piece)
+    same(G.batch([g for p in pieces for g in G.unbatch(p)]), unequal)
+
+
+# Padding
+
+
+@pytest.mark.parametrize(("nodes", "edges", "graphs_"), [(50, 60, 20), (38, 52, 12), (38, 60, 20)])
+def test_pad_follows_jraph(unequal, nodes, edges, graphs_):
+    assert (len(unequal.nodes["mass"]), len(unequal.senders)) == (37, 52)
+    ours = G.pad(unequal, nodes=nodes, edges=edges, graphs_=graphs_)
+    same_values(ours, jraph.pad_with_graphs(unequal, nodes, edges, graphs_))
+
+
+def test_pad_follows_jraph_for_booleans_and_matrices():
+    graph = snapshots(3, 2)
+    graph = graph._replace(
+        nodes=graph.nodes | {"fixed": jnp.ones(6, bool)},
+        globals=graph.globals | {"cell": jr.normal(jr.key(0), (2, 2, 2))},
+    )
+    ours = G.pad(graph, nodes=9, edges=10, graphs_=5)
+    same_values(ours, jraph.pad_with_graphs(graph, 9, 10, 5))
