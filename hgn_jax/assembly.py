@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
+from .checks import check
 from .features.base import AbstractFeatures
 from .observations import AbstractObservation, Energies, Rows
 from .structure import AbstractStructure
@@ -36,6 +37,8 @@ class Equations(eqx.Module):
     """How observed energies determine the constants that rates do not see; None without either."""
     constants: tuple[int, ...] = eqx.field(static=True)
     """Number of constants of each feature set."""
+    arrays: tuple[tuple[str, str, str], ...] = eqx.field(static=True)
+    """Part, name, dtype and trailing shape of every array of the data."""
 
     def __init__(
         self,
@@ -50,10 +53,30 @@ class Equations(eqx.Module):
         self.observations = tuple(o.settled(data) for o in observations)
         self.weights = as_weights(weights).settled(data)
         self.constants = tuple(f.constants(data).shape[1] for f in features)
+        self.arrays = _arrays(data)
         energies = [o for o in self.observations if isinstance(o, Energies)]
         if not energies and "energy" in data.globals:
             energies = [Energies().settled(data)]
         self.energies = energies[0] if energies and any(self.constants) else None
+
+    def check(self, batch: GraphsTuple) -> None:
+        """Raises `ValueError` for bad data, other arrays than those of the first data, or what the
+        features never saw; concrete data only."""
+        check(batch)
+        for part in ("nodes", "edges", "globals"):
+            first, here = (
+                {name: rest for p, name, rest in arrays if p == part}
+                for arrays in (self.arrays, _arrays(batch))
+            )
+            if here.keys() != first.keys():
+                raise ValueError(f"{part} hold {sorted(here)}, those before {sorted(first)}")
+            for name in here:
+                if here[name] != first[name]:
+                    raise ValueError(
+                        f"{part}[{name!r}] is {here[name]}, before it was {first[name]}"
+                    )
+        for features in self.features:
+            features.accepts(batch)
 
     def systems(self, data: GraphsTuple) -> tuple[System, ...]:
         """Independent systems.
@@ -72,6 +95,16 @@ class Equations(eqx.Module):
             rows = jnp.sum(jnp.concatenate([b.weight for b in mine]) > 0)
             systems.append(System(matrix, target, rows, tuple((i, widths[i]) for i in members)))
         return tuple(systems)
+
+
+def _arrays(data: GraphsTuple) -> tuple[tuple[str, str, str], ...]:
+    """Those that a fit looks at."""
+    return tuple(
+        (part, name, f"{array.dtype} [_, {array.shape[1:]}]")
+        for part in ("nodes", "edges", "globals")
+        for name, array in sorted(getattr(data, part).items())
+        if name not in ("time", "trajectory")
+    )
 
 
 def independent_systems(

@@ -9,6 +9,8 @@ from pathlib import Path
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import PyTree
+from jraph import GraphsTuple
 
 from . import container
 from .assembly import Equations
@@ -25,7 +27,8 @@ class Checkpoint:
     def __init__(self, path: str | os.PathLike[str], equations: Equations) -> None:
         number = f".{jax.process_index()}" if jax.process_count() > 1 else ""
         self.path = Path(f"{os.fspath(path)}{number}")
-        self._digest = _digest(equations)
+        self._digest = digest(equations)
+        self.last: str | None = None
         self._written, self._cost = time.perf_counter(), 0.0
 
     def read(self, reductions: Sequence[Reduction]) -> tuple[tuple[Reduction, ...], int]:
@@ -43,16 +46,28 @@ class Checkpoint:
                 f"{self.path}: the checkpoint of another fit (other first data, key, features, "
                 "weights, precision or number of devices): give another path, or remove it"
             )
+        self.last = header["last"]
         return jax.tree.unflatten(tree, arrays), int(header["batches"])
+
+    def recognise(self, batch: GraphsTuple) -> None:
+        """Raises `ValueError` if this is not the last batch that the file holds."""
+        if self.last not in (None, digest(batch)):
+            raise ValueError(
+                f"{self.path}: the checkpoint of other batches: give the same stream again, "
+                "another path, or remove it"
+            )
 
     @property
     def due(self) -> bool:
         return self._cost <= SHARE * (time.perf_counter() - self._written)
 
-    def write(self, reductions: Sequence[Reduction], batches: int) -> None:
-        """**Raises:** `OSError` naming the file; what was there before remains."""
+    def write(self, reductions: Sequence[Reduction], batches: int, last: str | None) -> None:
+        """`last` is the digest of the last of the batches, if known.
+
+        **Raises:** `OSError` naming the file; what was there before remains.
+        """
         start = time.perf_counter()
-        content = {"equations": self._digest, "batches": batches}
+        content = {"equations": self._digest, "batches": batches, "last": last}
         try:
             container.write(self.path, FORMAT, content, jax.tree.leaves(tuple(reductions)))
         except OSError as error:
@@ -67,12 +82,11 @@ class Checkpoint:
         self._cost = self._written - start
 
 
-def _digest(equations: Equations) -> str:
-    """Of the sampled weights and all scales and settings: equal if sampled from equal data by equal
-    keys. Functions count by their names."""
-    rest = eqx.tree_pformat(eqx.filter(equations, eqx.is_array, inverse=True))
-    digest = hashlib.sha256(f"{jax.process_count()} processes, {rest}".encode())
-    for leaf in jax.tree.leaves(eqx.filter(equations, eqx.is_array)):
+def digest(tree: PyTree) -> str:
+    """Of all arrays and settings; functions count by their names."""
+    rest = eqx.tree_pformat(eqx.filter(tree, eqx.is_array, inverse=True))
+    found = hashlib.sha256(f"{jax.process_count()} processes, {rest}".encode())
+    for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array)):
         values = np.asarray(leaf)
-        digest.update(f"{values.dtype.str}{values.shape}".encode() + values.tobytes())
-    return digest.hexdigest()
+        found.update(f"{values.dtype.str}{values.shape}".encode() + values.tobytes())
+    return found.hexdigest()

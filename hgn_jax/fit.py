@@ -57,7 +57,8 @@ def fit(
 
     Works under `jax.jit` and `jax.vmap` (over keys, say), and is differentiable with respect to
     data and the solver's ridge. Concrete data are checked first; inside jit only the result code
-    speaks. Large concrete data go some graphs at a time: the rows never stand in memory at once.
+    speaks. Large concrete data go some graphs at a time (not in the first pass of
+    `Swim(passes=2)`): their rows never stand in memory at once.
 
     **Raises:** `ValueError` for bad data (see `hgn.check`), missing targets, or rows that no
     feature sees.

@@ -24,12 +24,13 @@ class Offsets(eqx.Module):
 
     r: Float[Array, "c c"]
     projected: Float[Array, "c _"]
+    graphs: Int[Array, ""]
 
     def constants(self, theta: Float[Array, " K"]) -> tuple[Float[Array, " c"], Bool[Array, ""]]:
         """The constants, and whether the data tell them apart. If not, as when all graphs are
         alike, they are the smallest."""
         left = self.projected[:, -1] - self.projected[:, :-1] @ theta
-        solution = LSTSQ()(self.r, left)
+        solution = LSTSQ()(self.r, left, self.graphs)
         return solution.theta, solution.rank == self.r.shape[1]
 
 
@@ -69,7 +70,9 @@ def reduce(
 def extend(
     before: Reduction, equations: Equations, systems: Sequence[System], data: GraphsTuple
 ) -> Reduction:
-    """`before` with the rows of one more batch: cheaper than to reduce it and merge."""
+    """`before` with the rows of one more batch: cheaper than to reduce it and merge. Derivatives do
+    not pass."""
+    systems = jax.lax.stop_gradient(tuple(systems))
     offsets = _offsets(equations, data)
     return Reduction(
         tuple(append(t, s.matrix, s.target, s.rows) for t, s in zip(before.triangles, systems)),
@@ -99,18 +102,24 @@ def _offsets(equations: Equations, data: GraphsTuple) -> Offsets | None:
     *columns, counts = rows.columns
     assert counts is not None
     system = [c for c in columns if c is not None] + [rows.target[:, None]]
-    weight = rows.weight[:, None]
-    return _orthogonal(counts * weight, jnp.concatenate(system, axis=1) * weight)
+    # Their common scale, the spread of the energies, does not move the constants.
+    weight = jax.lax.stop_gradient(rows.weight)[:, None]
+    number = jnp.sum(rows.weight > 0)
+    return _orthogonal(counts * weight, jnp.concatenate(system, axis=1) * weight, number)
 
 
 def _merged(offsets: Sequence[Offsets]) -> Offsets:
     return _orthogonal(
-        jnp.concatenate([o.r for o in offsets]), jnp.concatenate([o.projected for o in offsets])
+        jnp.concatenate([o.r for o in offsets]),
+        jnp.concatenate([o.projected for o in offsets]),
+        jnp.sum(jnp.stack([o.graphs for o in offsets])),
     )
 
 
-def _orthogonal(counts: Float[Array, "g c"], columns: Float[Array, "g _"]) -> Offsets:
+def _orthogonal(
+    counts: Float[Array, "g c"], columns: Float[Array, "g _"], graphs: Int[Array, ""]
+) -> Offsets:
     missing = max(counts.shape[1] - len(counts), 0)
     counts, columns = (jnp.pad(a, ((0, missing), (0, 0))) for a in (counts, columns))
     q, r = jnp.linalg.qr(counts)
-    return Offsets(r, q.T @ columns)
+    return Offsets(r, q.T @ columns, graphs)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jraph import GraphsTuple
 
 from .assembly import Equations, System
-from .checks import all_finite, check, is_concrete
+from .checks import all_finite, is_concrete
 from .hamiltonian import HamiltonianGraphNetwork
 from .linear.base import AbstractLeastSquares, LeastSquaresSolution, differentiable
 from .linear.ridge import RidgePath, path, ridges, spectrum
@@ -30,7 +30,8 @@ class RESULTS(eqx.Enumeration):
 
 
 class Fit(eqx.Module):
-    """A learned Hamiltonian and how well it was determined."""
+    """A learned Hamiltonian and how well it was determined. Coefficients carry derivatives (not
+    after `update` or a stream), figures of quality do not."""
 
     model: HamiltonianGraphNetwork
     solutions: tuple[LeastSquaresSolution, ...]
@@ -50,16 +51,11 @@ class Fit(eqx.Module):
         The same as one fit to everything with the features sampled from the first data, at the cost
         of the batch.
 
-        **Raises:** `ValueError` for bad data, or other arrays than before (energies, say).
+        **Raises:** `ValueError` for bad data, other arrays than before (energies, say), or edge
+        types that the features never saw.
         """
         if is_concrete(batch):
-            check(batch)
-        if "energy" in batch.globals and self.equations.energies is None:
-            if sum(self.equations.constants):
-                raise ValueError(
-                    "the batch has energies, the first data had none to settle their scale: leave "
-                    "them out, or fit anew with data that have them"
-                )
+            self.equations.check(batch)
         return raise_if(throw, _updated(self, batch))
 
     def standard_deviation(
@@ -67,9 +63,7 @@ class Fit(eqx.Module):
     ) -> StandardDeviation:
         """Predictive standard deviations of energies, velocities and forces, see
         `StandardDeviation`; energies relative to the mean of `reference` (these graphs if None)."""
-        return standard_deviation(
-            self.equations, self.reduction, self.solutions, graphs, reference or graphs
-        )
+        return standard_deviation(self.equations, self.reduction, self.solutions, graphs, reference)
 
     def ridge_paths(self) -> tuple[RidgePath, ...]:
         """Evidence, cross-validation, degrees of freedom, residual along a path of ridges, one for
@@ -171,7 +165,8 @@ def conclude(
         theta = solution.theta
         if systems:
             theta = differentiable(systems[i].matrix, systems[i].target, triangle, solution)
-        solutions.append(jax.lax.stop_gradient(solution))
+        figures = jax.lax.stop_gradient(solution)
+        solutions.append(eqx.tree_at(lambda s: s.theta, figures, theta))
         parts = jnp.split(theta, _ends([width for _, width in members])[:-1])
         unknowns |= {j: part for (j, _), part in zip(members, parts)}
     *theta_of, constant = (unknowns[j] for j in sorted(unknowns))

@@ -19,7 +19,7 @@ from jraph import GraphsTuple
 from . import draw
 from ._types import Key
 from .assembly import Equations
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, digest
 from .checks import check, warn_about_precision
 from .features.base import AbstractFeatureSpec
 from .features.kinetic import Kinetic
@@ -104,7 +104,7 @@ def fit_stream(
     if sample_from is None:
         sample_from, where = next(stream, None), "batch 0"
         if sample_from is None:
-            raise ValueError("the stream has no batch")
+            raise ValueError("the stream has no batch (a generator runs only once)")
         stream = chain([sample_from], stream)
     with _named(where):
         check(sample_from)
@@ -117,7 +117,7 @@ def fit_stream(
         stream,
         solver,
         like=sample_from,
-        inspect=partial(_inspect, equations, sample_from),
+        inspect=partial(_inspect, equations),
         checkpoint=None if checkpoint is None else Checkpoint(checkpoint, equations),
         report=_Reporter(progress, total),
         devices=(None,) if mesh is None else tuple(mesh.local_devices),
@@ -159,38 +159,48 @@ def reduced(
     done = 0
     if checkpoint is not None:
         start, done = checkpoint.read(start)
-        checkpoint.write(start, done)  # an unwritable folder shows now, not in an hour
+        checkpoint.write(
+            start, done, checkpoint.last
+        )  # an unwritable folder shows now, not in an hour
     workers = [_Worker(equations, r, device) for r, device in zip(start, devices)]
 
     def save() -> None:
         if checkpoint is not None:
             for w in _by_number(workers):
                 w.finish()
-            checkpoint.write([w.reduction for w in workers], done)
+            checkpoint.write([w.reduction for w in workers], done, digest(last))
 
+    last: GraphsTuple | None = None
     report.resumed, seen = done, 0
     try:
         for number, batch in enumerate(batches):
             seen = number + 1
-            if seen <= done:
-                continue  # in the checkpoint
+            if seen <= done:  # in the checkpoint
+                if seen == done and checkpoint is not None:
+                    checkpoint.recognise(batch)
+                    last = batch
+                continue
             inspect(batch, number)
             workers[number % len(workers)].take(batch, number)
-            done = seen
+            done, last = seen, batch
             report(done)
             if checkpoint is not None and checkpoint.due:
                 save()
         for w in _by_number(workers):
             w.finish()
     except BaseException:
-        done = _finish(workers, done)
+        good = _finish(workers, done)
         if checkpoint is not None:
-            checkpoint.write([w.reduction for w in workers], done)
+            known = digest(last) if good == done else None
+            checkpoint.write([w.reduction for w in workers], good, known)
         raise
     if seen < done:
-        raise ValueError(f"the checkpoint holds {done} batches, but the stream gave only {seen}")
+        raise ValueError(
+            f"the checkpoint holds {done} batches, but the stream gave only {seen}: give the same "
+            "stream again, or another checkpoint"
+        )
     if not seen and jax.process_count() == 1:
-        raise ValueError("the stream has no batch")
+        raise ValueError("the stream has no batch (a generator runs only once)")
     save()
     report(done, end=True)
     total = merged([jax.device_put(w.finish(), jax.local_devices()[0]) for w in workers])
@@ -292,29 +302,9 @@ def _empty(equations: Equations, like: GraphsTuple, solver: AbstractLeastSquares
     return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
 
-def _inspect(equations: Equations, like: GraphsTuple, batch: GraphsTuple, number: int) -> None:
+def _inspect(equations: Equations, batch: GraphsTuple, number: int) -> None:
     with _named(f"batch {number}"):
-        check(batch)
-        _check_alike(batch, like)
-        for features in equations.features:
-            features.accepts(batch)
-
-
-def _check_alike(batch: GraphsTuple, like: GraphsTuple) -> None:
-    for part in ("nodes", "edges", "globals"):
-        here, first = (
-            {k: v for k, v in getattr(g, part).items() if k not in ("time", "trajectory")}
-            for g in (batch, like)
-        )
-        if here.keys() != first.keys():
-            raise ValueError(f"{part} hold {sorted(here)}, those before {sorted(first)}")
-        for name, array in here.items():
-            mine, others = ((a.dtype, a.shape[1:]) for a in (array, first[name]))
-            if mine != others:
-                raise ValueError(
-                    f"{part}[{name!r}] is {mine[0]} [_, {mine[1]}], before it was {others[0]} "
-                    f"[_, {others[1]}]"
-                )
+        equations.check(batch)
 
 
 @contextmanager

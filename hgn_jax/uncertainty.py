@@ -31,9 +31,10 @@ class StandardDeviation(eqx.Module):
     `uniform_weights` then (bench/least_squares.py). The noise of an observation is not included.
     """
 
-    energy: GraphScalars
+    energy: GraphScalars | None
     """Of the energy less its expected mean per constant count over the reference graphs: rates do
-    not see constants."""
+    not see constants, and errors of observed ones are not counted. None without a
+    reference if there are no more graphs than constants: nothing would be left."""
     velocity: Vectors
     force: Vectors
 
@@ -44,12 +45,12 @@ def standard_deviation(
     reduction: Reduction,
     solutions: Sequence[LeastSquaresSolution],
     graphs: GraphsTuple,
-    reference: GraphsTuple,
+    reference: GraphsTuple | None,
 ) -> StandardDeviation:
     """See `StandardDeviation`."""
     features = equations.features
     rates = [equations.structure.rates(graphs, f.gradient(graphs)) for f in features]
-    energies = _centred(equations, graphs, reference)
+    energies = _centred(equations, graphs, graphs if reference is None else reference)
     shape, dtype = graphs.nodes["position"].shape, graphs.nodes["position"].dtype
     velocity, force = jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)
     energy = jnp.zeros(graphs.n_node.shape, dtype)
@@ -58,7 +59,8 @@ def standard_deviation(
         velocity = velocity + _variance(*known, [rate[0] for rate in rates], shape)
         force = force + _variance(*known, [rate[1] for rate in rates], shape)
         energy = energy + _variance(*known, energies, graphs.n_node.shape)
-    return StandardDeviation(jnp.sqrt(energy), jnp.sqrt(velocity), jnp.sqrt(force))
+    few = reference is None and len(graphs.n_node) <= max(1, sum(equations.constants))
+    return StandardDeviation(None if few else jnp.sqrt(energy), jnp.sqrt(velocity), jnp.sqrt(force))
 
 
 def _variance(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 from jraph import GraphsTuple
@@ -29,9 +30,9 @@ class AbstractWeights(eqx.Module):
 
 
 class GivenWeights(AbstractWeights):
-    """A function of the user's."""
+    """A function, or module, of the user's."""
 
-    function: Weights = eqx.field(static=True)
+    function: Weights
 
     def settled(self, data: GraphsTuple) -> "GivenWeights":
         return self
@@ -76,7 +77,11 @@ def uniform_weights(graphs: GraphsTuple) -> tuple[NodeScalars, NodeScalars]:
 
 
 def as_weights(weights: Weights | AbstractWeights) -> AbstractWeights:
-    return weights if isinstance(weights, AbstractWeights) else GivenWeights(weights)
+    if isinstance(weights, AbstractWeights):
+        return weights
+    # A function becomes part of the tree's structure: results of jit hold arrays only.
+    leaf = jax.tree.leaves(weights) == [weights]
+    return GivenWeights(jax.tree_util.Partial(weights) if leaf else weights)
 
 
 def _mass(graphs: GraphsTuple) -> NodeScalars:

@@ -1,5 +1,6 @@
 import os
 import secrets
+from pathlib import Path
 
 # Many small functions are compiled once and run briefly: compile quickly, and keep workers apart.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
@@ -14,6 +15,16 @@ import hgn_jax as hgn
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_programs():
+    """Every compiled program holds pieces of address space; Linux allows 65,530 to a process, and
+    compiling beyond that crashes."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_text().count("\n") > 25_000:
+        jax.clear_caches()
 
 
 @pytest.fixture

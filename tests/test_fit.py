@@ -517,3 +517,22 @@ def test_pairs_of_fixed_bodies_do_not_widen_the_trained_range(springs):
     features = hgn.sample([hgn.Pair(4)], data, key=jr.key(1))
     assert features[0].ranges[0, 1] < 5.5
     assert not features[0].out_of_range(data).any()
+
+
+def test_a_constant_is_unknown_in_thousands_of_graphs_alike():
+    """Rounding grows with the number of graphs: it must not pass for a second constant."""
+    square = hgn.graphs.lattice((2, 2))
+    square = square._replace(edges={"type": (square.senders + square.receivers) % 2})
+    data = simulate(SPRING, square, trajectories=1000)
+    noise = 1e-3 * jr.normal(jr.key(8), data.globals["energy"].shape)
+    data = data._replace(globals=data.globals | {"energy": data.globals["energy"] + noise})
+    fit = hgn.fit(data, key=KEY, features=(hgn.Kinetic(0), hgn.Pair(8)))
+    assert not fit.constant_known
+    assert max(float(jnp.max(jnp.abs(c), initial=0)) for c in fit.model.constants) < 1e3
+
+
+@pytest.mark.parametrize("part", ["type", "coupling"])
+def test_update_refuses_what_the_first_data_lacked(triangle, spring_fit, part):
+    like = {"type": jnp.ones_like(triangle.senders), "coupling": jnp.ones(triangle.senders.shape)}
+    with pytest.raises(ValueError, match=part):
+        spring_fit.update(triangle._replace(edges={part: like[part]}))

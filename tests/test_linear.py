@@ -242,3 +242,15 @@ def test_rank_of_random_features_is_far_below_their_number():
     expected = np.linalg.matrix_rank(z / np.linalg.norm(z, axis=0))
     assert abs(int(solution.rank) - expected) <= 1
     assert expected < 100
+
+
+@pytest.mark.parametrize("size", [1e-24, 1.0, 1e20])
+def test_ridge_from_the_data_does_not_depend_on_units(size):
+    z, u, unseen, truth = radial_problem(0, np.float32)
+    theta = np.asarray(solved(hgn.QR(), z, u * np.float32(size)).theta, np.float64) / size
+    assert error(unseen.astype(np.float64) @ theta, truth.astype(np.float64)) < 2e-5
+
+
+def test_no_ridge_is_refused():
+    with pytest.raises((ValueError, TypeError)):
+        hgn.QR(ridge=None)

@@ -1,5 +1,6 @@
 """The README's pipelines: ensembles, hyper-parameters, compilation."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -76,3 +77,31 @@ def test_fits_of_other_sizes_padded_alike_compile_nothing(data):
         jax.monitoring.unregister_event_duration_listener(listen)
     assert not compiled
     assert [int(f.rows) for f in fits] == [150 * 48, 120 * 48]
+
+
+def test_derivatives_of_a_fit_at_the_least_ridge_keep_seven_digits(data):
+    """The model is linear in the targets: its derivative by their scale is itself."""
+    specs = (hgn.Kinetic(16), hgn.Pair(32))
+
+    @jax.jit
+    def force(scale):
+        scaled = data._replace(nodes=data.nodes | {"force": scale * data.nodes["force"]})
+        how = {"weights": hgn.uniform_weights, "solver": hgn.QR(ridge=0.0)}
+        fitted = hgn.fit(scaled, key=jr.key(5), features=specs, **how)
+        return fitted.model.vector_field(data)[1]
+
+    value, slope = jax.jvp(force, (jnp.array(1.0),), (jnp.array(1.0),))
+    assert jnp.linalg.norm(slope - value) < 1e-6 * jnp.linalg.norm(value)
+
+
+def test_weights_may_be_a_module_with_arrays(data):
+    class Scaled(eqx.Module):
+        scale: jax.Array
+
+        def __call__(self, graphs):
+            ones = jnp.ones_like(graphs.nodes["mass"])
+            return self.scale * ones, self.scale * ones
+
+    fitted = hgn.fit(data, key=jr.key(0), features=TINY, weights=Scaled(jnp.array(2.0)))
+    plain = hgn.fit(data, key=jr.key(0), features=TINY, weights=hgn.uniform_weights)
+    np.testing.assert_allclose(fitted.model(data), plain.model(data), rtol=1e-9)

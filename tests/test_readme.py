@@ -23,7 +23,7 @@ def test_figures_are_written_from_the_results(text):
 
 
 def test_example_runs_and_extrapolates(text):
-    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    example, *_ = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     scope: dict = {}
     exec(example, scope)
     hgn = scope["hgn"]

@@ -121,7 +121,9 @@ def test_solver_takes_the_best_of_the_path_and_reports_its_figures(choice, rows,
     best = int(np.argmax(every.evidence) if choice == "evidence" else np.argmin(every.gcv))
     assert solution.ridge == every.ridge[best]
     np.testing.assert_allclose(solution.freedom, every.freedom[best], rtol=1e-10)
-    np.testing.assert_allclose(solution.noise, every.noise[best], rtol=1e-10)
+    left = every.residual[best] / np.sqrt(max(rows - every.freedom[best], 1))
+    noise = every.noise[best] if choice == "evidence" else left
+    np.testing.assert_allclose(solution.noise, noise, rtol=1e-10)
     values = z @ np.asarray(solution.theta)
     np.testing.assert_allclose(values, fitted_values(z, u, float(solution.ridge)), atol=1e-11)
 

@@ -27,7 +27,8 @@ class LeastSquaresSolution(eqx.Module):
     freedom: Float[Array, "*m"]
     """Effective degrees of freedom: how many coefficients the data, not the ridge, determine."""
     noise: Float[Array, "*m"]
-    """Standard deviation of a weighted row, under the evidence of the ridge."""
+    """Standard deviation of a weighted row: under the evidence if that chose the ridge, otherwise
+    from the residual and the degrees of freedom left."""
     growth: Float[Array, "*m"]
     """sum_k |theta_k| |z_k| / |u|: by how much the terms exceed their sum. Its decimal logarithm
     is the number of digits lost to cancellation."""
@@ -41,7 +42,8 @@ class AbstractLeastSquares(eqx.Module):
 
     Calling it does both, and is differentiable, to any order, with respect to Z, u and the ridge:
     implicitly, through the normal equations at the solution (the choice of a ridge by the data is
-    held). `theta` alone carries derivatives.
+    held). `theta` alone carries derivatives; they are those of a ridge of at least the root of the
+    rounding unit, because the normal equations square the condition number.
     """
 
     @abstractmethod
@@ -75,9 +77,12 @@ class AbstractLeastSquares(eqx.Module):
         )(triangle.qu, triangle.rest)
 
     def __call__(
-        self, matrix: Float[Array, "r K"], target: Float[Array, " r"]
+        self,
+        matrix: Float[Array, "r K"],
+        target: Float[Array, " r"],
+        rows: Int[Array, ""] | None = None,
     ) -> LeastSquaresSolution:
-        found = self.factorise(*jax.lax.stop_gradient((matrix, target)))
+        found = self.factorise(*jax.lax.stop_gradient((matrix, target)), rows)
         solution = self.solve(found)
         return eqx.tree_at(
             lambda s: s.theta, solution, differentiable(matrix, target, found, solution)
@@ -93,24 +98,26 @@ def differentiable(
     """theta, as a function of Z, u and the ridge that solves the (ridge) normal equations.
 
     Only derivatives are taken from those, so no digit of theta is lost. The systems that appear in
-    the derivatives are solved by the triangle.
+    the derivatives are solved by the triangle, with a ridge that bears the squared condition.
     """
-    still = jax.lax.stop_gradient(solution)
+    least = float(jnp.finfo(matrix.dtype).eps) ** 0.5
+    ridge = jnp.maximum(solution.ridge, least)
+    start = jax.lax.stop_gradient(solution.theta)
 
     def gradient(theta: Float[Array, " K"]) -> Float[Array, " K"]:
-        pull = (solution.ridge * column_scale(matrix)) ** 2
+        pull = (ridge * column_scale(matrix)) ** 2
         return (matrix @ theta - target) @ matrix + pull * theta
 
     def normal(_: object, right: Float[Array, " K"]) -> Float[Array, " K"]:
         scale = column_scale(triangle.r)
-        r = jax.lax.stop_gradient(augmented(triangle, still.ridge))
+        r = jax.lax.stop_gradient(augmented(triangle, ridge))
         half = jsl.solve_triangular(r, right / scale, trans=1)
         return jsl.solve_triangular(r, half) / scale
 
     return jax.lax.custom_root(
         gradient,
-        still.theta,
-        lambda f, start: start,
+        start,
+        lambda f, initial: initial,
         lambda linear, right: jax.lax.custom_linear_solve(linear, right, normal, symmetric=True),
     )
 
@@ -121,6 +128,12 @@ def augmented(triangle: Triangle, ridge: Float[Array, ""]) -> Float[Array, "K K"
     below = least * jnp.eye(triangle.columns, dtype=triangle.r.dtype)
     scaled = triangle.r / column_scale(triangle.r)[None]
     return jnp.linalg.qr(jnp.concatenate([scaled, below]), mode="r")
+
+
+def residual(triangle: Triangle, theta: Float[Array, " K"]) -> Float[Array, ""]:
+    """|Z theta - u|."""
+    left = jnp.append(triangle.r @ theta - triangle.qu, triangle.rest)
+    return jnp.where(jnp.any(left != 0), column_scale(left[:, None])[0], 0)
 
 
 def describe(
@@ -135,9 +148,8 @@ def describe(
     largest, smallest = singular[0], singular[-1]
     eps = jnp.finfo(singular.dtype).eps
     rounding = jnp.maximum(triangle.rows, triangle.columns).astype(singular.dtype) * eps * largest
-    size = jnp.hypot(jnp.linalg.norm(triangle.qu), triangle.rest)
-    size = jnp.where(size > 0, size, 1)
-    left = jnp.hypot(jnp.linalg.norm(triangle.r @ theta - triangle.qu), triangle.rest)
+    size = column_scale(jnp.append(triangle.qu, triangle.rest)[:, None])[0]
+    left = residual(triangle, theta)
     return LeastSquaresSolution(
         theta,
         rank=jnp.sum(singular > rounding),

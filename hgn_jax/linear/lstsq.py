@@ -4,15 +4,16 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .base import AbstractLeastSquares, LeastSquaresSolution, describe
+from .base import AbstractLeastSquares, LeastSquaresSolution, describe, residual
 from .triangle import Method, Triangle, column_scale
 
 
 class LSTSQ(AbstractLeastSquares):
     """`jnp.linalg.lstsq` on the column-scaled triangle: simple, and less accurate than QR.
 
-    `rcond` cuts singular values below that fraction of the greatest; None is JAX's default.
-    Derivatives are those of the least ridge, not of the cut.
+    `rcond` cuts singular values below that fraction of the greatest; None is the rounding unit
+    times the rows or columns, whichever are more. Derivatives are those of a small ridge, not of
+    the cut.
     """
 
     rcond: float | None = eqx.field(default=None, static=True)
@@ -22,10 +23,15 @@ class LSTSQ(AbstractLeastSquares):
 
     def _solve(self, triangle: Triangle) -> LeastSquaresSolution:
         scale = column_scale(triangle.r)
+        dtype = triangle.r.dtype
+        more = jnp.maximum(triangle.rows, triangle.columns).astype(dtype)
+        cut = more * jnp.finfo(dtype).eps if self.rcond is None else jnp.asarray(self.rcond, dtype)
         theta, _, rank, singular = jnp.linalg.lstsq(
-            triangle.r / scale[None], triangle.qu, rcond=self.rcond
+            triangle.r / scale[None],
+            triangle.qu,
+            rcond=cut,  # type: ignore[arg-type]
         )
-        left = jnp.hypot(jnp.linalg.norm(triangle.r @ (theta / scale) - triangle.qu), triangle.rest)
+        left = residual(triangle, theta / scale)
         freedom = rank.astype(left.dtype)
         spare = jnp.maximum(triangle.rows.astype(left.dtype) - freedom, 1)
         ridge = jnp.zeros((), left.dtype)

@@ -21,9 +21,10 @@ class QR(AbstractLeastSquares):
     errors. The normal equations would square the condition number.
 
     `ridge` is relative to the column norms and never below five rounding units. "evidence" (which
-    "auto" stands for) and "gcv" take the best of a path of ridges, see `RidgePath`: noise-free data
-    get the least one and keep their accuracy; noisy data are not followed into their noise. The
-    evidence bears rows of unequal noise, where cross-validation follows the loudest.
+    "auto" stands for) and "gcv" take the best of a path of ridges, see `RidgePath`: data without
+    noise that the features express to rounding get the least one and keep their accuracy; noisy
+    data are not followed into their noise. The evidence bears rows of unequal noise, where
+    cross-validation follows the loudest.
 
     `method` is how the rows are factorised: "householder", "cholesky" (shifted Cholesky QR), or
     "auto": Cholesky for tall float64 matrices on a GPU, Householder elsewhere (in float32 Cholesky
@@ -42,6 +43,8 @@ class QR(AbstractLeastSquares):
         method: Literal["auto", "householder", "cholesky"] = "auto",
     ) -> None:
         named = {"auto": "evidence", "evidence": "evidence", "gcv": "gcv"}
+        if ridge is None:
+            raise ValueError("ridge=None is gone: 0.0 is the least ridge, 'auto' asks the data")
         if isinstance(ridge, str):
             if ridge not in named:
                 raise ValueError(f"ridge must be a number or one of {sorted(named)}, got {ridge!r}")
@@ -73,4 +76,8 @@ class QR(AbstractLeastSquares):
         system = jnp.linalg.qr(jnp.concatenate([above, below]), mode="r")
         theta = jsl.solve_triangular(system[:columns, :columns], system[:columns, columns]) / scale
         chosen = jax.tree.map(lambda a: a[0], path(triangle, singular, b, ridge[None]))
-        return describe(triangle, theta, singular, ridge, chosen.freedom, chosen.noise)
+        noise = chosen.noise
+        if self.choice != "evidence":
+            spare = jnp.maximum(triangle.rows.astype(dtype) - chosen.freedom, 1)
+            noise = chosen.residual / jnp.sqrt(spare)
+        return describe(triangle, theta, singular, ridge, chosen.freedom, noise)

@@ -58,15 +58,21 @@ def path(
     """The figures of every ridge; s and b from `spectrum`."""
     n = triangle.rows.astype(s.dtype)
     tiny = jnp.finfo(s.dtype).tiny
+    # Squares of small targets would underflow.
+    size = jnp.maximum(jnp.max(jnp.abs(b)), triangle.rest)
+    size = jnp.where(size > 0, size, 1)
+    b, rest = b / size, triangle.rest / size
 
-    def at(size: Float[Array, ""]) -> RidgePath:
-        f = size**2 / (s**2 + size**2)
+    def at(ridge: Float[Array, ""]) -> RidgePath:
+        f = ridge**2 / (s**2 + ridge**2)
         freedom = jnp.sum(1 - f)
-        squares = triangle.rest**2 + jnp.sum((f * b) ** 2)
-        variance = (triangle.rest**2 + jnp.sum(f * b**2)) / n
+        squares = rest**2 + jnp.sum((f * b) ** 2)
+        variance = (rest**2 + jnp.sum(f * b**2)) / n
         evidence = (jnp.sum(jnp.log(f)) - n * jnp.log(jnp.maximum(variance, tiny))) / 2
         spare = jnp.maximum(n - freedom, jnp.finfo(s.dtype).eps * n)
-        gcv = n * squares / spare**2
-        return RidgePath(size, freedom, jnp.sqrt(squares), jnp.sqrt(variance), evidence, gcv)
+        gcv = n * squares / spare**2 * size**2
+        noise = size * jnp.sqrt(variance)
+        evidence = evidence - n * jnp.log(size)
+        return RidgePath(ridge, freedom, size * jnp.sqrt(squares), noise, evidence, gcv)
 
     return jax.vmap(at)(ridge)
