@@ -448,7 +448,7 @@ def _scaled(fit: hgn.Fit, test: GraphsTuple, observed: GraphsTuple) -> dict[str,
 def compare(records: list[Record]) -> list[Record]:
     """Ours over theirs for the solvers; the goals come last."""
     records = ours_over_theirs(records)
-    return records + goals(records)
+    return records + [g | {"environment": records[0]["environment"]} for g in goals(records)]
 
 
 def ours_over_theirs(records: list[Record]) -> list[Record]:
