@@ -1,6 +1,7 @@
 """Sample random features, assemble the rows, solve once."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 from jaxtyping import PyTree
@@ -67,10 +68,10 @@ def fit(
         check(data)
     warn_about_precision(data)
     specs = tuple(spec.resolve(data) for spec in features)
-    how = (tuple(observations), structure, weights, solver)
+    drawn_by = (data, key, specs, tuple(observations), structure, weights, solver)
     if not _large(data, key, solver, weights):
-        return raise_if(throw, _fit(data, key, specs, *how))
-    return raise_if(throw, _in_pieces(draw.equations(data, key, specs, *how), data, solver))
+        return raise_if(throw, _fit(*drawn_by))
+    return raise_if(throw, _in_pieces(draw.equations(*drawn_by), data, solver))
 
 
 def solve(
@@ -89,40 +90,24 @@ def solve(
         for f in features:
             f.accepts(data)
     warn_about_precision(data)
+    settled_by = (tuple(features), structure, tuple(observations), weights, data)
     if not _large(data, features, solver, weights):
-        how = (tuple(observations), structure, weights, solver)
-        return raise_if(throw, _solve(tuple(features), data, *how))
-    equations = _settled(tuple(features), structure, tuple(observations), weights, data)
-    return raise_if(throw, _in_pieces(equations, data, solver))
+        return raise_if(throw, _solve(solver, *settled_by))
+    return raise_if(throw, _in_pieces(_settled(*settled_by), data, solver))
 
 
 _settled = eqx.filter_jit(Equations)
 
 
 @eqx.filter_jit
-def _fit(
-    data: GraphsTuple,
-    key: Key,
-    specs: tuple[AbstractFeatureSpec, ...],
-    observations: tuple[AbstractObservation, ...],
-    structure: AbstractStructure,
-    weights: Weights | AbstractWeights,
-    solver: AbstractLeastSquares,
-) -> Fit:
-    drawn = draw.equations(data, key, specs, observations, structure, weights, solver)
-    return _concluded(drawn, data, solver)
+def _fit(*drawn_by: Any) -> Fit:
+    data, *_, solver = drawn_by
+    return _concluded(draw.equations(*drawn_by), data, solver)
 
 
 @eqx.filter_jit
-def _solve(
-    features: tuple[AbstractFeatures, ...],
-    data: GraphsTuple,
-    observations: tuple[AbstractObservation, ...],
-    structure: AbstractStructure,
-    weights: Weights | AbstractWeights,
-    solver: AbstractLeastSquares,
-) -> Fit:
-    return _concluded(Equations(features, structure, observations, weights, data), data, solver)
+def _solve(solver: AbstractLeastSquares, *settled_by: Any) -> Fit:
+    return _concluded(Equations(*settled_by), settled_by[-1], solver)
 
 
 def _concluded(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:

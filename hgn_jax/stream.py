@@ -159,18 +159,19 @@ def reduced(
     done = 0
     if checkpoint is not None:
         start, done = checkpoint.read(start)
-        checkpoint.write(
-            start, done, checkpoint.last
-        )  # an unwritable folder shows now, not in an hour
+        # An unwritable folder shows now, not in an hour.
+        checkpoint.write(start, done, checkpoint.last)
     workers = [_Worker(equations, r, device) for r, device in zip(start, devices)]
+
+    last: GraphsTuple | None = None  # taken in this run
 
     def save() -> None:
         if checkpoint is not None:
             for w in _by_number(workers):
                 w.finish()
-            checkpoint.write([w.reduction for w in workers], done, digest(last))
+            known = checkpoint.last if last is None else digest(last)
+            checkpoint.write([w.reduction for w in workers], done, known)
 
-    last: GraphsTuple | None = None
     report.resumed, seen = done, 0
     try:
         for number, batch in enumerate(batches):
@@ -178,7 +179,6 @@ def reduced(
             if seen <= done:  # in the checkpoint
                 if seen == done and checkpoint is not None:
                     checkpoint.recognise(batch)
-                    last = batch
                 continue
             inspect(batch, number)
             workers[number % len(workers)].take(batch, number)
@@ -190,7 +190,7 @@ def reduced(
             w.finish()
     except BaseException:
         good = _finish(workers, done)
-        if checkpoint is not None:
+        if checkpoint is not None and last is not None:
             known = digest(last) if good == done else None
             checkpoint.write([w.reduction for w in workers], good, known)
         raise

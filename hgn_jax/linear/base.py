@@ -110,7 +110,7 @@ def differentiable(
 
     def normal(_: object, right: Float[Array, " K"]) -> Float[Array, " K"]:
         scale = column_scale(triangle.r)
-        r = jax.lax.stop_gradient(augmented(triangle, ridge))
+        r, _ = jax.lax.stop_gradient(augmented(triangle, ridge))
         half = jsl.solve_triangular(r, right / scale, trans=1)
         return jsl.solve_triangular(r, half) / scale
 
@@ -122,12 +122,16 @@ def differentiable(
     )
 
 
-def augmented(triangle: Triangle, ridge: Float[Array, ""]) -> Float[Array, "K K"]:
-    """R of the column-scaled [R; lambda I], lambda not below the floor."""
-    least = jnp.maximum(ridge, floor(triangle.r.dtype))
-    below = least * jnp.eye(triangle.columns, dtype=triangle.r.dtype)
+def augmented(
+    triangle: Triangle, ridge: Float[Array, ""]
+) -> tuple[Float[Array, "K K"], Float[Array, " K"]]:
+    """R and Q^T u of the column-scaled [R u; lambda I 0], lambda not below the floor."""
+    columns, dtype = triangle.columns, triangle.r.dtype
     scaled = triangle.r / column_scale(triangle.r)[None]
-    return jnp.linalg.qr(jnp.concatenate([scaled, below]), mode="r")
+    above = jnp.concatenate([scaled, triangle.qu[:, None]], axis=1)
+    below = jnp.maximum(ridge, floor(dtype)) * jnp.eye(columns, columns + 1, dtype=dtype)
+    system = jnp.linalg.qr(jnp.concatenate([above, below]), mode="r")
+    return system[:columns, :columns], system[:columns, columns]
 
 
 def residual(triangle: Triangle, theta: Float[Array, " K"]) -> Float[Array, ""]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float
 
-from .base import AbstractLeastSquares, LeastSquaresSolution, describe
+from .base import AbstractLeastSquares, LeastSquaresSolution, augmented, describe
 from .ridge import floor, path, ridges, spectrum
 from .triangle import Method, Triangle, column_scale
 
@@ -62,22 +62,19 @@ class QR(AbstractLeastSquares):
         return "cholesky" if tall and jax.default_backend() == "gpu" else "householder"
 
     def _solve(self, triangle: Triangle) -> LeastSquaresSolution:
-        columns, dtype = triangle.columns, triangle.r.dtype
+        dtype = triangle.r.dtype
+        tried = ridges(dtype) if self.ridge is None else self._given(dtype)
         singular, b = spectrum(triangle)
-        if self.ridge is None:
-            every = path(triangle, singular, b, ridges(dtype))
-            score = every.evidence if self.choice == "evidence" else -every.gcv
-            ridge = every.ridge[jnp.argmax(score)]
-        else:
-            ridge = jnp.maximum(jnp.asarray(self.ridge, dtype), floor(dtype))
-        scale = column_scale(triangle.r)
-        above = jnp.concatenate([triangle.r / scale[None], triangle.qu[:, None]], axis=1)
-        below = ridge * jnp.eye(columns, columns + 1, dtype=dtype)
-        system = jnp.linalg.qr(jnp.concatenate([above, below]), mode="r")
-        theta = jsl.solve_triangular(system[:columns, :columns], system[:columns, columns]) / scale
-        chosen = jax.tree.map(lambda a: a[0], path(triangle, singular, b, ridge[None]))
+        every = path(triangle, singular, b, tried)
+        best = jnp.argmax(-every.gcv if self.choice == "gcv" else every.evidence)
+        chosen = jax.tree.map(lambda a: a[best], every)
+        r, qu = augmented(triangle, chosen.ridge)
+        theta = jsl.solve_triangular(r, qu) / column_scale(triangle.r)
         noise = chosen.noise
         if self.choice != "evidence":
             spare = jnp.maximum(triangle.rows.astype(dtype) - chosen.freedom, 1)
             noise = chosen.residual / jnp.sqrt(spare)
-        return describe(triangle, theta, singular, ridge, chosen.freedom, noise)
+        return describe(triangle, theta, singular, chosen.ridge, chosen.freedom, noise)
+
+    def _given(self, dtype: jnp.dtype) -> Float[Array, " 1"]:
+        return jnp.maximum(jnp.asarray(self.ridge, dtype), floor(dtype))[None]
