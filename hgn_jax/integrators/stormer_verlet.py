@@ -12,6 +12,18 @@ State: TypeAlias = tuple[Float[Array, "n d"], Float[Array, "n d"]]
 Terms: TypeAlias = tuple[AbstractTerm, AbstractTerm]
 
 
+def kick_drift_kick(
+    terms: Terms, t0: Any, t1: Any, h: tuple[Any, Any], y0: State, args: Any, force: PyTree
+) -> tuple[State, PyTree]:
+    """A step of `h = (of q, of p)`, given the force at its start; returns that at its end too."""
+    drift, kick = terms
+    q0, p0 = y0
+    half = (p0**ω + (kick.prod(force, h[1]) ** ω) / 2).ω
+    q1 = (q0**ω + drift.vf_prod(t0 + (t1 - t0) / 2, half, args, h[0]) ** ω).ω
+    force = kick.vf(t1, q1, args)
+    return (q1, (half**ω + (kick.prod(force, h[1]) ** ω) / 2).ω), force
+
+
 class StormerVerlet(diffrax.AbstractSolver):
     r"""Kick, drift, kick: second order, symplectic and time-reversible, one force per step.
 
@@ -48,14 +60,8 @@ class StormerVerlet(diffrax.AbstractSolver):
         solver_state: PyTree,
         made_jump: Any,
     ) -> tuple[State, None, dict[str, State], PyTree, RESULTS]:
-        drift, kick = terms
-        q0, p0 = y0
-        h = kick.contr(t0, t1)
-        half = (p0**ω + (kick.prod(solver_state, h) ** ω) / 2).ω
-        q1 = (q0**ω + drift.vf_prod(t0, half, args, drift.contr(t0, t1)) ** ω).ω
-        force = kick.vf(t1, q1, args)
-        p1 = (half**ω + (kick.prod(force, h) ** ω) / 2).ω
-        y1 = (q1, p1)
+        h = (terms[0].contr(t0, t1), terms[1].contr(t0, t1))
+        y1, force = kick_drift_kick(terms, t0, t1, h, y0, args, solver_state)
         return y1, None, {"y0": y0, "y1": y1}, force, RESULTS.successful  # type: ignore[return-value]
 
     def func(self, terms: Terms, t0: Any, y0: State, args: Any) -> State:

@@ -1,0 +1,96 @@
+"""Gauss collocation, for any Hamiltonian."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeAlias
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optimistix as optx
+from diffrax import RESULTS, AbstractTerm
+from equinox.internal import ω
+from jaxtyping import Array, PyTree
+
+State: TypeAlias = PyTree[Array]
+
+
+class _FixedPoint(optx.FixedPointIteration):
+    """Keeps float32 states in float32 where 64 bit is turned on."""
+
+    def init(self, fn: Any, y: State, *args: Any) -> Any:
+        dtype = jnp.result_type(*jax.tree.leaves(y))
+        return jax.tree.map(
+            lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x,
+            super().init(fn, y, *args),
+        )
+
+
+class AbstractGauss(diffrax.AbstractSolver):
+    r"""$y_1 = y_0 + \sum_i b_i k_i$ with $k_i = h f(t_0 + c_i h, y_0 + \sum_j a_{ij} k_j)$, where
+    the $c_i$ are the nodes of Gauss quadrature: s stages, order 2 s, symplectic, time-reversible.
+
+    Needs no separation of H into T(p) + V(q), and keeps every quadratic invariant of the motion.
+    The equations are solved by fixed-point iteration until changes of the stages fall below
+    `tolerance` relative to the state (None: 100 rounding units), which is also the accuracy to
+    which the step is symplectic. If that takes more than `iterations`, the step is too long, and
+    the solve stops and says so.
+
+    Hairer, Lubich and Wanner, Geometric Numerical Integration, 2nd ed., sections II.1.3 and VI.4.
+    """
+
+    tolerance: float | None = eqx.field(default=None, static=True)
+    iterations: int = eqx.field(default=64, static=True)
+
+    a: eqx.AbstractClassVar[tuple[tuple[float, ...], ...]]
+    b: eqx.AbstractClassVar[tuple[float, ...]]
+    c: eqx.AbstractClassVar[tuple[float, ...]]
+
+    term_structure: ClassVar = AbstractTerm
+    interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
+        diffrax.LocalLinearInterpolation
+    )
+
+    def init(self, terms: AbstractTerm, t0: Any, t1: Any, y0: State, args: Any) -> None:
+        return None
+
+    def step(
+        self,
+        terms: AbstractTerm,
+        t0: Any,
+        t1: Any,
+        y0: State,
+        args: Any,
+        solver_state: None,
+        made_jump: Any,
+    ) -> tuple[State, None, dict[str, State], None, RESULTS]:
+        h = terms.contr(t0, t1)
+        tolerance = self.tolerance
+        if tolerance is None:
+            dtype = jnp.result_type(*jax.tree.leaves(y0))
+            tolerance = 100 * float(jnp.finfo(dtype).eps)
+        size = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(y0)]))
+        size = jnp.where(size > 0, size, 1)
+
+        def moved(weights: tuple[float, ...], changes: list[State]) -> State:
+            return (y0**ω + sum(w * k**ω for w, k in zip(weights, changes)) * size).ω
+
+        # Tolerances of the changes are absolute, on the scale of the state.
+        def scaled(t: Any, y: State) -> State:
+            return (terms.vf_prod(t, y, args, h) ** ω / size).ω
+
+        def changes(k: list[State], _: Any) -> list[State]:
+            return [scaled(t0 + c * (t1 - t0), moved(a, k)) for a, c in zip(self.a, self.c)]
+
+        solution: optx.Solution = optx.fixed_point(
+            changes,
+            _FixedPoint(rtol=tolerance, atol=tolerance),
+            [scaled(t0, y0)] * len(self.b),
+            max_steps=self.iterations,
+            throw=False,
+        )
+        y1 = moved(self.b, solution.value)
+        return y1, None, {"y0": y0, "y1": y1}, None, RESULTS.promote(solution.result)
+
+    def func(self, terms: AbstractTerm, t0: Any, y0: State, args: Any) -> State:
+        return terms.vf(t0, y0, args)

@@ -1,0 +1,94 @@
+"""Tao's explicit integrator, for Hamiltonians that do not separate."""
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeAlias
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+from diffrax import RESULTS, AbstractTerm
+from jaxtyping import Array, Float
+
+State: TypeAlias = tuple[Float[Array, "n d"], Float[Array, "n d"]]
+Carry: TypeAlias = tuple[State, State]
+
+
+class Tao(diffrax.AbstractSolver):
+    r"""Explicit, second order, time-reversible, and symplectic in the space of two copies of the
+    state that are bound together; three rates per step.
+
+    Needs no separation of H into T(p) + V(q). Beside the state (q, p) the solver carries a copy
+    (x, y), equal to it at the start. The maps
+
+    - A: $p \mathrel{-}= h\, \partial_q H(q, y)$ and $x \mathrel{+}= h\, \partial_p H(q, y)$,
+    - B: $q \mathrel{+}= h\, \partial_p H(x, p)$ and $y \mathrel{-}= h\, \partial_q H(x, p)$,
+    - W: the differences $(q - x, p - y)$ turn clockwise by `angle`
+
+    follow one another as A(h/2) B(h/2) W B(h/2) A(h/2). `angle` (radians per step, whatever the
+    step; $2 \omega h$ in Tao's paper) holds the copies together. W adds positions and momenta:
+    choose units in which both are of similar size. The energy of one copy oscillates; momenta are
+    conserved as sums over both copies.
+
+    The default was measured, over 20,000 to 100,000 steps of five problems (Tao's
+    $H = (q^2 + 1)(p^2 + 1)/2$, charged bodies in magnetic fields, a double pendulum, position-
+    dependent masses): between 1.2 and 1.6 the greatest energy error hardly depends on it and does
+    not grow. Below 0.8 the angle meets frequencies of the motion and the copies part; above 1.7
+    long steps are unstable. The error was 3 to 10 times that of `ImplicitMidpoint` at the same
+    step, and 50 times in a strong magnetic field.
+
+    Tao, Explicit symplectic approximation of nonseparable Hamiltonians: algorithm and long time
+    performance, Physical Review E 94, 2016 (arXiv 1609.02212).
+    """
+
+    angle: float = eqx.field(default=1.4, static=True)
+
+    term_structure: ClassVar = AbstractTerm
+    interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
+        diffrax.LocalLinearInterpolation
+    )
+
+    def order(self, terms: AbstractTerm) -> int:
+        return 2
+
+    def init(self, terms: AbstractTerm, t0: Any, t1: Any, y0: State, args: Any) -> Carry:
+        """The second copy, and the rates at the first's positions and the second's momenta; each
+        step hands its last rates on to the next."""
+        return y0, terms.vf(t0, y0, args)
+
+    def step(
+        self,
+        terms: AbstractTerm,
+        t0: Any,
+        t1: Any,
+        y0: State,
+        args: Any,
+        solver_state: Carry,
+        made_jump: Any,
+    ) -> tuple[State, None, dict[str, State], Carry, RESULTS]:
+        h = terms.contr(t0, t1)
+        middle = t0 + (t1 - t0) / 2
+        (q, p), ((x, y), rates) = y0, solver_state
+
+        dq, dp = terms.prod(rates, h)
+        x, p = x + dq / 2, p + dp / 2
+        dq, dp = terms.vf_prod(middle, (x, p), args, h)
+        q, y = q + dq / 2, y + dp / 2
+
+        cos = math.cos(self.angle)
+        sin = jnp.asarray(math.sin(self.angle) * jnp.sign(h), q.dtype)
+        apart, askew = q - x, p - y
+        turned = cos * apart + sin * askew, cos * askew - sin * apart
+        q, x = (q + x + turned[0]) / 2, (q + x - turned[0]) / 2
+        p, y = (p + y + turned[1]) / 2, (p + y - turned[1]) / 2
+
+        dq, dp = terms.vf_prod(middle, (x, p), args, h)
+        q, y = q + dq / 2, y + dp / 2
+        rates = terms.vf(t1, (q, y), args)
+        dq, dp = terms.prod(rates, h)
+        x, p = x + dq / 2, p + dp / 2
+        y1 = (q, p)
+        return y1, None, {"y0": y0, "y1": y1}, ((x, y), rates), RESULTS.successful  # type: ignore[return-value]
+
+    def func(self, terms: AbstractTerm, t0: Any, y0: State, args: Any) -> State:
+        return terms.vf(t0, y0, args)
