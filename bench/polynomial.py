@@ -8,8 +8,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from jraph import GraphsTuple
 
 from hgn_jax.features import AbstractFeatures, AbstractFeatureSpec
-from hgn_jax.features.base import Fitted
-from hgn_jax.graphs.geometry import displacement, distance, edge_share
+from hgn_jax.features.base import Fitted, differentiated
+from hgn_jax.graphs.geometry import displacement, distance, edge_share, sum_over_edges
 
 
 class PolynomialFeatures(AbstractFeatures):
@@ -38,6 +38,14 @@ class PolynomialFeatures(AbstractFeatures):
         direction = displacement(graphs) * (2 * edge_share(graphs) / r)[:, None]
         pull = direction[:, :, None] * slope[:, None, :]
         return jax.ops.segment_sum(pull, graphs.receivers, len(graphs.nodes["mass"])), None
+
+    def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " 2"]) -> Float[Array, " n"]:
+        return sum_over_edges(graphs, self.sites(graphs)[0] @ theta)
+
+    def energy_gradient(
+        self, graphs: GraphsTuple, theta: Float[Array, " 2"]
+    ) -> tuple[Float[Array, "n d"], None]:
+        return differentiated(self, graphs, theta)[0], None
 
     def constants(self, graphs: GraphsTuple) -> Float[Array, "g 0"]:
         return jnp.zeros((len(graphs.n_node), 0), graphs.nodes["position"].dtype)

@@ -11,7 +11,7 @@ from typing import Any
 import equinox as eqx
 
 from . import container
-from .features import dense, external, kinetic, message_passing, pair
+from .features import compressed, curves, dense, external, kinetic, message_passing, pair
 from .hamiltonian import HamiltonianGraphNetwork
 from .structure import Hamiltonian
 
@@ -22,6 +22,10 @@ _CLASSES: dict[str, type[eqx.Module]] = {
     for cls in (
         HamiltonianGraphNetwork,
         Hamiltonian,
+        compressed.CompressedKineticFeatures,
+        compressed.CompressedPairFeatures,
+        curves.Chebyshev,
+        curves.Spline,
         dense.Dense,
         external.ExternalFeatures,
         kinetic.KineticFeatures,

@@ -1,5 +1,6 @@
 """What known systems and learned models share, and the learned model."""
 
+import dataclasses
 from abc import abstractmethod
 
 import equinox as eqx
@@ -9,8 +10,9 @@ from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
 from ._types import GraphScalars, NodeScalars, Rates
+from .compression import compressed
 from .features.base import AbstractFeatures
-from .features.pair import PairFeatures
+from .features.radial import AbstractPairFeatures
 from .graphs.geometry import sum_over_graphs
 from .structure import AbstractStructure, Hamiltonian
 
@@ -65,7 +67,12 @@ class HamiltonianGraphNetwork(AbstractHamiltonian):
         return energy
 
     def vector_field(self, graphs: GraphsTuple) -> Rates:
-        return self.structure.rates(graphs, self.gradient(graphs))
+        self._check_dimension(graphs)
+        totals = [jnp.zeros_like(graphs.nodes[name]) for name in ("position", "momentum")]
+        for f, theta in zip(self.features, self.theta):
+            for k, part in enumerate(f.energy_gradient(graphs, theta)):
+                totals[k] = totals[k] if part is None else totals[k] + part
+        return self.structure.rates(graphs, (totals[0], totals[1]))
 
     def node_energy(self, graphs: GraphsTuple) -> NodeScalars:
         """Each body's share of the energy, constants left out: pairs count half for either end.
@@ -86,7 +93,7 @@ class HamiltonianGraphNetwork(AbstractHamiltonian):
         values = [
             features.units_at(jnp.ravel(r), type) @ theta + (c[type] if len(c) else 0)
             for features, theta, c in zip(self.features, self.theta, self.constants)
-            if isinstance(features, PairFeatures) and 0 <= type < len(features.layers)
+            if isinstance(features, AbstractPairFeatures) and 0 <= type < features.types
         ]
         if not values:
             raise ValueError(f"this model has no pair features for edge type {type}")
@@ -103,6 +110,29 @@ class HamiltonianGraphNetwork(AbstractHamiltonian):
         for f in self.features:
             counts[f.name] = counts.get(f.name, 0) + f.out_of_range(graphs)
         return counts
+
+    def compress(self, *, tolerance: float = 1e-6) -> "HamiltonianGraphNetwork":
+        r"""The same Hamiltonian, with pair and kinetic energies as curves that are cheap to follow.
+
+        Each sum over K units of one variable becomes a polynomial or a cubic spline (continuous
+        forces) in $r^2$, $1/r^2$ or r, or of $|v|^2$: of those that reach the tolerance, the one
+        that is fastest here. Other features stay as they are.
+
+        Within the trained range (and from there to the cutoff) the force of a pair is wrong by no
+        more than `tolerance` times its own size or its median over that range, whichever is
+        greater; `features[...].error` is what was reached. 5% of the range beyond, curves still
+        follow the model, then they go on linearly in $r^2$ (force proportional to r).
+
+        Concrete models only, one at a time.
+
+        **Raises:** `ValueError` if the tolerance is not reached (float32, or features that jump),
+        or nothing moved, or no pair was seen, in training.
+        """
+        if not 0 < tolerance < 1:
+            raise ValueError(f"tolerance must be between 0 and 1, got {tolerance}")
+        parts = [compressed(f, theta, tolerance) for f, theta in zip(self.features, self.theta)]
+        features, theta = (tuple(column) for column in zip(*parts))
+        return dataclasses.replace(self, features=features, theta=theta)
 
     def _check_dimension(self, graphs: GraphsTuple) -> None:
         d = graphs.nodes["position"].shape[1]

@@ -80,7 +80,7 @@ def test_slope_is_the_difference_quotient_of_the_units(graph):
 
 def test_units_are_the_unfaded_units_times_the_envelope(graph):
     features, plain = draw(graph), hgn.sample([hgn.Pair(8)], liquid(jr.key(0)), key=jr.key(3))[0]
-    plain = type(plain)(features.layers, features.ranges)
+    plain = type(plain)(features.layers, features.ranges, None)
     r = jnp.linspace(0.5, 2.5, 50)
     envelope = np.where(r < CUTOFF, (1 - (r / CUTOFF) ** 2) ** 2, 0)
     np.testing.assert_allclose(

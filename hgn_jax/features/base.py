@@ -1,13 +1,15 @@
 """The seam between graphs and the linear system: a spec is sampled into features."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
-from .._types import JacobianPair, Key, NodeIndex, NodeScalars
+from .._types import JacobianPair, Key, NodeIndex, NodeScalars, Vectors
 from ..graphs.geometry import graph_index
 
 
@@ -56,11 +58,18 @@ class AbstractFeatures(eqx.Module):
         index = graph_index(graphs)[node]
         return jax.ops.segment_sum(values, index, graphs.n_node.shape[0])
 
+    @abstractmethod
     def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
         """Each node's share of Phi . theta, contracted at the sites."""
-        values, node = self.sites(graphs)
-        total = graphs.nodes["mass"].shape[0]
-        return jax.ops.segment_sum(values @ theta, node, total)
+
+    @abstractmethod
+    def energy_gradient(
+        self, graphs: GraphsTuple, theta: Float[Array, " K"]
+    ) -> tuple[Vectors | None, Vectors | None]:
+        """(d/dq, d/dp) of Phi . theta, contracted at the sites; None where zero by construction.
+
+        The fast path of rollouts.
+        """
 
 
 class AbstractFeatureSpec(eqx.Module):
@@ -84,3 +93,34 @@ class AbstractFeatureSpec(eqx.Module):
 
 Fitted = tuple[AbstractFeatures, Float[Array, " K"]]
 """Features and their solved coefficients."""
+
+
+def differentiated(
+    features: AbstractFeatures, graphs: GraphsTuple, theta: Float[Array, " K"]
+) -> tuple[Vectors, Vectors]:
+    """(d/dq, d/dp) of Phi . theta by reverse-mode differentiation."""
+
+    def energy(position: Vectors, momentum: Vectors) -> Array:
+        moved = graphs.nodes | {"position": position, "momentum": momentum}
+        return jnp.sum(features.node_energy(graphs._replace(nodes=moved), theta))
+
+    return jax.grad(energy, (0, 1))(graphs.nodes["position"], graphs.nodes["momentum"])
+
+
+BLOCK = 2**18
+"""Entries of a block of units: 2 MiB, which stays near the processor."""
+
+
+def blockwise(function: Callable[..., Array], width: int, *sites: Float[Array, "s ..."]) -> Array:
+    """`function(*sites)` `[s]` of the sites' arrays, in blocks if there are many units (width)."""
+    count, size = len(sites[0]), max(1, BLOCK // width)
+    if count <= size:
+        return function(*sites)
+
+    def blocks(array: Array) -> Array:
+        missing = -count % size
+        filled = jnp.concatenate([array, jnp.broadcast_to(array[:1], (missing, *array.shape[1:]))])
+        return filled.reshape(-1, size, *array.shape[1:])
+
+    values = jax.lax.map(lambda block: function(*block), jax.tree.map(blocks, sites))
+    return values.reshape(-1)[:count]

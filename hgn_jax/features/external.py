@@ -8,9 +8,9 @@ import jax.random as jr
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
-from .._types import JacobianPair, Key, NodeIndex
+from .._types import JacobianPair, Key, NodeIndex, NodeScalars, Vectors
 from ..graphs.geometry import bodies, movable, node_mask, sum_over_graphs
-from .base import AbstractFeatures, AbstractFeatureSpec, Fitted
+from .base import AbstractFeatures, AbstractFeatureSpec, Fitted, differentiated
 from .dense import Dense
 from .sampling import AbstractSampling, Swim, extent, outside
 
@@ -55,6 +55,14 @@ class ExternalFeatures(AbstractFeatures):
         ]
         rows = jnp.concatenate([*slopes, uniform], axis=2)
         return jnp.where(node_mask(graphs)[:, None, None], rows, 0), None
+
+    def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
+        return self.sites(graphs)[0] @ theta
+
+    def energy_gradient(
+        self, graphs: GraphsTuple, theta: Float[Array, " K"]
+    ) -> tuple[Vectors, None]:
+        return differentiated(self, graphs, theta)[0], None
 
     def constants(self, graphs: GraphsTuple) -> Float[Array, "g c"]:
         return bodies(graphs)[:, None]

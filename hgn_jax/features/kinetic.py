@@ -8,9 +8,9 @@ import jax.random as jr
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
-from .._types import JacobianPair, Key, NodeIndex
+from .._types import JacobianPair, Key, NodeIndex, NodeScalars, Vectors
 from ..graphs.geometry import movable, norm, sum_over_graphs, velocity_of
-from .base import AbstractFeatures, AbstractFeatureSpec, Fitted
+from .base import AbstractFeatures, AbstractFeatureSpec, Fitted, blockwise
 from .dense import Dense
 from .sampling import AbstractSampling, Elm, extent, outside
 
@@ -47,12 +47,38 @@ class KineticFeatures(AbstractFeatures):
             columns.insert(0, 2 * self.layer.jacobian(square)[:, 0, :])
         return None, velocity[:, :, None] * jnp.concatenate(columns, axis=1)[:, None, :]
 
+    def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
+        mass = graphs.nodes["mass"]
+        square = jnp.sum(velocity_of(graphs) ** 2, axis=1)
+        energy = theta[-1] * square / 2
+        if self.layer is not None:
+            layer, still = self.layer, self.layer(jnp.zeros((1, 1), square.dtype))
+
+            def units(s: Float[Array, " s"]) -> Float[Array, " s"]:
+                return (layer(s[:, None]) - still) @ theta[:-1]
+
+            energy = energy + blockwise(units, len(theta), square)
+        return mass * energy
+
+    def energy_gradient(
+        self, graphs: GraphsTuple, theta: Float[Array, " K"]
+    ) -> tuple[None, Vectors]:
+        velocity = velocity_of(graphs)
+        if self.layer is None:
+            return None, theta[-1] * velocity
+        layer = self.layer
+
+        def slope(s: Float[Array, " s"]) -> Float[Array, " s"]:
+            return layer.jacobian(s[:, None])[:, 0, :] @ theta[:-1]
+
+        by_square = blockwise(slope, len(theta), jnp.sum(velocity**2, axis=1))
+        return None, (theta[-1] + 2 * by_square)[:, None] * velocity
+
     def constants(self, graphs: GraphsTuple) -> Float[Array, "g c"]:
         return jnp.zeros((graphs.n_node.shape[0], 0), graphs.nodes["position"].dtype)
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        out = outside(norm(velocity_of(graphs)), movable(graphs), self.speed_range)
-        return sum_over_graphs(graphs, out.astype(jnp.int32))
+        return too_fast(graphs, self.speed_range)
 
     def trained_range(self) -> Float[Array, "... 2"]:
         return self.speed_range
@@ -91,3 +117,10 @@ class Kinetic(AbstractFeatureSpec):
             (draw,) = jr.split(key, 1)
             layer = self.sampling(draw, square, mask, self.units, self.activation, energy)
         return KineticFeatures(layer, extent(jnp.sqrt(square[:, 0]), mask))
+
+
+def too_fast(graphs: GraphsTuple, speed_range: Float[Array, " 2"]) -> Int[Array, " g"]:
+    """Bodies faster than in training; slower ones do not count, as all columns vanish at rest."""
+    reach = speed_range.at[0].min(0)
+    out = outside(norm(velocity_of(graphs)), movable(graphs), reach)
+    return sum_over_graphs(graphs, out.astype(jnp.int32))

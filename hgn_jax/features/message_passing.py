@@ -9,9 +9,17 @@ import jax.random as jr
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
-from .._types import JacobianPair, Key, NodeIndex
-from ..graphs.geometry import bodies, edge_mask, graph_index, node_mask, norm, sum_over_graphs
-from .base import AbstractFeatures, AbstractFeatureSpec, Fitted
+from .._types import JacobianPair, Key, NodeIndex, NodeScalars, Vectors
+from ..graphs.geometry import (
+    bodies,
+    edge_mask,
+    graph_index,
+    node_mask,
+    norm,
+    sum_over_edges,
+    sum_over_graphs,
+)
+from .base import AbstractFeatures, AbstractFeatureSpec, Fitted, differentiated
 from .dense import Dense
 from .sampling import AbstractSampling, Swim, extent, outside
 
@@ -49,9 +57,8 @@ class MessagePassingFeatures(AbstractFeatures):
         hidden = jnp.where(node_mask(graphs)[:, None], self.node_layer(x), 0)
         message = self._message(x[graphs.senders], x[graphs.receivers])
         message = jnp.where(edge_mask(graphs)[:, None], message, 0)
-        total = len(hidden)
-        received = jax.ops.segment_sum(message, graphs.receivers, total)
-        return jnp.concatenate([hidden, received], axis=1), jnp.arange(total)
+        received = sum_over_edges(graphs, message)
+        return jnp.concatenate([hidden, received], axis=1), jnp.arange(len(hidden))
 
     def gradient(self, graphs: GraphsTuple) -> JacobianPair:
         x, pull_back = jax.vjp(
@@ -75,6 +82,14 @@ class MessagePassingFeatures(AbstractFeatures):
         )
         by_local = jnp.concatenate([hidden, jnp.swapaxes(received_by_node, 1, 2)], axis=2)
         return jax.vmap(pull_back, in_axes=2, out_axes=2)(by_local)
+
+    def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
+        return self.sites(graphs)[0] @ theta
+
+    def energy_gradient(
+        self, graphs: GraphsTuple, theta: Float[Array, " K"]
+    ) -> tuple[Vectors, Vectors]:
+        return differentiated(self, graphs, theta)
 
     def constants(self, graphs: GraphsTuple) -> Float[Array, "g c"]:
         return bodies(graphs)[:, None]

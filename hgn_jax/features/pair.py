@@ -2,36 +2,28 @@
 
 import dataclasses
 import math
-from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
-from .._types import EdgeMask, EdgeScalars, JacobianPair, Key, NodeIndex
+from .._types import Key
 from ..checks import is_concrete
-from ..graphs.geometry import (
-    displacement,
-    distance,
-    edge_mask,
-    edge_share,
-    graph_index,
-    movable,
-)
-from .base import AbstractFeatures, AbstractFeatureSpec, Fitted
+from ..graphs.geometry import distance, edge_mask
+from .base import AbstractFeatureSpec, Fitted
 from .dense import Dense
-from .sampling import AbstractSampling, Elm, extent, outside
+from .radial import AbstractPairFeatures, edge_types, observable
+from .sampling import AbstractSampling, Elm, extent
 
 
-class PairFeatures(AbstractFeatures):
-    r"""$V = \sum_{pairs} c_{ij} \phi(r_{ij})$: half of the units see r, half see log r.
+class PairFeatures(AbstractPairFeatures):
+    r"""Potentials of pairs whose random units see, one half, r, and the other half log r.
 
-    c is the edges' known `coupling` (one if absent). Each edge `type` has units of its own. r
-    alone fails for planets (0.3 to 50 AU), log r alone is far worse on springs; half and half
+    r alone fails for planets (0.3 to 50 AU), log r alone is far worse on springs; half and half
     serves both.
 
     With a `cutoff` (length) every unit is multiplied by $(1 - (r/cutoff)^2)^2$ and is zero beyond:
@@ -39,107 +31,37 @@ class PairFeatures(AbstractFeatures):
     the cutoff count for nothing.
     """
 
-    name: ClassVar[str] = "pair"
-    separable: ClassVar[bool] = True
     layers: tuple[tuple[Dense, Dense], ...]
     """One pair of layers, of r and of log r, for each edge type."""
     ranges: Float[Array, "T 2"]
-    cutoff: float | None = eqx.field(default=None, static=True)
+    cutoff: float | None = eqx.field(static=True)
 
-    def units_at(self, r: Float[Array, " s"], type: int = 0) -> Float[Array, "s K"]:
-        """All units at distances r (length) for edges of that type; other types' units are zero."""
-        return self._columns(r, [jnp.full(r.shape, t == type) for t in range(len(self.layers))])
+    def units(self, square: Float[Array, " s"], type: int) -> Float[Array, "s _"]:
+        near, far, r, log = self._at(square, type)
+        return self._fade(square)[:, None] * jnp.concatenate([near(r), far(log)], axis=1)
 
-    @property
-    def dimension(self) -> int | None:
-        return None
-
-    def sites(self, graphs: GraphsTuple) -> tuple[Float[Array, "s K"], NodeIndex]:
-        values = self._columns(distance(graphs), self._types(graphs))
-        return edge_share(graphs)[:, None] * values, graphs.receivers
-
-    def gradient(self, graphs: GraphsTuple) -> JacobianPair:
-        r = distance(graphs)
-        slope = jnp.concatenate(
-            [
-                jnp.where(of_type[:, None], s, 0)
-                for layers, of_type in zip(self.layers, self._types(graphs))
-                for s in self._slopes(layers, r)
-            ],
-            axis=1,
-        )
-        # Both directions of a pair pull on the receiver alike: twice the share of one.
-        direction = displacement(graphs) * (2 * edge_share(graphs) / r)[:, None]
-        # One coordinate at a time: [e d K] would be the greatest array of the whole fit.
-        total = graphs.nodes["mass"].shape[0]
-        along = [
-            jax.ops.segment_sum(direction[:, k, None] * slope, graphs.receivers, total)
-            for k in range(direction.shape[1])
-        ]
-        return jnp.stack(along, axis=1), None
-
-    def constants(self, graphs: GraphsTuple) -> Float[Array, "g c"]:
-        share = edge_share(graphs)[:, None]
-        if self.cutoff is not None:
-            # The number of pairs within a cutoff jumps as bodies move; the energy must not.
-            return jnp.zeros((graphs.n_node.shape[0], 0), share.dtype)
-        counts = jnp.where(jnp.stack(self._types(graphs), axis=1), share, 0)
-        index = graph_index(graphs)[graphs.receivers]
-        return jax.ops.segment_sum(counts, index, graphs.n_node.shape[0])
-
-    def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        r, types = distance(graphs), self._types(graphs)
-        mask = _observable(graphs, self.cutoff)
-        out = mask & ~jnp.any(jnp.stack(types), axis=0)  # a type that training never saw
-        for of_type, range_ in zip(types, self.ranges):
-            out |= outside(r, mask & of_type, range_)
-        index = graph_index(graphs)[graphs.receivers]
-        directed = jax.ops.segment_sum(out.astype(jnp.int32), index, graphs.n_node.shape[0])
-        return directed // 2
-
-    def accepts(self, graphs: GraphsTuple) -> None:
-        greatest = int(np.max(np.asarray(graphs.edges.get("type", 0)), initial=0))
-        if greatest >= len(self.layers):
-            raise ValueError(
-                f"the pair features know {len(self.layers)} edge types, the data have edge type "
-                f"{greatest}"
-            )
-
-    def trained_range(self) -> Float[Array, "... 2"]:
-        return self.ranges
-
-    def _columns(
-        self, r: Float[Array, " s"], types: list[Bool[Array, " s"]]
-    ) -> Float[Array, "s K"]:
+    def slopes(self, square: Float[Array, " s"], type: int) -> Float[Array, "s _"]:
+        near, far, r, log = self._at(square, type)
+        along = [near.jacobian(r)[:, 0, :] / (2 * r), far.jacobian(log)[:, 0, :] / (2 * r**2)]
+        if self.cutoff is None:
+            return jnp.concatenate(along, axis=1)
+        fade, fall = jax.jvp(self._fade, (square,), (jnp.ones_like(square),))
         return jnp.concatenate(
             [
-                jnp.where(of_type[:, None], self._fade(r)[:, None] * layer(x[:, None]), 0)
-                for layers, of_type in zip(self.layers, types)
-                for layer, x in zip(layers, (r, jnp.log(r)))
+                fade[:, None] * slope + fall[:, None] * value
+                for slope, value in zip(along, (near(r), far(log)))
             ],
             axis=1,
         )
 
-    def _slopes(self, layers: tuple[Dense, Dense], r: EdgeScalars) -> list[Float[Array, "e _"]]:
-        """d(unit)/dr of the layers of r and of log r."""
-        near, far = layers
-        x, log = r[:, None], jnp.log(r)[:, None]
-        slopes = [near.jacobian(x)[:, 0, :], far.jacobian(log)[:, 0, :] / x]
-        if self.cutoff is None:
-            return slopes
-        fade, fall = jax.jvp(self._fade, (r,), (jnp.ones_like(r),))
-        return [
-            fade[:, None] * slope + fall[:, None] * value
-            for slope, value in zip(slopes, (near(x), far(log)))
-        ]
+    def _at(self, square: Float[Array, " s"], type: int) -> tuple[Dense, Dense, Array, Array]:
+        r = jnp.sqrt(square)[:, None]
+        return *self.layers[type], r, jnp.log(r)
 
-    def _fade(self, r: Float[Array, " s"]) -> Float[Array, " s"]:
+    def _fade(self, square: Float[Array, " s"]) -> Float[Array, " s"]:
         if self.cutoff is None:
-            return jnp.ones_like(r)
-        return jnp.maximum(1 - (r / self.cutoff) ** 2, 0) ** 2
-
-    def _types(self, graphs: GraphsTuple) -> list[EdgeMask]:
-        return edge_types(graphs, len(self.layers))
+            return jnp.ones_like(square)
+        return jnp.maximum(1 - square / self.cutoff**2, 0) ** 2
 
 
 class Pair(AbstractFeatureSpec):
@@ -200,7 +122,7 @@ class Pair(AbstractFeatureSpec):
     def sample(self, key: Key, data: GraphsTuple, previous: Fitted | None = None) -> PairFeatures:
         if not len(data.senders):
             raise ValueError("the data have no edges: leave Pair() out, or join bodies by edges")
-        r, mask = distance(data), _observable(data, self.cutoff)
+        r, mask = distance(data), observable(data, self.cutoff)
         types = edge_types(data, self.types or 1)
         layers, ranges = [], []
         for t, (k, of_type) in enumerate(zip(jr.split(key, len(types)), types)):
@@ -219,18 +141,4 @@ class Pair(AbstractFeatureSpec):
                 )
             )
             ranges.append(extent(r, chosen))
-        return PairFeatures(tuple(layers), jnp.stack(ranges), self.cutoff)
-
-
-def edge_types(graphs: GraphsTuple, count: int) -> list[EdgeMask]:
-    """For each type the edges that have it; without `type` all edges are of type 0."""
-    kinds = graphs.edges.get("type", jnp.zeros(graphs.senders.shape, jnp.int32))
-    return [kinds == t for t in range(count)]
-
-
-def _observable(graphs: GraphsTuple, cutoff: float | None) -> EdgeMask:
-    """Edges within the cutoff with an end that moves: no row shows the force between two fixed
-    bodies."""
-    free = movable(graphs)
-    seen = edge_mask(graphs) & (free[graphs.senders] | free[graphs.receivers])
-    return seen if cutoff is None else seen & (distance(graphs) < cutoff)
+        return PairFeatures(layers=tuple(layers), ranges=jnp.stack(ranges), cutoff=self.cutoff)

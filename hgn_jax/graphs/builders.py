@@ -164,7 +164,7 @@ def radius(
             f"position of node {int(np.argwhere(~np.isfinite(points))[0, 0])} not finite"
         )
     lengths = None if cell is None else _box(cell, points.shape[-1], cutoff)
-    pairs = cKDTree(_wrapped(points, lengths), boxsize=lengths).query_pairs(
+    pairs = cKDTree(wrapped(points, lengths), boxsize=lengths).query_pairs(
         cutoff, output_type="ndarray"
     )
     pairs = pairs[np.lexsort(pairs.T[::-1])]
@@ -199,7 +199,8 @@ def _box(cell: ArrayLike | Sequence[float], dimension: int, cutoff: float) -> np
     return lengths
 
 
-def _wrapped(points: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+def wrapped(points: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+    """Points brought into a box of those lengths, [0, length) along each axis."""
     if lengths is None:
         return points
     inside = np.mod(points, lengths)

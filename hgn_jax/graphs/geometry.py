@@ -1,11 +1,22 @@
 """What a GraphsTuple says about its bodies: masks, displacements, distances, sums over graphs."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 from jraph import GraphsTuple
 
-from .._types import EdgeMask, EdgeScalars, GraphScalars, NodeIndex, NodeMask, NodeScalars
+from .._types import (
+    EdgeMask,
+    EdgeScalars,
+    GraphScalars,
+    NodeIndex,
+    NodeMask,
+    NodeScalars,
+    Vectors,
+)
+from .slots import SlottedGraphs
 
 
 def node_mask(graphs: GraphsTuple) -> NodeMask:
@@ -15,6 +26,8 @@ def node_mask(graphs: GraphsTuple) -> NodeMask:
 
 def edge_mask(graphs: GraphsTuple) -> EdgeMask:
     """True for edges between bodies, False for padding."""
+    if isinstance(graphs, SlottedGraphs):
+        return graphs.senders != len(graphs.nodes["mass"]) - 1
     return node_mask(graphs)[graphs.senders]
 
 
@@ -37,14 +50,37 @@ def sum_over_graphs(graphs: GraphsTuple, values: Num[Array, "n ..."]) -> Num[Arr
     )
 
 
+def sum_over_edges(graphs: GraphsTuple, values: Float[Array, "e ..."]) -> Float[Array, "n ..."]:
+    """Sum of an edge quantity over the edges that end at each node."""
+    n = len(graphs.nodes["mass"])
+    if isinstance(graphs, SlottedGraphs):
+        return jnp.sum(values.reshape(graphs.slots, n, *values.shape[1:]), axis=0)
+    return jax.ops.segment_sum(values, graphs.receivers, n)
+
+
 def displacement(graphs: GraphsTuple) -> Float[Array, "e d"]:
     """Edge vectors x[receiver] - x[sender] + shift @ cell (length)."""
+    return jnp.stack(_components(graphs), axis=1)
+
+
+def _components(graphs: GraphsTuple) -> list[EdgeScalars]:
+    """Of the displacements, one by one: arrays [e d] of so small a d are slow."""
     position = graphs.nodes["position"]
-    vector = position[graphs.receivers] - position[graphs.senders]
-    if "shift" not in graphs.edges:
-        return vector
-    cell = graphs.globals["cell"][graph_index(graphs)[graphs.senders]]
-    return vector + jnp.einsum("ek,ekd->ed", graphs.edges["shift"].astype(vector.dtype), cell)
+    axes = range(position.shape[1])
+    if isinstance(graphs, SlottedGraphs):
+        shape = (graphs.slots, len(position))
+        received = [jnp.broadcast_to(position[None, :, k], shape).ravel() for k in axes]
+    else:
+        received = [position[graphs.receivers, k] for k in axes]
+    apart = [end - position[:, k][graphs.senders] for k, end in zip(axes, received)]
+    if "shift" in graphs.edges:
+        cell = graphs.globals["cell"][graph_index(graphs)[graphs.senders]]
+        images = jnp.einsum("ek,ekd->ed", graphs.edges["shift"].astype(position.dtype), cell)
+        return [x + images[:, k] for k, x in enumerate(apart)]
+    if isinstance(graphs, SlottedGraphs) and "cell" in graphs.globals:
+        sides = jnp.diagonal(graphs.globals["cell"][0])
+        return [x - side * jnp.round(x / side) for x, side in zip(apart, sides)]
+    return apart
 
 
 def norm(vector: Float[Array, "... d"]) -> Float[Array, "..."]:
@@ -56,7 +92,30 @@ def norm(vector: Float[Array, "... d"]) -> Float[Array, "..."]:
 
 def distance(graphs: GraphsTuple) -> EdgeScalars:
     """Edge lengths |x[receiver] - x[sender] + shift @ cell|; one for padding edges."""
-    return jnp.where(edge_mask(graphs), norm(displacement(graphs)), 1)
+    square = _square(_components(graphs))
+    bodies_apart = edge_mask(graphs) & (square > 0)
+    length = jnp.sqrt(jnp.where(bodies_apart, square, 1))
+    return jnp.where(bodies_apart | ~edge_mask(graphs), length, 0)
+
+
+def pair_gradient(
+    graphs: GraphsTuple, slope_of_square: Callable[[EdgeScalars], EdgeScalars]
+) -> Vectors:
+    r"""$\partial/\partial q_i$ of $\sum_{pairs} c_{ij} \phi(r_{ij}^2)$, from $\phi' = d\phi/dr^2$.
+
+    Each edge is looked at once, and nothing is scattered if edges stand in slots. Coincident
+    bodies pull with zero force, or NaN where phi' is not finite.
+    """
+    parts = _components(graphs)
+    mask = edge_mask(graphs)
+    slope = slope_of_square(jnp.where(mask, _square(parts), 1))
+    # Both directions of a pair pull on the receiver alike: twice the share of one.
+    pull = jnp.where(mask, 4 * edge_share(graphs) * slope, 0)
+    return jnp.stack([sum_over_edges(graphs, pull * x) for x in parts], axis=1)
+
+
+def _square(parts: list[EdgeScalars]) -> EdgeScalars:
+    return sum((x**2 for x in parts[1:]), start=parts[0] ** 2)
 
 
 def edge_share(graphs: GraphsTuple) -> EdgeScalars:

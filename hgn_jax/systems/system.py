@@ -5,7 +5,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Int
 from jraph import GraphsTuple
 
 from .._types import EdgeScalars, GraphScalars, NodeScalars, Rates
@@ -13,6 +13,8 @@ from ..graphs.geometry import (
     distance,
     edge_share,
     node_mask,
+    pair_gradient,
+    sum_over_edges,
     sum_over_graphs,
     velocity_of,
 )
@@ -49,7 +51,25 @@ class System(AbstractHamiltonian):
         return True
 
     def vector_field(self, graphs: GraphsTuple) -> Rates:
-        return Hamiltonian().rates(graphs, self.gradient(graphs))
+        graphs = self.couple(graphs)
+        kinds, nodes = self._kinds(graphs), graphs.nodes
+
+        def slope(square: EdgeScalars) -> EdgeScalars:
+            apart = square > 0
+            r = jnp.sqrt(jnp.where(apart, square, 1))
+            _, force = jax.jvp(
+                lambda r: jax.vmap(self.potential)(r, kinds),
+                (jnp.where(apart, r, 0),),
+                (jnp.ones_like(r),),
+            )
+            # Zero where bodies coincide, if the potential allows that.
+            return jnp.where(apart, force / (2 * r), 0 * force)
+
+        by_position = pair_gradient(graphs, slope)
+        if self.external is not None:
+            outer = jax.vmap(jax.grad(self.external))(nodes["position"], nodes["mass"])
+            by_position += jnp.where(node_mask(graphs)[:, None], outer, 0)
+        return Hamiltonian().rates(graphs, (by_position, velocity_of(graphs)))
 
     def __call__(self, graphs: GraphsTuple) -> GraphScalars:
         return sum_over_graphs(graphs, self.node_energy(graphs))
@@ -60,7 +80,7 @@ class System(AbstractHamiltonian):
         nodes = graphs.nodes
         kinetic = jnp.sum(nodes["momentum"] * velocity_of(graphs), axis=1) / 2
         pair = edge_share(graphs) * self._pair_energies(graphs)
-        energy = kinetic + jax.ops.segment_sum(pair, graphs.receivers, len(kinetic))
+        energy = kinetic + sum_over_edges(graphs, pair)
         if self.external is None:
             return energy
         outer = jax.vmap(self.external)(nodes["position"], nodes["mass"])
@@ -80,8 +100,10 @@ class System(AbstractHamiltonian):
         return graphs._replace(edges=graphs.edges | {"coupling": coupling})
 
     def _pair_energies(self, graphs: GraphsTuple) -> EdgeScalars:
-        kinds = graphs.edges.get("type", jnp.zeros(graphs.senders.shape, jnp.int32))
-        return jax.vmap(self.potential)(distance(graphs), kinds)
+        return jax.vmap(self.potential)(distance(graphs), self._kinds(graphs))
+
+    def _kinds(self, graphs: GraphsTuple) -> Int[Array, " e"]:
+        return graphs.edges.get("type", jnp.zeros(graphs.senders.shape, jnp.int32))
 
 
 _SPRINGS: dict[str, type[AbstractPotential]] = {

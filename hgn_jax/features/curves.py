@@ -1,0 +1,111 @@
+"""Cheap functions of a square: what sums of many units of one variable are compressed to."""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Squares = Float[Array, " s"]
+
+VARIABLES = ("square", "inverse square", "root")
+"""What a curve is a polynomial or a spline of: s, 1/s or sqrt(s)."""
+
+
+class AbstractCurve(eqx.Module):
+    r"""$\phi(s)$ of squares s between `span[0]` and `span[1]`.
+
+    Outside of the span $\phi$ goes on linearly in s: the force of a pair is then proportional to
+    its distance, and continuous. With an `end`, $\phi$ and its slope are zero from there on.
+    """
+
+    span: eqx.AbstractVar[Float[Array, " 2"]]
+    variable: eqx.AbstractVar[str]
+    end: eqx.AbstractVar[float | None]
+
+    @abstractmethod
+    def inside(self, x: Squares) -> Squares:
+        """phi, where x runs from -1 to 1 over the span."""
+
+    @abstractmethod
+    def slope_inside(self, x: Squares) -> Squares:
+        """d phi / dx."""
+
+    def __call__(self, s: Squares) -> Squares:
+        """phi(s)."""
+        x, scale, within = self._scaled(s)
+        value = self.inside(x) + self.slope_inside(x) * scale * (s - within)
+        return value if self.end is None else jnp.where(s < self.end, value, 0)
+
+    def slope(self, s: Squares) -> Squares:
+        """d phi / ds."""
+        x, scale, _ = self._scaled(s)
+        slope = self.slope_inside(x) * scale
+        return slope if self.end is None else jnp.where(s < self.end, slope, 0)
+
+    def _scaled(self, s: Squares) -> tuple[Squares, Float[Array, "..."], Squares]:
+        """x in [-1, 1], dx/ds, and s brought into the span."""
+        within = jnp.clip(s, self.span[0], self.span[1])
+        first, last = transformed(self.span, self.variable)
+        stretch = 2 / (last - first)
+        t = transformed(within, self.variable)
+        by_square = {"square": 1.0, "inverse square": -(t**2), "root": 0.5 / t}[self.variable]
+        return (t - first) * stretch - 1, stretch * by_square, within
+
+
+def transformed(s: Array, variable: str) -> Array:
+    """The variable that belongs to s."""
+    return {"square": lambda: s, "inverse square": lambda: 1 / s, "root": lambda: jnp.sqrt(s)}[
+        variable
+    ]()
+
+
+class Chebyshev(AbstractCurve):
+    """A polynomial, by its Chebyshev coefficients and those of its derivative."""
+
+    name: ClassVar[str] = "polynomial"
+    coefficients: Float[Array, " k"]
+    derivative: Float[Array, " k-1"]
+    span: Float[Array, " 2"]
+    variable: str = eqx.field(static=True)
+    end: float | None = eqx.field(static=True)
+
+    def inside(self, x: Squares) -> Squares:
+        return clenshaw(self.coefficients, x)
+
+    def slope_inside(self, x: Squares) -> Squares:
+        return clenshaw(self.derivative, x)
+
+
+def clenshaw(coefficients: Float[Array, " k"], x: Squares) -> Squares:
+    """Sum of c_k T_k(x)."""
+    ahead = beyond = jnp.zeros_like(x)
+    for c in coefficients[:0:-1]:
+        ahead, beyond = c + 2 * x * ahead - beyond, ahead
+    return coefficients[0] + x * ahead - beyond
+
+
+class Spline(AbstractCurve):
+    """Cubic pieces between evenly spaced knots, with the model's values and slopes at the knots:
+    force continuous, its own slope not."""
+
+    name: ClassVar[str] = "spline"
+    pieces: Float[Array, "k 4"]
+    """Coefficients of 1, t, t^2, t^3, where t runs from 0 to 1 over the piece."""
+    span: Float[Array, " 2"]
+    variable: str = eqx.field(static=True)
+    end: float | None = eqx.field(static=True)
+
+    def inside(self, x: Squares) -> Squares:
+        t, (a, b, c, d) = self._piece(x)
+        return a + t * (b + t * (c + t * d))
+
+    def slope_inside(self, x: Squares) -> Squares:
+        t, (_, b, c, d) = self._piece(x)
+        return (b + t * (2 * c + t * 3 * d)) * (len(self.pieces) / 2)
+
+    def _piece(self, x: Squares) -> tuple[Squares, list[Squares]]:
+        place = (x + 1) * (len(self.pieces) / 2)
+        k = jnp.clip(place.astype(jnp.int32), 0, len(self.pieces) - 1)
+        return place - k.astype(x.dtype), [column[k] for column in self.pieces.T]
