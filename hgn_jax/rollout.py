@@ -1,7 +1,10 @@
 """Motion: Hamilton's equations of a model or a known system, integrated with a fixed step."""
 
-from collections.abc import Sequence
-from typing import Any
+import dataclasses
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import diffrax
 import equinox as eqx
@@ -11,21 +14,34 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 from jraph import GraphsTuple
 
-from ._types import Rates
+from . import blowup
 from .checks import check, is_concrete
-from .graphs.geometry import graph_index
-from .hamiltonian import AbstractHamiltonian
+from .graphs.slots import slotted, with_padding
+from .hamiltonian import AbstractHamiltonian, HamiltonianGraphNetwork
 from .integrators.stormer_verlet import StormerVerlet
+from .journal import Journal
+from .motion import Motion, Output, State, finite
+from .neighbours import Neighbours
+from .observables import AbstractObservable
+from .stepwise import Reporter, RolloutProgress, Stop, stepwise
+from .systems.system import System
+
+T = TypeVar("T")
 
 
 class Path(eqx.Module):
     """A trajectory of n bodies at t times."""
 
     times: Float[Array, " t"]
-    position: Float[Array, "t n d"]
-    momentum: Float[Array, "t n d"]
+    position: Float[Array, "_ n d"]
+    """`[t n d]`, or `[0 n d]`, as `momentum`, if the rollout was told to leave states out."""
+    momentum: Float[Array, "_ n d"]
     energy: Float[Array, "t ..."]
     """H of the model that was integrated, `[t]`; `[t g]` for a batch of several graphs."""
+    observed: dict[str, Float[Array, "t ..."]]
+    """What `observe` asked for, by name, `[t ...]`; `[t g ...]` for a batch of several graphs."""
+    end: GraphsTuple
+    """The graph where the chain of steps ended: at `times[-1]`, or less than a step before."""
     finite: Bool[Array, ""]
     """Whether state and energy stayed finite and every step could be solved. If not, outputs after
     `stopped_time` are not to be used; those that the integration never reached are NaN."""
@@ -34,13 +50,26 @@ class Path(eqx.Module):
     """The first body without a finite state, or -1."""
 
 
+class Every(NamedTuple):
+    """Output times: the start, then `outputs` times after so many `steps` each."""
+
+    steps: int
+    outputs: int
+
+
 def rollout(
     model: AbstractHamiltonian,
     graph: GraphsTuple,
-    times: ArrayLike | Sequence[float],
+    times: ArrayLike | Sequence[float] | Every,
     *,
-    dt: float,
+    dt: ArrayLike,
     solver: diffrax.AbstractSolver = StormerVerlet(),
+    neighbours: Neighbours | None = None,
+    observe: Sequence[AbstractObservable] = (),
+    states: bool = True,
+    progress: Callable[[RolloutProgress], object] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     throw: bool = True,
 ) -> Path:
     """Integrates the motion of `graph` from `times[0]` and returns it at all `times`.
@@ -53,172 +82,333 @@ def rollout(
 
     - `model`: a learned model or a known system.
     - `graph`: start state at `times[0]`; a batch of graphs moves side by side.
-    - `times`: `[t]`, strictly increasing, or strictly decreasing to go back in time.
+    - `times`: `[t]`, strictly increasing, or strictly decreasing to go back in time; or
+        `hgn.Every(steps, outputs)`, which counts from time zero.
     - `dt`: step, positive (time).
-    - `solver`: `StormerVerlet()` needs a Hamiltonian that separates; `ImplicitMidpoint()` takes
-        any, as do diffrax's explicit solvers (`diffrax.Dopri8()`: not symplectic, but accurate).
-    - `throw`: raise if the state does not stay finite; if False look at `path.finite`.
+    - `solver`: `StormerVerlet()`, `Yoshida4()` and `KahanLi8()` need a Hamiltonian that separates;
+        `ImplicitMidpoint()`, `GaussLegendre4()` and `Tao()` take any, as do diffrax's explicit
+        solvers (`diffrax.Dopri8()`: not symplectic, but accurate).
+    - `neighbours`: edges by cutoff that follow the bodies; the graph's own edges are not used.
+    - `observe`: quantities to take at every output, such as `hgn.Temperature()`.
+    - `states`: whether positions and momenta are kept, at every output.
+    - `progress`: called about once a second, and at the end; `print` will do.
+    - `checkpoint`: a new folder, to which outputs and state are written as they come.
+    - `resume`: go on with the rollout in that folder, to the same bits as without interruption.
+    - `throw`: raise if the state does not stay finite or the energy jumps; if False look at
+        `path.finite`.
 
-    May be jitted and vmapped (over start graphs of one shape, or over models).
+    May be jitted, vmapped (over start graphs of one shape, or over models) and differentiated with
+    respect to model and start: in reverse mode, and, if all outputs are equally many steps apart,
+    in forward mode. Each step's state is kept for that, and the step computed once more.
+    `progress` and `checkpoint` need concrete arrays.
 
     **Raises:** `ValueError` for bad times, a bad graph, a graph of another dimension than the
-    model's, or a solver that needs H = T(p) + V(q) and a model that is not. `RuntimeError` naming
-    time and node if the state does not stay finite.
+    model's, a solver that needs H = T(p) + V(q) and a model that is not, or a cell shorter than
+    twice the cutoff. `RuntimeError` if the state does not stay finite, naming time, body and the
+    nearest pair, or if the energy changes by more than half of the greatest kinetic energy so far,
+    with a step that would do. `FileExistsError` for a checkpoint folder that exists, without
+    `resume`; `OSError` if it cannot be written: what was written remains, and can be resumed.
+
+    **Warns** of a start with pairs or bodies outside of the model's trained range.
     """
-    explicit = isinstance(solver.term_structure, tuple)
-    if explicit and not model.separable:
+    if isinstance(solver.term_structure, tuple) and not model.separable:
         raise ValueError(
             f"{type(solver).__name__} needs H = T(p) + V(q), but this model mixes positions and "
             "momenta; use solver=hgn.ImplicitMidpoint()"
         )
     if is_concrete(graph):
         check(graph)
-    steps = None if isinstance(times, jax.core.Tracer) else _check_times(np.asarray(times), dt)
-    ts = jnp.asarray(times, graph.nodes["position"].dtype)
-    step = jnp.asarray(dt, ts.dtype)
-    path = _rollout(model, graph, ts, step, solver, steps)
-    if isinstance(path.finite, jax.core.Tracer):
-        if throw:
-            words = (
-                "the rollout did not stay finite: use a smaller dt, or throw=False to look at it"
-            )
-            path = eqx.error_if(path, ~path.finite, words)
-        return path
-    if throw and not bool(path.finite):
-        cause = "the step could not be solved, or bodies met and the energy is not finite"
-        if int(path.stopped_node) >= 0:
-            stop = path.stopped_time
-            again = jnp.stack([ts[0], stop - jnp.sign(stop - ts[0]) * dt, stop])
-            cause = _culprit(model, graph, _rollout(model, graph, again, step, solver, steps))
-        raise RuntimeError(
-            f"rollout stopped at time {float(path.stopped_time):.6g}: {cause}. Use a smaller dt; "
-            "if that does not help, the start may lie outside of the model's trained range"
+    schedule = _schedule(times, dt, graph.nodes["position"].dtype)
+    motion = _motion(model, graph, jnp.where(schedule.back, -schedule.dt, schedule.dt), solver,
+                     neighbours, tuple(observe), states)  # fmt: skip
+    concrete = is_concrete((motion, schedule))
+    led = neighbours is not None or progress is not None or checkpoint is not None
+    if not concrete and (progress is not None or checkpoint is not None):
+        raise ValueError(
+            "progress and checkpoint need concrete arrays: call rollout outside of jit"
         )
+    if concrete and isinstance(model, HamiltonianGraphNetwork):
+        _warn_about_range(model, motion)
+    if concrete and led:
+        strides, parts = np.asarray(schedule.strides), np.asarray(schedule.parts)
+        journal = None
+        if checkpoint is not None:
+            journal = Journal(checkpoint, motion, np.stack([strides, parts]), resume)
+        report = Reporter(progress, int(strides.sum()))
+        outputs, state, stop = stepwise(motion, strides, parts, report, journal)
+        raw = _assembled(schedule, outputs, state, stop)
+    else:
+        raw = _whole(motion, schedule)
+    path = _path(graph, motion, schedule, raw)
+    if not throw:
+        return path
+    words = "the rollout did not stay finite: use a smaller dt, or throw=False to look at it"
+    if isinstance(path.finite, jax.core.Tracer):
+        return eqx.error_if(path, ~path.finite, words)
+    if is_concrete((motion, raw)):
+        _raise_if_wrong(motion, schedule, raw, path)
+    elif not bool(path.finite):
+        raise RuntimeError(words)
     return path
 
 
-def _culprit(model: AbstractHamiltonian, graph: GraphsTuple, path: Path) -> str:
-    """The body that is not finite at the end of the path; if all of them, since NaN spreads within
-    a step, the one with the greatest acceleration just before."""
-    bad = ~jnp.isfinite(path.position[-1] + path.momentum[-1]).all(axis=-1)
-    node, words = int(jnp.argmax(bad)), "is not finite"
-    if bool(bad.all()):
-        state = (path.position[-2], path.momentum[-2])
-        force = jnp.linalg.norm(model.vector_field(_at(graph, state))[1], axis=-1)
-        mass = jnp.where(graph.nodes["mass"] > 0, graph.nodes["mass"], 1)
-        node = int(jnp.argmax(jnp.where(jnp.isfinite(force), force / mass, jnp.inf)))
-        words = "had the greatest acceleration before all bodies ceased to be finite"
-    number = int(graph_index(graph)[node])
-    where = f" of graph {number}" if graph.n_node.shape[0] > 1 else ""
-    return f"node {node - int(jnp.sum(graph.n_node[:number]))}{where} {words}"
+class _Schedule(eqx.Module):
+    """Output times, counted in steps: integers are exact, a sum of many dt is not."""
+
+    times: Float[Array, " t"]
+    dt: Float[Array, ""]
+    strides: Int[Array, " t"] | np.ndarray
+    """Whole steps from the output before; the first is 0."""
+    parts: Float[Array, " t"]
+    """Of a step aside."""
+    back: Bool[Array, ""]
+    even: int | None = eqx.field(static=True)
+    """The stride of all outputs but the first, if they have the same."""
+    most: int | None = eqx.field(static=True)
+    """A bound on the strides, a power of two so that jit compiles seldom; None if traced."""
 
 
-def _check_times(times: np.ndarray, dt: float) -> int:
-    """Checks them and returns a bound on the number of steps, a power of two so that jit compiles
-    seldom."""
-    if times.ndim != 1 or len(times) < 1 or not np.isfinite(times).all():
-        raise ValueError("times must be a finite array [t] with at least one entry")
-    step = np.diff(times)
-    if not ((step > 0).all() or (step < 0).all()):
-        raise ValueError("times must be strictly increasing or strictly decreasing")
-    if not 0 < dt < np.inf:
+def _schedule(
+    times: ArrayLike | Sequence[float] | Every, dt: ArrayLike, dtype: np.dtype
+) -> _Schedule:
+    if not isinstance(dt, jax.core.Tracer) and not 0 < float(np.asarray(dt)) < np.inf:
         raise ValueError(f"dt must be positive and finite, got {dt}")
-    return 1 << int(abs(times[-1] - times[0]) / dt + 2).bit_length()
+    step = jnp.asarray(dt, dtype)
+    if isinstance(times, Every):
+        if times.steps < 1 or times.outputs < 0:
+            raise ValueError(f"need at least one step to an output, got {times}")
+        numbers = times.steps * jnp.arange(times.outputs + 1)
+        strides = np.full(times.outputs + 1, times.steps, np.int32)
+        strides[0] = 0
+        parts = jnp.zeros(times.outputs + 1, dtype)
+        most = 1 << times.steps.bit_length()
+        return _Schedule(step * numbers.astype(dtype), step, strides, parts, jnp.array(False),
+                         times.steps, most)  # fmt: skip
+    if not is_concrete((times, dt)):
+        ts = jnp.asarray(times, dtype)
+        steps, aside = _in_steps(jnp, ts, step, dtype)
+        traced = jnp.diff(steps, prepend=0).astype(jnp.int32)
+        return _Schedule(ts, step, traced, aside, ts[-1] < ts[0], None, None)
+    given = np.asarray(times)
+    if given.ndim != 1 or len(given) < 1 or not np.isfinite(given).all():
+        raise ValueError("times must be a finite array [t] with at least one entry")
+    apart = np.diff(given)
+    if not ((apart > 0).all() or (apart < 0).all()):
+        raise ValueError("times must be strictly increasing or strictly decreasing")
+    whole, parts = _in_steps(np, given, float(np.asarray(dt)), dtype)
+    strides = np.diff(whole, prepend=0).astype(np.int32)
+    even = set(strides[1:].tolist())
+    return _Schedule(
+        jnp.asarray(given, dtype),
+        step,
+        strides,
+        jnp.asarray(parts, dtype),
+        jnp.array(bool(given[-1] < given[0])),
+        even.pop() if len(even) == 1 else None,
+        1 << int(strides.max(initial=0)).bit_length(),
+    )
+
+
+def _in_steps(np_: Any, times: Any, dt: Any, dtype: np.dtype) -> tuple[Any, Any]:
+    """Whole steps from the first time, and what is left, up to rounding."""
+    elapsed = np_.abs(times - times[0]) / dt
+    rounding = 8 * float(jnp.finfo(dtype).eps) * np_.maximum(elapsed, 1)
+    whole = np_.floor(elapsed + rounding)
+    return whole, np_.where(elapsed - whole > rounding, elapsed - whole, 0)
+
+
+def _motion(
+    model: AbstractHamiltonian,
+    graph: GraphsTuple,
+    dt: Float[Array, ""],
+    solver: diffrax.AbstractSolver,
+    neighbours: Neighbours | None,
+    observables: tuple[AbstractObservable, ...],
+    states: bool,
+) -> Motion:
+    names = [o.name for o in observables]
+    if len(set(names)) < len(names):
+        raise ValueError(f"observables of one name: {names}")
+    if neighbours is None:
+        # Others' own Hamiltonians may not know of padding.
+        ours = isinstance(model, HamiltonianGraphNetwork | System)
+        laid_out = slotted(graph) if ours else graph
+        return Motion(model, laid_out, dt, solver, None, observables, states)
+    neighbours.check(graph)
+    if neighbours.sizes is None:
+        if not is_concrete(graph):
+            raise ValueError(
+                "inside jit the number of neighbours is unknown: allocate outside of it, "
+                "neighbours=hgn.Neighbours(cutoff, skin).allocate(graph)"
+            )
+        neighbours = neighbours.allocate(graph)
+    return Motion(model, with_padding(graph), dt, solver, neighbours, observables, states)
+
+
+class _Raw(eqx.Module):
+    """Outputs of all times, and where the motion stopped being finite."""
+
+    outputs: Output
+    end: State
+    steps: Int[Array, ""]
+    """Taken until the state was not finite, or all."""
+    before: State
+    after: State
 
 
 @eqx.filter_jit
-def _rollout(
-    model: AbstractHamiltonian,
-    graph: GraphsTuple,
-    times: Float[Array, " t"],
-    dt: Float[Array, ""],
-    solver: diffrax.AbstractSolver,
-    max_steps: int | None,
-) -> Path:
-    # Time is counted in steps: integers are exact, a sum of many dt is not.
-    elapsed = jnp.abs(times - times[0]) / dt
-    rounding = 8 * jnp.finfo(times.dtype).eps * jnp.maximum(elapsed, 1)
-    step = jnp.floor(elapsed + rounding)
-    fraction = jnp.where(elapsed - step > rounding, elapsed - step, 0)
-    h = jnp.where(times[-1] < times[0], -dt, dt)
-    terms = _terms(model, graph, h, isinstance(solver.term_structure, tuple))
-    start = (graph.nodes["position"], graph.nodes["momentum"])
-    solution = diffrax.diffeqsolve(
-        terms,
-        solver,
-        t0=0.0,
-        t1=step[-1],
-        dt0=1.0,
-        y0=start,
-        saveat=diffrax.SaveAt(
-            subs=[diffrax.SubSaveAt(ts=step), diffrax.SubSaveAt(t1=True)],
-        ),
-        event=diffrax.Event(lambda t, y, args, **_: ~_finite(y)),
-        max_steps=max_steps,
-        throw=False,
+def _whole(motion: Motion, schedule: _Schedule) -> _Raw:
+    start = motion.start(motion.find(motion.begin()))
+    first = motion.output(start, schedule.parts[0], motion.graph)
+    strides = jnp.asarray(schedule.strides)
+
+    def interval(
+        carry: tuple[State, State, Array, Array], output: tuple[Array, Array]
+    ) -> tuple[tuple[State, State, Array, Array], Output]:
+        state, good, steps, failing = carry
+        stride, part = output
+        steps_on = stride if schedule.even is None else schedule.even
+        state = motion.advance(state, steps_on, schedule.most)
+        fine = finite(state.y)
+        good = jax.tree.map(lambda new, old: jnp.where(fine, new, old), _constant(state), good)
+        failing = jnp.where(fine, failing, jnp.maximum(failing, stride))
+        carry = (state, good, jnp.where(fine, steps + stride, steps), failing)
+        return carry, motion.output(_timely(motion, state), part, motion.graph)
+
+    none = jnp.zeros((), strides.dtype)
+    carry, rest = jax.lax.scan(
+        interval, (start, _constant(start), none, none), (strides[1:], schedule.parts[1:])
     )
-    (chain, end), (saved, _) = solution.ys, solution.ts
-    last = jax.tree.map(lambda y: y[0], end)
+    end, good, steps, failing = carry
+    outputs = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
+    taken, before, after = _constant(motion).stop(good, failing)
+    return _Raw(outputs, end, steps + taken, before, after)
 
-    def aside(output: tuple[Array, Array, Rates]) -> tuple[Rates, Array]:
-        k, part, y = output
 
-        def move() -> tuple[Rates, Array]:
-            state = solver.init(terms, k, k + part, y, None)
-            moved, *_, result = solver.step(terms, k, k + part, y, None, state, False)
-            return moved, jnp.asarray(result == diffrax.RESULTS.successful)
+def _timely(motion: Motion, state: State) -> State:
+    """With neighbours that suffice for a step aside."""
+    if motion.neighbours is None:
+        return state
+    found = jax.lax.cond(motion.late(state), lambda: motion.find(state.y), lambda: state.neighbours)
+    return dataclasses.replace(state, neighbours=found)
 
-        return jax.lax.cond(part > 0, move, lambda: (y, jnp.array(True)))
 
-    reached = jnp.isfinite(saved)
-    chain = jax.tree.map(lambda y: jnp.where(reached[:, None, None], y, jnp.nan), chain)
-    (q, p), stepped = jax.lax.map(aside, (step, fraction, chain))
+def _constant(tree: T) -> T:
+    """Without derivatives."""
+    return jax.tree.map(lambda a: jax.lax.stop_gradient(a) if eqx.is_array(a) else a, tree)
 
-    def energy(y: Rates) -> Array:
-        return model(_at(graph, y))
 
-    energies = jax.lax.map(energy, (q, p))
-    bad_node = jnp.any(~jnp.isfinite(last[0]) | ~jnp.isfinite(last[1]), axis=-1)
-    node = jnp.where(jnp.any(bad_node), jnp.argmax(bad_node), -1)
-    solved = (solution.result == diffrax.RESULTS.successful) | (
-        solution.result == diffrax.RESULTS.event_occurred
+def _assembled(schedule: _Schedule, outputs: list[Output], state: State, stop: Stop | None) -> _Raw:
+    """What was found step by step; outputs that were not reached are NaN."""
+    count, total = len(outputs), len(schedule.parts)
+
+    def stacked(*values: np.ndarray) -> Array:
+        reached = np.stack(values)
+        fill = False if reached.dtype == bool else np.nan
+        missing = np.full((total - count, *reached.shape[1:]), fill, reached.dtype)
+        return jnp.asarray(np.concatenate([reached, missing]))
+
+    steps = int(np.sum(schedule.strides)) if stop is None else stop.steps
+    before, after = (state, state) if stop is None else (stop.before, stop.after)
+    return _Raw(jax.tree.map(stacked, *outputs), state, jnp.asarray(steps), before, after)
+
+
+def _path(graph: GraphsTuple, motion: Motion, schedule: _Schedule, raw: _Raw) -> Path:
+    """Without the padding, and with NaN for outputs beyond the stop."""
+    n, graphs = len(graph.nodes["mass"]), graph.n_node.shape[0]
+    chained = finite(raw.after.y)
+    reached = chained | (jnp.cumsum(jnp.asarray(schedule.strides)) <= raw.steps)
+
+    def cut(values: Array, size: int) -> Array:
+        seen = reached.reshape(-1, *[1] * (values.ndim - 1))
+        return jnp.where(seen, values[:, :size], jnp.nan)
+
+    def of_graphs(values: Array) -> Array:
+        kept = cut(values, graphs)
+        return kept[:, 0] if graphs == 1 else kept
+
+    outputs = raw.outputs
+    none = jnp.zeros((0, *graph.nodes["position"].shape), motion.dt.dtype)
+    q, p = (
+        none if values is None else cut(values, n)
+        for values in (outputs.position, outputs.momentum)
     )
-    taken = solution.stats["num_accepted_steps"].astype(times.dtype)
-    stopped = times[0] + h * taken
-    good = stepped & _finite_each(energies) & _finite_each(q) & _finite_each(p)
-    chained = solved & ~jnp.any(bad_node)
+    bad = ~jnp.all(jnp.isfinite(jnp.concatenate(raw.after.y, axis=1)[:n]), axis=1)
+    node = jnp.where(jnp.any(bad) & raw.after.solved, jnp.argmax(bad), -1)
+    good = outputs.finite & reached
+    stopped = schedule.times[0] + motion.dt * raw.steps.astype(motion.dt.dtype)
+    first_bad = schedule.times[jnp.argmin(good)]
+    end = {"position": raw.end.y[0][:n], "momentum": raw.end.y[1][:n]}
     return Path(
-        times=times,
+        times=schedule.times,
         position=q,
         momentum=p,
-        energy=energies[:, 0] if energies.shape[1] == 1 else energies,
+        energy=of_graphs(outputs.energy),
+        observed={name: of_graphs(values) for name, values in outputs.observed.items()},
+        end=graph._replace(nodes=graph.nodes | end),
         finite=chained & jnp.all(good),
-        stopped_time=jnp.where(chained & ~jnp.all(good), times[jnp.argmin(good)], stopped),
+        stopped_time=jnp.where(chained & ~jnp.all(good), first_bad, stopped),
         stopped_node=node,
     )
 
 
-def _terms(model: AbstractHamiltonian, graph: GraphsTuple, h: Array, explicit: bool) -> Any:
-    def rates(q: Array, p: Array) -> Rates:
-        return jax.tree.map(lambda rate: h * rate, model.vector_field(_at(graph, (q, p))))
-
-    if not explicit:
-        return diffrax.ODETerm(lambda t, y, args: rates(*y))
-    # What a separable Hamiltonian does not look at is filled in with the start, and compiled away.
-    q0, p0 = graph.nodes["position"], graph.nodes["momentum"]
-    return (
-        diffrax.ODETerm(lambda t, p, args: rates(q0, p)[0]),
-        diffrax.ODETerm(lambda t, q, args: rates(q, p0)[1]),
+def _raise_if_wrong(motion: Motion, schedule: _Schedule, raw: _Raw, path: Path) -> None:
+    model, before = motion.model, motion.at(raw.before.y, raw.before.neighbours)
+    if not bool(path.finite):
+        after = motion.at(raw.after.y, raw.after.neighbours)
+        if not bool(raw.after.solved):
+            cause = "the step could not be solved"
+        elif not bool(finite(raw.after.y)):
+            cause = blowup.culprit(model, before, after)
+        else:
+            cause = "the step could not be solved, or bodies met and the energy is not finite"
+        raise RuntimeError(
+            f"rollout stopped at time {float(path.stopped_time):.6g}: {cause}. "
+            f"{_advice(model, before, motion)}"
+        )
+    graphs = path.energy.reshape(len(path.times), -1).shape[1]
+    energy, kinetic = (
+        np.asarray(values)[:, :graphs] for values in (raw.outputs.energy, raw.outputs.kinetic)
+    )
+    jump = blowup.first_jump(energy, kinetic)
+    if jump is None:
+        return
+    output, number = jump
+    whose = f" of graph {number}" if graphs > 1 else ""
+    raise RuntimeError(
+        f"the energy{whose} went from {energy[0, number]:.6g} to {energy[output, number]:.6g} by "
+        f"time {float(path.times[output]):.6g}, more than half of the greatest kinetic energy "
+        f"{kinetic[: output + 1, number].max():.6g}: the step is too long, or bodies collide. "
+        f"{_advice(model, _at_start(motion), motion)}"
     )
 
 
-def _at(graph: GraphsTuple, y: Rates) -> GraphsTuple:
-    return graph._replace(nodes=graph.nodes | {"position": y[0], "momentum": y[1]})
+@eqx.filter_jit
+def _at_start(motion: Motion) -> GraphsTuple:
+    return motion.at(motion.begin(), motion.find(motion.begin()))
 
 
-def _finite_each(outputs: Float[Array, "t ..."]) -> Bool[Array, " t"]:
-    return jnp.all(jnp.isfinite(outputs.reshape(len(outputs), -1)), axis=1)
+def _advice(model: AbstractHamiltonian, graph: GraphsTuple, motion: Motion) -> str:
+    dt = abs(float(motion.dt))
+    enough = float(blowup.suggested_step(model, graph))
+    step = f"such as dt={min(enough, dt / 2):.2g}" if np.isfinite(enough) else "such as half of it"
+    return (
+        f"Use a smaller dt, {step}; if that does not help, the start may lie outside of the "
+        "model's trained range"
+    )
 
 
-def _finite(y: tuple[Array, Array]) -> Bool[Array, ""]:
-    return jnp.all(jnp.isfinite(y[0])) & jnp.all(jnp.isfinite(y[1]))
+def _warn_about_range(model: HamiltonianGraphNetwork, motion: Motion) -> None:
+    counts = {k: int(np.sum(v)) for k, v in _out_of_range(model, motion).items()}
+    if any(counts.values()):
+        words = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        warnings.warn(
+            f"the start is outside of the model's trained range ({words}): there the model "
+            "extrapolates",
+            stacklevel=3,
+        )
+
+
+@eqx.filter_jit
+def _out_of_range(model: HamiltonianGraphNetwork, motion: Motion) -> dict[str, Array]:
+    return model.out_of_range(_at_start(motion))

@@ -1,0 +1,203 @@
+"""Fixed steps of a model's motion, compiled: what `rollout` is made of."""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import equinox.internal as eqxi
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PyTree
+from jraph import GraphsTuple
+
+from ._types import Rates
+from .graphs.geometry import sum_over_graphs, velocity_of
+from .graphs.slots import SlottedGraphs
+from .hamiltonian import AbstractHamiltonian
+from .neighbours import NeighbourList, Neighbours, find
+from .observables import AbstractObservable
+
+
+class State(eqx.Module):
+    """Where the chain of steps has come to."""
+
+    y: Rates
+    solver: PyTree
+    """What the solver hands on from step to step."""
+    neighbours: NeighbourList | None
+    stale: Bool[Array, ""]
+    """Whether the next step needs new neighbours: the last attempt went too far for those."""
+    solved: Bool[Array, ""]
+    """Whether the solver could solve all steps."""
+
+
+class Output(eqx.Module):
+    """What is seen of a state."""
+
+    position: Float[Array, "n d"] | None
+    momentum: Float[Array, "n d"] | None
+    energy: Float[Array, " g"]
+    kinetic: Float[Array, " g"]
+    observed: dict[str, Array]
+    finite: Bool[Array, ""]
+
+
+class Motion(eqx.Module):
+    """Hamilton's equations of `graph`, in steps of `dt` (negative: back in time).
+
+    Time is counted in steps, down if dt is negative. A step that the solver cannot solve makes the
+    state NaN. So does a neighbour list that does not suffice, until it is found anew.
+    """
+
+    model: AbstractHamiltonian
+    graph: GraphsTuple
+    dt: Float[Array, ""]
+    solver: diffrax.AbstractSolver
+    neighbours: Neighbours | None
+    observables: tuple[AbstractObservable, ...]
+    states: bool = eqx.field(static=True)
+    """Whether positions and momenta are part of the output."""
+
+    def begin(self) -> Rates:
+        """The graph's own positions and momenta."""
+        return self.graph.nodes["position"], self.graph.nodes["momentum"]
+
+    def start(self, found: NeighbourList | None) -> State:
+        """The first state, with the neighbours found in it."""
+        y = self.begin()
+        solver = self.solver.init(self._terms(found), 0.0, jnp.sign(self.dt), y, None)
+        return State(y, solver, found, jnp.array(False), jnp.array(True))
+
+    def advance(self, state: State, steps: int | Int[Array, ""], most: int | None = None) -> State:
+        """`steps` further, or less if the state ceases to be finite.
+
+        A fixed number is differentiable in both modes, a traced one in reverse mode if `most`
+        bounds it; with neighbours both are differentiable in reverse mode, if bounded.
+        """
+        if isinstance(steps, int) and self.neighbours is None:
+            # Of every step, reverse mode keeps the state alone.
+            step = jax.checkpoint(lambda s, _: (self._step(s), None), prevent_cse=False)
+            return jax.lax.scan(step, state, None, length=steps)[0]
+
+        def attempt(carry: tuple[Array, State]) -> tuple[Array, State]:
+            count, before = carry
+            after = self._step(before)
+            return count + jnp.where(after.stale, 0, 1).astype(count.dtype), after
+
+        count = jnp.zeros((), jnp.int32)
+        _, last = eqxi.while_loop(
+            lambda c: (c[0] < steps) & finite(c[1].y),
+            attempt,
+            (count, state),
+            max_steps=None if most is None else 2 * most + 1,
+            kind="lax" if most is None else "checkpointed",
+        )
+        return last
+
+    def output(self, state: State, part: Float[Array, ""], start: GraphsTuple) -> Output:
+        """What is seen `part` of a step later, by a step to the side; of a state that is not
+        `late`."""
+        found = state.neighbours
+
+        def aside() -> Rates:
+            inner = self.solver.init(
+                self._terms(found), 0.0, jnp.sign(self.dt) * part, state.y, None
+            )
+            return self._solve(found, state.y, inner, part)[0]
+
+        y = jax.lax.cond(part > 0, aside, lambda: state.y)
+        graph = self.at(y, found)
+        energy = self.model(graph)
+        kinetic = sum_over_graphs(
+            graph, jnp.sum(graph.nodes["momentum"] * velocity_of(graph), axis=1) / 2
+        )
+        observed = {o.name: o(self.model, graph, start) for o in self.observables}
+        q, p = y if self.states else (None, None)
+        good = finite(y) & finite(energy) & finite(observed)
+        return Output(q, p, energy, kinetic, observed, good)
+
+    def late(self, state: State) -> Bool[Array, ""]:
+        """Whether bodies have moved by a quarter of the skin: too far for a step aside."""
+        if self.neighbours is None or state.neighbours is None:
+            return jnp.array(False)
+        return state.neighbours.stale(state.y[0], self.neighbours.skin / 2)
+
+    def stop(self, state: State, most: Int[Array, ""]) -> tuple[Int[Array, ""], State, State]:
+        """Steps until the state is not finite, at most so many, and the states before and after;
+        for a finite `state`."""
+
+        def go(c: tuple[Array, State, State]) -> tuple[Array, State, State]:
+            after = self._step(c[2])
+            return c[0] + jnp.where(after.stale, 0, 1).astype(c[0].dtype), c[2], after
+
+        return jax.lax.while_loop(
+            lambda c: (c[0] < most) & finite(c[2].y), go, (jnp.zeros_like(most), state, state)
+        )
+
+    def _step(self, state: State) -> State:
+        """One step; or none, but `stale`, if it went farther than the neighbours were found for."""
+        found = state.neighbours
+        if self.neighbours is not None:
+            found = jax.lax.cond(state.stale, lambda: self.find(state.y), lambda: found)
+        y, inner, solved = self._solve(found, state.y, state.solver, 1.0)
+        if self.neighbours is None:
+            return State(y, inner, None, state.stale, state.solved & solved)
+        stale = ~state.stale & ~finite(y)
+        y, inner, solved = jax.tree.map(
+            lambda new, old: jnp.where(stale, old, new),
+            (y, inner, state.solved & solved),
+            (state.y, state.solver, state.solved),
+        )
+        return State(y, inner, found, stale, solved)
+
+    def _solve(
+        self, found: NeighbourList | None, y: Rates, inner: PyTree, part: float | Array
+    ) -> tuple[Rates, PyTree, Array]:
+        y1, _, _, inner1, result = self.solver.step(
+            self._terms(found), 0.0, jnp.sign(self.dt) * part, y, None, inner, False
+        )
+        solved = jnp.asarray(result == diffrax.RESULTS.successful)
+        return jax.tree.map(lambda a: jnp.where(solved, a, jnp.nan), y1), inner1, solved
+
+    def find(self, y: Rates) -> NeighbourList | None:
+        """The neighbours in that state, if they are looked for."""
+        if self.neighbours is None:
+            return None
+        graph = _moved(self.graph, *jax.lax.stop_gradient(y))
+        assert isinstance(graph, SlottedGraphs)
+        return find(self.neighbours, graph)
+
+    def at(self, y: Rates, found: NeighbourList | None) -> GraphsTuple:
+        """The graph in that state; NaN if the neighbours do not suffice for it."""
+        graph = _moved(self.graph, *y)
+        if found is None or self.neighbours is None:
+            return graph
+        assert isinstance(graph, SlottedGraphs)
+        return found.joined(graph, self.neighbours.skin)
+
+    def _terms(self, found: NeighbourList | None) -> Any:
+        def rates(q: Array, p: Array) -> Rates:
+            return jax.tree.map(
+                lambda rate: jnp.abs(self.dt) * rate,
+                self.model.vector_field(self.at((q, p), found)),
+            )
+
+        if not isinstance(self.solver.term_structure, tuple):
+            return diffrax.ODETerm(lambda t, y, args: rates(*y))
+        # What a separable Hamiltonian does not look at is filled in, and compiled away.
+        q0, p0 = self.graph.nodes["position"], self.graph.nodes["momentum"]
+        return (
+            diffrax.ODETerm(lambda t, p, args: rates(q0, p)[0]),
+            diffrax.ODETerm(lambda t, q, args: rates(q, p0)[1]),
+        )
+
+
+def _moved(graph: GraphsTuple, position: Array, momentum: Array) -> GraphsTuple:
+    return graph._replace(nodes=graph.nodes | {"position": position, "momentum": momentum})
+
+
+def finite(tree: PyTree) -> Bool[Array, ""]:
+    """Whether no number of the tree is NaN or infinite."""
+    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)
+              if eqx.is_inexact_array(leaf)]  # fmt: skip
+    return jnp.all(jnp.stack(leaves)) if leaves else jnp.array(True)

@@ -1,0 +1,128 @@
+"""A rollout led from outside of the compiled steps: it tells how far it is, writes its progress
+down, and finds more room for neighbours when there are more than expected."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .journal import Journal, with_neighbours
+from .motion import Motion, Output, State, finite
+from .neighbours import NeighbourList
+
+SECONDS = 1.0
+"""Between two looks at the state."""
+
+
+class RolloutProgress(NamedTuple):
+    """How far a rollout has come."""
+
+    steps: int
+    total: int
+    seconds: float
+    left: float
+    """Seconds, at the pace so far."""
+
+    def __str__(self) -> str:
+        done = f"step {self.steps} of {self.total}"
+        return f"{done}, {self.seconds:.0f} s, {self.left:.0f} s left"
+
+
+class Reporter:
+    """Calls the user's function, at most once a second and at the end."""
+
+    def __init__(self, function: Callable[[RolloutProgress], object] | None, total: int) -> None:
+        self.function, self.total = function, total
+        self.start = self.last = time.perf_counter()
+        self.resumed = 0
+
+    def __call__(self, steps: int, end: bool = False) -> None:
+        now = time.perf_counter()
+        if self.function is None or (now - self.last < 1 and not end):
+            return
+        self.last, seconds = now, now - self.start
+        pace = seconds / max(steps - self.resumed, 1)
+        self.function(RolloutProgress(steps, self.total, seconds, pace * (self.total - steps)))
+
+
+class Stop(NamedTuple):
+    """Where a motion ceased to be finite: steps so far, and the states before and after."""
+
+    steps: int
+    before: State
+    after: State
+
+
+def stepwise(
+    motion: Motion,
+    strides: np.ndarray,
+    parts: np.ndarray,
+    report: Reporter,
+    journal: Journal | None,
+) -> tuple[list[Output], State, Stop | None]:
+    """The outputs, `strides` steps apart and `parts` of a step aside, and the last state.
+
+    Fewer outputs, and where it stopped, if the motion does not stay finite.
+    """
+    begin = motion.graph
+    state: State | None = None
+    outputs: list[Output] = []
+    if journal is not None:
+        motion, state, outputs = journal.read(motion)
+    if state is None:
+        state = _start(motion, _find(motion, motion.begin()))
+    steps = report.resumed = int(strides[: len(outputs)].sum())
+    pace = 1
+    for number in range(len(outputs), len(strides)):
+        left = int(strides[number])
+        while left:
+            now, start = min(left, pace), time.perf_counter()
+            ahead = jax.block_until_ready(_advance(motion, state, jnp.asarray(now, jnp.int32)))
+            seconds = time.perf_counter() - start
+            if not _complete(ahead.neighbours):
+                motion, state = _with_room(motion, state, ahead.neighbours)
+                continue
+            if not bool(_finite(ahead.y)):
+                taken, before, after = _stop(motion, state, jnp.asarray(now, jnp.int32))
+                return outputs, before, Stop(steps + int(taken), before, after)
+            state, left, steps = ahead, left - now, steps + now
+            pace = 2 * pace if seconds < SECONDS else max(1, pace // 2)
+            report(steps)
+        part, seen = jnp.asarray(parts[number], motion.dt.dtype), state
+        while bool(_late(motion, seen)):
+            found = _find(motion, seen.y)
+            seen = dataclasses.replace(seen, neighbours=found)
+            if not _complete(found):
+                motion, state = _with_room(motion, state, found)
+        outputs.append(jax.tree.map(np.asarray, _output(motion, seen, part, begin)))
+        if journal is not None:
+            journal.write(motion, state, outputs, end=number == len(strides) - 1)
+    report(steps, end=True)
+    return outputs, state, None
+
+
+_start = eqx.filter_jit(Motion.start)
+_find = eqx.filter_jit(Motion.find)
+_late = eqx.filter_jit(Motion.late)
+_advance = eqx.filter_jit(Motion.advance)
+_output = eqx.filter_jit(Motion.output)
+_stop = eqx.filter_jit(Motion.stop)
+_finite = eqx.filter_jit(finite)
+
+
+def _complete(found: NeighbourList | None) -> bool:
+    return found is None or bool(found.complete)
+
+
+def _with_room(motion: Motion, state: State, found: NeighbourList | None) -> tuple[Motion, State]:
+    """With room for the neighbours that were found, and more."""
+    assert found is not None and motion.neighbours is not None
+    bodies = len(motion.graph.nodes["mass"])
+    larger = motion.neighbours.with_room(int(found.slots), int(found.cell), bodies)
+    motion = with_neighbours(motion, larger)
+    return motion, eqx.tree_at(lambda s: s.neighbours, state, _find(motion, state.y))

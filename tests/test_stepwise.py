@@ -1,0 +1,281 @@
+"""Rollouts with observables, progress, checkpoints, and words for what goes wrong."""
+
+import errno
+import os
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hgn_jax as hgn
+from hgn_jax import container, journal
+
+SPEC = hgn.Neighbours(1.4, 0.4)
+ATOMS = hgn.systems.lennard_jones(epsilon=0.2, sigma=0.88, cutoff=1.4)
+EVERY = hgn.Every(7, 6)
+DT = 0.03
+
+
+@pytest.fixture(scope="module")
+def start():
+    rng = np.random.default_rng(3)
+    graph = hgn.graphs.lattice((3, 3), mass=jnp.linspace(1.0, 2.0, 9))
+    nodes = graph.nodes | {
+        "position": graph.nodes["position"] + rng.normal(0, 0.05, (9, 2)),
+        "momentum": jnp.asarray(rng.normal(0, 0.3, (9, 2))),
+    }
+    return graph._replace(nodes=nodes)
+
+
+@pytest.fixture(scope="module")
+def straight(springs, start):
+    return hgn.rollout(springs, start, EVERY, dt=DT)
+
+
+# Times
+
+
+def test_every_counts_steps(springs, start, straight):
+    times = DT * 7 * np.arange(7)
+    np.testing.assert_allclose(straight.times, times, rtol=1e-15)
+    path = hgn.rollout(springs, start, times, dt=DT)
+    assert (path.position == straight.position).all()
+    with pytest.raises(ValueError, match="at least one step"):
+        hgn.rollout(springs, start, hgn.Every(0, 3), dt=DT)
+
+
+def test_the_end_goes_on_where_the_path_stopped(springs, start, straight):
+    half = hgn.rollout(springs, start, hgn.Every(7, 3), dt=DT)
+    rest = hgn.rollout(springs, half.end, hgn.Every(7, 3), dt=DT)
+    np.testing.assert_allclose(rest.position[-1], straight.position[-1], rtol=0, atol=1e-13)
+
+
+def test_forward_mode_agrees_with_reverse_mode(springs, start):
+    def final(p):
+        moved = start._replace(nodes=start.nodes | {"momentum": p})
+        path = hgn.rollout(springs, moved, hgn.Every(5, 2), dt=DT)
+        return jnp.sum(path.position[-1] * jnp.arange(1.0, 3.0)[None])
+
+    p = start.nodes["momentum"]
+    v = jnp.asarray(np.random.default_rng(0).normal(size=p.shape))
+    _, forward = jax.jvp(final, (p,), (v,))
+    np.testing.assert_allclose(forward, jnp.sum(jax.grad(final)(p) * v), rtol=1e-11)
+
+
+# Observables
+
+
+def test_observables_are_those_by_hand_and_states_can_be_left_out(springs, start, straight):
+    observables = (
+        hgn.KineticEnergy(), hgn.Temperature(2), hgn.Momentum(), hgn.AngularMomentum(),
+        hgn.MeanSquaredDisplacement(),
+    )  # fmt: skip
+    path = hgn.rollout(springs, start, EVERY, dt=DT, observe=observables, states=False)
+    assert path.position.shape == (0, 9, 2)
+    q, p = np.asarray(straight.position), np.asarray(straight.momentum)
+    m = np.asarray(start.nodes["mass"])[:, None]
+    by_hand = {
+        "kinetic_energy": (p**2 / m).sum((1, 2)) / 2,
+        "temperature": (p**2 / m).sum((1, 2)) / (2 * 9 - 2),
+        "momentum": p.sum(1),
+        "angular_momentum": (q[..., 0] * p[..., 1] - q[..., 1] * p[..., 0]).sum(1)[:, None],
+        "mean_squared_displacement": ((q - q[0]) ** 2).sum(2).mean(1),
+    }
+    assert path.observed.keys() == by_hand.keys()
+    for name, values in by_hand.items():
+        np.testing.assert_allclose(path.observed[name], values, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(path.energy, straight.energy, rtol=1e-14)
+
+
+def test_fixed_bodies_have_no_temperature_and_each_graph_its_own(springs, start):
+    pinned = start._replace(nodes=start.nodes | {"fixed": jnp.arange(9) < 4})
+    pair = hgn.graphs.batch([pinned, pinned])
+    path = hgn.rollout(springs, pair, hgn.Every(5, 1), dt=DT, observe=[hgn.Temperature()])
+    p, m = np.asarray(path.momentum), np.asarray(pair.nodes["mass"])[:, None]
+    for k in (0, 1):
+        free = slice(9 * k + 4, 9 * k + 9)
+        expected = (p[:, free] ** 2 / m[free]).sum((1, 2)) / 10
+        np.testing.assert_allclose(path.observed["temperature"][:, k], expected, rtol=1e-12)
+
+
+def test_angular_momentum_in_space_is_the_cross_product():
+    rng = np.random.default_rng(0)
+    q, p = rng.normal(size=(2, 5, 3))
+    graph = hgn.graphs.from_pairs(q, [], momentum=p)
+    free = hgn.systems.mass_spring("spring")
+    path = hgn.rollout(free, graph, hgn.Every(1, 1), dt=0.1, observe=[hgn.AngularMomentum()])
+    for moment in path.observed["angular_momentum"]:
+        np.testing.assert_allclose(moment, np.cross(q, p).sum(0), rtol=1e-12)
+
+
+def test_radial_distribution_counts_pairs_of_nearest_images():
+    rng = np.random.default_rng(0)
+    sides = np.array([4.0, 5.0, 6.0])
+    q = rng.uniform(-4, 10, (40, 3))
+    graph = hgn.graphs.from_pairs(q, [])._replace(
+        globals={"cell": jnp.diag(jnp.array(sides))[None]}
+    )
+    observable = hgn.RadialDistribution(2.0, 8)
+    path = hgn.rollout(
+        hgn.systems.mass_spring("spring"), graph, [0.0], dt=0.1, observe=[observable]
+    )
+    apart = q[:, None] - q[None]
+    r = np.linalg.norm(apart - sides * np.round(apart / sides), axis=-1)[np.triu_indices(40, 1)]
+    counts, edges = np.histogram(r, np.linspace(0, 2, 9))
+    shells = 4 / 3 * np.pi * np.diff(edges**3)
+    expected = 2 * counts * sides.prod() / (40 * 39 * shells)
+    np.testing.assert_allclose(path.observed["radial_distribution"][0], expected, rtol=1e-12)
+    np.testing.assert_allclose(observable.r, (edges[1:] + edges[:-1]) / 2)
+
+
+# Progress and checkpoints
+
+
+def test_progress_ends_at_the_last_step_and_changes_nothing(springs, start, straight):
+    seen = []
+    path = hgn.rollout(springs, start, EVERY, dt=DT, progress=seen.append)
+    assert seen[-1].steps == seen[-1].total == 42 and seen[-1].left == 0
+    assert str(seen[-1]).startswith("step 42 of 42")
+    np.testing.assert_allclose(path.position, straight.position, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(path.energy, straight.energy, rtol=1e-13)
+
+
+def checkpointed(start, folder, **options):
+    return hgn.rollout(
+        ATOMS, start, EVERY, dt=DT, neighbours=SPEC, observe=[hgn.Temperature()],
+        checkpoint=folder, **options,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Writes after every output."""
+    monkeypatch.setattr(journal, "SHARE", 1e9)
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_killed_rollout_is_resumed_to_the_same_bits(start, tmp_path, eager, monkeypatch):
+    whole = checkpointed(start, tmp_path / "whole")
+    write, written = container.write, []
+
+    def killing(path, *args):
+        if len(written) == 7:  # in the middle of the fourth output
+            raise Killed
+        written.append(path)
+        write(path, *args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(container, "write", killing)
+        with pytest.raises(Killed):
+            checkpointed(start, tmp_path / "cut")
+    seen = []
+    again = checkpointed(start, tmp_path / "cut", resume=True, progress=seen.append)
+    assert seen[0].steps > 14
+    assert eqx.tree_equal(again, whole)
+    assert eqx.tree_equal(checkpointed(start, tmp_path / "cut", resume=True), whole)
+
+
+def test_a_folder_that_exists_is_refused_unless_told_to_resume(start, tmp_path):
+    with pytest.raises(FileExistsError, match="resume=True"):
+        checkpointed(start, tmp_path)
+    assert checkpointed(start, tmp_path / "new", resume=True).finite
+
+
+def test_another_rollout_is_not_resumed(start, tmp_path):
+    checkpointed(start, tmp_path / "run")
+    other = start._replace(nodes=start.nodes | {"momentum": 2 * start.nodes["momentum"]})
+    with pytest.raises(ValueError, match="holds another rollout"):
+        checkpointed(other, tmp_path / "run", resume=True)
+    with pytest.raises(ValueError, match="holds another rollout"):
+        hgn.rollout(
+            ATOMS, start, hgn.Every(8, 6), dt=DT, neighbours=SPEC, observe=[hgn.Temperature()],
+            checkpoint=tmp_path / "run", resume=True,
+        )  # fmt: skip
+
+
+def test_what_was_written_before_the_disk_was_full_can_be_resumed(
+    start, tmp_path, eager, monkeypatch
+):
+    whole = checkpointed(start, tmp_path / "whole")
+    fsync, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) > 6:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match=r"first 3 remain.*resume=True"):
+            checkpointed(start, tmp_path / "full")
+    assert eqx.tree_equal(checkpointed(start, tmp_path / "full", resume=True), whole)
+
+
+def test_a_damaged_checkpoint_is_named(start, tmp_path):
+    checkpointed(start, tmp_path / "run")
+    state = tmp_path / "run" / "state.hgn"
+    state.write_bytes(state.read_bytes()[:-8])
+    with pytest.raises(ValueError, match=r"state.hgn: truncated"):
+        checkpointed(start, tmp_path / "run", resume=True)
+
+
+def test_inside_jit_there_is_no_progress_and_no_checkpoint(springs, start, tmp_path):
+    for option in ({"progress": print}, {"checkpoint": tmp_path / "run"}):
+        with pytest.raises(ValueError, match="outside of jit"):
+            eqx.filter_jit(lambda g, o=option: hgn.rollout(springs, g, EVERY, dt=DT, **o))(start)
+
+
+# What goes wrong
+
+
+def test_a_step_too_long_is_seen_by_the_energy_and_a_better_one_suggested():
+    """A stiff spring beside slow ones: omega = 100 for the pair, and Verlet is stable below 2."""
+    pair = hgn.graphs.chain(2, dimension=2, spacing=1.001)
+    stiff = hgn.systems.mass_spring("spring", stiffness=5000.0, rest_length=1.0)
+    with pytest.raises(RuntimeError, match=r"energy went from .* by time 0\.\d+.*dt=") as caught:
+        hgn.rollout(stiff, pair, hgn.Every(1, 40), dt=0.0201)
+    suggested = float(str(caught.value).split("dt=")[1].split(";")[0])
+    np.testing.assert_allclose(suggested, 2 * np.pi / 30 / 100, rtol=0.02)
+    path = hgn.rollout(stiff, pair, hgn.Every(40, 5), dt=suggested)
+    assert np.ptp(path.energy) < 0.02 * path.energy[0]
+
+
+def test_bodies_that_collide_are_named_with_their_distance():
+    sites = np.array([[0.0, 0.0], [5.0, 0.0], [5.5, 0.01]])
+    pull = np.array([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    graph = hgn.graphs.fully_connected(3, 2, position=sites)
+    graph = graph._replace(nodes=graph.nodes | {"momentum": jnp.asarray(pull)})
+    with pytest.raises(RuntimeError, match=r"energy went from .* bodies collide.*smaller dt"):
+        hgn.rollout(hgn.systems.gravity(), graph, hgn.Every(5, 100), dt=0.01)
+
+
+def test_stops_are_found_alike_inside_and_outside_of_the_compiled_loop():
+    class Cliff(hgn.systems.AbstractPotential):
+        def __call__(self, r, type):
+            return jnp.where(r < 0.5, jnp.sqrt(r - 0.5), 0.0)
+
+    sites = jnp.array([[0.0], [8.0], [10.25]])
+    graph = hgn.graphs.from_pairs(sites, [(0, 1), (1, 2), (0, 2)])
+    graph = graph._replace(nodes=graph.nodes | {"momentum": jnp.array([[0.0], [1.0], [-1.0]])})
+    system = hgn.systems.mass_spring(Cliff())
+    paths = [
+        hgn.rollout(system, graph, np.arange(6) * 0.75, dt=0.25, throw=False, **options)
+        for options in ({}, {"progress": lambda _: None})
+    ]
+    for path in paths:
+        assert not path.finite and path.stopped_time == 1.0 and path.stopped_node == 1
+    np.testing.assert_array_equal(paths[0].position[:2], paths[1].position[:2])
+    with pytest.raises(RuntimeError, match=r"time 1: node 1 .*nearest: node 1 and 2, 0\.\d+ apart"):
+        hgn.rollout(system, graph, np.arange(6) * 0.75, dt=0.25)
+
+
+def test_a_start_out_of_range_is_counted_and_warned(fitted, cube):
+    wide = cube._replace(nodes=cube.nodes | {"position": 1.6 * cube.nodes["position"]})
+    with pytest.warns(UserWarning, match=r"outside of .* range \(12 pair\)"):
+        hgn.rollout(fitted.model, wide, [0.0, 0.01], dt=0.01)
