@@ -138,7 +138,7 @@ def rollout(
         outputs, state, stop = stepwise(motion, strides, parts, report, journal)
         raw = _assembled(schedule, outputs, state, stop)
     else:
-        raw = _whole(motion, schedule)
+        raw = _stopped(motion, _whole(motion, schedule))
     path = _path(graph, motion, schedule, raw)
     if not throw:
         return path
@@ -177,12 +177,12 @@ def _schedule(
     if isinstance(times, Every):
         if times.steps < 1 or times.outputs < 0:
             raise ValueError(f"need at least one step to an output, got {times}")
-        numbers = times.steps * jnp.arange(times.outputs + 1)
+        numbers = jnp.asarray(times.steps * np.arange(times.outputs + 1), dtype)
         strides = np.full(times.outputs + 1, times.steps, np.int32)
         strides[0] = 0
         parts = jnp.zeros(times.outputs + 1, dtype)
         most = 1 << times.steps.bit_length()
-        return _Schedule(step * numbers.astype(dtype), step, strides, parts, jnp.array(False),
+        return _Schedule(step * numbers, step, strides, parts, jnp.array(False),
                          times.steps, most)  # fmt: skip
     if not is_concrete((times, dt)):
         ts = jnp.asarray(times, dtype)
@@ -256,8 +256,21 @@ class _Raw(eqx.Module):
     after: State
 
 
+class _Run(eqx.Module):
+    """Outputs of all times, and the last output whose state was finite."""
+
+    outputs: Output
+    end: State
+    steps: Int[Array, ""]
+    """Taken until then."""
+    good: State
+    failing: Int[Array, ""]
+    """A bound on the steps from then on until the state is not finite; 0 if it stays so."""
+    finite: Bool[Array, ""]
+
+
 @eqx.filter_jit
-def _whole(motion: Motion, schedule: _Schedule) -> _Raw:
+def _whole(motion: Motion, schedule: _Schedule) -> _Run:
     start = motion.start(motion.find(motion.begin()))
     first = motion.output(start, schedule.parts[0], motion.graph)
     strides = jnp.asarray(schedule.strides)
@@ -281,8 +294,20 @@ def _whole(motion: Motion, schedule: _Schedule) -> _Raw:
     )
     end, good, steps, failing = carry
     outputs = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
-    taken, before, after = _constant(motion).stop(good, failing)
-    return _Raw(outputs, end, steps + taken, before, after)
+    return _Run(outputs, end, steps, good, failing, finite(end.y))
+
+
+def _stopped(motion: Motion, run: _Run) -> _Raw:
+    """Where exactly the motion stopped, if it did."""
+    if is_concrete(run) and bool(run.finite):
+        return _Raw(run.outputs, run.end, run.steps, run.end, run.end)
+    return _located(motion, run)
+
+
+@eqx.filter_jit
+def _located(motion: Motion, run: _Run) -> _Raw:
+    taken, before, after = _constant(motion).stop(run.good, run.failing)
+    return _Raw(run.outputs, run.end, run.steps + taken, before, after)
 
 
 def _timely(motion: Motion, state: State) -> State:
@@ -313,6 +338,7 @@ def _assembled(schedule: _Schedule, outputs: list[Output], state: State, stop: S
     return _Raw(jax.tree.map(stacked, *outputs), state, jnp.asarray(steps), before, after)
 
 
+@eqx.filter_jit
 def _path(graph: GraphsTuple, motion: Motion, schedule: _Schedule, raw: _Raw) -> Path:
     """Without the padding, and with NaN for outputs beyond the stop."""
     n, graphs = len(graph.nodes["mass"]), graph.n_node.shape[0]

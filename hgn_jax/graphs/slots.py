@@ -1,5 +1,8 @@
 """Edges in slots: the pulls on each body are then summed without scattering."""
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -46,18 +49,24 @@ def slotted(graphs: GraphsTuple) -> GraphsTuple:
     edge = np.full(slots * (n + 1), -1)
     edge[slot * (n + 1) + receivers[order]] = order
 
+    sent = np.where(edge < 0, n, senders[edge]) if len(order) else edge
+    return _in_slots(graphs, edge, np.asarray(sent, np.int32), slots)
+
+
+@partial(jax.jit, static_argnums=3)
+def _in_slots(graphs: GraphsTuple, edge: Array, sent: Array, slots: int) -> SlottedGraphs:
     def spread(values: Array) -> Array:
         empty = (edge < 0).reshape(-1, *[1] * (values.ndim - 1))
         return jnp.where(empty, jnp.zeros_like(values[:1]), values[edge])
 
-    sent = np.where(edge < 0, n, senders[edge]) if len(order) else edge
     return with_padding(graphs)._replace(
         edges={name: spread(values) for name, values in graphs.edges.items()},
-        senders=jnp.asarray(sent, jnp.int32),
-        receivers=ends(n + 1, slots),
+        senders=sent,
+        receivers=ends(graphs.nodes["mass"].shape[0] + 1, slots),
     )
 
 
+@jax.jit
 def with_padding(graphs: GraphsTuple) -> SlottedGraphs:
     """The bodies, one body and graph of padding, and no edges."""
 
