@@ -427,7 +427,7 @@ def _advice(model: AbstractHamiltonian, graph: GraphsTuple, motion: Motion) -> s
 def _warn_about_range(model: HamiltonianGraphNetwork, motion: Motion) -> None:
     counts = {k: int(np.sum(v)) for k, v in _out_of_range(model, motion).items()}
     if any(counts.values()):
-        words = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        words = ", ".join(f"{name}: {count}" for name, count in counts.items() if count)
         warnings.warn(
             f"the start is outside of the model's trained range ({words}): there the model "
             "extrapolates",

@@ -3,7 +3,9 @@ import secrets
 from pathlib import Path
 
 # Many small functions are compiled once and run briefly: compile quickly, and keep workers apart.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+)
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
@@ -15,6 +17,11 @@ import hgn_jax as hgn
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that no worker ends with one of them alone."""
+    items.sort(key=lambda item: item.path.stem not in ("test_notebooks", "test_demo"))
 
 
 @pytest.fixture(autouse=True, scope="module")

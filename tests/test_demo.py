@@ -53,6 +53,10 @@ def test_the_output_says_that_the_sun_is_down_weighted(demo):
     assert "Sun's rows are down-weighted by 1000" in " ".join(demo[1].split())
 
 
+def test_the_output_says_that_the_second_decade_starts_out_of_range(demo):
+    assert "start is outside of the model's trained range (pair: 1)" in " ".join(demo[1].split())
+
+
 def test_pictures_are_written(demo):
     pictures = {path.name for path in demo[0].glob("*.png")}
     assert pictures == {

@@ -25,7 +25,8 @@ def test_figures_are_written_from_the_results(text):
 def test_example_runs_and_extrapolates(text):
     example, *_ = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     scope: dict = {}
-    exec(example, scope)
+    with pytest.warns(UserWarning, match="outside of the model's trained range"):
+        exec(example, scope)
     hgn = scope["hgn"]
     assert hgn.metrics.relative_error(scope["fit"].model, scope["large"])["force"] < 1e-7
     energy = scope["path"].energy

@@ -277,5 +277,5 @@ def test_stops_are_found_alike_inside_and_outside_of_the_compiled_loop():
 
 def test_a_start_out_of_range_is_counted_and_warned(fitted, cube):
     wide = cube._replace(nodes=cube.nodes | {"position": 1.6 * cube.nodes["position"]})
-    with pytest.warns(UserWarning, match=r"outside of .* range \(12 pair\)"):
+    with pytest.warns(UserWarning, match=r"outside of .* range \(pair: 12\)"):
         hgn.rollout(fitted.model, wide, [0.0, 0.01], dt=0.01)

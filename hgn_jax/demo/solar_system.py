@@ -1,5 +1,6 @@
 """Gravity from ten years of the ephemeris, tested on the following ten."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,13 @@ def run(out: Path, console: Console) -> dict[str, Any]:
     }
 
     years = (times[-1] - times[0]) / 365.25
-    learned, true = (
-        np.asarray(rollout(m, state, times, dt=1.0, solver=diffrax.Dopri8()).position)
-        for m in (model, newton)
-    )
+    with warnings.catch_warnings(record=True, action="always") as notes:
+        learned, true = (
+            np.asarray(rollout(m, state, times, dt=1.0, solver=diffrax.Dopri8()).position)
+            for m in (model, newton)
+        )
+    for note in notes:
+        console.print(f"Note: {note.message}")
     errors, newton_errors = (heliocentric_error(path, observed) for path in (learned, true))
     plots.tracks(names, learned, observed).savefig(out / "planets_tracks.png")
     plots.position_errors((times - times[0]) / 365.25, names, errors, newton_errors).savefig(
