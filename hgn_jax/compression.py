@@ -138,7 +138,8 @@ def _cheapest(target: _Target, tolerance: float, dtype: np.dtype, words: str) ->
         least = min(c.error for c in candidates)
         raise ValueError(
             f"the {words} cannot be compressed to a relative error of {tolerance:g}: the best "
-            f"curve reaches {least:.2g}; give a greater tolerance"
+            f"curve reaches {least:.2g}; give a greater tolerance, or, if its terms cancel to "
+            "rounding (fit.growth), fit with a greater ridge, solver=hgn.QR(ridge=1e-12)"
         )
     fastest = min(c.seconds for c in good)
     return next(c for c in good if c.seconds <= (1 + TIE) * fastest)
@@ -222,23 +223,29 @@ def _polynomial(target: _Target, variable: str, tolerance: float, points: _Point
 
 
 def _spline(target: _Target, variable: str, tolerance: float, points: _Points) -> AbstractCurve:
-    """Of the fewest pieces that reach half the tolerance, or else of the most."""
+    """Of the fewest pieces that reach half the tolerance, or else of the most.
+
+    The slope is interpolated, at both ends and the middle of each piece, and the value summed from
+    it: differences of values would magnify their rounding.
+    """
     frame = _Frame(np.square(target.span), variable)
-    knots = frame.squares(np.linspace(-1, 1, PIECES[-1] + 1))
-    values, slopes = (np.asarray(f(jnp.asarray(knots))) for f in (target.value, target.slope))
+    knots = frame.squares(np.linspace(-1, 1, 2 * PIECES[-1] + 1))
+    slopes = np.asarray(target.slope(jnp.asarray(knots))) * frame.by_x(knots)
+    last = 0.0 if target.end is not None else float(target.value(jnp.asarray(knots[-1:]))[0])
     x, force, scale = points
     at, by_x = frame.scaled(x**2), frame.by_x(x**2)
     for count in PIECES:
-        every = PIECES[-1] // count
-        slope = (slopes * frame.by_x(knots))[::every] * (2 / count)
-        rise = np.diff(values[::every])
-        bend, twist = 3 * rise - 2 * slope[:-1] - slope[1:], slope[:-1] + slope[1:] - 2 * rise
+        slope = slopes[:: PIECES[-1] // count] * (2 / count)
+        first, middle, end = slope[:-1:2], slope[1::2], slope[2::2]
+        bend = (4 * middle - 3 * first - end) / 2
+        twist = (first - 2 * middle + end) * (2 / 3)
         k = np.clip((at + 1) * (count / 2), 0, count - 1).astype(int)
         t = (at + 1) * (count / 2) - k
-        along = (slope[k] + t * (2 * bend[k] + t * 3 * twist[k])) * (count / 2)
+        along = (first[k] + t * (2 * bend[k] + t * 3 * twist[k])) * (count / 2)
         if np.max(np.abs(2 * x * along / by_x - force) / scale) <= tolerance / 2:
             break
-    pieces = np.stack([values[:-1:every], slope[:-1], bend, twist], axis=1)
+    values = last - np.cumsum((first + bend + twist)[::-1])[::-1]
+    pieces = np.stack([values, first, bend, twist], axis=1)
     return Spline(
         pieces=jnp.asarray(pieces), span=jnp.asarray(frame.span), variable=variable, end=target.end
     )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import hgn_jax as hgn
+from hgn_jax.graphs import geometry
 from hgn_jax.graphs.slots import slotted, with_padding
 from hgn_jax.neighbours import find, nth_bit
 
@@ -94,24 +95,40 @@ def test_the_nth_bit_is_found():
 # Slots
 
 
-def test_slots_hold_the_same_energies_and_rates_for_edges_in_any_order(springs):
+@pytest.fixture
+def disordered():
+    """Bodies off their sites, with edges in any order that have couplings."""
     graph = hgn.graphs.lattice((3, 2, 2), mass=jnp.linspace(1.0, 2.0, 12))
     rng = np.random.default_rng(1)
     position = graph.nodes["position"] + rng.normal(0, 0.1, (12, 3))
     order = rng.permutation(len(graph.senders))
     coupling = np.tile(rng.uniform(0.5, 2, len(order) // 2), 2)
-    graph = graph._replace(
+    return graph._replace(
         nodes=graph.nodes
         | {"position": position, "momentum": jnp.asarray(rng.normal(0, 1, (12, 3)))},
         edges={"coupling": jnp.asarray(coupling[order])},
         senders=graph.senders[order],
         receivers=graph.receivers[order],
     )
-    other = slotted(graph)
-    assert type(other) is not type(graph) and len(other.senders) == other.slots * 13
-    np.testing.assert_allclose(springs(other)[:1], springs(graph), rtol=1e-14)
-    for mine, theirs in zip(springs.vector_field(other), springs.vector_field(graph)):
+
+
+@pytest.mark.parametrize("edges", [10**6, 65, 24, 5, 1])  # 13 bodies at a time, 13, 4, 1, 1
+def test_slots_hold_the_same_energies_and_rates_all_at_once_or_some_bodies_at_a_time(
+    springs, disordered, edges, monkeypatch
+):
+    monkeypatch.setattr(geometry, "EDGES", edges)
+    other = slotted(disordered)
+    assert type(other) is not type(disordered) and len(other.senders) == other.slots * 13
+    np.testing.assert_allclose(springs(other)[:1], springs(disordered), rtol=1e-14)
+    for mine, theirs in zip(springs.vector_field(other), springs.vector_field(disordered)):
         np.testing.assert_allclose(mine[:12], theirs, rtol=0, atol=1e-14)
+
+
+def test_some_bodies_at_a_time_have_the_gradient_of_the_energy(springs, disordered, monkeypatch):
+    monkeypatch.setattr(geometry, "EDGES", 24)
+    other = slotted(disordered)
+    for by_energy, by_rates in zip(springs.gradient(other), springs.vector_field(other)[::-1]):
+        np.testing.assert_allclose(np.abs(by_energy), np.abs(by_rates), rtol=0, atol=1e-13)
 
 
 def test_a_hub_keeps_its_edges_as_they_are():

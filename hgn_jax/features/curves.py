@@ -87,8 +87,8 @@ def clenshaw(coefficients: Float[Array, " k"], x: Squares) -> Squares:
 
 
 class Spline(AbstractCurve):
-    """Cubic pieces between evenly spaced knots, with the model's values and slopes at the knots:
-    force continuous, its own slope not."""
+    """Cubic pieces between evenly spaced knots, with the model's slopes at both ends and the middle
+    of each: force continuous, its own slope not."""
 
     name: ClassVar[str] = "spline"
     pieces: Float[Array, "k 4"]

@@ -14,12 +14,15 @@ from jraph import GraphsTuple
 
 from .._types import EdgeMask, EdgeScalars, JacobianPair, NodeIndex, NodeScalars, Vectors
 from ..graphs.geometry import (
+    OfEdges,
     displacement,
     distance,
+    edge_kinds,
     edge_mask,
     edge_share,
     graph_index,
     movable,
+    pair_energy,
     pair_gradient,
     sum_over_edges,
 )
@@ -67,24 +70,22 @@ class AbstractPairFeatures(AbstractFeatures):
         return edge_share(graphs)[:, None] * values, graphs.receivers
 
     def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
-        energy = self._contracted(self.units, graphs, theta)(distance(graphs) ** 2)
-        return sum_over_edges(graphs, edge_share(graphs) * energy)
+        energy = self._contracted(self.units, theta)
+        return pair_energy(graphs, lambda kinds, r: energy(kinds, r**2))
 
     def energy_gradient(
         self, graphs: GraphsTuple, theta: Float[Array, " K"]
     ) -> tuple[Vectors, None]:
-        return pair_gradient(graphs, self._contracted(self.slopes, graphs, theta)), None
+        return pair_gradient(graphs, self._contracted(self.slopes, theta)), None
 
-    def _contracted(
-        self, columns: _Columns, graphs: GraphsTuple, theta: Float[Array, " K"]
-    ) -> Callable[[EdgeScalars], EdgeScalars]:
+    def _contracted(self, columns: _Columns, theta: Float[Array, " K"]) -> OfEdges:
         """Sum over the units, as a function of the edges' squared distances."""
 
-        def at(square: EdgeScalars) -> EdgeScalars:
+        def at(kinds: Int[Array, " e"], square: EdgeScalars) -> EdgeScalars:
             total = jnp.zeros_like(square)
-            for t, (of_type, part) in enumerate(zip(self._types(graphs), parts)):
+            for t, part in enumerate(parts):
                 units = partial(_dot, columns, t, part)
-                total = jnp.where(of_type, blockwise(units, len(part), square), total)
+                total = jnp.where(kinds == t, blockwise(units, len(part), square), total)
             return total
 
         parts = jnp.split(theta, self.types)
@@ -156,7 +157,7 @@ def _dot(columns: _Columns, type: int, theta: Array, square: Array) -> Array:
 
 def edge_types(graphs: GraphsTuple, count: int) -> list[EdgeMask]:
     """For each type the edges that have it; without `type` all edges are of type 0."""
-    kinds = graphs.edges.get("type", jnp.zeros(graphs.senders.shape, jnp.int32))
+    kinds = edge_kinds(graphs)
     return [kinds == t for t in range(count)]
 
 

@@ -10,11 +10,9 @@ from jraph import GraphsTuple
 
 from .._types import EdgeScalars, GraphScalars, NodeScalars, Rates
 from ..graphs.geometry import (
-    distance,
-    edge_share,
     node_mask,
+    pair_energy,
     pair_gradient,
-    sum_over_edges,
     sum_over_graphs,
     velocity_of,
 )
@@ -52,9 +50,9 @@ class System(AbstractHamiltonian):
 
     def vector_field(self, graphs: GraphsTuple) -> Rates:
         graphs = self.couple(graphs)
-        kinds, nodes = self._kinds(graphs), graphs.nodes
+        nodes = graphs.nodes
 
-        def slope(square: EdgeScalars) -> EdgeScalars:
+        def slope(kinds: Int[Array, " e"], square: EdgeScalars) -> EdgeScalars:
             apart = square > 0
             r = jnp.sqrt(jnp.where(apart, square, 1))
             _, force = jax.jvp(
@@ -79,8 +77,7 @@ class System(AbstractHamiltonian):
         graphs = self.couple(graphs)
         nodes = graphs.nodes
         kinetic = jnp.sum(nodes["momentum"] * velocity_of(graphs), axis=1) / 2
-        pair = edge_share(graphs) * self._pair_energies(graphs)
-        energy = kinetic + sum_over_edges(graphs, pair)
+        energy = kinetic + pair_energy(graphs, lambda kinds, r: jax.vmap(self.potential)(r, kinds))
         if self.external is None:
             return energy
         outer = jax.vmap(self.external)(nodes["position"], nodes["mass"])
@@ -98,12 +95,6 @@ class System(AbstractHamiltonian):
         mass = graphs.nodes["mass"]
         coupling = mass[graphs.senders] * mass[graphs.receivers]
         return graphs._replace(edges=graphs.edges | {"coupling": coupling})
-
-    def _pair_energies(self, graphs: GraphsTuple) -> EdgeScalars:
-        return jax.vmap(self.potential)(distance(graphs), self._kinds(graphs))
-
-    def _kinds(self, graphs: GraphsTuple) -> Int[Array, " e"]:
-        return graphs.edges.get("type", jnp.zeros(graphs.senders.shape, jnp.int32))
 
 
 _SPRINGS: dict[str, type[AbstractPotential]] = {
