@@ -117,6 +117,7 @@ def test_slots_hold_the_same_energies_and_rates_all_at_once_or_some_bodies_at_a_
     springs, disordered, edges, monkeypatch
 ):
     monkeypatch.setattr(geometry, "EDGES", edges)
+    monkeypatch.setattr(geometry, "BODIES", 1)
     other = slotted(disordered)
     assert type(other) is not type(disordered) and len(other.senders) == other.slots * 13
     np.testing.assert_allclose(springs(other)[:1], springs(disordered), rtol=1e-14)
@@ -126,6 +127,7 @@ def test_slots_hold_the_same_energies_and_rates_all_at_once_or_some_bodies_at_a_
 
 def test_some_bodies_at_a_time_have_the_gradient_of_the_energy(springs, disordered, monkeypatch):
     monkeypatch.setattr(geometry, "EDGES", 24)
+    monkeypatch.setattr(geometry, "BODIES", 1)
     other = slotted(disordered)
     for by_energy, by_rates in zip(springs.gradient(other), springs.vector_field(other)[::-1]):
         np.testing.assert_allclose(np.abs(by_energy), np.abs(by_rates), rtol=0, atol=1e-13)

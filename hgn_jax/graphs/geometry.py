@@ -19,8 +19,9 @@ from .slots import SlottedGraphs
 
 _Edges = Float[Array, "*e"]
 """Numbers of edges; those in slots may stand as [slots bodies]."""
-EDGES = 2**16
-"""Edges looked at in one go: what is computed of them stays near the processor."""
+EDGES, BODIES = 2**13, 2**9
+"""Edges looked at in one go, so that what is computed of them stays near the processor, but those of
+no fewer bodies."""
 
 
 def node_mask(graphs: GraphsTuple) -> NodeMask:
@@ -159,7 +160,7 @@ def _summed(
         all_ = values(graphs, _components(graphs, _received(graphs)))
         return [sum_over_edges(graphs, value) for value in all_]
     position, slots = graphs.nodes["position"], graphs.slots
-    n, size = len(position), max(1, EDGES // max(slots, 1))
+    n, size = len(position), max(BODIES, EDGES // max(slots, 1))
 
     def of_bodies(first: Array | int) -> list[NodeScalars]:
         def cut(array: Array, axis: int = 1) -> Array:
