@@ -42,13 +42,14 @@ class Journal:
         self._written, self._cost = time.perf_counter(), 0.0
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def read(self, motion: Motion) -> tuple[Motion, State | None, list[Output]]:
-        """The motion with the room for neighbours that it had, its state and its outputs so far.
+    def read(self, motion: Motion) -> tuple[Motion, State | None, list[Output], int]:
+        """The motion with the room for neighbours that it had, its state, its outputs so far, and
+        how many steps the state is ahead of the last of them.
 
         **Raises:** `ValueError` if the folder holds another rollout, or damaged files.
         """
         if not self._state.exists():
-            return motion, None, []
+            return motion, None, [], 0
         header, (schedule, *leaves) = container.read(self._state, STATE)
         count = int(header["outputs"])
         known = np.asarray(schedule)[:, :count]
@@ -77,10 +78,13 @@ class Journal:
             new = [np.asarray(a) for a in stacked]
             outputs += [_filled(shape, [np.asarray(a[k]) for a in new]) for k in range(len(new[0]))]
         self._kept = count
-        return motion, state, outputs[:count]
+        return motion, state, outputs[:count], int(header["ahead"])
 
-    def write(self, motion: Motion, state: State, outputs: list[Output], end: bool) -> None:
-        """The outputs since the last time, and the state; not too often.
+    def write(
+        self, motion: Motion, state: State, outputs: list[Output], ahead: int, end: bool = False
+    ) -> None:
+        """The outputs since the last time, and the state, so many steps ahead of the last of them;
+        not too often.
 
         **Raises:** `OSError` naming the folder; what was written before remains.
         """
@@ -90,7 +94,7 @@ class Journal:
         new = [jax.tree.leaves(o) for o in outputs[self._kept :]]
         sizes = None if motion.neighbours is None else motion.neighbours.sizes
         content: dict[str, Any] = {
-            "motion": self._motion, "outputs": len(outputs),
+            "motion": self._motion, "outputs": len(outputs), "ahead": ahead,
             "sizes": None if sizes is None else [sizes.slots, sizes.cell, list(sizes.grid)],
         }  # fmt: skip
         try:

@@ -72,27 +72,30 @@ def stepwise(
     begin = motion.graph
     state: State | None = None
     outputs: list[Output] = []
+    ahead = 0
     if journal is not None:
-        motion, state, outputs = journal.read(motion)
+        motion, state, outputs, ahead = journal.read(motion)
     if state is None:
         state = _start(motion, _find(motion, motion.begin()))
-    steps = report.resumed = int(strides[: len(outputs)].sum())
+    steps = report.resumed = int(strides[: len(outputs)].sum()) + ahead
     pace = 1
     for number in range(len(outputs), len(strides)):
-        left = int(strides[number])
+        left, ahead = int(strides[number]) - ahead, 0
         while left:
             now, start = min(left, pace), time.perf_counter()
-            ahead = jax.block_until_ready(_advance(motion, state, jnp.asarray(now, jnp.int32)))
+            after = jax.block_until_ready(_advance(motion, state, jnp.asarray(now, jnp.int32)))
             seconds = time.perf_counter() - start
-            if not _complete(ahead.neighbours):
-                motion, state = _with_room(motion, state, ahead.neighbours)
+            if not _complete(after.neighbours):
+                motion, state = _with_room(motion, state, after.neighbours)
                 continue
-            if not bool(_finite(ahead.y)):
+            if not bool(_finite(after.y)):
                 taken, before, after = _stop(motion, state, jnp.asarray(now, jnp.int32))
                 return outputs, before, Stop(steps + int(taken), before, after)
-            state, left, steps = ahead, left - now, steps + now
+            state, left, steps = after, left - now, steps + now
             pace = 2 * pace if seconds < SECONDS else max(1, pace // 2)
             report(steps)
+            if journal is not None and left:
+                journal.write(motion, state, outputs, int(strides[number]) - left)
         part, seen = jnp.asarray(parts[number], motion.dt.dtype), state
         while bool(_late(motion, seen)):
             found = _find(motion, seen.y)
@@ -101,7 +104,7 @@ def stepwise(
                 motion, state = _with_room(motion, state, found)
         outputs.append(jax.tree.map(np.asarray, _output(motion, seen, part, begin)))
         if journal is not None:
-            journal.write(motion, state, outputs, end=number == len(strides) - 1)
+            journal.write(motion, state, outputs, 0, end=number == len(strides) - 1)
     report(steps, end=True)
     return outputs, state, None
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import hgn_jax as hgn
-from hgn_jax import container, journal
+from hgn_jax import container, journal, stepwise
 
 SPEC = hgn.Neighbours(1.4, 0.4)
 ATOMS = hgn.systems.lennard_jones(epsilon=0.2, sigma=0.88, cutoff=1.4)
@@ -151,7 +151,7 @@ def checkpointed(start, folder, **options):
 
 @pytest.fixture
 def eager(monkeypatch):
-    """Writes after every output."""
+    """Writes as often as it can."""
     monkeypatch.setattr(journal, "SHARE", 1e9)
 
 
@@ -164,7 +164,7 @@ def test_a_killed_rollout_is_resumed_to_the_same_bits(start, tmp_path, eager, mo
     write, written = container.write, []
 
     def killing(path, *args):
-        if len(written) == 7:  # in the middle of the fourth output
+        if len(written) == 10:
             raise Killed
         written.append(path)
         write(path, *args)
@@ -175,9 +175,35 @@ def test_a_killed_rollout_is_resumed_to_the_same_bits(start, tmp_path, eager, mo
             checkpointed(start, tmp_path / "cut")
     seen = []
     again = checkpointed(start, tmp_path / "cut", resume=True, progress=seen.append)
-    assert seen[0].steps > 14
+    assert seen[0].steps > 7
     assert eqx.tree_equal(again, whole)
     assert eqx.tree_equal(checkpointed(start, tmp_path / "cut", resume=True), whole)
+
+
+def test_a_rollout_killed_between_two_outputs_goes_on_from_there(
+    springs, start, tmp_path, eager, monkeypatch
+):
+    def run(folder, **options):
+        return hgn.rollout(
+            springs, start, hgn.Every(40, 1), dt=DT, checkpoint=tmp_path / folder, **options
+        )
+
+    whole = run("whole")
+    monkeypatch.setattr(stepwise, "SECONDS", 0)  # one step at a time
+    advance, taken = stepwise._advance, []
+
+    def counting(*args):
+        taken.append(1)
+        if len(taken) == 19:
+            raise Killed
+        return advance(*args)
+
+    monkeypatch.setattr(stepwise, "_advance", counting)
+    with pytest.raises(Killed):
+        run("cut")
+    again = run("cut", resume=True)
+    assert len(taken) == 19 + 40 - 18
+    assert eqx.tree_equal(again, whole)
 
 
 def test_a_folder_that_exists_is_refused_unless_told_to_resume(start, tmp_path):
@@ -212,7 +238,7 @@ def test_what_was_written_before_the_disk_was_full_can_be_resumed(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match=r"first 3 remain.*resume=True"):
+        with pytest.raises(OSError, match=r"first \d remain.*resume=True"):
             checkpointed(start, tmp_path / "full")
     assert eqx.tree_equal(checkpointed(start, tmp_path / "full", resume=True), whole)
 

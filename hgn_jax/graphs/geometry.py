@@ -20,8 +20,8 @@ from .slots import SlottedGraphs
 _Edges = Float[Array, "*e"]
 """Numbers of edges; those in slots may stand as [slots bodies]."""
 EDGES, BODIES = 2**13, 2**9
-"""Edges looked at in one go, so that what is computed of them stays near the processor, but those of
-no fewer bodies."""
+"""Edges looked at in one go, so that what is computed of them stays near the processor; but never
+those of fewer bodies."""
 
 
 def node_mask(graphs: GraphsTuple) -> NodeMask:
