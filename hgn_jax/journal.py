@@ -63,10 +63,10 @@ class Journal:
                 "observables): give another folder"
             )
         if header["sizes"] is not None:
-            slots, cell, grid = header["sizes"]
+            slots, run, grid = header["sizes"]
             spec = self._plain
             assert spec is not None
-            sizes = Sizes(slots, cell, tuple(grid))
+            sizes = Sizes(slots, run, tuple(grid))
             motion = with_neighbours(motion, Neighbours(spec.cutoff, spec.skin, sizes))
         found = eqx.filter_eval_shape(Motion.find, motion, motion.begin())
         state = _filled(eqx.filter_eval_shape(Motion.start, motion, found), leaves)
@@ -95,7 +95,7 @@ class Journal:
         sizes = None if motion.neighbours is None else motion.neighbours.sizes
         content: dict[str, Any] = {
             "motion": self._motion, "outputs": len(outputs), "ahead": ahead,
-            "sizes": None if sizes is None else [sizes.slots, sizes.cell, list(sizes.grid)],
+            "sizes": None if sizes is None else [sizes.slots, sizes.run, list(sizes.grid)],
         }  # fmt: skip
         try:
             if new:

@@ -15,20 +15,19 @@ from scipy.spatial import cKDTree
 from ._types import Vectors
 from .graphs.builders import wrapped
 from .graphs.slots import SlottedGraphs, ends
+from .portion import portion
 
 SPARE = 1.2
 """Room for more neighbours than there are at first."""
 WORD = 32
-ROWS = 2**8
-"""Bodies whose neighbours are looked for at a time."""
 
 
 class Sizes(NamedTuple):
-    """What must be known to compile: neighbours of a body, bodies in a cell, cells along each
-    axis."""
+    """What must be known to compile: neighbours of a body, bodies in the cells that are within
+    reach along the last axis, cells along each axis."""
 
     slots: int
-    cell: int
+    run: int
     grid: tuple[int, ...]
 
 
@@ -88,20 +87,21 @@ class Neighbours(eqx.Module):
             sides = extent = np.diagonal(np.asarray(graph.globals["cell"][0], float))
         most = max(1, int((4 * n) ** (1 / d)))
         grid = tuple(int(min(most, max(1, 2 * side // self.reach))) for side in extent)
-        cells = _cells(graph.nodes["position"], sides, self.reach, grid)
-        _, inside = np.unique(np.asarray(cells), axis=0, return_counts=True)
+        cells = np.asarray(_cells(graph.nodes["position"], sides, self.reach, grid))
+        inside = np.bincount(np.ravel_multi_index(cells.T, grid), minlength=math.prod(grid))
         tree = cKDTree(wrapped(points, sides), boxsize=sides)
         near = tree.query_ball_point(tree.data, self.reach, return_length=True)
-        found = Sizes(int(near.max()), int(inside.max()), grid)
+        run = int(np.max(_runs(inside.reshape(-1, grid[-1]))))
+        found = Sizes(int(near.max()), run, grid)
         return Neighbours(self.cutoff, self.skin, _with_spare(found, n))
 
-    def with_room(self, slots: int, cell: int, bodies: int) -> "Neighbours":
-        """With sizes for so many neighbours and bodies in a cell, half as large again at least."""
+    def with_room(self, slots: int, run: int, bodies: int) -> "Neighbours":
+        """With sizes for so many neighbours and bodies of a run, half as large again at least."""
         assert self.sizes is not None
         old = self.sizes
         found = Sizes(
             max(slots, old.slots * 5 // 4) if slots > old.slots else old.slots,
-            max(cell, old.cell * 5 // 4) if cell > old.cell else old.cell,
+            max(run, old.run * 5 // 4) if run > old.run else old.run,
             old.grid,
         )
         return Neighbours(self.cutoff, self.skin, _with_spare(found, bodies))
@@ -109,9 +109,9 @@ class Neighbours(eqx.Module):
 
 def _with_spare(found: Sizes, bodies: int) -> Sizes:
     """With room to spare, and all bodies in one cell if cells leave few of them out."""
-    slots, cell = (min(2 * int(SPARE * k / 2 + 2), bodies) for k in found[:2])
-    if cell * math.prod(len(_around(k)) for k in found.grid) < bodies:
-        return Sizes(slots, cell, found.grid)
+    slots, run = (min(2 * int(SPARE * k / 2 + 2), bodies) for k in found[:2])
+    if run * math.prod(len(_around(k)) for k in found.grid[:-1]) < bodies:
+        return Sizes(slots, run, found.grid)
     return Sizes(slots, bodies, tuple(1 for _ in found.grid))
 
 
@@ -122,8 +122,8 @@ class NeighbourList(eqx.Module):
     position: Vectors
     slots: Int[Array, ""]
     """The greatest number of neighbours: more than m if some are missing."""
-    cell: Int[Array, ""]
-    """The greatest number of bodies in a cell."""
+    run: Int[Array, ""]
+    """The greatest number of bodies in a run of cells."""
     complete: Bool[Array, ""]
 
     def stale(self, position: Vectors, skin: float) -> Bool[Array, ""]:
@@ -147,9 +147,10 @@ class NeighbourList(eqx.Module):
 def find(spec: Neighbours, graph: SlottedGraphs) -> NeighbourList:
     """All pairs within the reach of `spec`, by cells not smaller than half that reach.
 
-    Bodies are sorted by cell, so that each cell is a range of them; those of the cells around are
-    tested, and marked in words of bits, from which the k-th neighbour is read: hardly anything is
-    scattered. In free space cells repeat periodically, and distances tell true neighbours.
+    Bodies are sorted by cell, so that a run of cells along the last axis is a range of them; those
+    of the runs around are tested, and marked in words of bits, from which the k-th neighbour is
+    read: hardly anything is scattered. In free space cells repeat periodically, and distances tell
+    true neighbours.
     """
     assert spec.sizes is not None
     slots, capacity, grid = spec.sizes
@@ -159,63 +160,80 @@ def find(spec: Neighbours, graph: SlottedGraphs) -> NeighbourList:
     if "cell" in graph.globals:
         sides = jnp.diagonal(graph.globals["cell"][0])
     place = _cells(position, sides, spec.reach, grid)
-    along = jnp.asarray(grid, jnp.int32)
-    strides = jnp.asarray([math.prod(grid[k + 1 :]) for k in range(d)], jnp.int32)
-    total = math.prod(grid)
-    number = jnp.where(mask, jnp.sum(place * strides[None], axis=1), total)
+    *across, along = grid
+    wide = jnp.asarray(across, jnp.int32)
+    strides = jnp.asarray([math.prod(across[k + 1 :]) for k in range(d - 1)], jnp.int32)
+    line = jnp.sum(place[:, :-1] * strides[None], axis=1, dtype=jnp.int32)
+    number = jnp.where(mask, line * along + place[:, -1], math.prod(grid))
     order = jnp.argsort(number).astype(jnp.int32)
-    first = jnp.searchsorted(number[order], jnp.arange(total + 1)).astype(jnp.int32)
-    steps = jnp.asarray(list(itertools.product(*[_around(k) for k in grid])), jnp.int32)
+    cells = jnp.arange(math.prod(grid) + 1, dtype=jnp.int32)
+    first = jnp.searchsorted(number[order], cells).astype(jnp.int32)
+    steps = list(itertools.product(*[_around(k) for k in across]))
+    runs, words = len(steps), -(-len(steps) * capacity // WORD)
+    towards = jnp.asarray(steps, jnp.int32).reshape(runs, d - 1)
     sorted_position = [position[order, k] for k in range(d)]
-    words = -(-len(steps) * capacity // WORD)
-    candidate = jnp.arange(words * WORD, dtype=jnp.int32)
-    bit = jnp.arange(WORD, dtype=jnp.uint32)
 
     def rows(block: tuple[Array, Array]) -> tuple[Array, Array]:
         """Neighbours `[B m]` of the bodies at these places of the order, and their number."""
         at, cells = block
-        near = jnp.sum(
-            ((cells[:, None] + steps[None]) % along[None, None]) * strides[None, None], axis=-1
-        )
-        cell = jnp.minimum(candidate // capacity, len(steps) - 1)
-        index = first[near][:, cell] + (candidate - cell * capacity)[None]
-        within = index < first[near + 1][:, cell]
-        index = jnp.minimum(index, n - 1)
+        near = (cells[:, None, :-1] + towards[None]) % wide[None, None]
+        line = along * jnp.sum(near * strides[None, None], axis=-1, dtype=jnp.int32)
+        start, end = first[line], first[line + along]
+        low, count = start, end - start
+        if len(_around(along)) < along:
+            last, next_ = ((cells[:, -1:] + step) % along for step in (-2, 2))
+            low, high = first[line + last], first[line + next_ + 1]
+            count = high - low + jnp.where(next_ < last, count, 0)
+
+        def member(low: Array, start: Array, end: Array, k: Array) -> Array:
+            """The k-th of a run, which goes on where the line starts."""
+            index = low + k
+            return jnp.minimum(jnp.where(index < end, index, index - end + start), n - 1)
+
+        k = jnp.arange(capacity, dtype=jnp.int32)[None, None]
+        index = member(low[:, :, None], start[:, :, None], end[:, :, None], k)
         square = jnp.zeros(index.shape, position.dtype)
-        for axis in range(d):
-            apart = sorted_position[axis][index] - sorted_position[axis][at][:, None]
+        for axis, x in enumerate(sorted_position):
+            apart = x[index] - x[at][:, None, None]
             if sides is not None:
                 apart = apart - sides[axis] * jnp.round(apart / sides[axis])
             square = square + apart**2
-        found = within & (square < spec.reach**2) & (index != at[:, None])
-        marks = found.reshape(-1, words, WORD).astype(jnp.uint32) << bit[None, None]
-        marks = jnp.sum(marks, axis=-1, dtype=jnp.uint32)
-        held = jax.lax.population_count(marks).astype(jnp.int32)
-        up_to = jnp.cumsum(held, axis=1)
-        k = jnp.arange(slots, dtype=jnp.int32)[None]
-        word = jnp.sum(up_to[:, :, None] <= k[None], axis=1).astype(jnp.int32)
-        word = jnp.minimum(word, words - 1)
-        rank = k - jnp.take_along_axis(up_to - held, word, axis=1)
-        chosen = WORD * word + nth_bit(jnp.take_along_axis(marks, word, axis=1), rank)
-        sender = order[jnp.take_along_axis(index, chosen, axis=1)]
-        return jnp.where(k < up_to[:, -1:], sender, n - 1), up_to[:, -1]
+        found = (k < count[:, :, None]) & (square < spec.reach**2) & (index != at[:, None, None])
+        spare = words * WORD - runs * capacity
+        found = jnp.pad(found.reshape(-1, runs * capacity), ((0, 0), (0, spare)))
+        marks = sum(
+            marked.astype(jnp.uint32) << jnp.uint32(bit)
+            for bit, marked in enumerate(jnp.split(found, WORD, axis=1))
+        )
+        chosen, number = places(marks, slots)
+        run = jnp.minimum(chosen // capacity, runs - 1)
+        low, start, end = (jnp.take_along_axis(a, run, axis=1) for a in (low, start, end))
+        sender = order[member(low, start, end, chosen - run * capacity)]
+        return jnp.where(chosen < WORD * words, sender, n - 1), number
 
-    blocks = -(-n // ROWS)
-    at = jnp.minimum(jnp.arange(blocks * min(ROWS, n), dtype=jnp.int32), n - 1)
-    split = (at.reshape(blocks, -1), place[order][at].reshape(blocks, -1, d))
+    size = max(1, min(portion().candidates // (words * WORD), n))
+    blocks = -(-n // size)
+    at = jnp.minimum(jnp.arange(blocks * size, dtype=jnp.int32), n - 1)
+    split = (at.reshape(blocks, size), place[order][at].reshape(blocks, size, d))
     table, neighbours = jax.lax.map(rows, split)
     rank = jnp.zeros(n, jnp.int32).at[order].set(jnp.arange(n, dtype=jnp.int32))
     senders = table.reshape(-1, slots)[:n][rank]
     senders = jnp.where(mask[:, None], senders, n - 1).T
     most = jnp.max(jnp.where(mask[order], neighbours.reshape(-1)[:n], 0))
-    fullest = jnp.max(jnp.diff(first))
+    fullest = jnp.max(_runs(jnp.diff(first).reshape(-1, along)))
     return NeighbourList(
         senders=senders,
         position=position,
         slots=most,
-        cell=fullest,
+        run=fullest,
         complete=(most <= slots) & (fullest <= capacity),
     )
+
+
+def _runs(inside: Int[Array, "l c"] | np.ndarray) -> Int[Array, "l c"]:
+    """Bodies within reach of each cell along its line, from those in every cell."""
+    around = jnp.asarray([jnp.roll(inside, -k, axis=1) for k in _around(inside.shape[1])])
+    return jnp.sum(around, axis=0, dtype=jnp.int32)
 
 
 def _around(cells: int) -> range:
@@ -233,6 +251,23 @@ def _cells(
     share = position / sides[None]
     place = ((share - jnp.floor(share)) * along.astype(position.dtype)).astype(jnp.int32)
     return jnp.minimum(place, along - 1)
+
+
+def places(marks: UInt[Array, "b w"], most: int) -> tuple[Int[Array, "b {most}"], Int[Array, " b"]]:
+    """Places of the bits set in the words of each row, at most so many, and their number.
+
+    Bit k of word i stands for place `i + k w`; 32 w where there is none. Words are searched in
+    turn: the places are not in order.
+    """
+    words = marks.shape[1]
+    held = jax.lax.population_count(marks).astype(jnp.int32)
+    up_to = jnp.cumsum(held, axis=1)
+    k = jnp.arange(most, dtype=jnp.int32)[None]
+    word = jnp.sum(up_to[:, :, None] <= k[None], axis=1).astype(jnp.int32)
+    word = jnp.minimum(word, words - 1)
+    rank = k - jnp.take_along_axis(up_to - held, word, axis=1)
+    place = word + words * nth_bit(jnp.take_along_axis(marks, word, axis=1), rank)
+    return jnp.where(k < up_to[:, -1:], place, WORD * words), up_to[:, -1]
 
 
 def nth_bit(word: UInt[Array, "..."], n: Int[Array, "..."]) -> Int[Array, "..."]:

@@ -126,6 +126,6 @@ def _with_room(motion: Motion, state: State, found: NeighbourList | None) -> tup
     """With room for the neighbours that were found, and more."""
     assert found is not None and motion.neighbours is not None
     bodies = len(motion.graph.nodes["mass"])
-    larger = motion.neighbours.with_room(int(found.slots), int(found.cell), bodies)
+    larger = motion.neighbours.with_room(int(found.slots), int(found.run), bodies)
     motion = with_neighbours(motion, larger)
     return motion, eqx.tree_at(lambda s: s.neighbours, state, _find(motion, state.y))

@@ -7,11 +7,16 @@ import numpy as np
 import pytest
 
 import hgn_jax as hgn
-from hgn_jax.graphs import geometry
+from hgn_jax import portion
 from hgn_jax.graphs.slots import slotted, with_padding
-from hgn_jax.neighbours import find, nth_bit
+from hgn_jax.neighbours import find, nth_bit, places
 
 FIND = eqx.filter_jit(find)
+
+
+def cut_into(monkeypatch, **portions):
+    """Work cut into so small portions."""
+    monkeypatch.setattr(portion, "NEAR", portion.NEAR._replace(bodies=1, **portions))
 
 
 def gas(n, sides, d=3, periodic=True, seed=0, spread=1.0):
@@ -64,6 +69,15 @@ def test_all_pairs_within_reach_are_found_once_in_each_direction(n, sides, perio
     assert pairs_found(found) == pairs_by_hand(graph, 2.5)
 
 
+@pytest.mark.parametrize("candidates", [1, 30_000])
+def test_some_bodies_at_a_time_find_the_same_neighbours(candidates, monkeypatch):
+    graph = gas(150, np.array([8.0, 9.0, 10.0]))
+    spec = hgn.Neighbours(2.0, 0.5).allocate(graph)
+    whole = FIND(spec, with_padding(graph))
+    cut_into(monkeypatch, candidates=candidates)
+    assert eqx.tree_equal(eqx.filter_jit(lambda s, g: find(s, g))(spec, with_padding(graph)), whole)
+
+
 def test_a_body_on_the_wall_of_the_cell_is_not_lost():
     sites = np.array([[0.0], [-1e-17], [9.9999999], [10.0], [0.4], [9.5]])
     graph = gas(6, np.array([10.0]), 1)
@@ -72,7 +86,7 @@ def test_a_body_on_the_wall_of_the_cell_is_not_lost():
     assert pairs_found(found) == pairs_by_hand(graph, 0.7)
 
 
-@pytest.mark.parametrize("short", ["slots", "cell"])
+@pytest.mark.parametrize("short", ["slots", "run"])
 def test_too_little_room_is_told_and_the_needed_room_stated(short):
     graph = gas(300, np.full(3, 12.0))
     spec = hgn.Neighbours(2.0, 0.5).allocate(graph)
@@ -90,6 +104,18 @@ def test_the_nth_bit_is_found():
         places = [k for k in range(32) if int(word) >> k & 1]
         found = nth_bit(jnp.full(len(places), word), jnp.arange(len(places), dtype=jnp.int32))
         assert found.tolist() == places
+
+
+def test_places_of_marks_are_found():
+    rng = np.random.default_rng(0)
+    marked = rng.uniform(size=(20, 32 * 3)) < 0.1
+    words = sum(marked[:, 3 * k : 3 * k + 3].astype(np.uint32) << np.uint32(k) for k in range(32))
+    found, number = places(jnp.asarray(words), 12)
+    assert number.tolist() == marked.sum(axis=1).tolist() and max(number) > 12
+    for row, here, count in zip(marked, found, number):
+        kept = min(int(count), 12)
+        assert len(set(here[:kept].tolist())) == kept and row[here[:kept]].all()
+        assert (here[kept:] == 96).all()
 
 
 # Slots
@@ -116,8 +142,7 @@ def disordered():
 def test_slots_hold_the_same_energies_and_rates_all_at_once_or_some_bodies_at_a_time(
     springs, disordered, edges, monkeypatch
 ):
-    monkeypatch.setattr(geometry, "EDGES", edges)
-    monkeypatch.setattr(geometry, "BODIES", 1)
+    cut_into(monkeypatch, edges=edges)
     other = slotted(disordered)
     assert type(other) is not type(disordered) and len(other.senders) == other.slots * 13
     np.testing.assert_allclose(springs(other)[:1], springs(disordered), rtol=1e-14)
@@ -126,8 +151,7 @@ def test_slots_hold_the_same_energies_and_rates_all_at_once_or_some_bodies_at_a_
 
 
 def test_some_bodies_at_a_time_have_the_gradient_of_the_energy(springs, disordered, monkeypatch):
-    monkeypatch.setattr(geometry, "EDGES", 24)
-    monkeypatch.setattr(geometry, "BODIES", 1)
+    cut_into(monkeypatch, edges=24)
     other = slotted(disordered)
     for by_energy, by_rates in zip(springs.gradient(other), springs.vector_field(other)[::-1]):
         np.testing.assert_allclose(np.abs(by_energy), np.abs(by_rates), rtol=0, atol=1e-13)

@@ -11,6 +11,7 @@ from jraph import GraphsTuple
 
 from .._types import JacobianPair, Key, NodeIndex, NodeScalars, Vectors
 from ..graphs.geometry import graph_index
+from ..portion import portion
 
 
 class AbstractFeatures(eqx.Module):
@@ -107,13 +108,9 @@ def differentiated(
     return jax.grad(energy, (0, 1))(graphs.nodes["position"], graphs.nodes["momentum"])
 
 
-BLOCK = 2**18
-"""Entries of a block of units: 2 MiB, which stays near the processor."""
-
-
 def blockwise(function: Callable[..., Array], width: int, *sites: Float[Array, "s ..."]) -> Array:
     """`function(*sites)` `[s]` of the sites' arrays, in blocks if there are many units (width)."""
-    count, size = len(sites[0]), max(1, BLOCK // width)
+    count, size = len(sites[0]), max(1, portion().units // width)
     if count <= size:
         return function(*sites)
 

@@ -15,13 +15,11 @@ from .._types import (
     NodeScalars,
     Vectors,
 )
+from ..portion import portion
 from .slots import SlottedGraphs
 
 _Edges = Float[Array, "*e"]
 """Numbers of edges; those in slots may stand as [slots bodies]."""
-EDGES, BODIES = 2**13, 2**9
-"""Edges looked at in one go, so that what is computed of them stays near the processor; but never
-those of fewer bodies."""
 
 
 def node_mask(graphs: GraphsTuple) -> NodeMask:
@@ -160,7 +158,8 @@ def _summed(
         all_ = values(graphs, _components(graphs, _received(graphs)))
         return [sum_over_edges(graphs, value) for value in all_]
     position, slots = graphs.nodes["position"], graphs.slots
-    n, size = len(position), max(BODIES, EDGES // max(slots, 1))
+    most = portion()
+    n, size = len(position), max(most.bodies, most.edges // max(slots, 1))
 
     def of_bodies(first: Array | int) -> list[NodeScalars]:
         def cut(array: Array, axis: int = 1) -> Array:
