@@ -8,18 +8,21 @@ import jax
 class Portion(NamedTuple):
     """Work on more than this is cut into pieces, one after the other."""
 
+    slots: int | None
+    """Whose edges are summed, those of all bodies side by side; None: all, some bodies at a
+    time."""
     edges: int
-    """Of a sum over edges in slots."""
+    """Of the bodies whose edges are summed at a time,"""
     bodies: int
-    """The fewest whose edges are summed, however many those are."""
+    """but not fewer bodies."""
     units: int
     """Units times sites."""
     candidates: int
     """Pairs that may be neighbours."""
 
 
-NEAR = Portion(edges=2**13, bodies=2**9, units=2**18, candidates=2**18)
-WIDE = Portion(edges=2**22, bodies=2**9, units=2**26, candidates=2**25)
+NEAR = Portion(slots=None, edges=2**13, bodies=2**9, units=2**18, candidates=2**18)
+WIDE = Portion(slots=8, edges=0, bodies=0, units=2**26, candidates=2**25)
 
 
 def portion() -> Portion:

@@ -138,11 +138,14 @@ def disordered():
     )
 
 
-@pytest.mark.parametrize("edges", [10**6, 65, 24, 5, 1])  # 13 bodies at a time, 13, 4, 1, 1
-def test_slots_hold_the_same_energies_and_rates_all_at_once_or_some_bodies_at_a_time(
-    springs, disordered, edges, monkeypatch
+@pytest.mark.parametrize(
+    "some",  # 13 bodies at a time, 13, 4, 1, 1; or so many slots
+    [{"edges": k} for k in (10**6, 65, 24, 5, 1)] + [{"slots": k} for k in (1, 2, 3, 8)],
+)
+def test_slots_hold_the_same_energies_and_rates_however_they_are_cut(
+    springs, disordered, some, monkeypatch
 ):
-    cut_into(monkeypatch, edges=edges)
+    cut_into(monkeypatch, **some)
     other = slotted(disordered)
     assert type(other) is not type(disordered) and len(other.senders) == other.slots * 13
     np.testing.assert_allclose(springs(other)[:1], springs(disordered), rtol=1e-14)
@@ -150,11 +153,19 @@ def test_slots_hold_the_same_energies_and_rates_all_at_once_or_some_bodies_at_a_
         np.testing.assert_allclose(mine[:12], theirs, rtol=0, atol=1e-14)
 
 
-def test_some_bodies_at_a_time_have_the_gradient_of_the_energy(springs, disordered, monkeypatch):
-    cut_into(monkeypatch, edges=24)
+@pytest.mark.parametrize("some", [{"edges": 24}, {"slots": 2}])
+def test_slots_that_are_cut_have_the_gradient_of_the_energy(springs, disordered, some, monkeypatch):
+    cut_into(monkeypatch, **some)
     other = slotted(disordered)
     for by_energy, by_rates in zip(springs.gradient(other), springs.vector_field(other)[::-1]):
         np.testing.assert_allclose(np.abs(by_energy), np.abs(by_rates), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("some", [{"edges": 24}, {"slots": 2}])
+def test_bodies_without_edges_feel_no_force(springs, some, monkeypatch):
+    cut_into(monkeypatch, **some)
+    alone = slotted(hgn.graphs.from_pairs(np.eye(3), []))
+    assert alone.slots == 0 and not springs.vector_field(alone)[1].any()
 
 
 def test_a_hub_keeps_its_edges_as_they_are():

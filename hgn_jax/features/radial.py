@@ -14,7 +14,6 @@ from jraph import GraphsTuple
 
 from .._types import EdgeMask, EdgeScalars, JacobianPair, NodeIndex, NodeScalars, Vectors
 from ..graphs.geometry import (
-    OfEdges,
     displacement,
     distance,
     edge_kinds,
@@ -22,10 +21,9 @@ from ..graphs.geometry import (
     edge_share,
     graph_index,
     movable,
-    pair_energy,
-    pair_gradient,
     sum_over_edges,
 )
+from ..graphs.pairs import OfEdges, pair_energy, pair_gradient
 from .base import AbstractFeatures, blockwise
 from .sampling import outside
 

@@ -1,7 +1,5 @@
 """What a GraphsTuple says about its bodies: masks, displacements, distances, sums over graphs."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
@@ -13,12 +11,10 @@ from .._types import (
     NodeIndex,
     NodeMask,
     NodeScalars,
-    Vectors,
 )
-from ..portion import portion
 from .slots import SlottedGraphs
 
-_Edges = Float[Array, "*e"]
+Edges = Float[Array, "*e"]
 """Numbers of edges; those in slots may stand as [slots bodies]."""
 
 
@@ -68,10 +64,10 @@ def edge_kinds(graphs: GraphsTuple) -> Int[Array, "*e"]:
 
 def displacement(graphs: GraphsTuple) -> Float[Array, "e d"]:
     """Edge vectors x[receiver] - x[sender] + shift @ cell (length)."""
-    return jnp.stack(_components(graphs, _received(graphs)), axis=1)
+    return jnp.stack(components(graphs, received(graphs)), axis=1)
 
 
-def _received(graphs: GraphsTuple) -> list[EdgeScalars]:
+def received(graphs: GraphsTuple) -> list[EdgeScalars]:
     """Coordinates of the bodies that edges end at, one by one: arrays [e d] of so small a d are
     slow."""
     position = graphs.nodes["position"]
@@ -80,7 +76,7 @@ def _received(graphs: GraphsTuple) -> list[EdgeScalars]:
     return [x[graphs.receivers] for x in position.T]
 
 
-def _components(graphs: GraphsTuple, received: list[Float[Array, "..."]]) -> list[_Edges]:
+def components(graphs: GraphsTuple, received: list[Float[Array, "..."]]) -> list[Edges]:
     """Of the displacements of edges in any arrangement."""
     position = graphs.nodes["position"]
     apart = [end - x[graphs.senders] for x, end in zip(position.T, received)]
@@ -104,89 +100,20 @@ def norm(vector: Float[Array, "... d"]) -> Float[Array, "..."]:
 
 def distance(graphs: GraphsTuple) -> EdgeScalars:
     """Edge lengths |x[receiver] - x[sender] + shift @ cell|; one for padding edges."""
-    return _length(graphs, _components(graphs, _received(graphs)))
+    return length(graphs, components(graphs, received(graphs)))
 
 
-def _length(graphs: GraphsTuple, apart: list[_Edges]) -> _Edges:
-    square = _square(apart)
-    bodies_apart = edge_mask(graphs) & (square > 0)
-    length = jnp.sqrt(jnp.where(bodies_apart, square, 1))
-    return jnp.where(bodies_apart | ~edge_mask(graphs), length, 0)
+def length(graphs: GraphsTuple, apart: list[Edges]) -> Edges:
+    """Of edges with those components; one for padding edges."""
+    s = square(apart)
+    bodies_apart = edge_mask(graphs) & (s > 0)
+    root = jnp.sqrt(jnp.where(bodies_apart, s, 1))
+    return jnp.where(bodies_apart | ~edge_mask(graphs), root, 0)
 
 
-OfEdges = Callable[[Int[Array, " e"], EdgeScalars], EdgeScalars]
-"""A function of edges' types, and of their lengths or the squares of those."""
-
-
-def pair_energy(graphs: GraphsTuple, energy: OfEdges) -> NodeScalars:
-    r"""Half of $\sum_j c_{ij} \phi(r_{ij})$ for each body i, from the edges' $\phi(r)$."""
-
-    def halves(edges: GraphsTuple, apart: list[_Edges]) -> list[_Edges]:
-        length = _length(edges, apart)
-        phi = energy(edge_kinds(edges).ravel(), length.ravel())
-        return [edge_share(edges) * phi.reshape(length.shape)]
-
-    return _summed(graphs, halves)[0]
-
-
-def pair_gradient(graphs: GraphsTuple, slope_of_square: OfEdges) -> Vectors:
-    r"""$\partial/\partial q_i$ of $\sum_{pairs} c_{ij} \phi(r_{ij}^2)$, from $\phi' = d\phi/dr^2$.
-
-    Coincident bodies pull with zero force, or NaN where phi' is not finite.
-    """
-
-    def pulls(edges: GraphsTuple, apart: list[_Edges]) -> list[_Edges]:
-        mask = edge_mask(edges)
-        square = jnp.where(mask, _square(apart), 1)
-        slope = slope_of_square(edge_kinds(edges).ravel(), square.ravel())
-        # Both directions of a pair pull on the receiver alike: twice the share of one.
-        pull = jnp.where(mask, 4 * edge_share(edges) * slope.reshape(square.shape), 0)
-        return [pull * x for x in apart]
-
-    return jnp.stack(_summed(graphs, pulls), axis=1)
-
-
-def _summed(
-    graphs: GraphsTuple, values: Callable[[GraphsTuple, list[_Edges]], list[_Edges]]
-) -> list[NodeScalars]:
-    """Sums over the edges that end at each body of values of the edges and their components.
-
-    If edges stand in slots nothing is scattered, and of many edges those of some bodies at a time
-    are looked at: hardly any memory is needed, and what there is stays near the processor.
-    """
-    if not isinstance(graphs, SlottedGraphs):
-        all_ = values(graphs, _components(graphs, _received(graphs)))
-        return [sum_over_edges(graphs, value) for value in all_]
-    position, slots = graphs.nodes["position"], graphs.slots
-    most = portion()
-    n, size = len(position), max(most.bodies, most.edges // max(slots, 1))
-
-    def of_bodies(first: Array | int) -> list[NodeScalars]:
-        def cut(array: Array, axis: int = 1) -> Array:
-            if n <= size:
-                return array
-            return jax.lax.dynamic_slice_in_dim(array, first, size, axis)
-
-        def rows(array: Array) -> Array:
-            return cut(array.reshape(slots, n, *array.shape[1:]))
-
-        edges = graphs._replace(
-            senders=rows(graphs.senders),
-            edges={name: rows(array) for name, array in graphs.edges.items()},
-        )
-        apart = _components(edges, [x[None] for x in cut(position, 0).T])
-        return [jnp.sum(value, axis=0) for value in values(edges, apart)]
-
-    if n <= size:
-        return of_bodies(0)
-    whole, rest = divmod(n, size)
-    # The last part overlaps the one before.
-    sums = jax.lax.map(of_bodies, jnp.append(size * jnp.arange(whole), n - size))
-    return [jnp.append(v[:whole].ravel(), v[whole, size - rest :]) for v in sums]
-
-
-def _square(parts: list[_Edges]) -> _Edges:
-    return sum((x**2 for x in parts[1:]), start=parts[0] ** 2)
+def square(apart: list[Edges]) -> Edges:
+    """Of the length, from the components."""
+    return sum((x**2 for x in apart[1:]), start=apart[0] ** 2)
 
 
 def edge_share(graphs: GraphsTuple) -> Float[Array, "*e"]:

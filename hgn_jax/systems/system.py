@@ -11,11 +11,10 @@ from jraph import GraphsTuple
 from .._types import EdgeScalars, GraphScalars, NodeScalars, Rates
 from ..graphs.geometry import (
     node_mask,
-    pair_energy,
-    pair_gradient,
     sum_over_graphs,
     velocity_of,
 )
+from ..graphs.pairs import pair_energy, pair_gradient
 from ..hamiltonian import AbstractHamiltonian
 from ..structure import Hamiltonian
 from .potentials import (
