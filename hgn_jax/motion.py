@@ -1,5 +1,6 @@
 """Fixed steps of a model's motion, compiled: what `rollout` is made of."""
 
+import dataclasses
 from typing import Any
 
 import diffrax
@@ -79,16 +80,30 @@ class Motion(eqx.Module):
             step = jax.checkpoint(lambda s, _: (self._step(s), None), prevent_cse=False)
             return jax.lax.scan(step, state, None, length=steps)[0]
 
-        def attempt(carry: tuple[Array, State]) -> tuple[Array, State]:
-            count, before = carry
-            after = self._step(before)
-            return count + jnp.where(after.stale, 0, 1).astype(count.dtype), after
+        def onward(carry: tuple[Array, State]) -> Bool[Array, ""]:
+            return (carry[0] < steps) & finite(carry[1].y)
 
-        count = jnp.zeros((), jnp.int32)
+        def with_neighbours(carry: tuple[Array, State]) -> tuple[Array, State]:
+            count, state = carry
+            found, state = self._refreshed(state), dataclasses.replace(state, neighbours=None)
+
+            def attempt(carry: tuple[Array, State, Array]) -> tuple[Array, State, Array]:
+                after, reached = self._attempt(carry[1], found)
+                taken = jnp.where(after.stale, 0, 1).astype(carry[0].dtype)
+                return carry[0] + taken, after, reached
+
+            first = (count, state, jnp.array(True))
+            if most is None:
+                # A loop of its own: what does not change in it is neither copied nor tested.
+                last = jax.lax.while_loop(lambda c: c[2] & (c[0] < steps), attempt, first)
+            else:
+                last = attempt(first)
+            return last[0], dataclasses.replace(last[1], neighbours=found)
+
         _, last = eqxi.while_loop(
-            lambda c: (c[0] < steps) & finite(c[1].y),
-            attempt,
-            (count, state),
+            onward,
+            with_neighbours,
+            (jnp.zeros((), jnp.int32), state),
             max_steps=None if most is None else 2 * most + 1,
             kind="lax" if most is None else "checkpointed",
         )
@@ -136,19 +151,25 @@ class Motion(eqx.Module):
 
     def _step(self, state: State) -> State:
         """One step; or none, but `stale`, if it went farther than the neighbours were found for."""
-        found = state.neighbours
-        if self.neighbours is not None:
-            found = jax.lax.cond(state.stale, lambda: self.find(state.y), lambda: found)
-        y, inner, solved = self._solve(found, state.y, state.solver, 1.0)
+        found = self._refreshed(state)
+        return dataclasses.replace(self._attempt(state, found)[0], neighbours=found)
+
+    def _refreshed(self, state: State) -> NeighbourList | None:
+        """The neighbours, found anew if they are stale."""
         if self.neighbours is None:
-            return State(y, inner, None, state.stale, state.solved & solved)
-        stale = ~state.stale & ~finite(y)
-        y, inner, solved = jax.tree.map(
-            lambda new, old: jnp.where(stale, old, new),
-            (y, inner, state.solved & solved),
-            (state.y, state.solver, state.solved),
-        )
-        return State(y, inner, found, stale, solved)
+            return None
+        return jax.lax.cond(state.stale, lambda: self.find(state.y), lambda: state.neighbours)
+
+    def _attempt(self, state: State, found: NeighbourList | None) -> tuple[State, Array]:
+        """As `_step`, and whether it came to a finite state; neighbours that are new suffice."""
+        y, inner, solved = self._solve(found, state.y, state.solver, 1.0)
+        after = dataclasses.replace(state, y=y, solver=inner, solved=state.solved & solved)
+        reached = finite(y)
+        if self.neighbours is None:
+            return after, reached
+        stale = ~state.stale & ~reached
+        after = jax.tree.map(lambda new, old: jnp.where(stale, old, new), after, state)
+        return dataclasses.replace(after, stale=stale), reached
 
     def _solve(
         self, found: NeighbourList | None, y: Rates, inner: PyTree, part: float | Array

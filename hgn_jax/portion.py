@@ -8,21 +8,20 @@ import jax
 class Portion(NamedTuple):
     """Work on more than this is cut into pieces, one after the other."""
 
-    slots: int | None
-    """Whose edges are summed, those of all bodies side by side; None: all, some bodies at a
-    time."""
     edges: int
-    """Of the bodies whose edges are summed at a time,"""
+    """In slots, whose values are summed."""
     bodies: int
-    """but not fewer bodies."""
+    """The fewest whose edges are summed at a time, where there are more edges."""
+    slots: int | None
+    """So many slots of all bodies are summed at a time instead."""
     units: int
     """Units times sites."""
     candidates: int
     """Pairs that may be neighbours."""
 
 
-NEAR = Portion(slots=None, edges=2**13, bodies=2**9, units=2**18, candidates=2**18)
-WIDE = Portion(slots=8, edges=0, bodies=0, units=2**26, candidates=2**25)
+NEAR = Portion(edges=2**13, bodies=2**9, slots=None, units=2**18, candidates=2**18)
+WIDE = Portion(edges=2**22, bodies=1, slots=8, units=2**26, candidates=2**25)
 
 
 def portion() -> Portion:

@@ -86,7 +86,7 @@ def components(graphs: GraphsTuple, received: list[Float[Array, "..."]]) -> list
         images = jnp.einsum("...k,...kd->...d", shift, cell)
         return [x + images[..., k] for k, x in enumerate(apart)]
     if isinstance(graphs, SlottedGraphs) and "cell" in graphs.globals:
-        sides = jnp.diagonal(graphs.globals["cell"][0])
+        sides = [graphs.globals["cell"][0, k, k] for k in range(len(apart))]
         return [x - side * jnp.round(x / side) for x, side in zip(apart, sides)]
     return apart
 

@@ -62,38 +62,37 @@ def _summed(graphs: GraphsTuple, values: _Values) -> list[NodeScalars]:
     if not isinstance(graphs, SlottedGraphs):
         every = values(graphs, components(graphs, received(graphs)))
         return [sum_over_edges(graphs, value) for value in every]
-    if graphs.slots and portion().slots is not None:
-        return _slot_by_slot(graphs, values)
-    return _some_bodies_at_a_time(graphs, values)
+    n, most = len(graphs.nodes["mass"]), portion()
+    size = max(most.bodies, most.edges // max(graphs.slots, 1))
+    if n <= size or not graphs.slots:
+        apart = components(edges := _rows(graphs), [x[None] for x in graphs.nodes["position"].T])
+        return [jnp.sum(value, axis=0) for value in values(edges, apart)]
+    if most.slots is not None:
+        return _slot_by_slot(graphs, values, most.slots)
+    return _some_bodies_at_a_time(graphs, values, size)
 
 
-def _some_bodies_at_a_time(graphs: SlottedGraphs, values: _Values) -> list[NodeScalars]:
+def _some_bodies_at_a_time(graphs: SlottedGraphs, values: _Values, size: int) -> list[NodeScalars]:
     """Hardly any memory is needed, and what there is stays near the processor."""
-    position, slots, most = graphs.nodes["position"], graphs.slots, portion()
-    n, size = len(position), max(most.bodies, most.edges // max(slots, 1))
+    position = graphs.nodes["position"]
 
-    def of_bodies(first: Array | int) -> list[NodeScalars]:
+    def of_bodies(first: Array) -> list[NodeScalars]:
         def cut(array: Array, axis: int) -> Array:
-            if n <= size:
-                return array
             return jax.lax.dynamic_slice_in_dim(array, first, size, axis)
 
         edges = _rows(graphs, partial(cut, axis=1))
         apart = components(edges, [x[None] for x in cut(position, 0).T])
         return [jnp.sum(value, axis=0) for value in values(edges, apart)]
 
-    if n <= size:
-        return of_bodies(0)
-    whole, rest = divmod(n, size)
+    whole, rest = divmod(len(position), size)
     # The last part overlaps the one before.
-    sums = jax.lax.map(of_bodies, jnp.append(size * jnp.arange(whole), n - size))
+    sums = jax.lax.map(of_bodies, jnp.append(size * jnp.arange(whole), len(position) - size))
     return [jnp.append(v[:whole].ravel(), v[whole, size - rest :]) for v in sums]
 
 
-def _slot_by_slot(graphs: SlottedGraphs, values: _Values) -> list[NodeScalars]:
+def _slot_by_slot(graphs: SlottedGraphs, values: _Values, some: int) -> list[NodeScalars]:
     """A thread for each body: what is computed of an edge never leaves it."""
-    position, slots, some = graphs.nodes["position"].T, graphs.slots, portion().slots
-    assert some is not None
+    position, slots = graphs.nodes["position"].T, graphs.slots
 
     def of_slot(slot: Array) -> list[NodeScalars]:
         edges = _rows(graphs, lambda rows: jax.lax.dynamic_slice_in_dim(rows, slot, 1))
@@ -114,7 +113,9 @@ def _slot_by_slot(graphs: SlottedGraphs, values: _Values) -> list[NodeScalars]:
     return jax.lax.scan(further, total, jnp.arange(begun, slots, some))[0]
 
 
-def _rows(graphs: SlottedGraphs, cut: Callable[[Array], Array]) -> GraphsTuple:
+def _rows(
+    graphs: SlottedGraphs, cut: Callable[[Array], Array] = lambda array: array
+) -> GraphsTuple:
     """The graphs with what `cut` leaves of the edges' arrays `[slots bodies ...]`."""
     slots, n = graphs.slots, len(graphs.nodes["mass"])
 
