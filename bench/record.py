@@ -39,7 +39,8 @@ def main(
     compare: Callable[[list[Record]], list[Record]] = lambda records: records,
     arguments: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
 ) -> None:
-    """Turns on 64 bit, measures the cases, prints a table, writes DIR/NAME.json and DIR/NAME.png.
+    """Turns on 64 bit, measures the cases, prints a table (one for each value of the setting
+    `measured`, if there are several kinds of cases), writes DIR/NAME.json and DIR/NAME.png.
 
     `compare` adds, once all are there, the figures that set one record beside another.
     Finished cases are kept in DIR/NAME.unfinished.jsonl until all are done: a second run after an
@@ -54,7 +55,9 @@ def main(
     jax.config.update("jax_enable_x64", True)
     out.mkdir(parents=True, exist_ok=True)
     records = compare(list(measured(cases(**options), out / f"{name}.unfinished.jsonl", quick)))
-    Console(width=150).print(table(title, records))
+    for kind in dict.fromkeys(r.get("measured") for r in records):
+        shown = [r for r in records if r.get("measured") == kind]
+        Console(width=150).print(table(title if kind is None else f"{title}: {kind}", shown))
     path = out / f"{name}.json"
     path.write_text(json.dumps(records, indent=1, allow_nan=False) + "\n")
     print(f"wrote {path}")
@@ -115,7 +118,8 @@ def table(title: str, records: list[Record]) -> Table:
     names = [
         k
         for k in dict.fromkeys(k for r in records for k in r)
-        if k != "environment" and not any(isinstance(r.get(k), list | dict) for r in records)
+        if k not in ("environment", "measured")
+        and not any(isinstance(r.get(k), list | dict) for r in records)
     ]
     shown = Table(title=title)
     for name in names:

@@ -15,6 +15,8 @@ from .hamiltonian import AbstractHamiltonian
 TOLERATED = 0.5
 """Change of the energy, in units of the greatest kinetic energy so far, that is no error any more
 but another motion."""
+ROUNDING = 1e4
+"""Of the energy, in units of its last digit."""
 PERIOD = 30
 """Steps to the period of the fastest oscillation that a suggested step makes."""
 
@@ -24,7 +26,8 @@ def first_jump(
 ) -> tuple[int, int] | None:
     """The first output and graph whose energy has changed beyond what a good step may do."""
     greatest = np.maximum.accumulate(kinetic, axis=0)
-    jumped = np.abs(energy - energy[:1]) > TOLERATED * greatest
+    rounding = ROUNDING * np.finfo(energy.dtype).eps * np.abs(energy[:1])
+    jumped = np.abs(energy - energy[:1]) > TOLERATED * greatest + rounding
     if not jumped.any():
         return None
     output, graph = np.argwhere(jumped)[0]

@@ -67,13 +67,16 @@ class _Target(NamedTuple):
 
     def check_points(self) -> _Points:
         low, high = self.trained
-        if self.end is not None:
-            high = max(high, np.sqrt(self.end) * (1 - 1e-9))
         even = np.linspace(low, high, 4001)
         close = np.geomspace(low, high, 2001) if low > 0 else even[:0]
-        x = np.concatenate([even, close])
+        beyond = even[:0]
+        if self.end is not None:
+            beyond = np.linspace(high, max(high, np.sqrt(self.end) * (1 - 1e-9)), 1001)
+        x = np.concatenate([even, close, beyond])
         force = 2 * x * np.asarray(self.slope(jnp.asarray(x**2)))
-        return x, force, np.maximum(np.abs(force), np.median(np.abs(force)))
+        typical = np.median(np.abs(force[: len(even)]))
+        scale = np.maximum(np.abs(force), typical)
+        return x, force, np.where(scale > 0, scale, 1)
 
 
 class _Candidate(NamedTuple):

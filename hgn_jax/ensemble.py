@@ -1,6 +1,7 @@
 """Rollouts of several models from one start: how far they part says when to stop trusting them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -77,11 +78,24 @@ def rollout_ensemble(
 
 
 def _stacked(models: Sequence[AbstractHamiltonian]) -> AbstractHamiltonian:
-    if len({jax.tree.structure(eqx.filter(m, eqx.is_array)) for m in models}) != 1:
+    if len({jax.tree.structure(eqx.filter(m, _is_number)) for m in models}) != 1:
         raise ValueError("the members differ in structure: give models of the same features")
-    parts = [eqx.partition(m, eqx.is_array) for m in models]
-    arrays = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(a for a, _ in parts))
+    parts = [eqx.partition(m, _is_number) for m in models]
+    if not all(eqx.tree_equal(rest, parts[0][1]) for _, rest in parts):
+        raise ValueError("the members differ in more than numbers: give models of the same kind")
+    arrays = jax.tree.map(
+        lambda *leaves: jnp.stack(list(map(_array, leaves))), *(a for a, _ in parts)
+    )
     return eqx.combine(arrays, parts[0][1])
+
+
+def _is_number(leaf: Any) -> bool:
+    """Arrays, and parameters given as Python's numbers."""
+    return eqx.is_array_like(leaf)
+
+
+def _array(leaf: ArrayLike) -> Array:
+    return leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf, float)
 
 
 def _spread(values: Float[Array, "m t n d"]) -> Float[Array, "t n"]:

@@ -25,7 +25,12 @@ class Journal:
     written after the outputs that it follows: an interruption at any moment loses little."""
 
     def __init__(
-        self, folder: str | os.PathLike[str], motion: Motion, schedule: np.ndarray, resume: bool
+        self,
+        folder: str | os.PathLike[str],
+        motion: Motion,
+        strides: np.ndarray,
+        parts: np.ndarray,
+        resume: bool,
     ) -> None:
         self.folder = Folder(folder)
         self._state = self.folder / "state.hgn"
@@ -37,7 +42,7 @@ class Journal:
         spec = motion.neighbours
         self._plain = None if spec is None else Neighbours(spec.cutoff, spec.skin)
         self._motion = digest(dataclasses.replace(motion, neighbours=self._plain))
-        self._schedule = schedule
+        self._strides, self._parts = strides, parts
         self._kept = 0
         self._written, self._cost = time.perf_counter(), 0.0
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -50,13 +55,14 @@ class Journal:
         """
         if not self._state.exists():
             return motion, None, [], 0
-        header, (schedule, *leaves) = container.read(self._state, STATE)
-        count = int(header["outputs"])
-        known = np.asarray(schedule)[:, :count]
+        header, (strides, parts, *leaves) = container.read(self._state, STATE)
+        count, ahead = int(header["outputs"]), int(header["ahead"])
         if (
             header["motion"] != self._motion
-            or not np.array_equal(known, self._schedule[:, :count])
-            or count > self._schedule.shape[1]
+            or count > len(self._strides)
+            or not np.array_equal(strides[:count], self._strides[:count])
+            or not np.array_equal(parts[:count], self._parts[:count])
+            or ahead > (0 if count == len(self._strides) else self._strides[count])
         ):
             raise ValueError(
                 f"{self.folder}: holds another rollout (other model, start, step, times, solver or "
@@ -74,11 +80,14 @@ class Journal:
         shape = eqx.filter_eval_shape(Motion.output, motion, state, part, motion.graph)
         outputs: list[Output] = []
         while len(outputs) < count:
-            _, stacked = container.read(self._file(len(outputs)), OUTPUTS)
+            file = self._file(len(outputs))
+            if not file.exists():
+                raise ValueError(f"{file} is missing: the rollout cannot go on from this folder")
+            _, stacked = container.read(file, OUTPUTS)
             new = [np.asarray(a) for a in stacked]
             outputs += [_filled(shape, [np.asarray(a[k]) for a in new]) for k in range(len(new[0]))]
         self._kept = count
-        return motion, state, outputs[:count], int(header["ahead"])
+        return motion, state, outputs[:count], ahead
 
     def write(
         self, motion: Motion, state: State, outputs: list[Output], ahead: int, end: bool = False
@@ -102,7 +111,7 @@ class Journal:
                 arrays = [np.stack(column) for column in zip(*new)]
                 container.write(self._file(self._kept), OUTPUTS, {}, arrays)
             leaves = jax.tree.leaves(eqx.filter(state, eqx.is_array))
-            container.write(self._state, STATE, content, [self._schedule, *leaves])
+            container.write(self._state, STATE, content, [self._strides, self._parts, *leaves])
         except OSError as error:
             raise OSError(
                 error.errno,

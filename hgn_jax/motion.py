@@ -129,6 +129,8 @@ class Motion(eqx.Module):
         observed = {o.name: o(self.model, graph, start) for o in self.observables}
         q, p = y if self.states else (None, None)
         good = finite(y) & finite(energy) & finite(observed)
+        if found is not None and self.neighbours is not None:
+            good &= ~found.stale(y[0], self.neighbours.skin)
         return Output(q, p, energy, kinetic, observed, good)
 
     def late(self, state: State) -> Bool[Array, ""]:
@@ -189,27 +191,49 @@ class Motion(eqx.Module):
         return find(self.neighbours, graph)
 
     def at(self, y: Rates, found: NeighbourList | None) -> GraphsTuple:
-        """The graph in that state; NaN if the neighbours do not suffice for it."""
-        graph = _moved(self.graph, *y)
+        """The graph in that state; positions NaN if the neighbours do not suffice for it."""
         if found is None or self.neighbours is None:
-            return graph
+            return _moved(self.graph, *y)
+        poison = jnp.where(found.stale(y[0], self.neighbours.skin), jnp.nan, 0)
+        graph = _moved(self.graph, y[0] + poison.astype(y[0].dtype), y[1])
         assert isinstance(graph, SlottedGraphs)
-        return found.joined(graph, self.neighbours.skin)
+        return found.joined(graph)
+
+    def _rates(self, y: Rates, found: NeighbourList | None) -> Rates:
+        """Those of one step; NaN if the neighbours do not suffice.
+
+        NaN is added to what a sound state has: derivatives of an attempt that is cast away are then
+        zero times something finite.
+        """
+        if found is None or self.neighbours is None:
+            return self._scaled(self.model.vector_field(_moved(self.graph, *y)))
+        bad = found.stale(y[0], self.neighbours.skin) | ~finite(y[1])
+        graph = _moved(self.graph, jnp.where(bad, found.position, y[0]), jnp.where(bad, 0, y[1]))
+        assert isinstance(graph, SlottedGraphs)
+        return self._scaled(self.model.vector_field(found.joined(graph)), bad)
+
+    def _velocity(self, p: Array) -> Array:
+        """Of one step, for a Hamiltonian that separates: it asks for neither neighbours nor
+        positions."""
+        q = self.graph.nodes["position"]
+        if self.neighbours is None:
+            return self._scaled(self.model.vector_field(_moved(self.graph, q, p)))[0]
+        bad = ~finite(p)
+        graph = _moved(self.graph, q, jnp.where(bad, 0, p))
+        return self._scaled(self.model.vector_field(graph), bad)[0]
+
+    def _scaled(self, rates: Rates, bad: Bool[Array, ""] | bool = False) -> Rates:
+        poison = jnp.where(bad, jnp.nan, 0).astype(self.dt.dtype)
+        return jax.tree.map(lambda rate: jnp.abs(self.dt) * rate + poison, rates)
 
     def _terms(self, found: NeighbourList | None) -> Any:
-        def rates(q: Array, p: Array) -> Rates:
-            return jax.tree.map(
-                lambda rate: jnp.abs(self.dt) * rate,
-                self.model.vector_field(self.at((q, p), found)),
-            )
-
         if not isinstance(self.solver.term_structure, tuple):
-            return diffrax.ODETerm(lambda t, y, args: rates(*y))
-        # What a separable Hamiltonian does not look at is filled in, and compiled away.
-        q0, p0 = self.graph.nodes["position"], self.graph.nodes["momentum"]
+            return diffrax.ODETerm(lambda t, y, args: self._rates(y, found))
+        # What the force does not look at is filled in, and compiled away.
+        p0 = self.graph.nodes["momentum"]
         return (
-            diffrax.ODETerm(lambda t, p, args: rates(q0, p)[0]),
-            diffrax.ODETerm(lambda t, q, args: rates(q, p0)[1]),
+            diffrax.ODETerm(lambda t, p, args: self._velocity(p)),
+            diffrax.ODETerm(lambda t, q, args: self._rates((q, p0), found)[1]),
         )
 
 

@@ -49,6 +49,8 @@ class Neighbours(eqx.Module):
         for name, length in (("cutoff", self.cutoff), ("skin", self.skin)):
             if not 0 < length < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {length}")
+        if self.sizes is not None and min(self.sizes[:2] + self.sizes.grid) < 1:
+            raise ValueError(f"sizes must be positive, got {self.sizes}")
 
     @property
     def reach(self) -> float:
@@ -75,6 +77,11 @@ class Neighbours(eqx.Module):
                 f"cell length {sides.min():g} is less than twice the cutoff {self.cutoff:g}: "
                 "bodies would meet several images of one another; full periodic images come later"
             )
+        if self.sizes is not None and not bool(_fits(self, sides)):
+            raise ValueError(
+                f"{self.sizes} was allocated for a larger cell than {sides}: allocate anew, "
+                "hgn.Neighbours(cutoff, skin).allocate(graph)"
+            )
 
     def allocate(self, graph: GraphsTuple) -> "Neighbours":
         """With sizes that suffice for the graph as it is, with room to spare; concrete only."""
@@ -96,7 +103,7 @@ class Neighbours(eqx.Module):
         return Neighbours(self.cutoff, self.skin, _with_spare(found, n))
 
     def with_room(self, slots: int, run: int, bodies: int) -> "Neighbours":
-        """With sizes for so many neighbours and bodies of a run, half as large again at least."""
+        """With sizes for so many neighbours and bodies of a run, and more."""
         assert self.sizes is not None
         old = self.sizes
         found = Sizes(
@@ -129,19 +136,18 @@ class NeighbourList(eqx.Module):
     def stale(self, position: Vectors, skin: float) -> Bool[Array, ""]:
         """Whether a pair within the cutoff might be missing."""
         moved = jnp.max(jnp.sum((position - self.position) ** 2, axis=1))
-        return ~self.complete | (moved > (skin / 2) ** 2)
+        return ~self.complete | ~(moved <= (skin / 2) ** 2)  # NaN is stale
 
-    def joined(self, graph: SlottedGraphs, skin: float) -> SlottedGraphs:
-        """The graph with these edges; positions NaN, so that nothing is computed in silence, if the
-        list is stale."""
-        position = graph.nodes["position"]
-        poison = jnp.where(self.stale(position, skin), jnp.nan, 0).astype(position.dtype)
+    def joined(self, graph: SlottedGraphs) -> SlottedGraphs:
+        """The graph with these edges."""
         slots, n = self.senders.shape
-        return graph._replace(
-            nodes=graph.nodes | {"position": position + poison},
-            senders=self.senders.ravel(),
-            receivers=ends(n, slots),
-        )
+        return graph._replace(senders=self.senders.ravel(), receivers=ends(n, slots))
+
+    def with_room(self, slots: int) -> "NeighbourList":
+        """The same neighbours in so many slots, if they are more."""
+        missing = max(slots - len(self.senders), 0)
+        none = jnp.full((missing, self.senders.shape[1]), self.senders.shape[1] - 1, jnp.int32)
+        return eqx.tree_at(lambda f: f.senders, self, jnp.concatenate([self.senders, none]))
 
 
 def find(spec: Neighbours, graph: SlottedGraphs) -> NeighbourList:
@@ -226,8 +232,18 @@ def find(spec: Neighbours, graph: SlottedGraphs) -> NeighbourList:
         position=position,
         slots=most,
         run=fullest,
-        complete=(most <= slots) & (fullest <= capacity),
+        complete=(most <= slots) & (fullest <= capacity) & _fits(spec, sides),
     )
+
+
+def _fits(spec: Neighbours, sides: Array | np.ndarray | None) -> Bool[Array, ""]:
+    """Whether no pair within reach is more than two cells apart, and none has two near images."""
+    if sides is None:
+        return jnp.array(True)
+    assert spec.sizes is not None
+    grid, sides = np.asarray(spec.sizes.grid), jnp.asarray(sides)
+    cells = (grid <= 5) | (2 * sides >= spec.reach * grid * (1 - 1e-6))
+    return jnp.all(cells & (sides >= 2 * spec.cutoff))
 
 
 def _runs(inside: Int[Array, "l c"] | np.ndarray) -> Int[Array, "l c"]:
@@ -247,7 +263,8 @@ def _cells(
     """The cell of each body along each axis."""
     along = jnp.asarray(grid, jnp.int32)[None]
     if sides is None:
-        return jnp.floor(2 * position / reach).astype(jnp.int32) % along
+        cells = jnp.floor(2 * position / reach)
+        return jnp.mod(cells, along.astype(position.dtype)).astype(jnp.int32)
     share = position / sides[None]
     place = ((share - jnp.floor(share)) * along.astype(position.dtype)).astype(jnp.int32)
     return jnp.minimum(place, along - 1)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
+from .checks import is_concrete
 from .graphs.geometry import movable, node_mask, sum_over_graphs, velocity_of
 from .hamiltonian import AbstractHamiltonian
 
@@ -30,6 +31,10 @@ class AbstractObservable(eqx.Module):
         self, model: AbstractHamiltonian, graphs: GraphsTuple, start: GraphsTuple
     ) -> Float[Array, "g ..."]:
         """The quantity; `start` are the same graphs at the first time."""
+
+    def check(self, graphs: GraphsTuple) -> None:
+        """Raises `ValueError` for graphs that do not have the quantity."""
+        return None
 
 
 class KineticEnergy(AbstractObservable):
@@ -127,11 +132,22 @@ class RadialDistribution(AbstractObservable):
         """Middles of the shells."""
         return (np.arange(self.bins) + 0.5) * self.reach / self.bins
 
+    def check(self, graphs: GraphsTuple) -> None:
+        if "cell" not in graphs.globals or int(graphs.n_node.shape[0]) > 1:
+            raise ValueError("g(r) needs a single graph with a periodic cell")
+        if not is_concrete(graphs.globals["cell"]):
+            return
+        cell = np.asarray(graphs.globals["cell"][0])
+        sides = np.diagonal(cell)
+        if (cell != np.diag(sides)).any() or (sides < 2 * self.reach).any():
+            raise ValueError(
+                f"g(r) up to {self.reach:g} needs an orthorhombic cell with sides of at least "
+                f"twice that, got {cell.tolist()}"
+            )
+
     def __call__(
         self, model: AbstractHamiltonian, graphs: GraphsTuple, start: GraphsTuple
     ) -> Float[Array, "g bins"]:
-        if "cell" not in graphs.globals or int(graphs.n_node.shape[0]) > 2:
-            raise ValueError("g(r) needs a single graph with a periodic cell")
         position, mask = graphs.nodes["position"], node_mask(graphs)
         n, d = position.shape
         sides = jnp.diagonal(graphs.globals["cell"][0])

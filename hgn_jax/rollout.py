@@ -1,6 +1,7 @@
 """Motion: Hamilton's equations of a model or a known system, integrated with a fixed step."""
 
 import dataclasses
+import operator
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,6 +17,8 @@ from jraph import GraphsTuple
 
 from . import blowup
 from .checks import check, is_concrete
+from .features.message_passing import MessagePassingFeatures
+from .features.radial import AbstractPairFeatures
 from .graphs.slots import slotted, with_padding
 from .hamiltonian import AbstractHamiltonian, HamiltonianGraphNetwork
 from .integrators.stormer_verlet import StormerVerlet
@@ -98,16 +101,18 @@ def rollout(
         `path.finite`.
 
     May be jitted, vmapped (over start graphs of one shape, or over models) and differentiated with
-    respect to model and start: in reverse mode, and, if all outputs are equally many steps apart,
-    in forward mode. Each step's state is kept for that, and the step computed once more.
+    respect to model and start: in reverse mode, unless `times` are traced, and, if all outputs are
+    equally many steps apart and without `neighbours`, in forward mode. Reverse mode keeps states
+    along the way, and computes steps once more; with `neighbours` it needs an explicit solver.
     `progress` and `checkpoint` need concrete arrays.
 
     **Raises:** `ValueError` for bad times, a bad graph, a graph of another dimension than the
-    model's, a solver that needs H = T(p) + V(q) and a model that is not, or a cell shorter than
-    twice the cutoff. `RuntimeError` if the state does not stay finite, naming time, body and the
-    nearest pair, or if the energy changes by more than half of the greatest kinetic energy so far,
-    with a step that would do. `FileExistsError` for a checkpoint folder that exists, without
-    `resume`; `OSError` if it cannot be written: what was written remains, and can be resumed.
+    model's, a solver that needs H = T(p) + V(q) and a model that is not, a cell shorter than twice
+    the cutoff, or a model that has no cutoff or one beyond the neighbours'. `RuntimeError` if the
+    state does not stay finite, naming time, body and the nearest pair, or, outside of jit, if the
+    energy changes by more than half of the greatest kinetic energy so far, with a step that would
+    do. `FileExistsError` for a checkpoint folder that exists, without `resume`; `OSError` if it
+    cannot be written: what was written remains, and can be resumed.
 
     **Warns** of a start with pairs or bodies outside of the model's trained range.
     """
@@ -121,6 +126,8 @@ def rollout(
     schedule = _schedule(times, dt, graph.nodes["position"].dtype)
     motion = _motion(model, graph, jnp.where(schedule.back, -schedule.dt, schedule.dt), solver,
                      neighbours, tuple(observe), states)  # fmt: skip
+    if resume and checkpoint is None:
+        raise ValueError("resume=True needs the folder: checkpoint=...")
     concrete = is_concrete((motion, schedule))
     led = neighbours is not None or progress is not None or checkpoint is not None
     if not concrete and (progress is not None or checkpoint is not None):
@@ -133,7 +140,7 @@ def rollout(
         strides, parts = np.asarray(schedule.strides), np.asarray(schedule.parts)
         journal = None
         if checkpoint is not None:
-            journal = Journal(checkpoint, motion, np.stack([strides, parts]), resume)
+            journal = Journal(checkpoint, motion, strides, parts, resume)
         report = Reporter(progress, int(strides.sum()))
         outputs, state, stop = stepwise(motion, strides, parts, report, journal)
         raw = _assembled(schedule, outputs, state, stop)
@@ -175,6 +182,7 @@ def _schedule(
         raise ValueError(f"dt must be positive and finite, got {dt}")
     step = jnp.asarray(dt, dtype)
     if isinstance(times, Every):
+        times = Every(operator.index(times.steps), operator.index(times.outputs))
         if times.steps < 1 or times.outputs < 0:
             raise ValueError(f"need at least one step to an output, got {times}")
         numbers = jnp.asarray(times.steps * np.arange(times.outputs + 1), dtype)
@@ -185,17 +193,20 @@ def _schedule(
         return _Schedule(step * numbers, step, strides, parts, jnp.array(False),
                          times.steps, most)  # fmt: skip
     if not is_concrete((times, dt)):
+        if is_concrete(times):
+            _check_times(np.asarray(times))
         ts = jnp.asarray(times, dtype)
+        apart = jnp.diff(ts)
+        sound = (jnp.all(apart > 0) | jnp.all(apart < 0)) & (step > 0)
+        step = jnp.where(sound, step, jnp.nan)
         steps, aside = _in_steps(jnp, ts, step, dtype)
-        traced = jnp.diff(steps, prepend=0).astype(jnp.int32)
+        # A step of NaN, so that the path is not finite, if times or dt are not sound.
+        traced = jnp.where(sound, jnp.diff(steps, prepend=0).astype(jnp.int32), 1)
         return _Schedule(ts, step, traced, aside, ts[-1] < ts[0], None, None)
     given = np.asarray(times)
-    if given.ndim != 1 or len(given) < 1 or not np.isfinite(given).all():
-        raise ValueError("times must be a finite array [t] with at least one entry")
-    apart = np.diff(given)
-    if not ((apart > 0).all() or (apart < 0).all()):
-        raise ValueError("times must be strictly increasing or strictly decreasing")
-    whole, parts = _in_steps(np, given, float(np.asarray(dt)), dtype)
+    _check_times(given)
+    resolution = given.dtype if np.issubdtype(given.dtype, np.floating) else np.dtype(float)
+    whole, parts = _in_steps(np, given.astype(float), float(np.asarray(dt)), resolution)
     strides = np.diff(whole, prepend=0).astype(np.int32)
     even = set(strides[1:].tolist())
     return _Schedule(
@@ -209,10 +220,19 @@ def _schedule(
     )
 
 
+def _check_times(given: np.ndarray) -> None:
+    if given.ndim != 1 or len(given) < 1 or not np.isfinite(given).all():
+        raise ValueError("times must be a finite array [t] with at least one entry")
+    apart = np.diff(given)
+    if not ((apart > 0).all() or (apart < 0).all()):
+        raise ValueError("times must be strictly increasing or strictly decreasing")
+
+
 def _in_steps(np_: Any, times: Any, dt: Any, dtype: np.dtype) -> tuple[Any, Any]:
-    """Whole steps from the first time, and what is left, up to rounding."""
+    """Whole steps from the first time, and what is left, up to the rounding of times."""
     elapsed = np_.abs(times - times[0]) / dt
-    rounding = 8 * float(jnp.finfo(dtype).eps) * np_.maximum(elapsed, 1)
+    size = np_.maximum(np_.max(np_.abs(times)) / dt, 1)
+    rounding = np_.minimum(8 * float(jnp.finfo(dtype).eps) * size, 0.5)
     whole = np_.floor(elapsed + rounding)
     return whole, np_.where(elapsed - whole > rounding, elapsed - whole, 0)
 
@@ -226,6 +246,8 @@ def _motion(
     observables: tuple[AbstractObservable, ...],
     states: bool,
 ) -> Motion:
+    for observable in observables:
+        observable.check(graph)
     names = [o.name for o in observables]
     if len(set(names)) < len(names):
         raise ValueError(f"observables of one name: {names}")
@@ -235,6 +257,7 @@ def _motion(
         laid_out = slotted(graph) if ours else graph
         return Motion(model, laid_out, dt, solver, None, observables, states)
     neighbours.check(graph)
+    _check_cutoffs(model, neighbours)
     if neighbours.sizes is None:
         if not is_concrete(graph):
             raise ValueError(
@@ -243,6 +266,29 @@ def _motion(
             )
         neighbours = neighbours.allocate(graph)
     return Motion(model, with_padding(graph), dt, solver, neighbours, observables, states)
+
+
+def _check_cutoffs(model: AbstractHamiltonian, neighbours: Neighbours) -> None:
+    """Raises if a force would jump where neighbours enter or leave the list."""
+    cutoffs: dict[str, float | None] = {}
+    if isinstance(model, HamiltonianGraphNetwork):
+        by_edges = (AbstractPairFeatures, MessagePassingFeatures)
+        cutoffs = {
+            f"{f.name} features": getattr(f, "cutoff", None)
+            for f in model.features
+            if isinstance(f, by_edges)
+        }
+    elif isinstance(model, System):
+        name = type(model.potential).__name__
+        cutoffs = {f"potential {name}": getattr(model.potential, "cutoff", None)}
+    for name, cutoff in cutoffs.items():
+        if cutoff is None or not cutoff <= neighbours.cutoff:
+            has = "no cutoff" if cutoff is None else f"the cutoff {cutoff:g}"
+            raise ValueError(
+                f"the {name} has {has}, the neighbours' is {neighbours.cutoff:g}: forces would "
+                "jump as neighbours come and go. Take hgn.Pair(cutoff=...) or "
+                "hgn.systems.lennard_jones(cutoff=...), or give your potential a field `cutoff`"
+            )
 
 
 class _Raw(eqx.Module):
@@ -286,7 +332,7 @@ def _whole(motion: Motion, schedule: _Schedule) -> _Run:
         good = jax.tree.map(lambda new, old: jnp.where(fine, new, old), _constant(state), good)
         failing = jnp.where(fine, failing, jnp.maximum(failing, stride))
         carry = (state, good, jnp.where(fine, steps + stride, steps), failing)
-        return carry, motion.output(_timely(motion, state), part, motion.graph)
+        return carry, motion.output(_timely(motion, state, part), part, motion.graph)
 
     none = jnp.zeros((), strides.dtype)
     carry, rest = jax.lax.scan(
@@ -310,11 +356,12 @@ def _located(motion: Motion, run: _Run) -> _Raw:
     return _Raw(run.outputs, run.end, run.steps + taken, before, after)
 
 
-def _timely(motion: Motion, state: State) -> State:
-    """With neighbours that suffice for a step aside."""
+def _timely(motion: Motion, state: State, part: Float[Array, ""]) -> State:
+    """With neighbours that suffice for so much of a step aside."""
     if motion.neighbours is None:
         return state
-    found = jax.lax.cond(motion.late(state), lambda: motion.find(state.y), lambda: state.neighbours)
+    needed = (part > 0) | motion.late(state)
+    found = jax.lax.cond(needed, lambda: motion.find(state.y), lambda: state.neighbours)
     return dataclasses.replace(state, neighbours=found)
 
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._types import Rates
 from .journal import Journal, with_neighbours
 from .motion import Motion, Output, State, finite
 from .neighbours import NeighbourList
@@ -76,7 +77,8 @@ def stepwise(
     if journal is not None:
         motion, state, outputs, ahead = journal.read(motion)
     if state is None:
-        state = _start(motion, _find(motion, motion.begin()))
+        motion, found = _found(motion, motion.begin())
+        state = _start(motion, found)
     steps = report.resumed = int(strides[: len(outputs)].sum()) + ahead
     pace = 1
     for number in range(len(outputs), len(strides)):
@@ -86,22 +88,25 @@ def stepwise(
             after = jax.block_until_ready(_advance(motion, state, jnp.asarray(now, jnp.int32)))
             seconds = time.perf_counter() - start
             if not _complete(after.neighbours):
-                motion, state = _with_room(motion, state, after.neighbours)
+                motion = _with_room(motion, after.neighbours)
+                state = _in_room(motion, state)
                 continue
             if not bool(_finite(after.y)):
                 taken, before, after = _stop(motion, state, jnp.asarray(now, jnp.int32))
                 return outputs, before, Stop(steps + int(taken), before, after)
             state, left, steps = after, left - now, steps + now
-            pace = 2 * pace if seconds < SECONDS else max(1, pace // 2)
+            if seconds > SECONDS:
+                pace = max(1, now // 2)
+            elif now == pace:
+                pace *= 2
             report(steps)
             if journal is not None and left:
                 journal.write(motion, state, outputs, int(strides[number]) - left)
         part, seen = jnp.asarray(parts[number], motion.dt.dtype), state
-        while bool(_late(motion, seen)):
-            found = _find(motion, seen.y)
+        if parts[number] > 0 or bool(_late(motion, seen)):
+            motion, found = _found(motion, seen.y)
+            state = _in_room(motion, state)
             seen = dataclasses.replace(seen, neighbours=found)
-            if not _complete(found):
-                motion, state = _with_room(motion, state, found)
         outputs.append(jax.tree.map(np.asarray, _output(motion, seen, part, begin)))
         if journal is not None:
             journal.write(motion, state, outputs, 0, end=number == len(strides) - 1)
@@ -122,10 +127,25 @@ def _complete(found: NeighbourList | None) -> bool:
     return found is None or bool(found.complete)
 
 
-def _with_room(motion: Motion, state: State, found: NeighbourList | None) -> tuple[Motion, State]:
+def _found(motion: Motion, y: Rates) -> tuple[Motion, NeighbourList | None]:
+    """The neighbours, and the motion with room for them."""
+    while not _complete(found := _find(motion, y)):
+        motion = _with_room(motion, found)
+    return motion, found
+
+
+def _with_room(motion: Motion, found: NeighbourList | None) -> Motion:
     """With room for the neighbours that were found, and more."""
     assert found is not None and motion.neighbours is not None
     bodies = len(motion.graph.nodes["mass"])
     larger = motion.neighbours.with_room(int(found.slots), int(found.run), bodies)
-    motion = with_neighbours(motion, larger)
-    return motion, eqx.tree_at(lambda s: s.neighbours, state, _find(motion, state.y))
+    return with_neighbours(motion, larger)
+
+
+def _in_room(motion: Motion, state: State) -> State:
+    """The same state, its list as wide as the motion is compiled for."""
+    if state.neighbours is None:
+        return state
+    assert motion.neighbours is not None and motion.neighbours.sizes is not None
+    wider = state.neighbours.with_room(motion.neighbours.sizes.slots)
+    return dataclasses.replace(state, neighbours=wider)

@@ -168,3 +168,15 @@ def test_a_model_that_saw_nothing_move_is_refused(morse):
     still = eqx.tree_at(lambda m: m.features[0].speed_range, morse, jnp.array([jnp.inf, -jnp.inf]))
     with pytest.raises(ValueError, match="no body moved"):
         still.compress()
+
+
+def test_the_error_is_relative_to_the_median_over_the_range():
+    """Not over the points where it is looked for, more of which are near."""
+    target = compression._Target(lambda s: -(s**-0.5), lambda s: s**-1.5 / 2, (0.3, 50.0),
+                                 (0.2, 52.0), None)  # fmt: skip
+    x, force, scale = target.check_points()
+    np.testing.assert_allclose(force, x**-2.0)
+    median = np.median(np.linspace(0.3, 50, 100_001) ** -2.0)
+    np.testing.assert_allclose(scale, np.maximum(x**-2.0, median), rtol=1e-3)
+    nothing = target._replace(slope=jnp.zeros_like).check_points()
+    assert (nothing[2] == 1).all()

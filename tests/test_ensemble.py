@@ -24,9 +24,7 @@ def systems():
 
 
 def test_mean_and_spread_are_those_of_single_rollouts(systems, start):
-    spread = hgn.rollout_ensemble(
-        [jax.tree.map(jnp.asarray, s) for s in systems], start, EVERY, dt=0.02
-    )
+    spread = hgn.rollout_ensemble(systems, start, EVERY, dt=0.02)
     single = np.stack([hgn.rollout(s, start, EVERY, dt=0.02).position for s in systems])
     np.testing.assert_allclose(spread.members.position, single, rtol=0, atol=1e-13)
     np.testing.assert_allclose(spread.position, single.mean(0), rtol=0, atol=1e-13)

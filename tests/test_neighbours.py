@@ -93,8 +93,6 @@ def test_too_little_room_is_told_and_the_needed_room_stated(short):
     tight = hgn.Neighbours(2.0, 0.5, spec.sizes._replace(**{short: 2}))
     found = FIND(tight, with_padding(graph))
     assert not found.complete and getattr(found, short) > 2
-    joined = found.joined(with_padding(graph), 0.5)
-    assert jnp.isnan(joined.nodes["position"]).all()
 
 
 def test_the_nth_bit_is_found():
@@ -241,10 +239,12 @@ def test_lists_do_not_disturb_reversal_or_outputs_between_steps(liquid):
 
 
 class Glue(hgn.systems.AbstractPotential):
-    """Soft attraction within 3."""
+    """Soft attraction, finite where bodies meet."""
+
+    cutoff: float = 3.0
 
     def __call__(self, r, type):
-        return -0.02 * jnp.maximum(1 - (r / 3) ** 2, 0) ** 3
+        return -0.02 * jnp.maximum(1 - (r / self.cutoff) ** 2, 0) ** 3
 
 
 def test_a_gas_that_collapses_never_loses_a_pair():
@@ -265,6 +265,44 @@ def test_a_gas_that_collapses_never_loses_a_pair():
     np.testing.assert_allclose(path.position, truth.position, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("solver", [hgn.StormerVerlet(), hgn.Yoshida4(), hgn.Tao()])
+def test_derivatives_go_through_a_list_that_is_found_anew(solver):
+    """With all pairs joined from the start, they are the same."""
+    rng = np.random.default_rng(2)
+    position, momentum = rng.uniform(0, 6, (8, 2)), rng.normal(0, 1, (8, 2))
+    every = hgn.Every(24, 1)
+    system = hgn.systems.System(Glue())
+
+    def final(p, graph, **options):
+        moved = graph._replace(nodes=graph.nodes | {"momentum": p})
+        path = hgn.rollout(system, moved, every, dt=0.025, solver=solver, **options)
+        return jnp.sum(path.position[-1] * jnp.arange(16.0).reshape(8, 2))
+
+    free = hgn.graphs.from_pairs(position, [])
+    spec = hgn.Neighbours(3.0, 0.3).allocate(free)
+    assert 0.6 * np.linalg.norm(momentum, axis=1).max() > 3 * 0.15  # lists that it takes
+    slope = jax.grad(lambda p: final(p, free, neighbours=spec))(jnp.asarray(momentum))
+    joined = hgn.graphs.fully_connected(8, 2, position=position)
+    expected = jax.grad(lambda p: final(p, joined))(jnp.asarray(momentum))
+    np.testing.assert_allclose(slope, expected, rtol=0, atol=1e-10)
+
+
+def test_a_step_aside_may_go_farther_than_the_list_allows():
+    """Stages of Yoshida's step go 1.35 steps; a body moves by a quarter of the skin in one."""
+    pair = hgn.graphs.from_pairs(
+        np.array([[0.0, 0.0], [2.0, 0.5]]), [], momentum=np.array([[4.8, 0.0], [0.0, 0.0]])
+    )
+    joined = hgn.graphs.from_pairs(
+        pair.nodes["position"], [(0, 1)], momentum=pair.nodes["momentum"]
+    )
+    paths = [
+        hgn.rollout(hgn.systems.System(Glue()), graph, [0.0, 0.0195, 0.0587], dt=0.01,
+                    solver=hgn.Yoshida4(), **options)
+        for graph, options in ((pair, {"neighbours": hgn.Neighbours(3.0, 0.2)}), (joined, {}))
+    ]  # fmt: skip
+    np.testing.assert_allclose(paths[0].position, paths[1].position, rtol=0, atol=1e-13)
+
+
 def test_under_jit_given_room_does_the_same_and_too_little_is_an_error(liquid):
     spec = hgn.Neighbours(2.0, 0.3).allocate(liquid)
     plain = hgn.rollout(ATOMS, liquid, hgn.Every(20, 2), dt=0.005, neighbours=spec)
@@ -281,7 +319,44 @@ def test_under_jit_given_room_does_the_same_and_too_little_is_an_error(liquid):
         eqx.filter_jit(end)(liquid, hgn.Neighbours(2.0, 0.3))
 
 
+def test_a_list_that_does_not_suffice_leaves_no_energy():
+    graph = gas(40, np.full(2, 6.0), 2)
+    spec = hgn.Neighbours(3.0, 0.1).allocate(graph)
+    tight = hgn.Neighbours(3.0, 0.1, spec.sizes._replace(slots=2))
+    system = hgn.systems.System(Glue())
+
+    def energy(graph, spec):
+        path = hgn.rollout(system, graph, np.array([0.0]), dt=0.1, neighbours=spec, throw=False)
+        return path.energy, path.finite
+
+    assert jnp.isfinite(eqx.filter_jit(energy)(graph, spec)[0]).all()
+    found, finite = eqx.filter_jit(energy)(graph, tight)
+    assert jnp.isnan(found).all() and not finite
+    np.testing.assert_allclose(energy(graph, tight)[0], energy(graph, spec)[0], rtol=1e-12)
+
+
 # Bad input
+
+
+def test_room_for_another_cell_is_refused():
+    large, small = gas(300, np.full(2, 20.0), 2), gas(300, np.full(2, 6.0), 2)
+    spec = hgn.Neighbours(1.0, 0.2).allocate(large)
+    with pytest.raises(ValueError, match=r"allocated for a larger cell than \[6. 6.\]"):
+        spec.check(small)
+    assert not FIND(spec, with_padding(small)).complete
+    assert FIND(spec, with_padding(large)).complete
+    with pytest.raises(ValueError, match="sizes must be positive"):
+        hgn.Neighbours(1.0, 0.2, spec.sizes._replace(slots=0))
+
+
+def test_a_model_that_reaches_beyond_the_neighbours_is_refused(liquid, fitted):
+    for model, words in (
+        (fitted.model, "pair features has no cutoff, the neighbours' is 1.9"),
+        (hgn.systems.mass_spring("morse"), "Morse has no cutoff"),
+        (ATOMS, "has the cutoff 2,"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            hgn.rollout(model, liquid, [0.0, 1.0], dt=0.01, neighbours=hgn.Neighbours(1.9, 0.1))
 
 
 def test_a_box_smaller_than_twice_the_cutoff_is_refused(liquid):

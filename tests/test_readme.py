@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.readme import END, NAMES, README, START, figures
+from bench.readme import END, FILES, README, START, figures
 
 RESULTS = Path(__file__).parent.parent / "bench" / "results"
 
@@ -17,7 +17,7 @@ def text():
 
 
 def test_figures_are_written_from_the_results(text):
-    results = {name: json.loads((RESULTS / f"{name}.json").read_text()) for name in NAMES}
+    results = {name: json.loads((RESULTS / f"{name}.json").read_text()) for name in FILES}
     assert not any(r["environment"]["quick"] for records in results.values() for r in records)
     assert text.split(START)[1].split(END)[0].strip() == figures(results)
 

@@ -8,6 +8,8 @@ import pytest
 import scipy.integrate
 
 import hgn_jax as hgn
+from hgn_jax import blowup
+from hgn_jax.rollout import _schedule
 
 TIMES = np.arange(11) * 0.5
 DT = 0.05
@@ -414,3 +416,43 @@ def test_learned_and_true_energy_errors_have_the_same_amplitude_and_no_drift(lon
     for error in errors:
         np.testing.assert_allclose(error[:2000].max(), error[2000:].max(), rtol=0.05)
     assert errors[1].max() > 1e-5
+
+
+# Rounding, and what only shows when traced
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_times_of_a_million_steps_are_counted_to_the_step(dtype):
+    """However narrow the graph's numbers are: times are read in their own precision."""
+    counts = np.array([0, 1, 1_200_000, 2_000_000, 10_000_000])
+    schedule = _schedule(0.01 * counts, 0.01, np.dtype(dtype))
+    np.testing.assert_array_equal(np.cumsum(schedule.strides), counts)
+    aside = _schedule([0.0, 0.01 * (1e6 + 0.25)], 0.01, np.dtype(dtype))
+    assert aside.strides.tolist() == [0, 1_000_000]
+    np.testing.assert_allclose(aside.parts, [0, 0.25], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("times", "dt"), [([0.0, 0.2, 0.1], 0.05), ([0.0, 0.0], 0.05), ([0.0, 0.1], -0.05)]
+)
+def test_bad_times_and_steps_are_not_finite_when_traced(springs, start, times, dt):
+    def run(times, dt):
+        return hgn.rollout(springs, start, times, dt=dt, throw=False)
+
+    assert not jax.jit(run)(jnp.array(times), dt).finite
+    assert jax.jit(run)(jnp.array([0.0, 0.1, 0.2]), 0.05).finite
+
+
+def test_edges_without_shift_are_not_those_of_nearest_images(springs):
+    graph = hgn.graphs.from_pairs(np.array([[0.0, 0.0], [9.0, 0.0], [9.0, 9.5]]), [(0, 1), (1, 2)])
+    graph = graph._replace(globals={"cell": 10 * jnp.eye(2)[None]})
+    path = hgn.rollout(springs, graph, hgn.Every(5, 1), dt=0.01)
+    plain = hgn.rollout(springs, graph._replace(globals={}), hgn.Every(5, 1), dt=0.01)
+    np.testing.assert_allclose(path.energy[0], springs(graph)[0], rtol=1e-14)
+    np.testing.assert_allclose(path.position, plain.position, rtol=1e-14)
+
+
+def test_rounding_of_the_energy_is_no_jump():
+    noise, jump = np.array([[0.0], [1e-13], [-1e-13]]), np.array([[0.0], [0.0], [1e-3]])
+    assert blowup.first_jump(noise - 7, np.full((3, 1), 1e-15)) is None
+    assert blowup.first_jump(jump - 7, np.full((3, 1), 1e-3)) == (2, 0)

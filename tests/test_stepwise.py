@@ -1,6 +1,7 @@
 """Rollouts with observables, progress, checkpoints, and words for what goes wrong."""
 
 import errno
+import json
 import os
 
 import equinox as eqx
@@ -42,8 +43,12 @@ def test_every_counts_steps(springs, start, straight):
     np.testing.assert_allclose(straight.times, times, rtol=1e-15)
     path = hgn.rollout(springs, start, times, dt=DT)
     assert (path.position == straight.position).all()
+    numbers = hgn.Every(np.int64(7), np.int32(6))
+    assert eqx.tree_equal(hgn.rollout(springs, start, numbers, dt=DT), straight)
     with pytest.raises(ValueError, match="at least one step"):
         hgn.rollout(springs, start, hgn.Every(0, 3), dt=DT)
+    with pytest.raises(TypeError, match="integer"):
+        hgn.rollout(springs, start, hgn.Every(2.5, 3), dt=DT)
 
 
 def test_the_end_goes_on_where_the_path_stopped(springs, start, straight):
@@ -128,6 +133,11 @@ def test_radial_distribution_counts_pairs_of_nearest_images():
     expected = 2 * counts * sides.prod() / (40 * 39 * shells)
     np.testing.assert_allclose(path.observed["radial_distribution"][0], expected, rtol=1e-12)
     np.testing.assert_allclose(observable.r, (edges[1:] + edges[:-1]) / 2)
+    for reach, words in ((2.6, "at least twice that"), (2.0, "single graph")):
+        bad = graph if reach == 2.6 else graph._replace(globals={})
+        with pytest.raises(ValueError, match=words):
+            hgn.rollout(hgn.systems.mass_spring("spring"), bad, [0.0], dt=0.1,
+                        observe=[hgn.RadialDistribution(reach, 8)])  # fmt: skip
 
 
 # Progress and checkpoints
@@ -204,6 +214,91 @@ def test_a_rollout_killed_between_two_outputs_goes_on_from_there(
     again = run("cut", resume=True)
     assert len(taken) == 19 + 40 - 18
     assert eqx.tree_equal(again, whole)
+
+
+def test_a_rollout_that_overflows_is_resumed_to_the_same_bits(start, tmp_path, eager, monkeypatch):
+    """Atoms fall onto one another: room is found anew after a list that had enough."""
+    at = 1.25 * np.asarray(start.nodes["position"])
+    falling = start._replace(
+        nodes=start.nodes
+        | {"position": jnp.asarray(at), "momentum": jnp.asarray(0.5 * (at.mean(axis=0) - at))}
+    )
+    spec = hgn.Neighbours(1.4, 0.2)
+    sizes = spec.allocate(falling).sizes._replace(slots=4)
+
+    def run(folder, **options):
+        return hgn.rollout(
+            ATOMS, falling, hgn.Every(9, 5), dt=DT, checkpoint=tmp_path / folder,
+            neighbours=hgn.Neighbours(1.4, 0.2, sizes), **options,
+        )  # fmt: skip
+
+    rooms = []
+    with_room = stepwise._with_room
+
+    def counted(motion, found):
+        rooms.append(int(found.slots))
+        return with_room(motion, found)
+
+    monkeypatch.setattr(stepwise, "_with_room", counted)
+    whole = run("whole")
+    assert rooms
+    write, written = container.write, []
+
+    def killing(path, *args):
+        if len(written) == 9:
+            raise Killed
+        written.append(path)
+        write(path, *args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(container, "write", killing)
+        patched.setattr(stepwise, "SECONDS", 0)
+        with pytest.raises(Killed):
+            run("cut")
+    assert eqx.tree_equal(run("cut", resume=True), whole)
+
+
+def test_other_times_are_taken_only_if_the_state_lies_before_them(
+    springs, start, tmp_path, eager, monkeypatch
+):
+    def run(every, folder="run", **options):
+        return hgn.rollout(springs, start, every, dt=DT, checkpoint=tmp_path / folder, **options)
+
+    monkeypatch.setattr(stepwise, "SECONDS", 0)
+    advance, taken = stepwise._advance, []
+
+    def counting(*args):
+        taken.append(1)
+        if len(taken) == 13:
+            raise Killed
+        return advance(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stepwise, "_advance", counting)
+        with pytest.raises(Killed):
+            run(hgn.Every(20, 2))
+    for other in (hgn.Every(7, 3), hgn.Every(20, 0)):
+        with pytest.raises(ValueError, match="another rollout"):
+            run(other, resume=True)
+    longer = run(hgn.Every(15, 3), resume=True)
+    assert eqx.tree_equal(longer, run(hgn.Every(15, 3), "whole"))
+    with pytest.raises(ValueError, match="checkpoint="):
+        hgn.rollout(springs, start, hgn.Every(15, 3), dt=DT, resume=True)
+    next((tmp_path / "run").glob("outputs-*")).unlink()
+    with pytest.raises(ValueError, match="is missing"):
+        run(hgn.Every(15, 3), resume=True)
+
+
+def test_a_rollout_in_single_precision_is_kept_in_it(springs, start, tmp_path):
+    """So that JAX need not be set to 64 bit to go on with it."""
+    single = jax.tree.map(
+        lambda a: a.astype(jnp.float32) if eqx.is_inexact_array(a) else a, (springs, start)
+    )
+    hgn.rollout(*single, EVERY, dt=DT, checkpoint=tmp_path / "run")
+    for file in (tmp_path / "run").iterdir():
+        with file.open("rb") as opened:
+            arrays = json.loads(opened.readline())["arrays"]
+        assert arrays and {a["dtype"] for a in arrays} <= {"<f4", "<i4", "|b1"}
 
 
 def test_a_folder_that_exists_is_refused_unless_told_to_resume(start, tmp_path):

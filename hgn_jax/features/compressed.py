@@ -25,8 +25,9 @@ class CompressedPairFeatures(AbstractPairFeatures):
     curves: tuple[AbstractCurve, ...]
     ranges: Float[Array, "T 2"]
     error: Float[Array, " T"]
-    """Greatest error of the force within the trained range, relative to the model's force there or
-    to its median over that range, whichever is greater."""
+    """Greatest error of the force at 6001 distances of the trained range, and 1001 more up to the
+    cutoff, relative to the model's force there or to its median over that range, whichever is
+    greater."""
     cutoff: float | None = eqx.field(static=True)
 
     def units(self, square: Float[Array, " s"], type: int) -> Float[Array, "s _"]:

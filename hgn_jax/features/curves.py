@@ -36,13 +36,13 @@ class AbstractCurve(eqx.Module):
         """phi(s)."""
         x, scale, within = self._scaled(s)
         value = self.inside(x) + self.slope_inside(x) * scale * (s - within)
-        return value if self.end is None else jnp.where(s < self.end, value, 0)
+        return value if self.end is None else jnp.where(s >= self.end, 0, value)
 
     def slope(self, s: Squares) -> Squares:
         """d phi / ds."""
         x, scale, _ = self._scaled(s)
         slope = self.slope_inside(x) * scale
-        return slope if self.end is None else jnp.where(s < self.end, slope, 0)
+        return slope if self.end is None else jnp.where(s >= self.end, 0, slope)
 
     def _scaled(self, s: Squares) -> tuple[Squares, Float[Array, "..."], Squares]:
         """x in [-1, 1], dx/ds, and s brought into the span."""

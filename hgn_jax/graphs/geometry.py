@@ -94,7 +94,7 @@ def components(graphs: GraphsTuple, received: list[Float[Array, "..."]]) -> list
 def norm(vector: Float[Array, "... d"]) -> Float[Array, "..."]:
     """Euclidean length with gradient zero (not NaN) at the origin."""
     square = jnp.sum(vector**2, axis=-1)
-    positive = square > 0
+    positive = ~(square == 0)  # true of NaN
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
 
 
@@ -106,7 +106,7 @@ def distance(graphs: GraphsTuple) -> EdgeScalars:
 def length(graphs: GraphsTuple, apart: list[Edges]) -> Edges:
     """Of edges with those components; one for padding edges."""
     s = square(apart)
-    bodies_apart = edge_mask(graphs) & (s > 0)
+    bodies_apart = edge_mask(graphs) & ~(s == 0)  # NaN stays NaN
     root = jnp.sqrt(jnp.where(bodies_apart, s, 1))
     return jnp.where(bodies_apart | ~edge_mask(graphs), root, 0)
 

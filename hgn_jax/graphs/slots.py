@@ -40,6 +40,10 @@ def slotted(graphs: GraphsTuple) -> GraphsTuple:
     mass, senders, receivers = map(np.asarray, topology)
     n = len(mass)
     kept = np.flatnonzero(mass[senders] > 0)
+    if "cell" in graphs.globals and "shift" not in graphs.edges:
+        # Without shifts, edges in slots are those of nearest images; these are not.
+        shift = jnp.zeros((len(senders), graphs.nodes["position"].shape[1]), jnp.int32)
+        graphs = graphs._replace(edges=graphs.edges | {"shift": shift})
     order = kept[np.argsort(receivers[kept], kind="stable")]
     count = np.bincount(receivers[order], minlength=n)
     slots = int(count.max(initial=0))
