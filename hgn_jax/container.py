@@ -57,7 +57,6 @@ def write(
             os.fsync(file.fileno())
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, target)
-        _sync(target.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -106,16 +105,6 @@ def read(path: str | os.PathLike[str], format: Format) -> tuple[dict[str, Any], 
         arrays.append(array)
         start = stop
     return header, arrays
-
-
-def _sync(folder: Path) -> None:
-    """A rename lasts once its folder is on disk; where folders can be opened."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _little_endian(array: Any) -> np.ndarray:
