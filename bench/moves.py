@@ -31,7 +31,9 @@ SPRINGS = hgn.systems.mass_spring("anharmonic", rest_length=1.0)
 SYSTEMS = {"springs": SPRINGS, "liquid": SMOOTHED}
 DT = {"springs": 0.01, "liquid": 0.004}
 LISTS = {"springs": None, "liquid": hgn.Neighbours(CUTOFF, SKIN)}
-REPEATS = 3
+REPEATS = 5
+FEWEST = 24
+"""Steps that are timed: a list lasts for about twelve."""
 
 Run = Callable[[int], Any]
 """So many steps from the start; blocks until ready."""
@@ -242,7 +244,7 @@ def side_by_side(runs: dict[str, Run], budget: float) -> dict[str, list[float]]:
 def enough(run: Run, budget: float) -> int:
     """Steps that take that many seconds at least, beside the first; compiles what is timed."""
     run(1)
-    first, steps = timed(run, 1), 1
+    first, steps = timed(run, 1), FEWEST
     while True:
         run(1 + steps)
         taken = timed(run, 1 + steps) - first
