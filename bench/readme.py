@@ -411,8 +411,7 @@ def _h200(records: list[Record]) -> str:
     liquids = "; ".join(f"{n:,} atoms: {', '.join(shown)}" for n, shown in sizes.items())
     return (
         f"The liquid on one {records[0]['environment']['device']}, nanoseconds of an atom's step: "
-        f"{liquids} (commit {records[0]['commit']}; later versions launch a fifth of the kernels "
-        "where atoms are few, and have not been timed there)."
+        f"{liquids} (commit {records[0]['commit']}; what followed has not been timed there)."
     )
 
 

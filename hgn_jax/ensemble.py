@@ -1,7 +1,6 @@
 """Rollouts of several models from one start: how far they part says when to stop trusting them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -78,9 +77,9 @@ def rollout_ensemble(
 
 
 def _stacked(models: Sequence[AbstractHamiltonian]) -> AbstractHamiltonian:
-    if len({jax.tree.structure(eqx.filter(m, _is_number)) for m in models}) != 1:
+    if len({jax.tree.structure(eqx.filter(m, eqx.is_array_like)) for m in models}) != 1:
         raise ValueError("the members differ in structure: give models of the same features")
-    parts = [eqx.partition(m, _is_number) for m in models]
+    parts = [eqx.partition(m, eqx.is_array_like) for m in models]
     if not all(eqx.tree_equal(rest, parts[0][1]) for _, rest in parts):
         raise ValueError("the members differ in more than numbers: give models of the same kind")
     arrays = jax.tree.map(
@@ -89,12 +88,8 @@ def _stacked(models: Sequence[AbstractHamiltonian]) -> AbstractHamiltonian:
     return eqx.combine(arrays, parts[0][1])
 
 
-def _is_number(leaf: Any) -> bool:
-    """Arrays, and parameters given as Python's numbers."""
-    return eqx.is_array_like(leaf)
-
-
 def _array(leaf: ArrayLike) -> Array:
+    """Of a parameter given as Python's number, too."""
     return leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf, float)
 
 

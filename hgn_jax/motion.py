@@ -129,8 +129,6 @@ class Motion(eqx.Module):
         observed = {o.name: o(self.model, graph, start) for o in self.observables}
         q, p = y if self.states else (None, None)
         good = finite(y) & finite(energy) & finite(observed)
-        if found is not None and self.neighbours is not None:
-            good &= ~found.stale(y[0], self.neighbours.skin)
         return Output(q, p, energy, kinetic, observed, good)
 
     def late(self, state: State) -> Bool[Array, ""]:
@@ -215,11 +213,8 @@ class Motion(eqx.Module):
     def _velocity(self, p: Array) -> Array:
         """Of one step, for a Hamiltonian that separates: it asks for neither neighbours nor
         positions."""
-        q = self.graph.nodes["position"]
-        if self.neighbours is None:
-            return self._scaled(self.model.vector_field(_moved(self.graph, q, p)))[0]
-        bad = ~finite(p)
-        graph = _moved(self.graph, q, jnp.where(bad, 0, p))
+        bad = False if self.neighbours is None else ~finite(p)
+        graph = _moved(self.graph, self.graph.nodes["position"], jnp.where(bad, 0, p))
         return self._scaled(self.model.vector_field(graph), bad)[0]
 
     def _scaled(self, rates: Rates, bad: Bool[Array, ""] | bool = False) -> Rates:

@@ -1,5 +1,6 @@
 """Rollouts with observables, progress, checkpoints, and words for what goes wrong."""
 
+import contextlib
 import errno
 import json
 import os
@@ -169,20 +170,26 @@ class Killed(BaseException):
     pass
 
 
+@contextlib.contextmanager
+def killed_in(monkeypatch, module, name, call):
+    """Raises in that call of the module's function."""
+    original, calls = getattr(module, name), []
+
+    def counted(*args):
+        calls.append(args)
+        if len(calls) == call:
+            raise Killed
+        return original(*args)
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(module, name, counted)
+        yield
+
+
 def test_a_killed_rollout_is_resumed_to_the_same_bits(start, tmp_path, eager, monkeypatch):
     whole = checkpointed(start, tmp_path / "whole")
-    write, written = container.write, []
-
-    def killing(path, *args):
-        if len(written) == 10:
-            raise Killed
-        written.append(path)
-        write(path, *args)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(container, "write", killing)
-        with pytest.raises(Killed):
-            checkpointed(start, tmp_path / "cut")
+    with killed_in(monkeypatch, container, "write", 11):
+        checkpointed(start, tmp_path / "cut")
     seen = []
     again = checkpointed(start, tmp_path / "cut", resume=True, progress=seen.append)
     assert seen[0].steps > 7
@@ -200,61 +207,39 @@ def test_a_rollout_killed_between_two_outputs_goes_on_from_there(
 
     whole = run("whole")
     monkeypatch.setattr(stepwise, "SECONDS", 0)  # one step at a time
-    advance, taken = stepwise._advance, []
-
-    def counting(*args):
-        taken.append(1)
-        if len(taken) == 19:
-            raise Killed
-        return advance(*args)
-
-    monkeypatch.setattr(stepwise, "_advance", counting)
-    with pytest.raises(Killed):
+    with killed_in(monkeypatch, stepwise, "_advance", 19):
         run("cut")
-    again = run("cut", resume=True)
-    assert len(taken) == 19 + 40 - 18
-    assert eqx.tree_equal(again, whole)
+    assert container.read(tmp_path / "cut" / "state.hgn", journal.STATE)[0]["ahead"] == 18
+    with killed_in(monkeypatch, stepwise, "_advance", 40 - 18):
+        run("cut", resume=True)  # in the last of the steps that are left
+    assert eqx.tree_equal(run("cut", resume=True), whole)
 
 
-def test_a_rollout_that_overflows_is_resumed_to_the_same_bits(start, tmp_path, eager, monkeypatch):
-    """Atoms fall onto one another: room is found anew after a list that had enough."""
-    at = 1.25 * np.asarray(start.nodes["position"])
-    falling = start._replace(
-        nodes=start.nodes
-        | {"position": jnp.asarray(at), "momentum": jnp.asarray(0.5 * (at.mean(axis=0) - at))}
-    )
-    spec = hgn.Neighbours(1.4, 0.2)
-    sizes = spec.allocate(falling).sizes._replace(slots=4)
+def test_a_rollout_that_overflows_is_resumed_to_the_same_bits(tmp_path, eager, monkeypatch):
+    """Atoms leave their lattice: room is found anew after lists that had enough."""
+    rng = np.random.default_rng(0)
+    at = 1.1 * hgn.graphs.lattice((12, 12)).nodes["position"]
+    at = at + rng.uniform(-0.02, 0.02, at.shape)
+    mixing = hgn.graphs.from_pairs(at, [], momentum=rng.normal(0, 0.7, at.shape))
+    sizes = hgn.Neighbours(1.4, 0.2).allocate(mixing).sizes._replace(slots=8)
 
     def run(folder, **options):
         return hgn.rollout(
-            ATOMS, falling, hgn.Every(9, 5), dt=DT, checkpoint=tmp_path / folder,
+            ATOMS, mixing, hgn.Every(9, 8), dt=DT, checkpoint=tmp_path / folder,
             neighbours=hgn.Neighbours(1.4, 0.2, sizes), **options,
         )  # fmt: skip
 
-    rooms = []
-    with_room = stepwise._with_room
-
-    def counted(motion, found):
-        rooms.append(int(found.slots))
-        return with_room(motion, found)
-
-    monkeypatch.setattr(stepwise, "_with_room", counted)
+    short = hgn.rollout(ATOMS, mixing, hgn.Every(1, 1), dt=DT, checkpoint=tmp_path / "short",
+                        neighbours=hgn.Neighbours(1.4, 0.2, sizes))  # fmt: skip
+    held = container.read(tmp_path / "short" / "state.hgn", journal.STATE)[0]["sizes"]
+    assert short.finite and held[0] == 8 and min(held[2]) > 5  # enough at first, and in cells
     whole = run("whole")
-    assert rooms
-    write, written = container.write, []
-
-    def killing(path, *args):
-        if len(written) == 9:
-            raise Killed
-        written.append(path)
-        write(path, *args)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(container, "write", killing)
-        patched.setattr(stepwise, "SECONDS", 0)
-        with pytest.raises(Killed):
-            run("cut")
+    held = container.read(tmp_path / "whole" / "state.hgn", journal.STATE)[0]["sizes"]
+    assert held[0] > 8
+    monkeypatch.setattr(stepwise, "SECONDS", 0)
+    assert eqx.tree_equal(run("step by step"), whole)
+    with killed_in(monkeypatch, container, "write", 10):
+        run("cut")
     assert eqx.tree_equal(run("cut", resume=True), whole)
 
 
@@ -265,18 +250,8 @@ def test_other_times_are_taken_only_if_the_state_lies_before_them(
         return hgn.rollout(springs, start, every, dt=DT, checkpoint=tmp_path / folder, **options)
 
     monkeypatch.setattr(stepwise, "SECONDS", 0)
-    advance, taken = stepwise._advance, []
-
-    def counting(*args):
-        taken.append(1)
-        if len(taken) == 13:
-            raise Killed
-        return advance(*args)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(stepwise, "_advance", counting)
-        with pytest.raises(Killed):
-            run(hgn.Every(20, 2))
+    with killed_in(monkeypatch, stepwise, "_advance", 13):
+        run(hgn.Every(20, 2))
     for other in (hgn.Every(7, 3), hgn.Every(20, 0)):
         with pytest.raises(ValueError, match="another rollout"):
             run(other, resume=True)

@@ -91,7 +91,7 @@ def _some_bodies_at_a_time(graphs: SlottedGraphs, values: _Values, size: int) ->
 
 
 def _slot_by_slot(graphs: SlottedGraphs, values: _Values, some: int) -> list[NodeScalars]:
-    """A thread for each body: what is computed of an edge never leaves it."""
+    """A thread for each body, and no array of all edges."""
     position, slots = graphs.nodes["position"].T, graphs.slots
 
     def of_slot(slot: Array) -> list[NodeScalars]:
