@@ -233,11 +233,21 @@ def test_a_rollout_that_overflows_is_resumed_to_the_same_bits(tmp_path, eager, m
                         neighbours=hgn.Neighbours(1.4, 0.2, sizes))  # fmt: skip
     held = container.read(tmp_path / "short" / "state.hgn", journal.STATE)[0]["sizes"]
     assert short.finite and held[0] == 8 and min(held[2]) > 5  # enough at first, and in cells
+    places, in_room = [], stepwise._in_room
+
+    def wider(motion, state):
+        after = in_room(motion, state)
+        if after.neighbours.senders.shape != state.neighbours.senders.shape:
+            places.append(state.y)
+        return after
+
+    monkeypatch.setattr(stepwise, "_in_room", wider)
     whole = run("whole")
     held = container.read(tmp_path / "whole" / "state.hgn", journal.STATE)[0]["sizes"]
-    assert held[0] > 8
+    assert held[0] > 8 and len(places) == 1
     monkeypatch.setattr(stepwise, "SECONDS", 0)
     assert eqx.tree_equal(run("step by step"), whole)
+    assert eqx.tree_equal(*places)
     with killed_in(monkeypatch, container, "write", 10):
         run("cut")
     assert eqx.tree_equal(run("cut", resume=True), whole)
