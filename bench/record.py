@@ -47,7 +47,7 @@ def main(
     interruption goes on from there.
     """
     parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=title)
-    parser.add_argument("--quick", action="store_true", help="small sizes, under a minute")
+    parser.add_argument("--quick", action="store_true", help="small sizes, about a minute")
     parser.add_argument("--out", type=Path, default=Path("bench/results"), help="folder of results")
     arguments(parser)
     options = vars(parser.parse_args())

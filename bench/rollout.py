@@ -70,7 +70,8 @@ def cases(quick: bool, budget: float, least: int) -> Iterator[Case]:
             yield Case(settings, partial(times, "springs", size, pair, budget))
     for system, (size, steps) in ({"springs": (2, 1000)} if quick else MIDDLE).items():
         if large(system, size):
-            names = [f"{name}{end}" for name in ALL for end in ("", ", float32")]
+            kinds = SHORT if quick else ALL
+            names = [f"{name}{end}" for name in kinds for end in ("", ", float32")]
             settings = {"measured": "precision", "system": system, "size": size}
             yield Case(settings, partial(precision, system, size, steps, names, budget))
     for system in QUICK if quick else SIZES:
