@@ -103,7 +103,7 @@ def rollout(
     May be jitted, vmapped (over start graphs of one shape, or over models) and differentiated with
     respect to model and start: in reverse mode, unless `times` are traced, and, if all outputs are
     equally many steps apart and without `neighbours`, in forward mode. Reverse mode keeps states
-    along the way, and computes steps once more; with `neighbours` it needs an explicit solver.
+    along the way, and computes steps once more.
     `progress` and `checkpoint` need concrete arrays.
 
     **Raises:** `ValueError` for bad times, a bad graph, a graph of another dimension than the

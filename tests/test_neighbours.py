@@ -265,7 +265,9 @@ def test_a_gas_that_collapses_never_loses_a_pair():
     np.testing.assert_allclose(path.position, truth.position, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("solver", [hgn.StormerVerlet(), hgn.Yoshida4(), hgn.Tao()])
+@pytest.mark.parametrize(
+    "solver", [hgn.StormerVerlet(), hgn.Yoshida4(), hgn.Tao(), hgn.GaussLegendre4()]
+)
 def test_derivatives_go_through_a_list_that_is_found_anew(solver):
     """With all pairs joined from the start, they are the same."""
     rng = np.random.default_rng(2)
