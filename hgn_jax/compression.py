@@ -30,9 +30,13 @@ _Points = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def compressed(
-    features: AbstractFeatures, theta: Float[Array, " K"], tolerance: float
-) -> tuple[AbstractFeatures, Float[Array, " _"]]:
-    """The features with one curve in the place of pair or kinetic units, and its coefficient.
+    features: AbstractFeatures,
+    theta: Float[Array, " K"],
+    constants: Float[Array, " c"],
+    tolerance: float,
+) -> tuple[AbstractFeatures, Float[Array, " _"], Float[Array, " c"]]:
+    """The features with one curve in the place of pair or kinetic units, its coefficient, and the
+    constants, which pair curves take up: units and constant cancel.
 
     Others are returned as they are.
     """
@@ -40,20 +44,19 @@ def compressed(
     if isinstance(features, KineticFeatures):
         best = _cheapest(_kinetic(features, theta), tolerance, dtype, f"{features.name} energy")
         error = jnp.asarray(best.error, dtype)
-        return CompressedKineticFeatures(best.curve, features.speed_range, error), jnp.ones(
-            1, dtype
-        )
+        smaller = CompressedKineticFeatures(best.curve, features.speed_range, error)
+        return smaller, jnp.ones(1, dtype), constants
     if not isinstance(features, PairFeatures):
-        return features, theta
+        return features, theta, constants
     found = [
         _cheapest(target, tolerance, dtype, f"pair potential of edge type {t}")
-        for t, target in enumerate(_pairs(features, theta))
+        for t, target in enumerate(_pairs(features, theta, constants))
     ]
     curves, errors = tuple(c.curve for c in found), jnp.asarray([c.error for c in found], dtype)
-    smaller = CompressedPairFeatures(
+    pairs = CompressedPairFeatures(
         curves=curves, ranges=features.ranges, error=errors, cutoff=features.cutoff
     )
-    return smaller, jnp.ones(len(curves), dtype)
+    return pairs, jnp.ones(len(curves), dtype), jnp.zeros_like(constants)
 
 
 class _Target(NamedTuple):
@@ -104,8 +107,8 @@ def _kinetic(features: KineticFeatures, theta: Array) -> _Target:
                    None)  # fmt: skip
 
 
-def _pairs(features: PairFeatures, theta: Array) -> Iterator[_Target]:
-    units, theta = _precise((features, theta))
+def _pairs(features: PairFeatures, theta: Array, constants: Array) -> Iterator[_Target]:
+    units, theta, constants = _precise((features, theta, constants))
     for t, part in enumerate(jnp.split(theta, features.types)):
         low, high = map(float, features.ranges[t])
         if not low <= high < np.inf:
@@ -114,14 +117,15 @@ def _pairs(features: PairFeatures, theta: Array) -> Iterator[_Target]:
         span, end = (max(low - more, low / 2), high + more), None
         if features.cutoff is not None:
             span, end = (span[0], features.cutoff), features.cutoff**2
+        constant = constants[t] if len(constants) else 0.0
         value, slope = (
-            eqx.filter_jit(lambda s, f=function, t=t, part=part: f(s, t) @ part)
-            for function in (units.units, units.slopes)
+            eqx.filter_jit(lambda s, f=function, t=t, part=part, c=c: f(s, t) @ part + c)
+            for function, c in ((units.units, constant), (units.slopes, 0.0))
         )
         yield _Target(value, slope, (low, high), span, end)
 
 
-def _precise(tree: tuple[AbstractFeatures, Array]) -> tuple:
+def _precise(tree: tuple) -> tuple:
     """In double precision, if JAX is set to it: rounding is not to be followed."""
     return jax.tree.map(
         lambda a: a.astype(jnp.result_type(float)) if eqx.is_inexact_array(a) else a, tree

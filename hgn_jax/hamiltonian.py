@@ -130,9 +130,11 @@ class HamiltonianGraphNetwork(AbstractHamiltonian):
         """
         if not 0 < tolerance < 1:
             raise ValueError(f"tolerance must be between 0 and 1, got {tolerance}")
-        parts = [compressed(f, theta, tolerance) for f, theta in zip(self.features, self.theta)]
-        features, theta = (tuple(column) for column in zip(*parts))
-        return dataclasses.replace(self, features=features, theta=theta)
+        parts = [
+            compressed(*part, tolerance) for part in zip(self.features, self.theta, self.constants)
+        ]
+        features, theta, constants = (tuple(column) for column in zip(*parts))
+        return dataclasses.replace(self, features=features, theta=theta, constants=constants)
 
     def _check_dimension(self, graphs: GraphsTuple) -> None:
         d = graphs.nodes["position"].shape[1]

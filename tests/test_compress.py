@@ -51,7 +51,7 @@ def test_the_stated_error_holds_at_distances_never_looked_at(morse, small):
 def test_every_form_reaches_what_is_asked_and_is_the_derivative_of_its_energy(
     morse, build, variable
 ):
-    (target,) = compression._pairs(morse.features[1], morse.theta[1])
+    (target,) = compression._pairs(morse.features[1], morse.theta[1], morse.constants[1])
     points = target.check_points()
     for tolerance in (1e-3, 1e-6):
         curve = build(target, variable, tolerance, points)
@@ -98,6 +98,18 @@ def test_energies_rates_and_counts_are_the_models(morse, small):
         assert mine.keys() == theirs.keys()
         for name in mine:
             np.testing.assert_array_equal(mine[name], theirs[name])
+
+
+def test_in_single_precision_no_constant_cancels(morse, small, data):
+    """As the model's own does, many times greater than the energies of its pairs."""
+    narrow, graphs = jax.tree.map(
+        lambda a: a.astype(jnp.float32) if eqx.is_inexact_array(a) else a, (small, data)
+    )
+    error = np.asarray(narrow(graphs), float) - np.asarray(morse(data))
+    deepest = np.abs(morse.pair_energy(inside(morse))).max()
+    pairs = deepest * np.asarray(graphs.n_edge) / 2
+    assert np.abs(morse.constants[1][0]) > 20 * deepest
+    assert np.max(np.abs(error) / pairs) < 2 * np.finfo(np.float32).eps
 
 
 def test_columns_of_each_curve_are_the_derivatives_of_its_feature(small, data):
