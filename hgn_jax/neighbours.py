@@ -68,7 +68,7 @@ class Neighbours(eqx.Module):
             )
         if "cell" not in graph.globals or isinstance(graph.globals["cell"], jax.core.Tracer):
             return
-        cell = np.asarray(graph.globals["cell"][0])
+        cell = np.asarray(graph.globals["cell"])[0]
         sides = np.diagonal(cell)
         if (cell != np.diag(sides)).any() or not (sides > 0).all():
             raise ValueError("cell must be diagonal and positive: other cells come later")
@@ -77,7 +77,9 @@ class Neighbours(eqx.Module):
                 f"cell length {sides.min():g} is less than twice the cutoff {self.cutoff:g}: "
                 "bodies would meet several images of one another; full periodic images come later"
             )
-        if self.sizes is not None and not bool(_fits(self, sides)):
+        with jax.ensure_compile_time_eval():  # a cell known inside jit is no tracer
+            fits = self.sizes is None or bool(_fits(self, sides))
+        if not fits:
             raise ValueError(
                 f"{self.sizes} was allocated for a larger cell than {sides}: allocate anew, "
                 "hgn.Neighbours(cutoff, skin).allocate(graph)"
@@ -91,14 +93,15 @@ class Neighbours(eqx.Module):
         sides = None
         extent = np.ptp(points, axis=0) + self.reach
         if "cell" in graph.globals:
-            sides = extent = np.diagonal(np.asarray(graph.globals["cell"][0], float))
+            sides = extent = np.diagonal(np.asarray(graph.globals["cell"], float)[0])
         most = max(1, int((4 * n) ** (1 / d)))
         grid = tuple(int(min(most, max(1, 2 * side // self.reach))) for side in extent)
-        cells = np.asarray(_cells(graph.nodes["position"], sides, self.reach, grid))
-        inside = np.bincount(np.ravel_multi_index(cells.T, grid), minlength=math.prod(grid))
+        with jax.ensure_compile_time_eval():
+            cells = np.asarray(_cells(graph.nodes["position"], sides, self.reach, grid))
+            inside = np.bincount(np.ravel_multi_index(cells.T, grid), minlength=math.prod(grid))
+            run = int(np.max(_runs(inside.reshape(-1, grid[-1]))))
         tree = cKDTree(wrapped(points, sides), boxsize=sides)
         near = tree.query_ball_point(tree.data, self.reach, return_length=True)
-        run = int(np.max(_runs(inside.reshape(-1, grid[-1]))))
         found = Sizes(int(near.max()), run, grid)
         return Neighbours(self.cutoff, self.skin, _with_spare(found, n))
 

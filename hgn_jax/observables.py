@@ -137,7 +137,7 @@ class RadialDistribution(AbstractObservable):
             raise ValueError("g(r) needs a single graph with a periodic cell")
         if not is_concrete(graphs.globals["cell"]):
             return
-        cell = np.asarray(graphs.globals["cell"][0])
+        cell = np.asarray(graphs.globals["cell"])[0]
         sides = np.diagonal(cell)
         if (cell != np.diag(sides)).any() or (sides < 2 * self.reach).any():
             raise ValueError(

@@ -112,7 +112,8 @@ class Pair(AbstractFeatureSpec):
     def _check_reach(self, data: GraphsTuple) -> None:
         if self.cutoff is None or not is_concrete(data) or not len(data.senders):
             return
-        r = np.asarray(distance(data))[np.asarray(edge_mask(data))]
+        with jax.ensure_compile_time_eval():  # data known inside jit are no tracers
+            r = np.asarray(distance(data))[np.asarray(edge_mask(data))]
         if not (r < self.cutoff).any():
             raise ValueError(
                 f"Pair(cutoff={self.cutoff}) sees no pair: the nearest two joined bodies are "
