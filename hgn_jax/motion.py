@@ -1,7 +1,9 @@
 """Fixed steps of a model's motion, compiled: what `rollout` is made of."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
 
 import diffrax
 import equinox as eqx
@@ -30,6 +32,10 @@ class State(eqx.Module):
     """Whether the next step needs new neighbours: the last attempt went too far for those."""
     solved: Bool[Array, ""]
     """Whether the solver could solve all steps."""
+
+
+_Carry: TypeAlias = tuple[Int[Array, ""], State, Bool[Array, ""]]
+"""Steps taken, where they led, and whether to go on from there."""
 
 
 class Output(eqx.Module):
@@ -80,34 +86,31 @@ class Motion(eqx.Module):
             step = jax.checkpoint(lambda s, _: (self._step(s), None), prevent_cse=False)
             return jax.lax.scan(step, state, None, length=steps)[0]
 
-        def onward(carry: tuple[Array, State]) -> Bool[Array, ""]:
-            return (carry[0] < steps) & finite(carry[1].y)
-
-        def with_neighbours(carry: tuple[Array, State]) -> tuple[Array, State]:
-            count, state = carry
-            found, state = self._refreshed(state), dataclasses.replace(state, neighbours=None)
-
-            def attempt(carry: tuple[Array, State, Array]) -> tuple[Array, State, Array]:
-                after, reached = self._attempt(carry[1], found)
-                taken = jnp.where(after.stale, 0, 1).astype(carry[0].dtype)
-                return carry[0] + taken, after, reached
-
-            first = (count, state, jnp.array(True))
+        def loop(going: Callable, body: Callable, carry: _Carry) -> _Carry:
             if most is None:
-                # A loop of its own: what does not change in it is neither copied nor tested.
-                last = jax.lax.while_loop(lambda c: c[2] & (c[0] < steps), attempt, first)
-            else:
-                last = attempt(first)
-            return last[0], dataclasses.replace(last[1], neighbours=found)
+                return jax.lax.while_loop(going, body, carry)
+            return eqxi.while_loop(going, body, carry, max_steps=most + 1, kind="checkpointed")
 
-        _, last = eqxi.while_loop(
-            onward,
-            with_neighbours,
-            (jnp.zeros((), jnp.int32), state),
-            max_steps=None if most is None else 2 * most + 1,
-            kind="lax" if most is None else "checkpointed",
-        )
-        return last
+        def attempt(carry: _Carry, found: NeighbourList | None = None) -> _Carry:
+            count, state, _ = carry
+            after, reached = self._attempt(state, found)
+            return count + jnp.where(after.stale, 0, 1).astype(count.dtype), after, reached
+
+        def going(carry: _Carry) -> Bool[Array, ""]:
+            return carry[2] & (carry[0] < steps)
+
+        def with_list(carry: _Carry) -> _Carry:
+            count, state, _ = carry
+            found, state = self._refreshed(state), dataclasses.replace(state, neighbours=None)
+            # A loop of its own: what does not change in it is neither copied nor tested, and vmap
+            # finds lists only when all its motions need one.
+            again = (count, state, jnp.array(True))
+            count, state, reached = loop(going, partial(attempt, found=found), again)
+            state = dataclasses.replace(state, neighbours=found)
+            return count, state, reached | state.stale
+
+        body = attempt if self.neighbours is None else with_list
+        return loop(going, body, (jnp.zeros((), jnp.int32), state, finite(state.y)))[1]
 
     def output(self, state: State, part: Float[Array, ""], start: GraphsTuple) -> Output:
         """What is seen `part` of a step later, by a step to the side; of a state that is not
