@@ -135,10 +135,11 @@ class Motion(eqx.Module):
         return Output(q, p, energy, kinetic, observed, good)
 
     def late(self, state: State) -> Bool[Array, ""]:
-        """Whether bodies have moved by a quarter of the skin: too far for a step aside."""
+        """Whether the neighbours do not suffice for the state itself: a step asks for those of its
+        stages alone."""
         if self.neighbours is None or state.neighbours is None:
             return jnp.array(False)
-        return state.neighbours.stale(state.y[0], self.neighbours.skin / 2)
+        return state.neighbours.stale(state.y[0], self.neighbours.skin)
 
     def stop(self, state: State, most: Int[Array, ""]) -> tuple[Int[Array, ""], State, State]:
         """Steps until the state is not finite, at most so many, and the states before and after;

@@ -5,10 +5,12 @@ import operator
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import diffrax
 import equinox as eqx
+import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +26,7 @@ from .hamiltonian import AbstractHamiltonian, HamiltonianGraphNetwork
 from .integrators.stormer_verlet import StormerVerlet
 from .journal import Journal
 from .motion import Motion, Output, State, finite
-from .neighbours import Neighbours
+from .neighbours import NeighbourList, Neighbours
 from .observables import AbstractObservable
 from .stepwise import Reporter, RolloutProgress, Stop, stepwise
 from .systems.system import System
@@ -361,7 +363,12 @@ def _timely(motion: Motion, state: State, part: Float[Array, ""]) -> State:
     if motion.neighbours is None:
         return state
     needed = (part > 0) | motion.late(state)
-    found = jax.lax.cond(needed, lambda: motion.find(state.y), lambda: state.neighbours)
+
+    def enough() -> NeighbourList | None:
+        return jax.tree.map(partial(jnp.where, needed), motion.find(state.y), state.neighbours)
+
+    # One list for all motions under vmap, or none.
+    found = jax.lax.cond(eqxi.unvmap_any(needed), enough, lambda: state.neighbours)
     return dataclasses.replace(state, neighbours=found)
 
 

@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool
 
 from ._types import Rates
 from .journal import Journal, with_neighbours
@@ -80,22 +81,23 @@ def stepwise(
         motion, found = _found(motion, motion.begin())
         state = _start(motion, found)
     steps = report.resumed = int(strides[: len(outputs)].sum()) + ahead
-    pace = 1
+    pace, late = 1, False
     for number in range(len(outputs), len(strides)):
         left, ahead = int(strides[number]) - ahead, 0
         while left:
             now, start = min(left, pace), time.perf_counter()
-            after = jax.block_until_ready(_advance(motion, state, jnp.asarray(now, jnp.int32)))
+            after, look = _advance(motion, state, jnp.asarray(now, jnp.int32))
+            complete, sound, late = np.asarray(look)
             seconds = time.perf_counter() - start
-            if not _complete(after.neighbours):
+            if not complete:
                 # Up to there with the old room: sums of other widths round otherwise.
                 good = int(_stop(motion, state, jnp.asarray(now, jnp.int32))[0]) - 1
-                state = _advance(motion, state, jnp.asarray(good, jnp.int32))
+                state, _ = _advance(motion, state, jnp.asarray(good, jnp.int32))
                 left, steps = left - good, steps + good
                 motion = _with_room(motion, after.neighbours)
                 state = _in_room(motion, state)
                 continue
-            if not bool(_finite(after.y)):
+            if not sound:
                 taken, before, after = _stop(motion, state, jnp.asarray(now, jnp.int32))
                 return outputs, before, Stop(steps + int(taken), before, after)
             state, left, steps = after, left - now, steps + now
@@ -107,7 +109,7 @@ def stepwise(
             if journal is not None and left:
                 journal.write(motion, state, outputs, int(strides[number]) - left)
         part, seen = jnp.asarray(parts[number], motion.dt.dtype), state
-        if parts[number] > 0 or bool(_late(motion, seen)):
+        if parts[number] > 0 or late:
             motion, found = _found(motion, seen.y)
             state = _in_room(motion, state)
             seen = dataclasses.replace(seen, neighbours=found)
@@ -118,13 +120,19 @@ def stepwise(
     return outputs, state, None
 
 
+@eqx.filter_jit
+def _advance(motion: Motion, state: State, steps: Array) -> tuple[State, Bool[Array, " 3"]]:
+    """So many steps further; whether there was room for all neighbours, whether the state is
+    finite, and whether it is late."""
+    after = motion.advance(state, steps)
+    complete = jnp.array(True) if after.neighbours is None else after.neighbours.complete
+    return after, jnp.stack([complete, finite(after.y), motion.late(after)])
+
+
 _start = eqx.filter_jit(Motion.start)
 _find = eqx.filter_jit(Motion.find)
-_late = eqx.filter_jit(Motion.late)
-_advance = eqx.filter_jit(Motion.advance)
 _output = eqx.filter_jit(Motion.output)
 _stop = eqx.filter_jit(Motion.stop)
-_finite = eqx.filter_jit(finite)
 
 
 def _complete(found: NeighbourList | None) -> bool:

@@ -321,6 +321,42 @@ def test_under_jit_given_room_does_the_same_and_too_little_is_an_error(liquid):
         eqx.filter_jit(end)(liquid, hgn.Neighbours(2.0, 0.3))
 
 
+def test_under_jit_what_is_known_outside_is_checked_and_gets_room(liquid):
+    """The graph is closed over, and a step given: the cell is known, though jit is at work."""
+    watch = [hgn.RadialDistribution(2.0, bins=20)]
+    spec = hgn.Neighbours(2.0, 0.3)
+
+    def end(dt, spec=spec):
+        return hgn.rollout(ATOMS, liquid, hgn.Every(10, 1), dt=dt, neighbours=spec, observe=watch)
+
+    inside, outside = jax.jit(end)(0.005), end(0.005)
+    np.testing.assert_allclose(inside.position, outside.position, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(*(p.observed["radial_distribution"] for p in (inside, outside)))
+    with pytest.raises(ValueError, match="twice the cutoff"):
+        jax.jit(lambda dt: end(dt, hgn.Neighbours(3.0, 0.3)).position)(0.005)
+    with pytest.raises(ValueError, match="twice that"):
+        watch = [hgn.RadialDistribution(3.0)]
+        jax.jit(lambda dt: end(dt).position)(0.005)
+
+
+@pytest.mark.parametrize("times", [hgn.Every(1, 40), [0.0, 0.0137, 0.2]])
+def test_vmap_over_starts_is_each_alone(liquid, times):
+    """Motions at three temperatures need new lists at different steps."""
+    spec = hgn.Neighbours(2.0, 0.3).allocate(liquid).with_room(60, 40, 108)
+
+    def path(scale):
+        momentum = scale * liquid.nodes["momentum"]
+        graph = liquid._replace(nodes=liquid.nodes | {"momentum": momentum})
+        return hgn.rollout(ATOMS, graph, times, dt=0.005, neighbours=spec)
+
+    scales = jnp.array([0.5, 1.0, 2.0])
+    together = jax.jit(jax.vmap(path))(scales)
+    for number, scale in enumerate(scales):
+        alone = path(scale)
+        np.testing.assert_allclose(together.position[number], alone.position, rtol=0, atol=1e-11)
+        np.testing.assert_allclose(together.energy[number], alone.energy, rtol=1e-12)
+
+
 def test_a_list_that_does_not_suffice_leaves_no_energy():
     graph = gas(40, np.full(2, 6.0), 2)
     spec = hgn.Neighbours(3.0, 0.1).allocate(graph)
