@@ -289,20 +289,32 @@ def test_derivatives_go_through_a_list_that_is_found_anew(solver):
     np.testing.assert_allclose(slope, expected, rtol=0, atol=1e-10)
 
 
-def test_a_step_aside_may_go_farther_than_the_list_allows():
-    """Stages of Yoshida's step go 1.35 steps; a body moves by a quarter of the skin in one."""
+@pytest.mark.parametrize("jit", [lambda function: function, jax.jit])
+@pytest.mark.parametrize(
+    ("solver", "speed", "times"),
+    [
+        # Stages go 1.35 steps; a body moves by a quarter of the skin in one.
+        (hgn.Yoshida4(), 4.8, [0.0, 0.0195, 0.0587]),
+        # After two steps it has moved by more than half the skin, half a step before by less.
+        (hgn.ImplicitMidpoint(), 6.0, [0.0, 0.01, 0.02, 0.03]),
+    ],
+)
+def test_an_output_may_lie_farther_than_the_list_allows(solver, speed, times, jit):
     pair = hgn.graphs.from_pairs(
-        np.array([[0.0, 0.0], [2.0, 0.5]]), [], momentum=np.array([[4.8, 0.0], [0.0, 0.0]])
+        np.array([[0.0, 0.0], [2.0, 0.5]]), [], momentum=np.array([[speed, 0.0], [0.0, 0.0]])
     )
     joined = hgn.graphs.from_pairs(
         pair.nodes["position"], [(0, 1)], momentum=pair.nodes["momentum"]
     )
-    paths = [
-        hgn.rollout(hgn.systems.System(Glue()), graph, [0.0, 0.0195, 0.0587], dt=0.01,
-                    solver=hgn.Yoshida4(), **options)
-        for graph, options in ((pair, {"neighbours": hgn.Neighbours(3.0, 0.2)}), (joined, {}))
-    ]  # fmt: skip
-    np.testing.assert_allclose(paths[0].position, paths[1].position, rtol=0, atol=1e-13)
+
+    def path(graph, spec):
+        system = hgn.systems.System(Glue())
+        return hgn.rollout(system, graph, times, dt=0.01, solver=solver, neighbours=spec)
+
+    found = jit(lambda: path(pair, hgn.Neighbours(3.0, 0.2)))()
+    truth = path(joined, None)
+    np.testing.assert_allclose(found.position, truth.position, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(found.energy, truth.energy, rtol=0, atol=1e-13)
 
 
 def test_under_jit_given_room_does_the_same_and_too_little_is_an_error(liquid):
