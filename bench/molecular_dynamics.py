@@ -9,7 +9,6 @@ the cutoff, and "cut", the plain potential of all pairs within 2.5, learned with
 
 from collections.abc import Iterator
 from functools import cache, partial
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -17,17 +16,26 @@ import jax.numpy as jnp
 import jax.random as jr
 import matplotlib.pyplot as plt
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 from matplotlib.figure import Figure
-from scipy.spatial import cKDTree
 
 import hgn_jax as hgn
 from hgn_jax.graphs.geometry import distance
 
+from .liquid import (
+    CUTOFF,
+    DT,
+    NEIGHBOURS,
+    ONSET,
+    SMOOTHED,
+    Point,
+    joined,
+    lattice,
+    thermostat,
+    tiled,
+)
 from .record import Case, Record, main
-
-CUTOFF, SKIN, DT, STEPS = 2.5, 0.4, 0.004, 12
 
 
 class ForceShifted(hgn.systems.AbstractPotential):
@@ -41,9 +49,6 @@ class ForceShifted(hgn.systems.AbstractPotential):
 
 EDGES = 20_000
 MELT = 3.0
-ONSET = 2.0
-DENSITY = 0.8442
-SMOOTHED = hgn.systems.lennard_jones(cutoff=CUTOFF, onset=ONSET)
 TRUTHS = {
     "smoothed": SMOOTHED,
     "force-shifted": hgn.systems.System(ForceShifted()),
@@ -54,68 +59,10 @@ SAMPLING = {"SWIM": hgn.Swim(floor=0.05), "ELM": hgn.Elm()}
 R = np.linspace(0.8, CUTOFF, 341)
 
 
-class State(NamedTuple):
-    """Atoms of mass one in a cubic box of that length."""
-
-    position: Float[Array, "n 3"]
-    momentum: Float[Array, "n 3"]
-    box: float
-
-
-class Point(NamedTuple):
-    """A state of the liquid: 4 cells^3 atoms, copied `copies` times along each axis."""
-
-    cells: int
-    density: float = DENSITY
-    temperature: float = 0.72
-    copies: int = 1
-
-
-def lattice(point: Point) -> State:
-    """Face-centred cubic, at rest."""
-    corners = np.stack(np.meshgrid(*[np.arange(point.cells)] * 3, indexing="ij"), -1).reshape(-1, 3)
-    base = np.array([(0, 0, 0), (0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0)])
-    side = (4 / point.density) ** (1 / 3)
-    sites = jnp.asarray(side * (corners[:, None] + base).reshape(-1, 3))
-    return State(sites, jnp.zeros_like(sites), side * point.cells)
-
-
-def joined(state: State, reach: float) -> GraphsTuple:
-    graph = hgn.graphs.radius(state.position, reach, cell=[state.box] * 3)
-    return graph._replace(nodes=graph.nodes | {"momentum": state.momentum})
-
-
-def segment(model: hgn.AbstractHamiltonian, state: State) -> list[State]:
-    """The next steps, at most STEPS: those before any atom has moved by half the skin, within
-    which no pair can come nearer than the cutoff without being on the list."""
-    n = len(state.position)
-    # Ten per cent more than a uniform liquid has; pad raises if they do not suffice.
-    edges = int(1.1 * n * 4 / 3 * np.pi * (CUTOFF + SKIN) ** 3 * DENSITY)
-    graph = hgn.graphs.pad(joined(state, CUTOFF + SKIN), nodes=n + 1, edges=edges, graphs_=2)
-    q, p, moved = jax.tree.map(np.asarray, _steps(model, graph))
-    far = np.append(np.flatnonzero(~(moved < SKIN / 2)), len(moved))[0]
-    if far < 2:
-        raise RuntimeError(f"an atom moved by {moved[1]} in one step: the skin is {SKIN}")
-    return [State(jnp.asarray(q[k, :n]), jnp.asarray(p[k, :n]), state.box) for k in range(1, far)]
-
-
-@eqx.filter_jit
-def _steps(model: hgn.AbstractHamiltonian, graph: GraphsTuple) -> tuple[Array, Array, Array]:
-    path = hgn.rollout(model, graph, DT * jnp.arange(STEPS + 1.0), dt=DT, throw=False)
-    moved = jnp.linalg.norm(path.position - path.position[:1], axis=-1)
-    return path.position, path.momentum, jnp.max(moved, axis=-1)
-
-
-def thermostat(state: State, temperature: float, segments: int, key: PRNGKeyArray) -> State:
-    """Andersen's: momenta drawn anew at the start of every segment, with zero total."""
-    for k in jr.split(key, segments):
-        p = jnp.sqrt(temperature) * jr.normal(k, state.position.shape)
-        state = segment(SMOOTHED, state._replace(momentum=p - jnp.mean(p, axis=0)))[-1]
-    return state
-
-
 @cache
-def liquid(point: Point, seed: int, snapshots: int, quick: bool) -> tuple[State, list[State]]:
+def liquid(
+    point: Point, seed: int, snapshots: int, quick: bool
+) -> tuple[GraphsTuple, list[GraphsTuple]]:
     """The melt that it was cooled from, and snapshots well apart in time."""
     melt, cool, spread, *keys = jr.split(jr.key(seed), snapshots + 3)
     pace = 20 if quick else 60
@@ -130,37 +77,21 @@ def liquid(point: Point, seed: int, snapshots: int, quick: bool) -> tuple[State,
     return hot, apart
 
 
-def tiled(state: State, copies: int) -> State:
-    """Copies side by side along each axis; fresh momenta then move them apart."""
-    steps = np.stack(np.meshgrid(*[np.arange(copies)] * 3, indexing="ij"), -1).reshape(-1, 1, 3)
-    position = (np.asarray(state.position) + state.box * steps).reshape(-1, 3)
-    return State(jnp.asarray(position), jnp.zeros(position.shape), state.box * copies)
-
-
-def observed(truth: str, states: list[State]) -> GraphsTuple:
+def observed(truth: str, states: list[GraphsTuple]) -> GraphsTuple:
     """The states with their true rates, joined up to the cutoff."""
     graphs = []
     for state in states:
         graph = joined(state, CUTOFF)
-        rates = {"velocity": state.momentum, "force": forces_of(TRUTHS[truth], graph)}
+        rates = {
+            "velocity": graph.nodes["momentum"],
+            "force": forces_of(TRUTHS[truth], graph),
+        }
         graphs.append(graph._replace(nodes=graph.nodes | rates))
     return hgn.graphs.batch(graphs)
 
 
-def forces_of(model: hgn.AbstractHamiltonian, graph: GraphsTuple) -> Float[np.ndarray, "n 3"]:
-    """Forces of pairs add up: EDGES at a time, as all of them at once would take gigabytes."""
-    padded, n = _padded(graph), len(graph.nodes["mass"])
-    count = EDGES if model.separable else len(padded.senders)
-    total = np.zeros((n, 3))
-    for start in range(0, len(padded.senders), count):
-        kept = slice(start, start + count)
-        part = padded._replace(
-            senders=padded.senders[kept],
-            receivers=padded.receivers[kept],
-            edges={name: values[kept] for name, values in padded.edges.items()},
-        )
-        total += np.asarray(_vector_field(model, part)[1][:n])
-    return total
+def forces_of(model: hgn.AbstractHamiltonian, graph: GraphsTuple) -> Float[Array, "n 3"]:
+    return _vector_field(model, _padded(graph))[1][: len(graph.nodes["mass"])]
 
 
 def _padded(graph: GraphsTuple) -> GraphsTuple:
@@ -175,24 +106,19 @@ def _vector_field(model: hgn.AbstractHamiltonian, graph: GraphsTuple) -> tuple[A
 
 
 @eqx.filter_jit
-def _energy(model: hgn.AbstractHamiltonian, graph: GraphsTuple) -> Array:
-    return model(graph)[0]
-
-
-@eqx.filter_jit
 def _out_of_range(model: hgn.HamiltonianGraphNetwork, graph: GraphsTuple) -> Array:
     """Pairs, or bodies of the paper's encoder; speeds are left out."""
     counts = model.out_of_range(graph)
     return sum(jnp.sum(count) for name, count in counts.items() if name != "kinetic")
 
 
-def trained_on(training: str, quick: bool) -> list[State]:
+def trained_on(training: str, quick: bool) -> list[GraphsTuple]:
     """Two snapshots: at 512 units the fit of four would take four gigabytes."""
     melt, liquids = liquid(Point(4 if quick else 6), 0, 2, quick)
     return [melt, liquids[0]] if training == "liquid and melt" else liquids
 
 
-def tests(quick: bool) -> dict[str, tuple[Point, list[State]]]:
+def tests(quick: bool) -> dict[str, tuple[Point, list[GraphsTuple]]]:
     """Snapshots of other runs, from other seeds."""
     cells, count = (4, 1) if quick else (6, 3)
     points = {
@@ -231,7 +157,7 @@ def forces(fit: hgn.Fit, truth: str, quick: bool) -> list[Record]:
         records.append(
             {
                 "used_on": name,
-                "atoms": len(states[0].position),
+                "atoms": len(states[0].nodes["mass"]),
                 "relative_force_error": float(np.linalg.norm(wrong) / np.linalg.norm(force)),
                 "out_of_range": sum(int(_out_of_range(fit.model, _padded(g))) for g in graphs),
                 "training_residual": float(fit.residual),
@@ -262,29 +188,29 @@ def pair_force(fit: hgn.Fit, truth: str) -> Record:
 def structure(units: int, quick: bool) -> Record:
     """Learned and true motion at constant energy from one start: g(r), and the energy's drift."""
     start = tests(quick)["same state"][1][0]
-    model = learned("smoothed", "liquid and melt", "SWIM", units, quick).model
+    atoms = len(start.nodes["mass"])
+    reach = min(5.0, float(start.globals["cell"][0, 0, 0]) / 2)
+    watch = hgn.RadialDistribution(reach, bins=int(reach / 0.05))
     steps = 120 if quick else 2000
+    model = learned("smoothed", "liquid and melt", "SWIM", units, quick).model
     g, energy = {}, {}
     for name, hamiltonian in (("learned", model), ("true", SMOOTHED)):
-        path = trajectory(hamiltonian, start, steps)
-        g[name] = np.array([radial_distribution(state) for state in path])
-        energy[name] = [
-            float(_energy(hamiltonian, _padded(joined(state, CUTOFF)))) / len(start.position)
-            for state in path
-        ]
+        path = hgn.rollout(hamiltonian, start, hgn.Every(10, steps // 10), dt=DT,
+                           neighbours=NEIGHBOURS, observe=[watch], states=False)  # fmt: skip
+        g[name] = np.asarray(path.observed[watch.name])[1:]
+        energy[name] = np.asarray(path.energy)[1:] / atoms
     early, late = np.array_split(g["true"], 2)
     return {
-        "atoms": len(start.position),
+        "atoms": atoms,
         "steps": steps,
         "max_difference_of_g": float(
             np.max(np.abs(np.mean(g["learned"], 0) - np.mean(g["true"], 0)))
         ),
         "of_halves_of_the_true_run": float(np.max(np.abs(np.mean(early, 0) - np.mean(late, 0)))),
         "energy_per_atom": {
-            name: {"drift": _drift(np.array(e)), "deviation": float(np.std(e))}
-            for name, e in energy.items()
+            name: {"drift": _drift(e), "deviation": float(np.std(e))} for name, e in energy.items()
         },
-        "g": {"r": _bins(start.box)[1].tolist()}
+        "g": {"r": watch.r.tolist()}
         | {name: np.mean(samples, 0).tolist() for name, samples in g.items()},
     }
 
@@ -293,31 +219,6 @@ def _drift(energy: np.ndarray) -> float:
     """From the mean over the first tenth of the run to the mean over the last."""
     tenth = max(len(energy) // 10, 1)
     return float(np.mean(energy[-tenth:]) - np.mean(energy[:tenth]))
-
-
-def trajectory(model: hgn.AbstractHamiltonian, state: State, steps: int) -> list[State]:
-    """The state at the end of every segment."""
-    path = []
-    while steps > 0:
-        following = segment(model, state)[:steps]
-        steps, state = steps - len(following), following[-1]
-        path.append(state)
-    return path
-
-
-def _bins(box: float) -> tuple[np.ndarray, np.ndarray]:
-    edges = np.arange(0.7, min(box / 2, 5.0), 0.05)
-    return edges, (edges[1:] + edges[:-1]) / 2
-
-
-def radial_distribution(state: State) -> np.ndarray:
-    """g(r): pairs at distance r over those of bodies placed at random."""
-    edges, _ = _bins(state.box)
-    n = len(state.position)
-    inside = np.mod(np.mod(state.position, state.box), state.box)
-    tree = cKDTree(inside, boxsize=state.box)
-    pairs = np.diff(tree.count_neighbors(tree, edges))
-    return pairs / (n * (n - 1) / state.box**3 * 4 / 3 * np.pi * np.diff(edges**3))
 
 
 def cases(quick: bool) -> Iterator[Case]:

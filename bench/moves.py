@@ -23,14 +23,15 @@ from jraph import GraphsTuple
 import hgn_jax as hgn
 from hgn_jax.graphs.slots import slotted
 
-from .molecular_dynamics import CUTOFF, ONSET, SKIN, SMOOTHED, Point, State, joined, lattice, tiled
+from . import liquid
+from .liquid import CUTOFF, ONSET, SKIN, SMOOTHED, joined
 from .problems import relative, resident
 
 UNITS = 256
 SPRINGS = hgn.systems.mass_spring("anharmonic", rest_length=1.0)
 SYSTEMS = {"springs": SPRINGS, "liquid": SMOOTHED}
-DT = {"springs": 0.01, "liquid": 0.004}
-LISTS = {"springs": None, "liquid": hgn.Neighbours(CUTOFF, SKIN)}
+DT = {"springs": 0.01, "liquid": liquid.DT}
+LISTS = {"springs": None, "liquid": liquid.NEIGHBOURS}
 REPEATS = 5
 FEWEST = 24
 """Steps that are timed: a list lasts for about twelve."""
@@ -54,12 +55,11 @@ def springs(side: int) -> GraphsTuple:
 def melting(steps: int, outputs: int) -> hgn.Path:
     """256 atoms, from a face-centred lattice that melts at once, at twice the liquid's
     temperature."""
-    sites, _, box = lattice(Point(4))
-    momentum = np.sqrt(2 * 0.72) * np.random.default_rng(0).normal(size=sites.shape)
-    graph = hgn.graphs.from_pairs(sites, [], momentum=momentum - momentum.mean(axis=0))
-    graph = graph._replace(globals={"cell": box * jnp.eye(3)[None]})
-    return hgn.rollout(SMOOTHED, graph, hgn.Every(steps, outputs), dt=DT["liquid"],
-                       neighbours=LISTS["liquid"])  # fmt: skip
+    sites = liquid.lattice(liquid.Point(4))
+    momentum = np.sqrt(2 * 0.72) * np.random.default_rng(0).normal(size=(256, 3))
+    moving = sites.nodes | {"momentum": jnp.asarray(momentum - momentum.mean(axis=0))}
+    return hgn.rollout(SMOOTHED, sites._replace(nodes=moving), hgn.Every(steps, outputs),
+                       dt=liquid.DT, neighbours=liquid.NEIGHBOURS)  # fmt: skip
 
 
 def prepare(system: str, folder: str) -> None:
@@ -72,19 +72,16 @@ def prepare(system: str, folder: str) -> None:
         np.savez(Path(folder) / "liquid.npz", cell=cell, **nodes)
 
 
-def liquid(copies: int, folder: str) -> GraphsTuple:
+def molten(copies: int, folder: str) -> GraphsTuple:
     """The molten atoms, in so many copies along each axis."""
     with np.load(Path(folder) / "liquid.npz") as file:
-        box, p = file["cell"][0, 0, 0], file["momentum"]
-        state = State(file["position"], p, box)
-    wide = tiled(state, copies)
-    momentum = np.tile(p, (copies**3, 1))
-    graph = hgn.graphs.from_pairs(wide.position, [], momentum=momentum)
-    return graph._replace(globals={"cell": wide.box * jnp.eye(3)[None]})
+        graph = hgn.graphs.from_pairs(file["position"], [], momentum=file["momentum"])
+        graph = graph._replace(globals={"cell": jnp.asarray(file["cell"])})
+    return liquid.tiled(graph, copies)
 
 
 def start(system: str, size: int, folder: str) -> GraphsTuple:
-    return springs(size) if system == "springs" else liquid(size, folder)
+    return springs(size) if system == "springs" else molten(size, folder)
 
 
 def learned(system: str) -> hgn.HamiltonianGraphNetwork:
@@ -96,9 +93,11 @@ def learned(system: str) -> hgn.HamiltonianGraphNetwork:
         cube = hgn.graphs.lattice((2, 2, 2))
         return hgn.fit(hgn.systems.simulate(SPRINGS, cube, key=jr.key(0)), key=jr.key(1)).model
     path = melting(25, 16)
-    box = float(path.end.globals["cell"][0, 0, 0])
-    graphs = [joined(State(q, p, box), CUTOFF) for q, p in zip(path.position, path.momentum)]
-    data = hgn.graphs.batch(graphs[1:])
+    states = [
+        path.end._replace(nodes=path.end.nodes | {"position": q, "momentum": p})
+        for q, p in zip(path.position[1:], path.momentum[1:])
+    ]
+    data = hgn.graphs.batch([joined(state, CUTOFF) for state in states])
     velocity, force = eqx.filter_jit(SMOOTHED.vector_field)(data)
     data = data._replace(nodes=data.nodes | {"velocity": velocity, "force": force})
     pair = hgn.Pair(UNITS, hgn.Swim(floor=0.05), cutoff=CUTOFF)
@@ -292,9 +291,7 @@ def force_error(
     shortened to float32 against those of the model that it came from."""
     wide = jax.tree.map(lambda a: a.astype(jnp.float64) if eqx.is_inexact_array(a) else a, graph)
     if system == "liquid":
-        box = float(wide.globals["cell"][0, 0, 0])
-        state = State(wide.nodes["position"], wide.nodes["momentum"], box)
-        wide = joined(state, CUTOFF)
+        wide = joined(wide, CUTOFF)
     narrow = ", " in name
     force = _force(model, single(wide) if narrow else wide)
     plain = name.split(", ")[0]
