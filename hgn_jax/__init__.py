@@ -46,9 +46,9 @@ from .observations import Energies as Energies
 from .observations import Forces as Forces
 from .result import RESULTS as RESULTS
 from .result import Fit as Fit
-from .rollout import Every as Every
 from .rollout import Path as Path
 from .rollout import rollout as rollout
+from .schedule import Every as Every
 from .stepwise import RolloutProgress as RolloutProgress
 from .stream import Progress as Progress
 from .stream import fit_stream as fit_stream

@@ -12,7 +12,8 @@ from jraph import GraphsTuple
 from .hamiltonian import AbstractHamiltonian
 from .integrators.stormer_verlet import StormerVerlet
 from .neighbours import Neighbours
-from .rollout import Every, Path, rollout
+from .rollout import Path, rollout
+from .schedule import Every
 
 
 class Spread(eqx.Module):

@@ -15,6 +15,7 @@ from . import container
 from .checkpoint import SHARE, digest
 from .motion import Motion, Output, State
 from .neighbours import Neighbours, Sizes
+from .schedule import Schedule
 
 STATE = container.Format("hgn-jax rollout", 1)
 OUTPUTS = container.Format("hgn-jax rollout outputs", 1)
@@ -28,8 +29,7 @@ class Journal:
         self,
         folder: str | os.PathLike[str],
         motion: Motion,
-        strides: np.ndarray,
-        parts: np.ndarray,
+        schedule: Schedule,
         resume: bool,
     ) -> None:
         self.folder = Folder(folder)
@@ -42,7 +42,7 @@ class Journal:
         spec = motion.neighbours
         self._plain = None if spec is None else Neighbours(spec.cutoff, spec.skin)
         self._motion = digest(dataclasses.replace(motion, neighbours=self._plain))
-        self._strides, self._parts = strides, parts
+        self._strides, self._parts = map(np.asarray, (schedule.strides, schedule.parts))
         self._kept = 0
         self._written, self._cost = time.perf_counter(), 0.0
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -49,6 +49,17 @@ class Output(eqx.Module):
     finite: Bool[Array, ""]
 
 
+class Run(eqx.Module):
+    """Outputs of all times, and where the motion stopped being finite."""
+
+    outputs: Output
+    end: State
+    steps: Int[Array, ""]
+    """Taken until the state was not finite, or all."""
+    before: State
+    after: State
+
+
 class Motion(eqx.Module):
     """Hamilton's equations of `graph`, in steps of `dt` (negative: back in time).
 

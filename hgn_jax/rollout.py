@@ -1,16 +1,11 @@
 """Motion: Hamilton's equations of a model or a known system, integrated with a fixed step."""
 
-import dataclasses
-import operator
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, NamedTuple, TypeVar
 
 import diffrax
 import equinox as eqx
-import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,13 +20,13 @@ from .graphs.slots import slotted, with_padding
 from .hamiltonian import AbstractHamiltonian, HamiltonianGraphNetwork
 from .integrators.stormer_verlet import StormerVerlet
 from .journal import Journal
-from .motion import Motion, Output, State, finite
-from .neighbours import NeighbourList, Neighbours
+from .motion import Motion, Run, finite
+from .neighbours import Neighbours
 from .observables import AbstractObservable
-from .stepwise import Reporter, RolloutProgress, Stop, stepwise
+from .schedule import Every, Schedule, counted
+from .stepwise import Reporter, RolloutProgress, stepwise
 from .systems.system import System
-
-T = TypeVar("T")
+from .whole import whole
 
 
 class Path(eqx.Module):
@@ -53,13 +48,6 @@ class Path(eqx.Module):
     stopped_time: Float[Array, ""]
     stopped_node: Int[Array, ""]
     """The first body without a finite state, or -1."""
-
-
-class Every(NamedTuple):
-    """Output times: the start, then `outputs` times after so many `steps` each."""
-
-    steps: int
-    outputs: int
 
 
 def rollout(
@@ -125,7 +113,7 @@ def rollout(
         )
     if is_concrete(graph):
         check(graph)
-    schedule = _schedule(times, dt, graph.nodes["position"].dtype)
+    schedule = counted(times, dt, graph.nodes["position"].dtype)
     motion = _motion(model, graph, jnp.where(schedule.back, -schedule.dt, schedule.dt), solver,
                      neighbours, tuple(observe), states)  # fmt: skip
     if resume and checkpoint is None:
@@ -139,104 +127,23 @@ def rollout(
     if concrete and isinstance(model, HamiltonianGraphNetwork):
         _warn_about_range(model, motion)
     if concrete and led:
-        strides, parts = np.asarray(schedule.strides), np.asarray(schedule.parts)
         journal = None
         if checkpoint is not None:
-            journal = Journal(checkpoint, motion, strides, parts, resume)
-        report = Reporter(progress, int(strides.sum()))
-        outputs, state, stop = stepwise(motion, strides, parts, report, journal)
-        raw = _assembled(schedule, outputs, state, stop)
+            journal = Journal(checkpoint, motion, schedule, resume)
+        run = stepwise(motion, schedule, Reporter(progress, int(np.sum(schedule.strides))), journal)
     else:
-        raw = _stopped(motion, _whole(motion, schedule))
-    path = _path(graph, motion, schedule, raw)
+        run = whole(motion, schedule)
+    path = _path(graph, motion, schedule, run)
     if not throw:
         return path
     words = "the rollout did not stay finite: use a smaller dt, or throw=False to look at it"
     if isinstance(path.finite, jax.core.Tracer):
         return eqx.error_if(path, ~path.finite, words)
-    if is_concrete((motion, raw)):
-        _raise_if_wrong(motion, schedule, raw, path)
+    if is_concrete((motion, run)):
+        _raise_if_wrong(motion, schedule, run, path)
     elif not bool(path.finite):
         raise RuntimeError(words)
     return path
-
-
-class _Schedule(eqx.Module):
-    """Output times, counted in steps: integers are exact, a sum of many dt is not."""
-
-    times: Float[Array, " t"]
-    dt: Float[Array, ""]
-    strides: Int[Array, " t"] | np.ndarray
-    """Whole steps from the output before; the first is 0."""
-    parts: Float[Array, " t"]
-    """Of a step aside."""
-    back: Bool[Array, ""]
-    even: int | None = eqx.field(static=True)
-    """The stride of all outputs but the first, if they have the same."""
-    most: int | None = eqx.field(static=True)
-    """A bound on the strides, a power of two so that jit compiles seldom; None if traced."""
-
-
-def _schedule(
-    times: ArrayLike | Sequence[float] | Every, dt: ArrayLike, dtype: np.dtype
-) -> _Schedule:
-    if not isinstance(dt, jax.core.Tracer) and not 0 < float(np.asarray(dt)) < np.inf:
-        raise ValueError(f"dt must be positive and finite, got {dt}")
-    step = jnp.asarray(dt, dtype)
-    if isinstance(times, Every):
-        times = Every(operator.index(times.steps), operator.index(times.outputs))
-        if times.steps < 1 or times.outputs < 0:
-            raise ValueError(f"need at least one step to an output, got {times}")
-        numbers = jnp.asarray(times.steps * np.arange(times.outputs + 1), dtype)
-        strides = np.full(times.outputs + 1, times.steps, np.int32)
-        strides[0] = 0
-        parts = jnp.zeros(times.outputs + 1, dtype)
-        most = 1 << times.steps.bit_length()
-        return _Schedule(step * numbers, step, strides, parts, jnp.array(False),
-                         times.steps, most)  # fmt: skip
-    if not is_concrete((times, dt)):
-        if is_concrete(times):
-            _check_times(np.asarray(times))
-        ts = jnp.asarray(times, dtype)
-        apart = jnp.diff(ts)
-        sound = (jnp.all(apart > 0) | jnp.all(apart < 0)) & (step > 0)
-        step = jnp.where(sound, step, jnp.nan)
-        steps, aside = _in_steps(jnp, ts, step, dtype)
-        # A step of NaN, so that the path is not finite, if times or dt are not sound.
-        traced = jnp.where(sound, jnp.diff(steps, prepend=0).astype(jnp.int32), 1)
-        return _Schedule(ts, step, traced, aside, ts[-1] < ts[0], None, None)
-    given = np.asarray(times)
-    _check_times(given)
-    resolution = given.dtype if np.issubdtype(given.dtype, np.floating) else np.dtype(float)
-    whole, parts = _in_steps(np, given.astype(float), float(np.asarray(dt)), resolution)
-    strides = np.diff(whole, prepend=0).astype(np.int32)
-    even = set(strides[1:].tolist())
-    return _Schedule(
-        jnp.asarray(given, dtype),
-        step,
-        strides,
-        jnp.asarray(parts, dtype),
-        jnp.array(bool(given[-1] < given[0])),
-        even.pop() if len(even) == 1 else None,
-        1 << int(strides.max(initial=0)).bit_length(),
-    )
-
-
-def _check_times(given: np.ndarray) -> None:
-    if given.ndim != 1 or len(given) < 1 or not np.isfinite(given).all():
-        raise ValueError("times must be a finite array [t] with at least one entry")
-    apart = np.diff(given)
-    if not ((apart > 0).all() or (apart < 0).all()):
-        raise ValueError("times must be strictly increasing or strictly decreasing")
-
-
-def _in_steps(np_: Any, times: Any, dt: Any, dtype: np.dtype) -> tuple[Any, Any]:
-    """Whole steps from the first time, and what is left, up to the rounding of times."""
-    elapsed = np_.abs(times - times[0]) / dt
-    size = np_.maximum(np_.max(np_.abs(times)) / dt, 1)
-    rounding = np_.minimum(8 * float(jnp.finfo(dtype).eps) * size, 0.5)
-    whole = np_.floor(elapsed + rounding)
-    return whole, np_.where(elapsed - whole > rounding, elapsed - whole, 0)
 
 
 def _motion(
@@ -293,111 +200,12 @@ def _check_cutoffs(model: AbstractHamiltonian, neighbours: Neighbours) -> None:
             )
 
 
-class _Raw(eqx.Module):
-    """Outputs of all times, and where the motion stopped being finite."""
-
-    outputs: Output
-    end: State
-    steps: Int[Array, ""]
-    """Taken until the state was not finite, or all."""
-    before: State
-    after: State
-
-
-class _Run(eqx.Module):
-    """Outputs of all times, and the last output whose state was finite."""
-
-    outputs: Output
-    end: State
-    steps: Int[Array, ""]
-    """Taken until then."""
-    good: State
-    failing: Int[Array, ""]
-    """A bound on the steps from then on until the state is not finite; 0 if it stays so."""
-    finite: Bool[Array, ""]
-
-
 @eqx.filter_jit
-def _whole(motion: Motion, schedule: _Schedule) -> _Run:
-    start = motion.start(motion.find(motion.begin()))
-    first = motion.output(start, schedule.parts[0], motion.graph)
-    strides = jnp.asarray(schedule.strides)
-
-    def interval(
-        carry: tuple[State, State, Array, Array], output: tuple[Array, Array]
-    ) -> tuple[tuple[State, State, Array, Array], Output]:
-        state, good, steps, failing = carry
-        stride, part = output
-        steps_on = stride if schedule.even is None else schedule.even
-        state = motion.advance(state, steps_on, schedule.most)
-        fine = finite(state.y)
-        good = jax.tree.map(lambda new, old: jnp.where(fine, new, old), _constant(state), good)
-        failing = jnp.where(fine, failing, jnp.maximum(failing, stride))
-        carry = (state, good, jnp.where(fine, steps + stride, steps), failing)
-        return carry, motion.output(_timely(motion, state, part), part, motion.graph)
-
-    none = jnp.zeros((), strides.dtype)
-    carry, rest = jax.lax.scan(
-        interval, (start, _constant(start), none, none), (strides[1:], schedule.parts[1:])
-    )
-    end, good, steps, failing = carry
-    outputs = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
-    return _Run(outputs, end, steps, good, failing, finite(end.y))
-
-
-def _stopped(motion: Motion, run: _Run) -> _Raw:
-    """Where exactly the motion stopped, if it did."""
-    if is_concrete(run) and bool(run.finite):
-        return _Raw(run.outputs, run.end, run.steps, run.end, run.end)
-    return _located(motion, run)
-
-
-@eqx.filter_jit
-def _located(motion: Motion, run: _Run) -> _Raw:
-    taken, before, after = _constant(motion).stop(run.good, run.failing)
-    return _Raw(run.outputs, run.end, run.steps + taken, before, after)
-
-
-def _timely(motion: Motion, state: State, part: Float[Array, ""]) -> State:
-    """With neighbours that suffice for so much of a step aside."""
-    if motion.neighbours is None:
-        return state
-    needed = (part > 0) | motion.late(state)
-
-    def enough() -> NeighbourList | None:
-        return jax.tree.map(partial(jnp.where, needed), motion.find(state.y), state.neighbours)
-
-    # One list for all motions under vmap, or none.
-    found = jax.lax.cond(eqxi.unvmap_any(needed), enough, lambda: state.neighbours)
-    return dataclasses.replace(state, neighbours=found)
-
-
-def _constant(tree: T) -> T:
-    """Without derivatives."""
-    return jax.tree.map(lambda a: jax.lax.stop_gradient(a) if eqx.is_array(a) else a, tree)
-
-
-def _assembled(schedule: _Schedule, outputs: list[Output], state: State, stop: Stop | None) -> _Raw:
-    """What was found step by step; outputs that were not reached are NaN."""
-    count, total = len(outputs), len(schedule.parts)
-
-    def stacked(*values: np.ndarray) -> Array:
-        reached = np.stack(values)
-        fill = False if reached.dtype == bool else np.nan
-        missing = np.full((total - count, *reached.shape[1:]), fill, reached.dtype)
-        return jnp.asarray(np.concatenate([reached, missing]))
-
-    steps = int(np.sum(schedule.strides)) if stop is None else stop.steps
-    before, after = (state, state) if stop is None else (stop.before, stop.after)
-    return _Raw(jax.tree.map(stacked, *outputs), state, jnp.asarray(steps), before, after)
-
-
-@eqx.filter_jit
-def _path(graph: GraphsTuple, motion: Motion, schedule: _Schedule, raw: _Raw) -> Path:
+def _path(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: Run) -> Path:
     """Without the padding, and with NaN for outputs beyond the stop."""
     n, graphs = len(graph.nodes["mass"]), graph.n_node.shape[0]
-    chained = finite(raw.after.y)
-    reached = chained | (jnp.cumsum(jnp.asarray(schedule.strides)) <= raw.steps)
+    chained = finite(run.after.y)
+    reached = chained | (jnp.cumsum(jnp.asarray(schedule.strides)) <= run.steps)
 
     def cut(values: Array, size: int) -> Array:
         seen = reached.reshape(-1, *[1] * (values.ndim - 1))
@@ -407,18 +215,18 @@ def _path(graph: GraphsTuple, motion: Motion, schedule: _Schedule, raw: _Raw) ->
         kept = cut(values, graphs)
         return kept[:, 0] if graphs == 1 else kept
 
-    outputs = raw.outputs
+    outputs = run.outputs
     none = jnp.zeros((0, *graph.nodes["position"].shape), motion.dt.dtype)
     q, p = (
         none if values is None else cut(values, n)
         for values in (outputs.position, outputs.momentum)
     )
-    bad = ~jnp.all(jnp.isfinite(jnp.concatenate(raw.after.y, axis=1)[:n]), axis=1)
-    node = jnp.where(jnp.any(bad) & raw.after.solved, jnp.argmax(bad), -1)
+    bad = ~jnp.all(jnp.isfinite(jnp.concatenate(run.after.y, axis=1)[:n]), axis=1)
+    node = jnp.where(jnp.any(bad) & run.after.solved, jnp.argmax(bad), -1)
     good = outputs.finite & reached
-    stopped = schedule.times[0] + motion.dt * raw.steps.astype(motion.dt.dtype)
+    stopped = schedule.times[0] + motion.dt * run.steps.astype(motion.dt.dtype)
     first_bad = schedule.times[jnp.argmin(good)]
-    end = {"position": raw.end.y[0][:n], "momentum": raw.end.y[1][:n]}
+    end = {"position": run.end.y[0][:n], "momentum": run.end.y[1][:n]}
     return Path(
         times=schedule.times,
         position=q,
@@ -432,13 +240,13 @@ def _path(graph: GraphsTuple, motion: Motion, schedule: _Schedule, raw: _Raw) ->
     )
 
 
-def _raise_if_wrong(motion: Motion, schedule: _Schedule, raw: _Raw, path: Path) -> None:
-    model, before = motion.model, motion.at(raw.before.y, raw.before.neighbours)
+def _raise_if_wrong(motion: Motion, schedule: Schedule, run: Run, path: Path) -> None:
+    model, before = motion.model, motion.at(run.before.y, run.before.neighbours)
     if not bool(path.finite):
-        after = motion.at(raw.after.y, raw.after.neighbours)
-        if not bool(raw.after.solved):
+        after = motion.at(run.after.y, run.after.neighbours)
+        if not bool(run.after.solved):
             cause = "the step could not be solved"
-        elif not bool(finite(raw.after.y)):
+        elif not bool(finite(run.after.y)):
             cause = blowup.culprit(model, before, after)
         else:
             cause = "the step could not be solved, or bodies met and the energy is not finite"
@@ -448,7 +256,7 @@ def _raise_if_wrong(motion: Motion, schedule: _Schedule, raw: _Raw, path: Path) 
         )
     graphs = path.energy.reshape(len(path.times), -1).shape[1]
     energy, kinetic = (
-        np.asarray(values)[:, :graphs] for values in (raw.outputs.energy, raw.outputs.kinetic)
+        np.asarray(values)[:, :graphs] for values in (run.outputs.energy, run.outputs.kinetic)
     )
     jump = blowup.first_jump(energy, kinetic)
     if jump is None:

@@ -14,8 +14,9 @@ from jaxtyping import Array, Bool
 
 from ._types import Rates
 from .journal import Journal, with_neighbours
-from .motion import Motion, Output, State, finite
+from .motion import Motion, Output, Run, State, finite
 from .neighbours import NeighbourList
+from .schedule import Schedule
 
 SECONDS = 1.0
 """Between two looks at the state."""
@@ -52,25 +53,9 @@ class Reporter:
         self.function(RolloutProgress(steps, self.total, seconds, pace * (self.total - steps)))
 
 
-class Stop(NamedTuple):
-    """Where a motion ceased to be finite: steps so far, and the states before and after."""
-
-    steps: int
-    before: State
-    after: State
-
-
-def stepwise(
-    motion: Motion,
-    strides: np.ndarray,
-    parts: np.ndarray,
-    report: Reporter,
-    journal: Journal | None,
-) -> tuple[list[Output], State, Stop | None]:
-    """The outputs, `strides` steps apart and `parts` of a step aside, and the last state.
-
-    Fewer outputs, and where it stopped, if the motion does not stay finite.
-    """
+def stepwise(motion: Motion, schedule: Schedule, report: Reporter, journal: Journal | None) -> Run:
+    """The outputs, and where the motion stopped, if it did: outputs from there on are NaN."""
+    strides, parts = np.asarray(schedule.strides), np.asarray(schedule.parts)
     begin = motion.graph
     state: State | None = None
     outputs: list[Output] = []
@@ -99,7 +84,7 @@ def stepwise(
                 continue
             if not sound:
                 taken, before, after = _stop(motion, state, jnp.asarray(now, jnp.int32))
-                return outputs, before, Stop(steps + int(taken), before, after)
+                return _run(outputs, before, steps + int(taken), before, after, len(strides))
             state, left, steps = after, left - now, steps + now
             if seconds > SECONDS:
                 pace = max(1, now // 2)
@@ -117,7 +102,21 @@ def stepwise(
         if journal is not None:
             journal.write(motion, state, outputs, 0, end=number == len(strides) - 1)
     report(steps, end=True)
-    return outputs, state, None
+    return _run(outputs, state, steps, state, state, len(strides))
+
+
+def _run(
+    outputs: list[Output], end: State, steps: int, before: State, after: State, total: int
+) -> Run:
+    """With NaN for the outputs that were not reached."""
+
+    def stacked(*values: np.ndarray) -> Array:
+        reached = np.stack(values)
+        fill = False if reached.dtype == bool else np.nan
+        missing = np.full((total - len(outputs), *reached.shape[1:]), fill, reached.dtype)
+        return jnp.asarray(np.concatenate([reached, missing]))
+
+    return Run(jax.tree.map(stacked, *outputs), end, jnp.asarray(steps), before, after)
 
 
 @eqx.filter_jit

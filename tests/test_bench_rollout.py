@@ -26,7 +26,7 @@ def test_a_tiled_liquid_has_the_energy_of_its_copies(tmp_path):
     )  # fmt: skip
     energies = []
     for copies in (1, 2):
-        start = moves.liquid(copies, str(tmp_path))
+        start = moves.molten(copies, str(tmp_path))
         neighbours = moves.LISTS["liquid"].allocate(start)
         energies.append(moves.rolled(moves.SMOOTHED, start, 0.001, neighbours, 1)[0])
     assert len(start.nodes["mass"]) == 1600 and -2000 < energies[0] < 0

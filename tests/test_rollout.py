@@ -9,7 +9,7 @@ import scipy.integrate
 
 import hgn_jax as hgn
 from hgn_jax import blowup
-from hgn_jax.rollout import _schedule
+from hgn_jax.schedule import counted
 
 TIMES = np.arange(11) * 0.5
 DT = 0.05
@@ -425,9 +425,9 @@ def test_learned_and_true_energy_errors_have_the_same_amplitude_and_no_drift(lon
 def test_times_of_a_million_steps_are_counted_to_the_step(dtype):
     """However narrow the graph's numbers are: times are read in their own precision."""
     counts = np.array([0, 1, 1_200_000, 2_000_000, 10_000_000])
-    schedule = _schedule(0.01 * counts, 0.01, np.dtype(dtype))
+    schedule = counted(0.01 * counts, 0.01, np.dtype(dtype))
     np.testing.assert_array_equal(np.cumsum(schedule.strides), counts)
-    aside = _schedule([0.0, 0.01 * (1e6 + 0.25)], 0.01, np.dtype(dtype))
+    aside = counted([0.0, 0.01 * (1e6 + 0.25)], 0.01, np.dtype(dtype))
     assert aside.strides.tolist() == [0, 1_000_000]
     np.testing.assert_allclose(aside.parts, [0, 0.25], atol=1e-6)
 
