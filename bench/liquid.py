@@ -56,7 +56,7 @@ def thermostat(
 def tiled(graph: GraphsTuple, copies: int) -> GraphsTuple:
     """Copies side by side along each axis."""
     cell, momentum = graph.globals["cell"], graph.nodes["momentum"]
-    steps = _corners(copies) * jnp.diagonal(cell[0])
+    steps = _corners(copies) * np.diagonal(cell[0])
     wide = hgn.graphs.from_pairs(
         (np.asarray(graph.nodes["position"]) + steps).reshape(-1, 3),
         [],
