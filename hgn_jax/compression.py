@@ -36,7 +36,7 @@ def compressed(
     tolerance: float,
 ) -> tuple[AbstractFeatures, Float[Array, " _"], Float[Array, " c"]]:
     """The features with one curve in the place of pair or kinetic units, its coefficient, and the
-    constants, which pair curves take up: units and constant cancel.
+    constants: none are left beside pair curves, which take them up.
 
     Others are returned as they are.
     """

@@ -75,7 +75,8 @@ class HamiltonianGraphNetwork(AbstractHamiltonian):
         return self.structure.rates(graphs, (totals[0], totals[1]))
 
     def node_energy(self, graphs: GraphsTuple) -> NodeScalars:
-        """Each body's share of the energy, constants left out: pairs count half for either end.
+        """Each body's share of the energy, `constants` left out (curves of a compressed model have
+        taken theirs up): pairs count half for either end.
 
         **Raises:** `ValueError` if the features are bound to another spatial dimension.
         """
@@ -116,7 +117,8 @@ class HamiltonianGraphNetwork(AbstractHamiltonian):
 
         Each sum over K units of one variable becomes a polynomial or a cubic spline (continuous
         forces) in $r^2$, $1/r^2$ or r, or of $|v|^2$: of those that reach the tolerance, the one
-        that is fastest here. Other features stay as they are.
+        that is fastest here. Pair curves take up the model's `constants`, against which the units
+        cancel: in float32 energies would lose digits. Other features stay as they are.
 
         Within the trained range (and from there to the cutoff) the force of a pair is wrong by no
         more than `tolerance` times its own size or its median over that range, whichever is

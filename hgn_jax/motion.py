@@ -35,7 +35,7 @@ class State(eqx.Module):
 
 
 _Carry: TypeAlias = tuple[Int[Array, ""], State, Bool[Array, ""]]
-"""Steps taken, where they led, and whether to go on from there."""
+"""Steps taken, where they led, and whether that is a state to go on from."""
 
 
 class Output(eqx.Module):
@@ -114,7 +114,7 @@ class Motion(eqx.Module):
             count, state, _ = carry
             found, state = self._refreshed(state), dataclasses.replace(state, neighbours=None)
             # A loop of its own: what does not change in it is neither copied nor tested, and vmap
-            # finds lists only when all its motions need one.
+            # finds lists only when all motions that still go on need one.
             again = (count, state, jnp.array(True))
             count, state, reached = loop(going, partial(attempt, found=found), again)
             state = dataclasses.replace(state, neighbours=found)
@@ -146,8 +146,8 @@ class Motion(eqx.Module):
         return Output(q, p, energy, kinetic, observed, good)
 
     def late(self, state: State) -> Bool[Array, ""]:
-        """Whether the neighbours do not suffice for the state itself: a step asks for those of its
-        stages alone."""
+        """Whether the neighbours do not suffice for the state itself: its last step needed them
+        only where its stages were."""
         if self.neighbours is None or state.neighbours is None:
             return jnp.array(False)
         return state.neighbours.stale(state.y[0], self.neighbours.skin)

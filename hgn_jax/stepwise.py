@@ -66,7 +66,7 @@ def stepwise(motion: Motion, schedule: Schedule, report: Reporter, journal: Jour
         motion, found = _found(motion, motion.begin())
         state = _start(motion, found)
     steps = report.resumed = int(strides[: len(outputs)].sum()) + ahead
-    pace, late = 1, False
+    pace, late = 1, bool(_late(motion, state))
     for number in range(len(outputs), len(strides)):
         left, ahead = int(strides[number]) - ahead, 0
         while left:
@@ -130,6 +130,7 @@ def _advance(motion: Motion, state: State, steps: Array) -> tuple[State, Bool[Ar
 
 _start = eqx.filter_jit(Motion.start)
 _find = eqx.filter_jit(Motion.find)
+_late = eqx.filter_jit(Motion.late)
 _output = eqx.filter_jit(Motion.output)
 _stop = eqx.filter_jit(Motion.stop)
 

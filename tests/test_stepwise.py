@@ -274,6 +274,26 @@ def test_other_times_are_taken_only_if_the_state_lies_before_them(
         run(hgn.Every(15, 3), resume=True)
 
 
+def test_a_rollout_resumed_at_an_output_has_neighbours_for_it(tmp_path, eager, monkeypatch):
+    """After two steps a body has moved by more than half the skin, at their middles by less."""
+    pair = hgn.graphs.from_pairs(
+        np.array([[0.0, 0.0], [2.0, 0.5]]), [], momentum=np.array([[6.0, 0.0], [0.0, 0.0]])
+    )
+    system = hgn.systems.lennard_jones(cutoff=3.0, onset=2.5)
+
+    def run(every, folder, **options):
+        return hgn.rollout(
+            system, pair, every, dt=0.01, solver=hgn.ImplicitMidpoint(),
+            neighbours=hgn.Neighbours(3.0, 0.2), checkpoint=tmp_path / folder, **options,
+        )  # fmt: skip
+
+    monkeypatch.setattr(stepwise, "SECONDS", 0)
+    with killed_in(monkeypatch, stepwise, "_advance", 3):
+        run(hgn.Every(20, 1), "cut")
+    again = run(hgn.Every(2, 3), "cut", resume=True)
+    assert eqx.tree_equal(again, run(hgn.Every(2, 3), "whole"))
+
+
 def test_a_rollout_in_single_precision_is_kept_in_it(springs, start, tmp_path):
     """So that JAX need not be set to 64 bit to go on with it."""
     single = jax.tree.map(

@@ -1,67 +1,114 @@
 """Fixed points by plain iteration, their derivatives by the same."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import Primitive
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, PyTree
+from jax.interpreters import ad, batching, mlir
+from jaxtyping import Array, Bool, Float, PyTree
 
 T = TypeVar("T", bound=PyTree[Array])
 
+PATIENCE = 10
+"""Times as many iterations for derivatives: they do not start near the solution."""
+
 
 def fixed_point(
-    function: Callable[[T], T], start: T, tolerance: float, iterations: int
+    function: Callable[[T], T], start: T, scale: T, tolerance: float, iterations: int
 ) -> tuple[T, Bool[Array, ""]]:
-    r"""x = f(x), iterated from `start`, and whether the last change was below `tolerance`, after at
-    most so many `iterations`.
+    r"""x = f(x), iterated from `start`, and whether that converged in at most so many `iterations`.
 
-    Derivatives are those of the exact x, $(1 - f'(x))^{-1} \partial f$, and of any order. Their
-    linear system is iterated too, $y \leftarrow f'(x) y + b$, which converges as fast; no matrix is
-    made of $f'$.
+    It has converged when no number changes by more than `tolerance` times the greatest of x or
+    `scale`; it goes on until that holds for every array of the tree (their units differ), or the
+    changes no longer fall, which is rounding.
+
+    Derivatives are those of the exact x, $(1 - f'(x))^{-1} \partial f$. Their linear system is
+    iterated in the same way, $y \leftarrow f'(x) y + b$, so that no matrix is made of $f'$; they
+    are NaN where that does not converge. In a loop, second ones are taken by reverse mode over
+    forward mode; forward over reverse mode raises `NotImplementedError`.
     """
-
-    def linear(product: Callable[[Array], Array], b: Array) -> Array:
-        """Solves product(y) = b, where the product is with f' - 1."""
-        return _iterated(lambda y: y + product(y) - b, -b, tolerance * greatest(b), iterations)[0]
+    floor = _greatest(scale)
 
     def tangent(product: Callable[[T], T], b: T) -> T:
         # One vector, as JAX transposes systems of parts only if all depend on what is asked.
         flat, parts = ravel_pytree(b)
+
+        def linear(product: Callable[[Array], Array], b: Array) -> Array:
+            """Solves product(y) = b, where the product is with f' - 1."""
+
+            def update(y: T) -> T:
+                vector = ravel_pytree(y)[0]
+                return parts(vector + product(vector) - b)
+
+            none, most = jnp.zeros_like(floor), PATIENCE * iterations
+            y, solved = _iterated(update, parts(-b), none, tolerance, most)
+            return jnp.where(solved, ravel_pytree(y)[0], jnp.nan)
 
         def joined(y: Array) -> Array:
             return ravel_pytree(product(parts(y)))[0]
 
         return parts(jax.lax.custom_linear_solve(joined, flat, linear, linear))
 
-    least = jnp.asarray(tolerance, greatest(start).dtype)
-    solution, change = jax.lax.custom_root(
-        lambda x: jax.tree.map(jnp.subtract, function(x), x),
-        start,
-        lambda _, start: _iterated(function, start, least, iterations),
-        tangent,
-        has_aux=True,
+    def solve(_: Callable[[T], T], start: T) -> tuple[T, Array]:
+        x, solved = _iterated(function, start, floor, tolerance, iterations)
+        x = jax.tree.map(_iterates.bind, x)
+        return x, solved.astype(floor.dtype)  # JAX knows no derivative of a truth value
+
+    x, solved = jax.lax.custom_root(
+        lambda x: jax.tree.map(jnp.subtract, function(x), x), start, solve, tangent, has_aux=True
     )
-    return solution, change <= least
+    return x, solved > 0
 
 
-def _iterated(update: Callable[[T], T], start: T, least: Array, iterations: int) -> tuple[T, Array]:
-    """The last iterate, and the greatest change that led to it."""
+def _iterated(
+    update: Callable[[T], T], start: T, floor: Float[Array, " l"], tolerance: float, iterations: int
+) -> tuple[T, Bool[Array, ""]]:
+    """The last iterate, and whether it has converged."""
 
-    def onward(carry: tuple[T, Array, Array]) -> Array:
-        return ~(carry[1] <= least) & (carry[2] < iterations)
+    def going(carry: tuple[T, Array, Array]) -> Bool[Array, ""]:
+        _, (whole, each, _, before), count = carry
+        # A change of positions is one of momenta in the next iteration: every second one falls.
+        rest = (each > tolerance) & (each < before)
+        return ((whole > tolerance) | rest) & (count < iterations)
 
     def step(carry: tuple[T, Array, Array]) -> tuple[T, Array, Array]:
-        old, _, count = carry
+        old, (_, last, before, _), count = carry
         new = update(old)
-        return new, greatest(jax.tree.map(jnp.subtract, new, old)), count + 1
+        change = _greatest(jax.tree.map(jnp.subtract, new, old))
+        size = jnp.maximum(floor, _greatest(new))
+        whole = _ratio(jnp.max(change), jnp.max(size))
+        return new, jnp.stack([whole, jnp.max(_ratio(change, size)), last, before]), count + 1
 
-    first = (start, jnp.full_like(least, jnp.inf), jnp.zeros((), jnp.int32))
-    end, change, _ = jax.lax.while_loop(onward, step, first)
-    return end, change
+    first = (start, jnp.full(4, jnp.inf, floor.dtype), jnp.zeros((), jnp.int32))
+    end, (whole, *_), _ = jax.lax.while_loop(going, step, first)
+    return end, whole <= tolerance
 
 
-def greatest(tree: PyTree[Array]) -> Array:
-    """The greatest absolute value."""
-    return jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(tree)]))
+def _ratio(change: Array, size: Array) -> Array:
+    return jnp.where(change == 0, 0, change / jnp.where(size == 0, 1, size))
+
+
+def _greatest(tree: PyTree[Array]) -> Float[Array, " l"]:
+    """The greatest absolute value of every array."""
+    return jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(tree)])
+
+
+def _forgotten(*_: Any) -> Any:
+    raise NotImplementedError(
+        "second derivatives through steps of an implicit solver are taken by reverse mode over "
+        "forward mode: jax.jacrev(jax.jacfwd(f)), not jax.hessian(f); "
+        "jax.grad(lambda x: jax.jvp(f, (x,), (v,))[1]) for a product with v"
+    )
+
+
+# The identity. `scan` forgets the rule of custom_root after the first derivative, and would go on
+# through the iterates, which know less of the second one the nearer they start to the solution.
+_iterates = Primitive("iterates")
+_iterates.def_impl(lambda x: x)
+_iterates.def_abstract_eval(lambda x: x)
+mlir.register_lowering(_iterates, mlir.lower_fun(lambda x: x, multiple_results=False))
+batching.defvectorized(_iterates)
+ad.primitive_jvps[_iterates] = _forgotten
