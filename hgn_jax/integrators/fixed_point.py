@@ -110,5 +110,5 @@ _iterates = Primitive("iterates")
 _iterates.def_impl(lambda x: x)
 _iterates.def_abstract_eval(lambda x: x)
 mlir.register_lowering(_iterates, mlir.lower_fun(lambda x: x, multiple_results=False))
-batching.defvectorized(_iterates)
+batching.primitive_batchers[_iterates] = lambda values, axes: (_iterates.bind(*values), *axes)
 ad.primitive_jvps[_iterates] = _forgotten
