@@ -1,7 +1,6 @@
 """The seam between graphs and the linear system: a spec is sampled into features."""
 
 from abc import abstractmethod
-from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -11,7 +10,6 @@ from jraph import GraphsTuple
 
 from .._types import JacobianPair, Key, NodeIndex, NodeScalars, Vectors
 from ..graphs.geometry import graph_index
-from ..portion import portion
 
 
 class AbstractFeatures(eqx.Module):
@@ -106,18 +104,3 @@ def differentiated(
         return jnp.sum(features.node_energy(graphs._replace(nodes=moved), theta))
 
     return jax.grad(energy, (0, 1))(graphs.nodes["position"], graphs.nodes["momentum"])
-
-
-def blockwise(function: Callable[..., Array], width: int, *sites: Float[Array, "s ..."]) -> Array:
-    """`function(*sites)` `[s]` of the sites' arrays, in blocks if there are many units (width)."""
-    count, size = len(sites[0]), max(1, portion().units // width)
-    if count <= size:
-        return function(*sites)
-
-    def blocks(array: Array) -> Array:
-        missing = -count % size
-        filled = jnp.concatenate([array, jnp.broadcast_to(array[:1], (missing, *array.shape[1:]))])
-        return filled.reshape(-1, size, *array.shape[1:])
-
-    values = jax.lax.map(lambda block: function(*block), jax.tree.map(blocks, sites))
-    return values.reshape(-1)[:count]

@@ -10,7 +10,8 @@ from jraph import GraphsTuple
 
 from .._types import JacobianPair, Key, NodeIndex, NodeScalars, Vectors
 from ..graphs.geometry import movable, norm, sum_over_graphs, velocity_of
-from .base import AbstractFeatures, AbstractFeatureSpec, Fitted, blockwise
+from .base import AbstractFeatures, AbstractFeatureSpec, Fitted
+from .blocks import blockwise
 from .dense import Dense
 from .sampling import AbstractSampling, Elm, extent, outside
 

@@ -24,7 +24,8 @@ from ..graphs.geometry import (
     sum_over_edges,
 )
 from ..graphs.pairs import OfEdges, pair_energy, pair_gradient
-from .base import AbstractFeatures, blockwise
+from .base import AbstractFeatures
+from .blocks import blockwise
 from .sampling import outside
 
 _Columns = Callable[[Float[Array, " s"], int], Float[Array, "s _"]]
@@ -82,8 +83,10 @@ class AbstractPairFeatures(AbstractFeatures):
         def at(kinds: Int[Array, " e"], square: EdgeScalars) -> EdgeScalars:
             total = jnp.zeros_like(square)
             for t, part in enumerate(parts):
-                units = partial(_dot, columns, t, part)
-                total = jnp.where(kinds == t, blockwise(units, len(part), square), total)
+                units, seen = partial(_dot, columns, t, part), kinds == t
+                if self.cutoff is not None:
+                    seen &= ~(square >= self.cutoff**2)  # NaN is seen
+                total = jnp.where(seen, blockwise(units, len(part), square, seen=seen), total)
             return total
 
         parts = jnp.split(theta, self.types)

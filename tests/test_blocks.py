@@ -1,0 +1,106 @@
+"""Sites in blocks: the same values and derivatives, and no work on sites that are not seen."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hgn_jax as hgn
+from hgn_jax import portion
+from hgn_jax.features.blocks import blockwise
+
+SITES = 37
+SEEN = {
+    "none": np.zeros(SITES, bool),
+    "one": np.arange(SITES) == 17,
+    "some": np.random.default_rng(0).random(SITES) < 0.5,
+    "all": np.ones(SITES, bool),
+}
+
+
+@pytest.fixture(autouse=True)
+def blocks_of_eight(monkeypatch):
+    monkeypatch.setattr(portion, "NEAR", portion.NEAR._replace(units=8 * 4))
+
+
+def units(r, factor):
+    return jnp.sum(jnp.tanh(r[:, None] * jnp.arange(1.0, 5.0)[None]), axis=1) * factor
+
+
+def sites(seed=0):
+    rng = np.random.default_rng(seed)
+    return jnp.asarray(rng.normal(size=SITES)), jnp.asarray(rng.normal(size=SITES))
+
+
+@pytest.mark.parametrize("seen", SEEN.values(), ids=SEEN)
+def test_values_and_derivatives_of_the_sites_that_are_seen(seen):
+    seen = jnp.asarray(seen)
+
+    def total(way, r, factor):
+        return jnp.sum(jnp.where(seen, way(r, factor), 0) ** 2)
+
+    def in_blocks(r, factor):
+        return blockwise(units, 4, r, factor, seen=seen)
+
+    def with_derivatives(way, r, factor):
+        return jax.value_and_grad(lambda *a: total(way, *a), argnums=(0, 1))(r, factor)
+
+    r, factor = sites()
+    expected = with_derivatives(units, r, factor)
+    found = jax.jit(lambda *a: with_derivatives(in_blocks, *a))(r, factor)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14), found, expected)
+
+
+@pytest.mark.parametrize(("seen", "blocks"), [("none", 0), ("one", 1), ("some", 2), ("all", 5)])
+def test_only_blocks_that_hold_a_site_that_is_seen_are_worked_on(seen, blocks):
+    counted = []
+
+    def observed(r, factor):
+        jax.debug.callback(lambda: counted.append(1))
+        return units(r, factor)
+
+    values = jax.jit(lambda *a: blockwise(observed, 4, *a, seen=jnp.asarray(SEEN[seen])))(*sites())
+    values.block_until_ready()
+    jax.effects_barrier()
+    assert len(counted) == blocks
+
+
+def test_under_vmap_every_row_has_its_own_sites():
+    seen = jnp.asarray(np.stack(list(SEEN.values())))
+    rows = [sites(seed) for seed in range(len(seen))]
+    r, factor = (jnp.stack(column) for column in zip(*rows))
+    found = jax.vmap(lambda seen, *row: blockwise(units, 4, *row, seen=seen))(seen, r, factor)
+    expected = jax.vmap(units)(r, factor)
+    np.testing.assert_allclose(found[seen], expected[seen], rtol=1e-14)
+
+
+def test_a_nan_is_seen():
+    data = hgn.graphs.from_pairs(np.random.default_rng(0).uniform(0, 2, (9, 3)), [
+        (i, j) for i in range(9) for j in range(i)])  # fmt: skip
+    features = hgn.Pair(units=4, cutoff=1.5).sample(jax.random.key(0), data)
+    moved = data.nodes["position"].at[4, 1].set(jnp.nan)
+    gradient, _ = features.energy_gradient(
+        data._replace(nodes=data.nodes | {"position": moved}), jnp.ones(4)
+    )
+    assert jnp.isnan(gradient).all()
+
+
+def test_types_and_cutoff_choose_the_same_sites_in_blocks_as_at_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    pairs = [(i, j) for i in range(9) for j in range(i)]
+    data = hgn.graphs.from_pairs(
+        rng.uniform(0, 2, (9, 3)), pairs, type=rng.integers(0, 2, len(pairs))
+    )
+    features = hgn.Pair(units=4, cutoff=1.5, types=2).sample(jax.random.key(0), data)
+    theta = jnp.asarray(rng.normal(size=8))
+
+    def evaluated():
+        return features.node_energy(data, theta), features.energy_gradient(data, theta)[0]
+
+    in_blocks = evaluated()
+    monkeypatch.setattr(portion, "NEAR", portion.NEAR._replace(units=2**18))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-14),
+        in_blocks,
+        evaluated(),
+    )
