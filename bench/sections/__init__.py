@@ -1,0 +1,1 @@
+"""The sections of the README's figures, each of the records of the benchmarks that it shows."""
