@@ -209,6 +209,8 @@ def _polynomial(target: _Target, variable: str, tolerance: float, points: _Point
     series[0] /= 2
     x, force, scale = points
     basis = chebyshev.chebvander(frame.scaled(x**2), DEGREES - 1)
+    if target.end is not None:
+        basis -= 1  # no force at the end, where x = 1
     sums = np.cumsum(basis * series, axis=1) * (2 * x / frame.by_x(x**2))[:, None]
     errors = np.max(np.abs(sums - force[:, None]) / scale[:, None], axis=0)
     enough = errors <= tolerance / 2
@@ -217,7 +219,7 @@ def _polynomial(target: _Target, variable: str, tolerance: float, points: _Point
     if target.end is None:
         last, at = float(target.value(jnp.asarray(s))[0]), float(frame.scaled(s[:1])[0])
     else:
-        kept[0] -= kept.sum()  # no force at the end, where x = 1
+        kept[0] -= kept.sum()
     energy = chebyshev.chebint(kept)
     energy[0] += last - chebyshev.chebval(at, energy)
     return Chebyshev(
