@@ -7,7 +7,9 @@ import pytest
 
 import hgn_jax as hgn
 from hgn_jax import portion
+from hgn_jax.features import radial
 from hgn_jax.features.blocks import blockwise
+from hgn_jax.graphs.slots import slotted
 
 SITES = 37
 SEEN = {
@@ -63,6 +65,38 @@ def test_only_blocks_that_hold_a_site_that_is_seen_are_worked_on(seen, blocks):
     values.block_until_ready()
     jax.effects_barrier()
     assert len(counted) == blocks
+
+
+def test_the_values_may_be_more_precise_than_the_sites():
+    def precise(r, factor):
+        return units(r.astype(jnp.float64), factor.astype(jnp.float64))
+
+    r, factor = (column.astype(jnp.float32) for column in sites())
+    seen = jnp.asarray(SEEN["some"])
+    found = blockwise(precise, 4, r, factor, seen=seen)
+    assert found.dtype == jnp.float64
+    np.testing.assert_allclose(found[seen], precise(r, factor)[seen], rtol=1e-14)
+
+
+def test_seen_are_the_edges_of_the_type_within_the_cutoff_and_no_empty_slots(monkeypatch):
+    seen_of_type = []
+
+    def blocks(function, width, square, seen):
+        seen_of_type.append(int(seen.sum()))
+        return function(square)
+
+    monkeypatch.setattr(radial, "blockwise", blocks)
+    # Distances 1, 2, 1.4, 0.5 and 1.2, of which 2 is beyond the cutoff.
+    graph = hgn.graphs.from_pairs(
+        jnp.cumsum(jnp.asarray([[0.0], [1.0], [2.0], [1.4], [0.5], [1.2]]), axis=0),
+        [(k, k + 1) for k in range(5)],
+        type=np.asarray([0, 0, 1, 1, 1]),
+    )
+    features = hgn.Pair(units=4, cutoff=1.5, types=2).sample(jax.random.key(0), graph)
+    in_slots = slotted(graph)
+    assert len(in_slots.senders) == 14  # two at each of six bodies and the padding
+    features.energy_gradient(in_slots, jnp.ones(8))
+    assert seen_of_type == [2, 6]
 
 
 def test_under_vmap_every_row_has_its_own_sites():

@@ -47,6 +47,21 @@ def test_the_stated_error_holds_at_distances_never_looked_at(morse, small):
 
 
 @pytest.mark.parametrize("variable", curves.VARIABLES)
+def test_the_degree_of_a_polynomial_with_an_end_reaches_half_of_what_is_asked(variable):
+    # Its slope is only roughly zero at the end: taking the rest off must not spoil the accuracy.
+    target = compression._Target(
+        lambda s: jnp.exp(-s) * (4 - s) ** 2,
+        lambda s: -jnp.exp(-s) * (4 - s) * (6 - s),
+        trained=(0.5, 1.9), span=(0.5, 2.0), end=4.0,
+    )  # fmt: skip
+    x, force, scale = points = target.check_points()
+    for tolerance in np.geomspace(1e-2, 1e-8, 25):
+        curve = compression._polynomial(target, variable, tolerance, points)
+        slope = np.asarray(curve.slope(jnp.asarray(x**2)))
+        assert np.max(np.abs(2 * x * slope - force) / scale) <= tolerance / 2
+
+
+@pytest.mark.parametrize("variable", curves.VARIABLES)
 @pytest.mark.parametrize("build", [compression._polynomial, compression._spline])
 def test_every_form_reaches_what_is_asked_and_is_the_derivative_of_its_energy(
     morse, build, variable

@@ -30,9 +30,9 @@ def blockwise(
     index = jnp.arange(count, dtype=jnp.int32)
     chosen = jnp.zeros_like(index).at[jnp.where(seen, place, count)].set(index, mode="drop")
 
-    def some(place: Array, *block: Array) -> Array:
-        nothing = jnp.zeros_like(place, block[0].dtype)
-        return jax.lax.cond(place[0] < number, function, lambda *_: nothing, *block)
+    def some(first: Array, *block: Array) -> Array:
+        nothing = jnp.zeros_like(jax.eval_shape(function, *block))
+        return jax.lax.cond(first[0] < number, function, lambda *_: nothing, *block)
 
     number = place[-1] + 1
     return _in_blocks(some, size, index, *(array[chosen] for array in sites))[place]

@@ -86,12 +86,10 @@ class AbstractPairFeatures(AbstractFeatures):
                 units, seen = partial(_dot, columns, t, part), kinds == t
                 if self.cutoff is not None:
                     seen &= ~(square >= self.cutoff**2)  # NaN is seen
-                values = blockwise(units, len(part), square, seen=seen if choosing else None)
-                total = jnp.where(seen, values, total)
+                total = jnp.where(seen, blockwise(units, len(part), square, seen=seen), total)
             return total
 
         parts = jnp.split(theta, self.types)
-        choosing = self.cutoff is not None or self.types > 1
         return at
 
     def gradient(self, graphs: GraphsTuple) -> JacobianPair:

@@ -60,7 +60,7 @@ def sum_over_edges(graphs: GraphsTuple, values: Float[Array, "e ..."]) -> Float[
 def edge_kinds(graphs: GraphsTuple) -> Int[Array, "*e"]:
     """The edges' `type`, 0 for all if they have none; -1 for padding."""
     kinds = graphs.edges.get("type", jnp.zeros(graphs.senders.shape, jnp.int32))
-    return jnp.where(edge_mask(graphs), kinds, -1)
+    return jnp.where(edge_mask(graphs), kinds.astype(jnp.int32), -1)
 
 
 def displacement(graphs: GraphsTuple) -> Float[Array, "e d"]:
