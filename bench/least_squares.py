@@ -31,15 +31,14 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 from jraph import GraphsTuple
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 import hgn_jax as hgn
 from hgn_jax.assembly import Equations, System
 from hgn_jax.linear import LeastSquaresSolution
 from hgn_jax.linear.triangle import Triangle, append
 
+from .least_squares_figure import draw
+from .least_squares_goals import DENSE, SPRINGS, compare
 from .problems import (
     CORES,
     JAX,
@@ -70,7 +69,6 @@ CHOICES = {
     "least ridge": hgn.QR(ridge=0.0),
 }
 NOISES = (0, 1e-6, 1e-3, 1e-2, 1e-1)
-DENSE, SPRINGS = "dense fit", "springs"
 
 
 def cases(quick: bool) -> list[Case]:
@@ -443,210 +441,6 @@ def _scaled(fit: hgn.Fit, test: GraphsTuple, observed: GraphsTuple) -> dict[str,
         both = jnp.hypot(of, solution.noise)
         scaled[f"observed {name}"] = (rate - observed.nodes[name]) / both
     return scaled
-
-
-def compare(records: list[Record]) -> list[Record]:
-    """Ours over theirs for the solvers; the goals come last."""
-    records = ours_over_theirs(records)
-    return records + [g | {"environment": records[0]["environment"]} for g in goals(records)]
-
-
-def ours_over_theirs(records: list[Record]) -> list[Record]:
-    """The solvers' records, each with `ratio`, and the ratio of errors in its details."""
-    ours = {_size(r): r for r in records if r["case"] == "solvers" and r["what"] == OURS}
-
-    def ratio(record: Record) -> Record:
-        if record["case"] != "solvers" or record["seconds"] is None:
-            return record
-        mine = ours[_size(record)]
-        errors = {"error_ratio": mine["error"] / record["error"]}
-        return record | {
-            "ratio": mine["seconds"] / record["seconds"],
-            "details": record["details"] | errors,
-        }
-
-    return [ratio(r) for r in records]
-
-
-def _size(record: Record) -> tuple[int, int]:
-    return record["rows"], record["units"]
-
-
-def goals(records: list[Record]) -> list[Record]:
-    """What was reached of every goal."""
-    of: dict[str, list[Record]] = {}
-    for record in records:
-        of.setdefault(record["case"], []).append(record)
-    dense = [r for r in of[DENSE] if r["details"]["nodes"] == 8 and r["units"] <= 1024]
-    largest = max(dense, key=lambda r: r["rows"] * r["units"])
-    (flow,), (single,), (two,) = of["stream"], of["float32 fits"], of["two processes"]
-    theirs = [r for r in of["solvers"] if r["seconds"] and r["what"].startswith(("numpy", "scipy"))]
-    double = [r for r in of["accuracy"] if r["dtype"] == "float64" and r["what"].startswith("QR")]
-    calibrated = [r for r in of["calibration"] if r["what"].startswith(f"{SPRINGS}, uniform")]
-    return [
-        _goal(f"fit over Z^T Z, {_words(largest)}", largest["ratio"], most=2.5),
-        *(_goal(f"exponent in {name}", value, 0.9, 1.1)
-          for name, value in exponents(of[DENSE]).items()),
-        _goal(f"GiB for a stream, {_words(flow)}", flow["details"]["peak_gib"], most=4),
-        _goal("time over NumPy's or SciPy's, worst", max(r["ratio"] for r in theirs), most=1),
-        _goal("error over NumPy's or SciPy's, worst",
-              max(r["details"]["error_ratio"] for r in theirs), most=1),
-        *(_goal(f"radial force, {r['what']}, worst error", r["error"], most=1e-12)
-          for r in double),
-        _goal("float32, worst mean square error", single["error"], most=1e-9),
-        *(_goal(f"{rate} error / deviation, noise {r['details']['noise']:g}",
-                r["details"]["rms"][rate], 0.8, 1.25)
-          for r in calibrated for rate in ("force", "velocity", "energy")),
-        _goal("speed-up by a second process", two.get("ratio"), least=1.6),
-    ]  # fmt: skip
-
-
-def _goal(
-    what: str, value: float | None, least: float = -math.inf, most: float = math.inf
-) -> Record:
-    words = f"<= {most:g}" if least == -math.inf else f">= {least:g}"
-    if -math.inf < least < most < math.inf:
-        words = f"{least:g} .. {most:g}"
-    return {
-        "case": "goal",
-        "what": what,
-        "value": value,
-        "goal": words,
-        "met": value is not None and least <= value <= most,
-    }
-
-
-def exponents(records: list[Record]) -> dict[str, float]:
-    """Of a fit's time in snapshots (from a tenth of the most rows on), and of a graph's in nodes:
-    with as many bodies as, and with as many graphs as the fit to graphs of most nodes."""
-    small = [r for r in records if r["details"]["nodes"] == 8]
-    most = max(r["rows"] for r in small)
-    result = {}
-    for units in sorted({r["units"] for r in small}):
-        group = [r for r in small if r["units"] == units and r["rows"] >= most / 10]
-        if len(group) > 1:
-            rows = [r["details"]["rows"] for r in group]
-            result[f"snapshots, {units} units"] = exponent(rows, [r["seconds"] for r in group])
-    last = max(records, key=lambda r: r["details"]["nodes"])
-    for name, size in (("bodies", lambda r: r["rows"]),
-                       ("graphs", lambda r: r["rows"] / r["details"]["nodes"])):  # fmt: skip
-        group = [r for r in records if r["units"] == last["units"] and size(r) == size(last)]
-        each = [r["seconds"] / r["details"]["graphs"] for r in group]
-        result[f"nodes, {name} equal"] = exponent([r["details"]["nodes"] for r in group], each)
-    return result
-
-
-def exponent(x: list[float], y: list[float]) -> float:
-    """Slope of log y over log x, by least squares."""
-    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
-
-
-def _words(record: Record) -> str:
-    return f"{record['rows']:.0e} x {record['units']}".replace("e+0", "e")
-
-
-def draw(records: list[Record]) -> Figure:
-    figure = Figure(figsize=(12, 9), layout="constrained")
-    panels = figure.subplots(2, 2)
-    for ax, panel in zip(panels.flat, (_times, _ratios, _errors, _noise)):
-        panel(ax, records)
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(alpha=0.25)
-    return figure
-
-
-def _times(ax: Axes, records: list[Record]) -> None:
-    dense = [r for r in records if r["case"] == DENSE and r["details"]["nodes"] == 8]
-    units = sorted({r["units"] for r in dense})
-    for k, shade in zip(units, np.linspace(1, 0.45, len(units))[::-1]):
-        group = [r for r in dense if r["units"] == k]
-        rows = [r["details"]["rows"] for r in group]
-        blue, red = _blend("#2a4d7a", shade), _blend("#c8443c", shade)
-        ax.plot(rows, [r["seconds"] for r in group], "o-", color=blue, ms=4, lw=1.5)
-        ax.plot(rows, [r["details"]["Z^T Z"] for r in group], "--", color=red, lw=1.2)
-        ax.annotate(f"{k} units", (rows[-1], group[-1]["seconds"]), (6, -3), fontsize=8,
-                    color=blue, textcoords="offset points")  # fmt: skip
-    ax.plot([], [], "o-", color="#2a4d7a", ms=4, label="fit: assembly, QR, ridge")
-    ax.plot([], [], "--", color="#c8443c", label="Z^T Z of the same shape, in XLA")
-    ax.set(xscale="log", yscale="log", xlabel="rows", ylabel="seconds",
-           xlim=(None, 2.2 * max(r["rows"] for r in dense)))  # fmt: skip
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_minor_formatter(NullFormatter())
-    ax.legend(frameon=False, fontsize=9)
-    _title(ax, "Time of a fit to forces")
-
-
-def _ratios(ax: Axes, records: list[Record]) -> None:
-    solvers = [r for r in records if r["case"] == "solvers"]
-    sizes = list(dict.fromkeys(map(_size, solvers)))
-    marks = {"numpy lstsq": ("o", "#2a4d7a"), "scipy gelsd": ("s", "#e08a2e"),
-             "scipy gelsy": ("^", "#7a9a3a"), "jnp.linalg.lstsq": ("D", "#8a5a9a"),
-             "normal equations": ("x", "0.5")}  # fmt: skip
-    for place, (name, (mark, colour)) in enumerate(marks.items()):
-        group = [r for r in solvers if r["what"] == name and r["seconds"]]
-        at = [sizes.index(_size(r)) + 0.1 * (place - 2) for r in group]
-        ax.plot(at, [r["ratio"] for r in group], mark, color=colour, label=name, ms=7)
-    ax.axhline(1, color="0.3", lw=1)
-    ax.set(yscale="log", ylabel="time of our QR over theirs", xlim=(-0.5, len(sizes) - 0.5))
-    low, high = ax.get_ylim()
-    ax.set_ylim(low, high * (high / low) ** 0.25)
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter(NullFormatter())
-    names = [_words({"rows": r, "units": k}) for r, k in sizes]
-    ax.set_xticks(range(len(sizes)), names, fontsize=8)
-    ax.legend(frameon=False, fontsize=9, ncols=3, loc="upper center")
-    _title(ax, "One matrix, rows x columns: below the line ours is faster")
-
-
-def _errors(ax: Axes, records: list[Record]) -> None:
-    shown = [r for r in records if r["case"] == "accuracy" and r["error"] is not None]
-    names = list(dict.fromkeys(r["what"] for r in shown))[::-1]
-    for record in shown:
-        double = record["dtype"] == "float64"
-        colour, at = ("#2a4d7a" if double else "#c8443c"), names.index(record["what"])
-        place = at + (0.12 if double else -0.12)
-        ax.plot([record["details"]["median"], record["error"]], [place] * 2, "-", color=colour)
-        ax.plot(record["error"], place, "o", color=colour, ms=6)
-    for dtype, colour in (("float64", "#2a4d7a"), ("float32", "#c8443c")):
-        ax.plot([], [], "o-", color=colour, label=f"{dtype}, median to worst")
-    ax.set(xscale="log", xlabel="relative error at unseen distances")
-    ax.set_yticks(range(len(names)), names, fontsize=9)
-    ax.legend(frameon=False, fontsize=9)
-    _title(ax, "A radial force by 256 tanh units, 2000 rows")
-
-
-def _noise(ax: Axes, records: list[Record]) -> None:
-    ridges = [r for r in records if r["case"] == "ridge"]
-    potential, weights = last = _setting(ridges[-1])
-    chosen = [r for r in ridges if _setting(r) == last]
-    place = range(len(chosen))
-    lines = {"least ridge": ("s-", "#e08a2e", 1.5), "gcv": ("^-", "#7a9a3a", 1.5),
-             "evidence": ("o-", "#2a4d7a", 1.5), "oracle": (":", "0.2", 2)}  # fmt: skip
-    for choice, (line, colour, width) in lines.items():
-        errors = [r["details"]["force"][choice]["error"] for r in chosen]
-        label = "best ridge, as unseen data tell" if choice == "oracle" else choice
-        ax.plot(place, errors, line, color=colour, lw=width, ms=6, label=label)
-    ax.set(yscale="log", xlabel="noise of velocities and forces, relative",
-           ylabel="error of forces, unseen noise-free data")  # fmt: skip
-    ax.set_xticks(place, [f"{r['details']['noise']:g}" for r in chosen])
-    ax.legend(frameon=False, fontsize=9)
-    _title(
-        ax, f"{potential.capitalize()}, 100 noisy snapshots, {weights} weights: choice of the ridge"
-    )
-
-
-def _setting(record: Record) -> tuple[str, str]:
-    return record["details"]["potential"], record["details"]["weights"]
-
-
-def _title(ax: Axes, text: str) -> None:
-    ax.set_title(text, fontsize=10, loc="left")
-
-
-def _blend(colour: str, strength: float) -> tuple[float, ...]:
-    rgb = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-    return tuple(1 - strength * (1 - c) for c in rgb)
 
 
 if __name__ == "__main__":

@@ -10,15 +10,8 @@ import pytest
 
 import hgn_jax as hgn
 from bench import problems
-from bench.least_squares import (
-    DENSE,
-    _choices,
-    _goal,
-    _output,
-    exponent,
-    exponents,
-    ours_over_theirs,
-)
+from bench.least_squares import _choices, _output
+from bench.least_squares_goals import DENSE, _goal, exponent, exponents, ours_over_theirs
 from bench.problems import JAX, NUMPY, Forces, Radial, noisy, radial_problem, warm_seconds
 
 

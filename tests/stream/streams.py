@@ -1,0 +1,99 @@
+"""What the tests of streams share: batches, ways to break them, what makes two fits one."""
+
+import json
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import hgn_jax as hgn
+from hgn_jax.graphs.geometry import bodies
+
+KEY = jr.key(3)
+SPECS = (hgn.Kinetic(4), hgn.Pair(16))
+SIZE, PIECES = 5, 12
+ROWS_OF_A_PIECE = SIZE * 8 * 3 * 2
+
+
+def stream(batches, **options):
+    return hgn.fit_stream(batches, **{"key": KEY, "features": SPECS, **options})
+
+
+def until(batches, number, error=None):
+    """The batches before that number, then an error of the user's own."""
+    for i, batch in enumerate(batches):
+        if i == number:
+            raise error or KeyError("mine")
+        yield batch
+
+
+def interrupted(batches, number, path, **options):
+    with pytest.raises(KeyError, match="mine"):
+        stream(until(batches, number), checkpoint=str(path), **options)
+
+
+def held(path):
+    """The number of batches in the checkpoint."""
+    return json.loads(path.read_bytes().split(b"\n", 1)[0])["batches"]
+
+
+def with_nodes(batch, **arrays):
+    return batch._replace(nodes=batch.nodes | arrays)
+
+
+def broken(batch, frame, node, value=np.nan):
+    velocity = np.array(batch.nodes["velocity"])
+    velocity[8 * frame + node, 1] = value
+    return with_nodes(batch, velocity=jnp.asarray(velocity))
+
+
+def replaced(items, number, item):
+    return [*items[:number], item, *items[number + 1 :]]
+
+
+def same_bits(a, b):
+    leaves = [jax.tree.leaves(eqx.filter(x, eqx.is_array)) for x in (a, b)]
+    arrays = [[np.asarray(leaf) for leaf in mine] for mine in leaves]
+    return [(a.shape, a.dtype, a.tobytes()) for a in arrays[0]] == [
+        (a.shape, a.dtype, a.tobytes()) for a in arrays[1]
+    ]
+
+
+evaluated = eqx.filter_jit(lambda model, graphs: (model(graphs), *model.vector_field(graphs)))
+
+
+def assert_same_model(a, b, graphs, tolerance=1e-10):
+    """In energies, velocities and forces."""
+    for x, y in zip(evaluated(a, graphs), evaluated(b, graphs), strict=True):
+        assert np.isfinite(y).all() and y.any()
+        assert np.linalg.norm(x - y) <= tolerance * np.linalg.norm(y)
+
+
+def assert_one_fit(a, b, graphs):
+    """The same rows were solved, in whatever order."""
+    assert_same_model(a.model, b.model, graphs)
+    assert a.rows == b.rows
+    assert a.constant_known == b.constant_known
+    for x, y in zip(a.model.constants, b.model.constants, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-8)  # what the pair energies leave over
+    for name, range_ in b.trained_range.items():
+        np.testing.assert_array_equal(a.trained_range[name], range_)
+
+
+def narrow(piece):
+    return jax.tree.map(lambda a: a.astype("float32") if a.dtype == "float64" else a, piece)
+
+
+def assert_another(path, batches, **options):
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="another fit") as caught:
+        stream(batches, checkpoint=str(path), **options)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert path.read_bytes() == before
+
+
+def real_graphs(batch):
+    return int((np.asarray(bodies(batch)) > 0).sum())
