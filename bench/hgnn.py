@@ -77,7 +77,7 @@ class HGNN(hgn.AbstractHamiltonian):
         return sum_over_graphs(graphs, energy[:, 0])
 
     def vector_field(self, graphs: GraphsTuple) -> Rates:
-        return hgn.Hamiltonian().rates(graphs, self.gradient(graphs))
+        return hgn.Canonical().rates(graphs, self.gradient(graphs))
 
 
 def parameters(model: hgn.AbstractHamiltonian) -> int:

@@ -55,9 +55,9 @@ def measure(solver: diffrax.AbstractSolver, steps: int) -> Record:
     start = start._replace(nodes=start.nodes | still)
     every = hgn.Every(steps // 1000, 1000)
 
-    def run() -> hgn.Path:
+    def run() -> hgn.Trajectory:
         return jax.block_until_ready(
-            hgn.rollout(system, start, every, dt=DT, solver=solver, states=False, throw=False)
+            hgn.rollout(system, start, every, dt=DT, integrator=solver, states=False, throw=False)
         )
 
     begun = time.perf_counter()

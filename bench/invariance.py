@@ -48,7 +48,7 @@ def measure(potential: str, encoder: str, motions: Motions) -> Record:
     cube = hgn.graphs.lattice((2, 2, 2))
     train = hgn.systems.simulate(system, cube, key=jr.key(0))
     test = hgn.systems.simulate(system, cube, key=jr.key(1), trajectories=len(motions.order) // 8)
-    model = hgn.fit(train, key=jr.key(2), features=ENCODERS[encoder]).model
+    model = hgn.fit(train, key=jr.key(2), terms=ENCODERS[encoder]).model
     energy = model(test)
     return {
         name: float(jnp.max(jnp.abs(model(moved) - energy)) / jnp.std(energy))

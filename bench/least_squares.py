@@ -33,7 +33,7 @@ from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
 import hgn_jax as hgn
-from hgn_jax.assembly import Equations, System
+from hgn_jax.fitting.equations import Equations, System
 from hgn_jax.linear import LeastSquaresSolution
 from hgn_jax.linear.triangle import Triangle, append
 
@@ -390,7 +390,7 @@ def _unseen(
     features: tuple[Any, ...], test: GraphsTuple, thetas: Float[Array, "p K"], system: int
 ) -> Float[Array, " p"]:
     """Relative errors of the rows of one system."""
-    how = (hgn.Hamiltonian(), (hgn.Derivatives(),), hgn.uniform_weights)
+    how = (hgn.Canonical(), (hgn.Derivatives(),), hgn.uniform_weights)
     rows = Equations(features, *how, test).systems(test)[system]
     wrong = thetas @ rows.matrix.T - rows.target[None]
     return jnp.linalg.norm(wrong, axis=1) / jnp.linalg.norm(rows.target)

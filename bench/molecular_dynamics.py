@@ -55,7 +55,7 @@ TRUTHS = {
     "cut": hgn.systems.lennard_jones(),
 }
 # The floor was chosen by the residual of the training data: steep units resolve the onset.
-SAMPLING = {"SWIM": hgn.Swim(floor=0.05), "ELM": hgn.Elm()}
+SAMPLING = {"SWIM": hgn.SWIM(floor=0.05), "ELM": hgn.ELM()}
 R = np.linspace(0.8, CUTOFF, 341)
 
 
@@ -97,7 +97,7 @@ def forces_of(model: hgn.AbstractHamiltonian, graph: GraphsTuple) -> Float[Array
 def _padded(graph: GraphsTuple) -> GraphsTuple:
     """To a multiple of EDGES, so that few shapes are compiled."""
     edges = -(-len(graph.senders) // EDGES) * EDGES
-    return hgn.graphs.pad(graph, nodes=len(graph.nodes["mass"]) + 1, edges=edges, graphs_=2)
+    return hgn.graphs.pad(graph, n_node=len(graph.nodes["mass"]) + 1, n_edge=edges, n_graph=2)
 
 
 @eqx.filter_jit
@@ -137,12 +137,12 @@ def learned(truth: str, training: str, sampling: str, units: int, quick: bool) -
     cutoff = None if truth == "cut" else CUTOFF
     pair = hgn.Pair(units, SAMPLING[sampling], cutoff=cutoff)
     data = observed(truth, trained_on(training, quick))
-    return hgn.fit(data, key=jr.key(0), features=[hgn.Kinetic(), pair])
+    return hgn.fit(data, key=jr.key(0), terms=[hgn.Kinetic(), pair])
 
 
 def encoder(quick: bool) -> hgn.Fit:
     data = observed("smoothed", trained_on("liquid and melt", quick))
-    return hgn.fit(data, key=jr.key(0), features=[hgn.MessagePassing(128, 64)])
+    return hgn.fit(data, key=jr.key(0), terms=[hgn.MessagePassing(128, 64)])
 
 
 def forces(fit: hgn.Fit, truth: str, quick: bool) -> list[Record]:
@@ -196,7 +196,7 @@ def structure(units: int, quick: bool) -> Record:
     g, energy = {}, {}
     for name, hamiltonian in (("learned", model), ("true", SMOOTHED)):
         path = hgn.rollout(hamiltonian, start, hgn.Every(10, steps // 10), dt=DT,
-                           neighbours=NEIGHBOURS, observe=[watch], states=False)  # fmt: skip
+                           neighbours=NEIGHBOURS, observables=[watch], states=False)  # fmt: skip
         g[name] = np.asarray(path.observed[watch.name])[1:]
         energy[name] = np.asarray(path.energy)[1:] / atoms
     early, late = np.array_split(g["true"], 2)

@@ -21,7 +21,7 @@ from jaxtyping import Array
 from jraph import GraphsTuple
 
 import hgn_jax as hgn
-from hgn_jax.graphs.slots import slotted
+from hgn_jax.graphs.dense_edges import slotted
 
 from . import liquid
 from .liquid import CUTOFF, ONSET, SKIN, SMOOTHED, joined
@@ -52,7 +52,7 @@ def springs(side: int) -> GraphsTuple:
     return graph._replace(nodes=graph.nodes | moved)
 
 
-def melting(steps: int, outputs: int) -> hgn.Path:
+def melting(steps: int, outputs: int) -> hgn.Trajectory:
     """256 atoms, from a face-centred lattice that melts at once, at twice the liquid's
     temperature."""
     sites = liquid.lattice(liquid.Point(4))
@@ -100,9 +100,9 @@ def learned(system: str) -> hgn.HamiltonianGraphNetwork:
     data = hgn.graphs.batch([joined(state, CUTOFF) for state in states])
     velocity, force = eqx.filter_jit(SMOOTHED.vector_field)(data)
     data = data._replace(nodes=data.nodes | {"velocity": velocity, "force": force})
-    pair = hgn.Pair(UNITS, hgn.Swim(floor=0.05), cutoff=CUTOFF)
+    pair = hgn.Pair(UNITS, hgn.SWIM(floor=0.05), cutoff=CUTOFF)
     features = [hgn.Kinetic(), pair]
-    return hgn.fit(data, key=jr.key(0), features=features, solver=hgn.QR(ridge=1e-12)).model
+    return hgn.fit(data, key=jr.key(0), terms=features, solver=hgn.QR(ridge=1e-12)).model
 
 
 def times(
@@ -266,7 +266,7 @@ def energies(system: str, size: int, names: list[str], steps: int, folder: str) 
         model, begin = of_precision(name, system, graph, folder)
         neighbours = LISTS[system] and LISTS[system].allocate(begin)
         path = hgn.rollout(model, begin, hgn.Every(steps // 200, 200), dt=DT[system],
-                           neighbours=neighbours, states=False, observe=[hgn.KineticEnergy()],
+                           neighbours=neighbours, states=False, observables=[hgn.KineticEnergy()],
                            throw=False)  # fmt: skip
         energy = np.asarray(path.energy, float)[1:]
         kinetic = float(np.mean(path.observed["kinetic_energy"]))

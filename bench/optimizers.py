@@ -36,7 +36,7 @@ BUDGET = {"invariants": 8.0, "paper": 5.0}
 TRIAL = {"invariants": 40, "paper": 20}
 SAMPLED = "sampling and one solve"
 QUICK = ("Adam", "LBFGS")
-ELM = {"invariants": hgn.Elm(), "paper": hgn.Elm(scale=0.3)}
+ELM = {"invariants": hgn.ELM(), "paper": hgn.ELM(scale=0.3)}
 """Of 1 and 0.3 the better for the paper's encoder, on springs and Morse (bench/potentials.py)."""
 
 
@@ -118,7 +118,7 @@ def _point(encoder: str, units: int, snapshots: int, solver: Any, runs: int) -> 
     jax.clear_caches()
     for seed in range(runs):
         start = time.perf_counter()
-        fit = jax.block_until_ready(hgn.fit(part, key=jr.key(seed), features=specs, solver=solver))
+        fit = jax.block_until_ready(hgn.fit(part, key=jr.key(seed), terms=specs, solver=solver))
         times.append(time.perf_counter() - start)
         errors.append([_error(fit.model, data) for data in (validation, test)])
     return Point(
@@ -145,7 +145,7 @@ def raced(
 
     def untrained(units: int, start: str) -> hgn.HamiltonianGraphNetwork:
         specs = features(encoder, units, samplings[start])
-        return hgn.untrained(train, key=jr.key(2), features=specs)
+        return hgn.untrained(train, key=jr.key(2), terms=specs)
 
     return race(
         name,

@@ -194,7 +194,7 @@ def _rollouts(
 ) -> Motion:
     def one(position: Array, momentum: Array) -> Motion:
         at = graph._replace(nodes=graph.nodes | {"position": position, "momentum": momentum})
-        path = hgn.rollout(model, at, times, dt=dt, solver=diffrax.Dopri8(), throw=False)
+        path = hgn.rollout(model, at, times, dt=dt, integrator=diffrax.Dopri8(), throw=False)
         return Motion(path.position, path.momentum, path.finite)
 
     return jax.vmap(one)(*start)

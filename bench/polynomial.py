@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from jraph import GraphsTuple
 
-from hgn_jax.features import AbstractFeatures, AbstractFeatureSpec
+from hgn_jax.features import AbstractEnergy, AbstractTermSpec
 from hgn_jax.features.base import Fitted, differentiated
 from hgn_jax.graphs.geometry import displacement, distance, edge_share, sum_over_edges
 
 
-class PolynomialFeatures(AbstractFeatures):
+class PolynomialFeatures(AbstractEnergy):
     r"""$V = \sum_{pairs} c_{ij} (\theta_1 r_{ij} + \theta_2 r_{ij}^2)$, c the edges' `coupling`.
 
     It stands beside `Pair`, which sees the same distances: it counts the pairs and those out of
@@ -57,7 +57,7 @@ class PolynomialFeatures(AbstractFeatures):
         return jnp.array([0, jnp.inf])
 
 
-class Polynomial(AbstractFeatureSpec):
+class Polynomial(AbstractTermSpec):
     """The columns r and r^2; nothing is drawn."""
 
     @property

@@ -38,7 +38,7 @@ def cases(quick: bool) -> Iterator[Case]:
 
 
 def _features() -> dict[tuple[str, str], list[Any]]:
-    ways = {"ELM": hgn.Elm(), "SWIM": hgn.Swim(), "SWIM, two passes": hgn.Swim(passes=2)}
+    ways = {"ELM": hgn.ELM(), "SWIM": hgn.SWIM(), "SWIM, two passes": hgn.SWIM(passes=2)}
     features: dict[tuple[str, str], list[Any]] = {
         ("invariants", name): [hgn.Kinetic(sampling=sampling), hgn.Pair(sampling=sampling)]
         for name, sampling in ways.items()
@@ -64,7 +64,7 @@ def _data(potential: str, count: int) -> tuple[GraphsTuple, GraphsTuple]:
 def _sampled(settings: Record, features: list[Any], quick: bool) -> Record:
     train, test = _data(settings["potential"], 200 if quick else 1000)
     seeds = 2 if quick else 5 if settings["encoder"] == "invariants" else 3
-    fits = [hgn.fit(train, key=jr.key(s), features=features) for s in range(seeds)]
+    fits = [hgn.fit(train, key=jr.key(s), terms=features) for s in range(seeds)]
     errors = [float(hgn.metrics.mean_square_error(f.model, test)) for f in fits]
     return _figures(settings, errors) | {"rank": int(fits[0].rank), "columns": fits[0].columns}
 

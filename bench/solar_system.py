@@ -18,14 +18,8 @@ from matplotlib.figure import Figure
 
 import hgn_jax as hgn
 from hgn_jax import plots
-from hgn_jax.datasets import Ephemeris
-from hgn_jax.demo.solar_system import (
-    SUN_WEIGHT,
-    YEARS,
-    force_law,
-    held_out,
-    heliocentric_error,
-)
+from hgn_jax.demo.solar_system import SUN_WEIGHT, YEARS, force_law, held_out, heliocentric_error
+from hgn_jax.io.datasets import Ephemeris
 
 from .record import Case, Record, main
 
@@ -132,7 +126,7 @@ def _newton_errors(backward: bool) -> Float[np.ndarray, "t n"]:
 
 def _path(model: hgn.AbstractHamiltonian, backward: bool) -> Float[np.ndarray, "t n 3"]:
     _, start, times, _ = _test(backward)
-    path = hgn.rollout(model, start, times, dt=1.0, solver=diffrax.Dopri8())
+    path = hgn.rollout(model, start, times, dt=1.0, integrator=diffrax.Dopri8())
     return np.asarray(path.position)
 
 
@@ -148,7 +142,7 @@ def _learned(
     decade = _ephemeris(backward).between(YEARS - years, YEARS)
     train = decade.snapshots(sun_weight=sun_weight)
     train = hgn.graphs.take(train, np.arange(len(train.n_node)) % 2 == 0)
-    return hgn.fit(train, key=jr.key(seed), features=[hgn.Kinetic(), hgn.Pair(units)]).model
+    return hgn.fit(train, key=jr.key(seed), terms=[hgn.Kinetic(), hgn.Pair(units)]).model
 
 
 @cache

@@ -62,7 +62,7 @@ def measure(
     """Errors on the trained lattice itself and on the large ones, a record for each."""
     system, start = hgn.systems.mass_spring(potential), STARTS[starts]
     train = hgn.systems.simulate(system, hgn.graphs.lattice(small), key=jr.key(0), start=start)
-    model = hgn.fit(train, key=jr.key(2), features=FEATURES[features]).model
+    model = hgn.fit(train, key=jr.key(2), terms=FEATURES[features]).model
     (seen,) = hgn.sample([hgn.Pair()], train, key=jr.key(2))
     records = []
     for shape in (small, *large):

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
 from .graphs.geometry import movable
-from .hamiltonian import AbstractHamiltonian
+from .models.hamiltonian import AbstractHamiltonian
 
 
 @eqx.filter_jit

@@ -12,8 +12,8 @@ from jraph import GraphsTuple
 from matplotlib.figure import Figure
 
 from .graphs.geometry import movable
-from .hamiltonian import AbstractHamiltonian, HamiltonianGraphNetwork
 from .metrics import relative_error
+from .models.hamiltonian import AbstractHamiltonian, HamiltonianGraphNetwork
 from .systems.system import System
 
 LEARNED, TRUE = "#c8443c", "#2a4d7a"

@@ -68,4 +68,4 @@ def specs():
 
 @pytest.fixture(scope="session")
 def fitted(data, specs):
-    return hgn.fit(data, key=jr.key(2), features=specs)
+    return hgn.fit(data, key=jr.key(2), terms=specs)

@@ -140,7 +140,7 @@ def coupled(cube):
     two = [
         cube._replace(nodes=cube.nodes | {"position": cube.nodes["position"] + o}) for o in offsets
     ]
-    padded = hgn.graphs.pad(hgn.graphs.batch(two), nodes=20, edges=60, graphs_=4)
+    padded = hgn.graphs.pad(hgn.graphs.batch(two), n_node=20, n_edge=60, n_graph=4)
     return jax.tree.map(jnp.asarray, padded)
 
 
@@ -170,7 +170,7 @@ def test_polynomial_is_the_sum_over_pairs(coupled):
 
 def test_polynomial_beside_random_features_learns_a_spring(data, springs, cube):
     """Two columns are enough for a harmonic spring, of any stretch."""
-    model = hgn.fit(data, key=jr.key(2), features=[hgn.Kinetic(0), Polynomial()]).model
+    model = hgn.fit(data, key=jr.key(2), terms=[hgn.Kinetic(0), Polynomial()]).model
     wide = hgn.systems.simulate(
         springs, cube, key=jr.key(3), trajectories=5, start=hgn.systems.Uniform(0.4, 0.4)
     )

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import hgn_jax as hgn
-from hgn_jax import portion
-from hgn_jax.features import radial
-from hgn_jax.features.blocks import blockwise
-from hgn_jax.graphs.slots import slotted
+from hgn_jax import _block_sizes as portion
+from hgn_jax.features import pair_base as radial
+from hgn_jax.features.blockwise import blockwise
+from hgn_jax.graphs.dense_edges import slotted
 
 SITES = 37
 SEEN = {

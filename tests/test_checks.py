@@ -91,11 +91,11 @@ def test_bare_graphs_pass(clean, cube):
 
 @pytest.mark.parametrize(("nodes", "edges", "graphs_"), [(17, 32, 5), (20, 40, 5), (20, 40, 9)])
 def test_padding_is_accepted(clean, nodes, edges, graphs_):
-    assert hgn.check(hgn.graphs.pad(clean, nodes=nodes, edges=edges, graphs_=graphs_)) is None
+    assert hgn.check(hgn.graphs.pad(clean, n_node=nodes, n_edge=edges, n_graph=graphs_)) is None
 
 
 def test_faults_are_found_in_a_padded_batch(clean):
-    padded = hgn.graphs.pad(clean, nodes=20, edges=40, graphs_=7)
+    padded = hgn.graphs.pad(clean, n_node=20, n_edge=40, n_graph=7)
     refused(changed(padded, "nodes", "mass", 14, 0.0), "frame 3, node 2")
     refused(changed(padded, "edges", "coupling", 25, 9.0), r"coupling.*frame 3, edge 1 -> 2|2 -> 1")
 
@@ -363,7 +363,7 @@ def test_a_fit_checks_its_data(data, specs):
     force = data.nodes["force"].at[8 * 2 + 3, 1].set(jnp.nan)
     odd = data._replace(nodes=data.nodes | {"force": force})
     with pytest.raises(ValueError, match="frame 2, node 3"):
-        hgn.fit(odd, key=jr.key(0), features=specs)
+        hgn.fit(odd, key=jr.key(0), terms=specs)
 
 
 def test_a_pair_that_stands_twice_is_named():

@@ -117,7 +117,7 @@ def test_a_piece_needs_a_graph(unequal, size):
 @pytest.mark.parametrize("size", [1, 3, 12])
 def test_padded_data_give_good_pieces_and_lose_nothing(unequal, size):
     """Padding in the data may fill a whole piece, which `check` would refuse."""
-    padded = G.pad(unequal, nodes=50, edges=60, graphs_=15)
+    padded = G.pad(unequal, n_node=50, n_edge=60, n_graph=15)
     pieces = list(G.chunks(padded, size))
     for piece in pieces:
         hgn.check(piece)
@@ -130,7 +130,7 @@ def test_padded_data_give_good_pieces_and_lose_nothing(unequal, size):
 @pytest.mark.parametrize(("nodes", "edges", "graphs_"), [(50, 60, 20), (38, 52, 12), (38, 60, 20)])
 def test_pad_follows_jraph(unequal, nodes, edges, graphs_):
     assert (len(unequal.nodes["mass"]), len(unequal.senders)) == (37, 52)
-    ours = G.pad(unequal, nodes=nodes, edges=edges, graphs_=graphs_)
+    ours = G.pad(unequal, n_node=nodes, n_edge=edges, n_graph=graphs_)
     same_values(ours, jraph.pad_with_graphs(unequal, nodes, edges, graphs_))
 
 
@@ -140,5 +140,5 @@ def test_pad_follows_jraph_for_booleans_and_matrices():
         nodes=graph.nodes | {"fixed": jnp.ones(6, bool)},
         globals=graph.globals | {"cell": jr.normal(jr.key(0), (2, 2, 2))},
     )
-    ours = G.pad(graph, nodes=9, edges=10, graphs_=5)
+    ours = G.pad(graph, n_node=9, n_edge=10, n_graph=5)
     same_values(ours, jraph.pad_with_graphs(graph, 9, 10, 5))

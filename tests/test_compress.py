@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import hgn_jax as hgn
-from hgn_jax import compression
-from hgn_jax.features import curves
+from hgn_jax.features import compression, curves
 
 FORCE = eqx.filter_jit(lambda model, r: jax.vmap(jax.grad(model.pair_energy))(r))
 
@@ -20,7 +19,7 @@ def morse():
     data = hgn.systems.simulate(
         system, hgn.graphs.lattice((2, 2, 2)), key=jr.key(0), trajectories=100
     )
-    return hgn.fit(data, key=jr.key(1), features=(hgn.Kinetic(16), hgn.Pair(64))).model
+    return hgn.fit(data, key=jr.key(1), terms=(hgn.Kinetic(16), hgn.Pair(64))).model
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +151,7 @@ def test_with_a_cutoff_energy_and_force_end_at_it():
     data = hgn.systems.simulate(
         system, hgn.graphs.fully_connected(4, 2), key=jr.key(0), trajectories=60
     )
-    fit = hgn.fit(data, key=jr.key(1), features=(hgn.Kinetic(0), hgn.Pair(32, cutoff=2.0)))
+    fit = hgn.fit(data, key=jr.key(1), terms=(hgn.Kinetic(0), hgn.Pair(32, cutoff=2.0)))
     small = fit.model.compress(tolerance=1e-6)
     at = jnp.array([2 - 1e-7, 2.0, 2.1, 9.0])
     assert np.abs(np.asarray(small.pair_energy(at))).max() < 1e-9
@@ -168,7 +167,7 @@ def test_other_features_stay_and_types_have_curves_of_their_own():
                                      external=lambda x, m: m * x[1])  # fmt: skip
     data = hgn.systems.simulate(system, graph, key=jr.key(0), trajectories=100)
     model = hgn.fit(
-        data, key=jr.key(1), features=(hgn.Kinetic(0), hgn.Pair(32), hgn.External(8))
+        data, key=jr.key(1), terms=(hgn.Kinetic(0), hgn.Pair(32), hgn.External(8))
     ).model
     small = model.compress()
     assert small.features[2] is model.features[2]

@@ -44,7 +44,7 @@ def truth():
 @pytest.fixture(scope="module")
 def fitted(truth):
     data = hgn.graphs.batch([observed(truth, liquid(jr.key(k))) for k in range(4)])
-    return hgn.fit(data, key=jr.key(4), features=[hgn.Kinetic(0), hgn.Pair(64, cutoff=CUTOFF)])
+    return hgn.fit(data, key=jr.key(4), terms=[hgn.Kinetic(0), hgn.Pair(64, cutoff=CUTOFF)])
 
 
 # Pair features
@@ -54,7 +54,7 @@ def test_gradient_is_the_derivative_of_the_features(graph):
     ends = graph.senders + graph.receivers
     kinds = {"type": ends % 2, "coupling": 1.0 + ends.astype(float)}
     typed = graph._replace(edges=graph.edges | kinds)
-    for case in (graph, typed, hgn.graphs.pad(typed, nodes=44, edges=900, graphs_=2)):
+    for case in (graph, typed, hgn.graphs.pad(typed, n_node=44, n_edge=900, n_graph=2)):
         features = hgn.sample([hgn.Pair(6, cutoff=CUTOFF).resolve(case)], case, key=jr.key(1))[0]
 
         def total(q, case=case, features=features):
@@ -131,7 +131,7 @@ def test_there_is_no_constant_per_pair(fitted, graph):
     assert float(fitted.model.pair_energy(jnp.array(2 * CUTOFF))) == 0
     with_energy = graph._replace(globals=graph.globals | {"energy": jnp.ones(1)})
     moving = observed(hgn.systems.lennard_jones(cutoff=CUTOFF), with_energy)
-    assert hgn.fit(moving, key=jr.key(0), features=[hgn.Kinetic(0), hgn.Pair(8, cutoff=CUTOFF)])
+    assert hgn.fit(moving, key=jr.key(0), terms=[hgn.Kinetic(0), hgn.Pair(8, cutoff=CUTOFF)])
 
 
 def test_a_fit_to_a_smoothed_liquid_extends_to_another_state(fitted, truth):

@@ -34,9 +34,7 @@ def test_mean_and_spread_are_those_of_single_rollouts(systems, start):
 
 
 def test_models_of_vmapped_fits_agree_with_the_truth_within_their_spread(data, specs, start):
-    models = jax.vmap(lambda key: hgn.fit(data, key=key, features=specs).model)(
-        jr.split(jr.key(0), 3)
-    )
+    models = jax.vmap(lambda key: hgn.fit(data, key=key, terms=specs).model)(jr.split(jr.key(0), 3))
     spread = hgn.rollout_ensemble(models, start, EVERY, dt=0.02)
     truth = hgn.rollout(hgn.systems.mass_spring("spring", rest_length=1.0), start, EVERY, dt=0.02)
     error = np.linalg.norm(np.asarray(spread.position - truth.position), axis=-1).mean(1)

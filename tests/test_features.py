@@ -71,7 +71,7 @@ def make_case(sizes, d, seed, *, rich=False):
     )
     hgn.check(graphs)
     if rich:
-        graphs = hgn.graphs.pad(graphs, nodes=n + 3, edges=len(both) + 4, graphs_=len(sizes) + 2)
+        graphs = hgn.graphs.pad(graphs, n_node=n + 3, n_edge=len(both) + 4, n_graph=len(sizes) + 2)
         graphs = jax.tree.map(jnp.asarray, graphs)
     return Case(graphs, list(zip(graph, position, momentum, mass)), pairs)
 
@@ -82,7 +82,7 @@ CASES = {
     "plane": make_case([4, 3], 2, 1),
     RICH_NAME: make_case([4, 5], 3, 2, rich=True),
 }
-SWIM = hgn.Swim()
+SWIM = hgn.SWIM()
 SPECS = {
     "kinetic": hgn.Kinetic(4, SWIM),
     "pair": hgn.Pair(6, SWIM),
@@ -318,7 +318,7 @@ def test_either_end_of_a_pair_has_half_of_its_energy():
 @each_name
 def test_padding_changes_no_feature_and_has_no_gradient(name):
     graphs, features = PLANE.graphs, features_of("plane")[name]
-    padded = hgn.graphs.pad(graphs, nodes=10, edges=len(graphs.senders) + 3, graphs_=4)
+    padded = hgn.graphs.pad(graphs, n_node=10, n_edge=len(graphs.senders) + 3, n_graph=4)
     want, want_gradient, _ = facts(name, "plane")
     phi, gradient = values(features, padded), gradient_of(features, padded)
     np.testing.assert_allclose(phi[:2], want, rtol=1e-13, atol=1e-14)
@@ -331,7 +331,7 @@ def test_padding_changes_no_feature_and_has_no_gradient(name):
 
 @each_name
 def test_padded_graphs_need_no_jit(name):
-    padded = hgn.graphs.pad(PLANE.graphs, nodes=10, edges=30, graphs_=3)
+    padded = hgn.graphs.pad(PLANE.graphs, n_node=10, n_edge=30, n_graph=3)
     phi = features_of("plane")[name](padded)
     np.testing.assert_allclose(phi[:2], facts(name, "plane")[0], rtol=1e-13, atol=1e-14)
 
@@ -428,7 +428,7 @@ def test_a_gap_in_the_types_does_not_spoil_a_fit():
     fit = hgn.fit(
         graph,
         key=jr.key(0),
-        features=[hgn.Kinetic(0), hgn.Pair(2)],
+        terms=[hgn.Kinetic(0), hgn.Pair(2)],
         observations=forces,
         throw=False,
     )
@@ -471,7 +471,7 @@ def test_a_body_moved_by_a_cell_vector_with_its_shifts_has_the_same_features():
 
 def test_guided_kinetic_units_see_the_energy_per_mass():
     nodes = PLAIN.graphs.nodes
-    spec = hgn.Kinetic(8, hgn.Swim(passes=2))
+    spec = hgn.Kinetic(8, hgn.SWIM(passes=2))
     first = features_of("one graph")["kinetic"]
     theta = jnp.asarray(np.random.default_rng(5).normal(size=5))
     factor = jnp.array([1.0, 5.0, 0.1, 30.0, 2.0])
@@ -488,7 +488,7 @@ def test_guided_pair_units_stand_where_the_first_energy_is_steep():
     sites = jnp.stack([jnp.zeros(200), 100 * jnp.arange(200.0)], 1)
     sites = sites.at[1::2].set(sites[::2] + jnp.stack([r, jnp.zeros(100)], 1))
     graph = hgn.graphs.from_pairs(sites, [(i, i + 1) for i in range(0, 200, 2)])
-    spec = hgn.Pair(32, hgn.Swim(floor=0.01, passes=2))
+    spec = hgn.Pair(32, hgn.SWIM(floor=0.01, passes=2))
     step = features_of("one graph")["pair"]
     layers = eqx.tree_at(  # one unit, a step at r = 2.5
         lambda layer: (layer.weight, layer.bias, layer.centre),

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 import hgn_jax as hgn
-from hgn_jax import checkpoint, container, files
+from hgn_jax.fitting import checkpoint
+from hgn_jax.io import array_file
+from hgn_jax.io import model_file as files
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def models():
         hgn.Kinetic(0),
         hgn.Pair(6),
         hgn.External(4),
-        hgn.MessagePassing(5, hidden=3, sampling=hgn.Elm()),
+        hgn.MessagePassing(5, hidden=3, sampling=hgn.ELM()),
     )
     features = hgn.sample(specs, data, key=jr.key(9))
     theta, constants = [], []
@@ -119,7 +121,7 @@ def test_settings_return(model, path):
     assert again.features[0].layer.activation == "erf"
     assert again.features[1].layer is None
     assert len(again.features[2].layers) == 2
-    assert again.separable is False and again.structure == hgn.Hamiltonian()
+    assert again.separable is False and again.structure == hgn.Canonical()
 
 
 def test_saving_twice_gives_the_same_bytes(model, saved, path):
@@ -276,7 +278,7 @@ def test_pickles_are_refused_and_not_run(path, tmp_path, monkeypatch):
     assert not (tmp_path / "exploded").exists()
 
 
-@pytest.mark.parametrize("module", [files, container, checkpoint])
+@pytest.mark.parametrize("module", [files, array_file, checkpoint])
 def test_the_module_imports_and_calls_nothing_that_runs_code(module):
     with open(module.__file__) as file:
         tree = ast.parse(file.read())
@@ -360,7 +362,7 @@ def test_known_systems_cannot_be_saved(path, tmp_path, springs):
 
 
 def test_models_with_foreign_modules_cannot_be_saved(path, tmp_path):
-    class Spiral(hgn.Hamiltonian):
+    class Spiral(hgn.Canonical):
         """A structure of the user's own."""
 
     foreign = hgn.HamiltonianGraphNetwork((), (), (), structure=Spiral())

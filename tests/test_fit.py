@@ -7,7 +7,7 @@ import pytest
 import scipy.linalg
 
 import hgn_jax as hgn
-from hgn_jax.assembly import assemble, independent_systems
+from hgn_jax.fitting.equations import assemble, independent_systems
 
 KEY = jr.key(2)
 EXACT = hgn.QR(ridge=0.0)  # no shrinkage
@@ -58,7 +58,7 @@ def triangle():
 
 @pytest.fixture(scope="module")
 def spring_fit(triangle):
-    return hgn.fit(triangle, key=KEY, features=SMALL)
+    return hgn.fit(triangle, key=KEY, terms=SMALL)
 
 
 # Accuracy
@@ -71,7 +71,7 @@ slopes = eqx.filter_jit(lambda model, r: jax.vmap(jax.grad(model.pair_energy))(r
 def test_true_forces_on_unseen_states(name):
     system = SYSTEMS[name]
     shrink = 0.4 if name == "lennard_jones" else 1.0  # nearer bodies are infinitely repelled
-    fit = hgn.fit(simulate(system, width=0.25 * shrink), key=KEY, features=SMALL)
+    fit = hgn.fit(simulate(system, width=0.25 * shrink), key=KEY, terms=SMALL)
     test = unseen(system, width=0.2 * shrink)
     errors = hgn.metrics.relative_error(fit.model, test)
     assert errors["velocity"] < 1e-14
@@ -86,7 +86,7 @@ def test_true_forces_on_unseen_states(name):
 def test_gravity_of_very_unequal_masses_is_accurate_for_every_body():
     heavy_to_light = hgn.graphs.fully_connected(3, 2, mass=jnp.array([1.0, 1e-3, 1e-8]))
     model = hgn.fit(
-        simulate(SYSTEMS["gravity"], heavy_to_light, momentum=1e-9), key=KEY, features=SMALL
+        simulate(SYSTEMS["gravity"], heavy_to_light, momentum=1e-9), key=KEY, terms=SMALL
     ).model
     test = unseen(SYSTEMS["gravity"], heavy_to_light, momentum=1e-9)
     for rate, name in zip(rates(model, test), ("velocity", "force")):
@@ -116,7 +116,7 @@ class Relativistic(hgn.AbstractHamiltonian):
         return SPRING(rest) + jnp.sum(kinetic.reshape(count, -1), axis=1)
 
     def vector_field(self, graphs):
-        return hgn.Hamiltonian().rates(graphs, self.gradient(graphs))
+        return hgn.Canonical().rates(graphs, self.gradient(graphs))
 
 
 def test_relativistic_kinetic_energy_is_learned():
@@ -127,7 +127,7 @@ def test_relativistic_kinetic_energy_is_learned():
     expected = p / np.sqrt(m**2 + np.sum(p**2, axis=1, keepdims=True))
     np.testing.assert_allclose(test.nodes["velocity"], expected, rtol=1e-13)
     specs = (hgn.Kinetic(64), hgn.Pair(64))
-    learned = hgn.metrics.relative_error(hgn.fit(data, key=KEY, features=specs).model, test)
+    learned = hgn.metrics.relative_error(hgn.fit(data, key=KEY, terms=specs).model, test)
     assert learned["velocity"] < 1e-8
     assert hgn.metrics.relative_error(SPRING, test)["velocity"] > 0.1
 
@@ -138,7 +138,7 @@ def test_two_edge_types_are_told_apart():
     system = hgn.systems.mass_spring(
         "spring", stiffness=np.array([1.0, 7.0]), rest_length=np.array([1.0, 0.5])
     )
-    model = hgn.fit(simulate(system, graph), key=KEY, features=SMALL).model
+    model = hgn.fit(simulate(system, graph), key=KEY, terms=SMALL).model
     assert hgn.metrics.relative_error(model, unseen(system, graph))["force"] < 1e-8
     r = jnp.linspace(0.9, 1.2, 20)
     for kind, slope in ((0, r - 1), (1, 7 * (r - 0.5))):
@@ -160,7 +160,7 @@ def wall(q, m):
 @pytest.mark.parametrize(("external", "accuracy"), [(earth, 1e-8), (wall, 1e-4)])
 def test_external_learns_gravity_on_earth_and_a_wall(external, accuracy):
     system = hgn.systems.mass_spring("spring", rest_length=1.0, external=external)
-    model = hgn.fit(simulate(system), key=KEY, features=EXTERNAL).model
+    model = hgn.fit(simulate(system), key=KEY, terms=EXTERNAL).model
     test = unseen(system, width=0.15)
     errors = hgn.metrics.relative_error(model, test)
     assert errors["force"] < accuracy
@@ -170,9 +170,9 @@ def test_external_learns_gravity_on_earth_and_a_wall(external, accuracy):
 def test_swim_learns_in_one_and_in_two_passes(triangle):
     layers = []
     for passes in (1, 2):
-        sampling = hgn.Swim(passes=passes)
+        sampling = hgn.SWIM(passes=passes)
         specs = (hgn.Kinetic(4, sampling), hgn.Pair(64, sampling))
-        model = hgn.fit(triangle, key=KEY, features=specs).model
+        model = hgn.fit(triangle, key=KEY, terms=specs).model
         errors = hgn.metrics.relative_error(model, unseen(SPRING))
         assert errors["velocity"] < 1e-14 and errors["force"] < 1e-9
         layers.append(model.features[1].layers)
@@ -182,7 +182,7 @@ def test_swim_learns_in_one_and_in_two_passes(triangle):
 def test_message_passing_couples_positions_and_momenta_and_beats_the_mean():
     graph = hgn.graphs.fully_connected(3, 2)
     data = simulate(SPRING, graph)
-    fit = hgn.fit(data, key=KEY, features=[hgn.MessagePassing(64, hidden=16)])
+    fit = hgn.fit(data, key=KEY, terms=[hgn.MessagePassing(64, hidden=16)])
     assert len(fit.solutions) == 1 and not fit.model.separable
     for rate, name in zip(rates(fit.model, data), ("velocity", "force")):
         target = data.nodes[name]
@@ -195,7 +195,7 @@ def test_message_passing_couples_positions_and_momenta_and_beats_the_mean():
 
 @eqx.filter_jit
 def blocks_of(features, data):
-    return hgn.Derivatives().rows(features, hgn.Hamiltonian(), data, hgn.relative_weights)
+    return hgn.Derivatives().rows(features, hgn.Canonical(), data, hgn.relative_weights)
 
 
 def test_kinetic_and_pair_are_solved_apart_each_by_its_own_rows(triangle, spring_fit):
@@ -243,7 +243,7 @@ def test_blocks_that_share_a_column_set_are_solved_together(triangle, spring_fit
     features = spring_fit.model.features
     blocks = (
         *blocks_of(features, triangle),
-        *hgn.Energies().rows(features, hgn.Hamiltonian(), triangle, hgn.relative_weights),
+        *hgn.Energies().rows(features, hgn.Canonical(), triangle, hgn.relative_weights),
     )
     ((members, rows),) = independent_systems(blocks)
     assert members == [0, 1, 2] and len(rows) == 3
@@ -253,8 +253,8 @@ def test_blocks_that_share_a_column_set_are_solved_together(triangle, spring_fit
 
 
 def test_coefficients_are_scipys_for_features_that_are_well_conditioned(triangle):
-    specs = (hgn.Kinetic(0), hgn.Pair(4, hgn.Elm()))
-    fit = hgn.fit(triangle, key=KEY, features=specs, solver=EXACT)
+    specs = (hgn.Kinetic(0), hgn.Pair(4, hgn.ELM()))
+    fit = hgn.fit(triangle, key=KEY, terms=specs, solver=EXACT)
     _, force = blocks_of(fit.model.features, triangle)
     weight = np.asarray(force.weight)
     z = np.asarray(force.columns[1]) * weight[:, None]
@@ -275,8 +275,8 @@ def test_fixed_bodies_teach_nothing(triangle):
     fixed = jnp.tile(jnp.array([True, False, False]), 100)
     held = with_nodes(triangle, fixed=fixed)
     poison = {k: jnp.where(fixed[:, None], 1e3, held.nodes[k]) for k in ("velocity", "force")}
-    clean = hgn.fit(held, key=KEY, features=SMALL)
-    poisoned = hgn.fit(with_nodes(held, **poison), key=KEY, features=SMALL)
+    clean = hgn.fit(held, key=KEY, terms=SMALL)
+    poisoned = hgn.fit(with_nodes(held, **poison), key=KEY, terms=SMALL)
     assert same_bits(clean.model.theta, poisoned.model.theta)
     assert clean.rows == 2 * 2 * 2 * 100
 
@@ -288,8 +288,8 @@ def test_weight_zero_removes_rows(triangle):
         force=jnp.where(wrong[:, None], 3.0, triangle.nodes["force"]),
         velocity=jnp.where(wrong[:, None], -2.0, triangle.nodes["velocity"]),
     )
-    deaf = hgn.fit(with_nodes(broken, weight=jnp.where(wrong, 0.0, 1.0)), key=KEY, features=SMALL)
-    listening = hgn.fit(broken, key=KEY, features=SMALL)
+    deaf = hgn.fit(with_nodes(broken, weight=jnp.where(wrong, 0.0, 1.0)), key=KEY, terms=SMALL)
+    listening = hgn.fit(broken, key=KEY, terms=SMALL)
     errors = [hgn.metrics.relative_error(f.model, unseen(SPRING)) for f in (deaf, listening)]
     assert errors[0]["force"] < 1e-9 and errors[0]["velocity"] < 1e-14
     assert all(errors[1][name] > 1e6 * errors[0][name] for name in ("velocity", "force"))
@@ -305,9 +305,7 @@ def test_weights_argument_replaces_the_default(triangle):
     def weights(graphs):
         return jnp.asarray(own), jnp.ones_like(graphs.nodes["mass"])
 
-    fit = hgn.fit(
-        odd, key=KEY, features=(hgn.Kinetic(0), hgn.Pair(4)), weights=weights, solver=EXACT
-    )
+    fit = hgn.fit(odd, key=KEY, terms=(hgn.Kinetic(0), hgn.Pair(4)), weights=weights, solver=EXACT)
     v = np.asarray(triangle.nodes["velocity"]) * own[:, None]
     expected = np.sum(v * v * scale) / np.sum(v * v)
     np.testing.assert_allclose(fit.model.theta[0], [expected], rtol=1e-13)
@@ -319,7 +317,7 @@ def test_weights_argument_replaces_the_default(triangle):
 def test_observed_energies_determine_a_constant_that_is_extensive(triangle):
     shifted = triangle.globals["energy"] + 0.7 * 3
     data = triangle._replace(globals=triangle.globals | {"energy": shifted})
-    fit = hgn.fit(data, key=KEY, features=SMALL)
+    fit = hgn.fit(data, key=KEY, terms=SMALL)
     assert fit.constant_known
     assert "determined by the observed energies" in fit.summary()
     sites = np.array([[0.0, 0.0], [1.0, 0.1], [0.1, 1.0], [1.1, 1.2]])
@@ -330,7 +328,7 @@ def test_observed_energies_determine_a_constant_that_is_extensive(triangle):
 
 
 def test_without_energies_the_constant_is_zero_and_the_motion_the_same(triangle, spring_fit):
-    fit = hgn.fit(triangle._replace(globals={}), key=KEY, features=SMALL)
+    fit = hgn.fit(triangle._replace(globals={}), key=KEY, terms=SMALL)
     assert not fit.constant_known
     assert not any(c.any() for c in fit.model.constants)
     assert "zero: no energies were observed" in fit.summary()
@@ -342,9 +340,9 @@ def test_without_energies_the_constant_is_zero_and_the_motion_the_same(triangle,
 
 
 def test_same_key_same_bits_and_another_key_another_model(triangle, spring_fit):
-    again = hgn.fit(triangle, key=KEY, features=SMALL)
+    again = hgn.fit(triangle, key=KEY, terms=SMALL)
     assert same_bits(again.model, spring_fit.model)
-    other = hgn.fit(triangle, key=jr.key(3), features=SMALL)
+    other = hgn.fit(triangle, key=jr.key(3), terms=SMALL)
     assert not same_bits(other.model.theta[1], spring_fit.model.theta[1])
 
 
@@ -362,7 +360,7 @@ def close_rates(a, b, data):
 
 @pytest.fixture(scope="module")
 def jitted():
-    return eqx.filter_jit(lambda data: hgn.fit(data, key=KEY, features=SMALL, throw=False))
+    return eqx.filter_jit(lambda data: hgn.fit(data, key=KEY, terms=SMALL, throw=False))
 
 
 def test_jitted_fit_is_fit(triangle, spring_fit, jitted):
@@ -371,11 +369,11 @@ def test_jitted_fit_is_fit(triangle, spring_fit, jitted):
 
 def test_vmap_over_keys_is_single_fits(triangle):
     keys = jr.split(jr.key(5), 2)
-    fits = eqx.filter_vmap(lambda k: hgn.fit(triangle, key=k, features=SMALL))(keys)
+    fits = eqx.filter_vmap(lambda k: hgn.fit(triangle, key=k, terms=SMALL))(keys)
     arrays, static = eqx.partition(fits.model, eqx.is_array)
     for i, key in enumerate(keys):
         one = eqx.combine(jax.tree.map(lambda x, i=i: x[i], arrays), static)
-        close_rates(one, hgn.fit(triangle, key=key, features=SMALL).model, triangle)
+        close_rates(one, hgn.fit(triangle, key=key, terms=SMALL).model, triangle)
     assert fits.rank.shape == fits.condition.shape == fits.residual.shape == (2,)
 
 
@@ -389,7 +387,7 @@ def broken(triangle):
 
 def test_bad_data_are_refused_with_their_place(broken):
     with pytest.raises(ValueError, match=r"force.*frame 1, node 1"):
-        hgn.fit(broken, key=KEY, features=SMALL)
+        hgn.fit(broken, key=KEY, terms=SMALL)
     with pytest.raises(ValueError, match=r"force.*frame 1, node 1"):
         hgn.solve((), broken)
 
@@ -402,7 +400,7 @@ def test_inside_jit_the_result_code_speaks(broken, jitted):
 
 def test_inside_jit_throw_raises(broken):
     specs = (hgn.Kinetic(0), hgn.Pair(2))
-    loud = eqx.filter_jit(lambda d: hgn.fit(d, key=KEY, features=specs).model.theta)
+    loud = eqx.filter_jit(lambda d: hgn.fit(d, key=KEY, terms=specs).model.theta)
     with pytest.raises(eqx.EquinoxRuntimeError, match="the data hold NaN or Inf"):
         jax.block_until_ready(loud(broken))
 
@@ -416,7 +414,7 @@ def test_success_has_its_code_too(spring_fit):
 def test_missing_targets_are_an_error(triangle, missing):
     nodes = {k: v for k, v in triangle.nodes.items() if k != missing}
     with pytest.raises(ValueError, match=missing):
-        hgn.fit(triangle._replace(nodes=nodes), key=KEY, features=SMALL)
+        hgn.fit(triangle._replace(nodes=nodes), key=KEY, terms=SMALL)
 
 
 def test_features_that_no_observation_sees_are_an_error(triangle):
@@ -432,7 +430,7 @@ def test_features_that_no_observation_sees_are_an_error(triangle):
 
 def test_fewer_rows_than_columns_interpolate_and_report_the_rank():
     data = simulate(SPRING, trajectories=2)
-    fit = hgn.fit(data, key=KEY, features=SMALL)
+    fit = hgn.fit(data, key=KEY, terms=SMALL)
     assert fit.rows == 24 and fit.columns == 69
     assert all(0 < s.rank <= 12 for s in fit.solutions)
     errors = hgn.metrics.relative_error(fit.model, data)
@@ -454,7 +452,7 @@ def test_rigid_rod_learns_its_constant_tension(length):
         "force": jnp.asarray(-2.0 * both),
     }
     data = hgn.graphs.snapshots(graph, arrays, {})
-    fit = hgn.fit(data, key=KEY, features=SMALL)
+    fit = hgn.fit(data, key=KEY, terms=SMALL)
     assert [int(s.rank) for s in fit.solutions] == [1, 1]
     errors = hgn.metrics.relative_error(fit.model, data)
     assert errors["velocity"] < 1e-14 and errors["force"] < 1e-13
@@ -467,7 +465,7 @@ def test_float32_warns_and_reaches_its_stated_accuracy(triangle):
         return jax.tree.map(lambda x: x.astype(jnp.float32) if x.dtype == jnp.float64 else x, tree)
 
     with pytest.warns(UserWarning, match="float32"):
-        fit = hgn.fit(single(triangle), key=KEY, features=SMALL)
+        fit = hgn.fit(single(triangle), key=KEY, terms=SMALL)
     assert {t.dtype for t in fit.model.theta} == {jnp.dtype(jnp.float32)}
     errors = hgn.metrics.relative_error(fit.model, single(unseen(SPRING)))
     assert errors["velocity"] < 3e-6 and errors["force"] < 3e-6
@@ -491,19 +489,19 @@ def test_trained_range_is_that_of_the_data(triangle, spring_fit):
 
 def test_rows_that_no_feature_sees_are_refused(data):
     with pytest.raises(ValueError, match="no feature sees the velocity rows"):
-        hgn.fit(data, key=jr.key(0), features=[hgn.Pair(4)])
+        hgn.fit(data, key=jr.key(0), terms=[hgn.Pair(4)])
 
 
 def test_data_without_a_weighted_row_are_no_success(data, specs):
     nodes = data.nodes | {"weight": jnp.zeros_like(data.nodes["mass"])}
-    fit = hgn.fit(data._replace(nodes=nodes), key=jr.key(0), features=specs, throw=False)
+    fit = hgn.fit(data._replace(nodes=nodes), key=jr.key(0), terms=specs, throw=False)
     assert fit.result == hgn.RESULTS.no_rows
 
 
 def test_a_constant_that_one_topology_cannot_tell_is_called_unknown(springs, cube):
     data = hgn.systems.simulate(springs, cube, key=jr.key(0), trajectories=50)
     features = [hgn.Kinetic(0), hgn.Pair(16), hgn.External(2)]
-    fit = hgn.fit(data, key=jr.key(1), features=features)
+    fit = hgn.fit(data, key=jr.key(1), terms=features)
     assert not fit.constant_known
     assert "like the observed ones only" in fit.summary()
     np.testing.assert_allclose(fit.model(data), data.globals["energy"], rtol=1e-3)
@@ -526,7 +524,7 @@ def test_a_constant_is_unknown_in_thousands_of_graphs_alike():
     data = simulate(SPRING, square, trajectories=1000)
     noise = 1e-3 * jr.normal(jr.key(8), data.globals["energy"].shape)
     data = data._replace(globals=data.globals | {"energy": data.globals["energy"] + noise})
-    fit = hgn.fit(data, key=KEY, features=(hgn.Kinetic(0), hgn.Pair(8)))
+    fit = hgn.fit(data, key=KEY, terms=(hgn.Kinetic(0), hgn.Pair(8)))
     assert not fit.constant_known
     assert max(float(jnp.max(jnp.abs(c), initial=0)) for c in fit.model.constants) < 1e3
 

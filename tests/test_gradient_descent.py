@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 import hgn_jax as hgn
-from hgn_jax.gradient_descent import trainable
+from hgn_jax.fitting.gradient_descent import trainable
 from hgn_jax.graphs.geometry import sum_over_graphs
 
 KEY = jr.key(3)
@@ -38,7 +38,7 @@ class Harmonic(hgn.AbstractHamiltonian):
         return sum_over_graphs(graphs, self.lightness * kinetic + self.stiffness * potential)
 
     def vector_field(self, graphs):
-        return hgn.Hamiltonian().rates(graphs, self.gradient(graphs))
+        return hgn.Canonical().rates(graphs, self.gradient(graphs))
 
 
 def harmonic(lightness, stiffness, dtype=float):
@@ -151,7 +151,7 @@ def test_the_weights_argument_replaces_the_default(triangles):
 
 
 def padded(data):
-    return hgn.graphs.pad(data, nodes=70, edges=130, graphs_=23)
+    return hgn.graphs.pad(data, n_node=70, n_edge=130, n_graph=23)
 
 
 def test_padding_does_not_count(triangles):
@@ -168,7 +168,7 @@ def test_periodic_images_are_those_of_the_data():
     graphs = with_nodes(graphs, momentum=jr.normal(KEY, (8, 2)))
     velocity, force = hgn.systems.lennard_jones(sigma=0.5).vector_field(graphs)
     data = with_nodes(graphs, velocity=velocity, force=force)
-    model = hgn.untrained(data, key=KEY, features=SMALL)
+    model = hgn.untrained(data, key=KEY, terms=SMALL)
     training = train(model, data, epochs=1)
     np.testing.assert_allclose(training.loss, training.validation, rtol=1e-13)
     np.testing.assert_allclose(training.loss, loss(model, data), rtol=1e-13)
@@ -309,7 +309,7 @@ def test_without_throw_divergence_has_its_code_and_the_best_weights_before(trian
 
 @pytest.fixture(scope="module")
 def fitted(mixed):
-    return hgn.fit(mixed, key=jr.key(2), features=(hgn.Kinetic(2), hgn.Pair(4))).model
+    return hgn.fit(mixed, key=jr.key(2), terms=(hgn.Kinetic(2), hgn.Pair(4))).model
 
 
 def test_fine_tuning_never_makes_a_model_worse(mixed, fitted):
@@ -323,7 +323,7 @@ def test_fine_tuning_never_makes_a_model_worse(mixed, fitted):
 @pytest.fixture(scope="module")
 def network(mixed):
     """An untrained model, the training of one small step, and its learning rate."""
-    start, rate = hgn.untrained(mixed, key=jr.key(0), features=SMALL), 1e-5
+    start, rate = hgn.untrained(mixed, key=jr.key(0), terms=SMALL), 1e-5
     return start, train(start, mixed, optax.sgd(rate), epochs=1), rate
 
 
@@ -497,7 +497,7 @@ def test_data_without_rates_are_refused(triangles, missing):
     with pytest.raises(ValueError, match=missing):
         train(START, triangles, validation=bare)
     with pytest.raises(ValueError, match=missing):
-        hgn.untrained(bare, key=KEY, features=SMALL)
+        hgn.untrained(bare, key=KEY, terms=SMALL)
 
 
 def test_nan_is_refused_with_its_place(triangles):
@@ -508,7 +508,7 @@ def test_nan_is_refused_with_its_place(triangles):
     with pytest.raises(ValueError, match=place):
         train(START, triangles, validation=broken)
     with pytest.raises(ValueError, match=place):
-        hgn.untrained(broken, key=KEY, features=SMALL)
+        hgn.untrained(broken, key=KEY, terms=SMALL)
 
 
 def test_data_in_which_nothing_counts_are_no_divergence(triangles):
@@ -536,14 +536,14 @@ def with_fixed(data, **arrays):
 def test_untrained_does_not_look_at_fixed_bodies(triangles):
     fixed = with_fixed(triangles).nodes["fixed"]
     data = with_fixed(triangles, force=jnp.where(fixed[:, None], 1e3, triangles.nodes["force"]))
-    model = hgn.untrained(data, key=jr.key(0), features=SMALL)
+    model = hgn.untrained(data, key=jr.key(0), terms=SMALL)
     np.testing.assert_allclose(*sizes(model, data, ~fixed), rtol=1e-12)
 
 
 def test_untrained_is_finite_for_bodies_at_rest(triangles):
     still = jnp.zeros_like(triangles.nodes["velocity"])
     data = with_fixed(triangles, momentum=still, velocity=still)
-    assert finite(hgn.untrained(data, key=jr.key(0), features=SMALL))
+    assert finite(hgn.untrained(data, key=jr.key(0), terms=SMALL))
 
 
 def test_untrained_has_the_sampled_features_normal_coefficients_and_no_constant(mixed, network):
@@ -552,11 +552,11 @@ def test_untrained_has_the_sampled_features_normal_coefficients_and_no_constant(
     for a, b in zip(jax.tree.leaves(model.features), jax.tree.leaves(features), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-13)
     assert not any(c.any() for c in model.constants) and model.constants[1].shape == (1,)
-    again = hgn.untrained(mixed, key=jr.key(0), features=SMALL)
-    other = hgn.untrained(mixed, key=jr.key(1), features=SMALL)
+    again = hgn.untrained(mixed, key=jr.key(0), terms=SMALL)
+    other = hgn.untrained(mixed, key=jr.key(1), terms=SMALL)
     assert same_bits(model, again)
     assert all(not same_bits(a, b) for a, b in zip(model.theta, other.theta))
-    (many,) = hgn.untrained(mixed, key=jr.key(0), features=(hgn.Pair(1000),)).theta
+    (many,) = hgn.untrained(mixed, key=jr.key(0), terms=(hgn.Pair(1000),)).theta
     assert stats.kstest(many / jnp.std(many), "norm").pvalue > 1e-6
 
 

@@ -266,14 +266,14 @@ def test_unbatch_inverts_batch(mixed):
 @pytest.mark.parametrize("graphs_", [4, 6])
 def test_unbatch_drops_padding(mixed, graphs_):
     singles, whole = mixed
-    back = G.unbatch(to_jax(G.pad(whole, nodes=9, edges=11, graphs_=graphs_)))
+    back = G.unbatch(to_jax(G.pad(whole, n_node=9, n_edge=11, n_graph=graphs_)))
     assert len(back) == len(singles)
     for one, other in zip(back, singles):
         assert_same(one, other)
 
 
 def test_pad_appends_one_massless_graph_of_self_loops_then_empty_ones(mixed):
-    padded = G.pad(mixed[1], nodes=9, edges=11, graphs_=6)
+    padded = G.pad(mixed[1], n_node=9, n_edge=11, n_graph=6)
     assert padded.n_node.tolist() == [2, 3, 1, 3, 0, 0]
     assert padded.n_edge.tolist() == [2, 4, 0, 5, 0, 0]
     assert not padded.nodes["mass"][6:].any()
@@ -283,12 +283,12 @@ def test_pad_appends_one_massless_graph_of_self_loops_then_empty_ones(mixed):
 
 
 def test_pad_returns_jax_arrays(mixed):
-    padded = G.pad(mixed[1], nodes=9, edges=11, graphs_=4)
+    padded = G.pad(mixed[1], n_node=9, n_edge=11, n_graph=4)
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(padded))
 
 
 def test_least_padding_is_one_node_and_one_graph(mixed):
-    padded = G.pad(mixed[1], nodes=7, edges=6, graphs_=4)
+    padded = G.pad(mixed[1], n_node=7, n_edge=6, n_graph=4)
     assert padded.n_node.tolist() == [2, 3, 1, 1]
     assert padded.n_edge.tolist() == [2, 4, 0, 0]
 
@@ -315,7 +315,7 @@ def assert_padding_is_neutral(model, plain, padded, tolerance):
 
 
 def test_learned_energies_and_gradients_are_unchanged_by_padding(few, fitted):
-    padded = to_jax(G.pad(few, nodes=60, edges=170, graphs_=9))
+    padded = to_jax(G.pad(few, n_node=60, n_edge=170, n_graph=9))
     rounding = 1e-15 * max(float(s.growth) for s in fitted.solutions)
     assert rounding < 1e-7
     assert_padding_is_neutral(fitted.model, few, padded, rounding)
@@ -331,13 +331,13 @@ def test_learned_energies_and_gradients_are_unchanged_by_padding(few, fitted):
 def test_known_energies_and_gradients_are_unchanged_by_padding(system, getkey):
     graph = G.fully_connected(5, 2, mass=jnp.arange(1.0, 6.0))
     plain = hgn.systems.simulate(system, graph, key=getkey(), trajectories=3)
-    padded = to_jax(G.pad(plain, nodes=20, edges=70, graphs_=5))
+    padded = to_jax(G.pad(plain, n_node=20, n_edge=70, n_graph=5))
     assert_padding_is_neutral(system, plain, padded, 1e-13)
 
 
 def test_a_fit_is_unchanged_by_padding(data, specs, fitted):
-    padded = to_jax(G.pad(data, nodes=1700, edges=5000, graphs_=210))
-    again = hgn.fit(padded, key=jr.key(2), features=specs)
+    padded = to_jax(G.pad(data, n_node=1700, n_edge=5000, n_graph=210))
+    again = hgn.fit(padded, key=jr.key(2), terms=specs)
     assert int(again.rows) == int(fitted.rows) == 2 * 3 * 1600
     for name, range_ in fitted.trained_range.items():
         np.testing.assert_array_equal(again.trained_range[name], range_)
@@ -359,7 +359,7 @@ def test_batches_padded_alike_compile_once(data, springs):
 
     for count in (3, 5):
         part = G.take(data, np.arange(200) < count)
-        padded = G.pad(part, nodes=50, edges=130, graphs_=7)
+        padded = G.pad(part, n_node=50, n_edge=130, n_graph=7)
         np.testing.assert_allclose(
             energies(padded)[:count], part.globals["energy"], rtol=1e-13, atol=1e-15
         )
@@ -420,7 +420,7 @@ def test_split_never_divides_a_trajectory(paths, fraction, count):
 
 def test_split_leaves_padding_out(paths):
     nodes, edges, graphs = (len(a) for a in (paths.nodes["mass"], paths.senders, paths.n_node))
-    padded = G.pad(paths, nodes=nodes + 3, edges=edges + 2, graphs_=graphs + 2)
+    padded = G.pad(paths, n_node=nodes + 3, n_edge=edges + 2, n_graph=graphs + 2)
     for seed in range(4):
         for part, whole in zip(*(G.split(d, 0.3, key=jr.key(seed)) for d in (padded, paths))):
             chex.assert_trees_all_equal(part, whole)
@@ -498,7 +498,7 @@ def test_masks_shares_and_counts_leave_padding_and_fixed_bodies_out(mixed):
         nodes=whole.nodes | {"fixed": fixed, "momentum": jnp.ones((6, 2))},
         edges={"coupling": coupling},
     )
-    padded = to_jax(G.pad(whole, nodes=8, edges=9, graphs_=5))
+    padded = to_jax(G.pad(whole, n_node=8, n_edge=9, n_graph=5))
     assert geometry.node_mask(padded).tolist() == [True] * 6 + [False] * 2
     assert geometry.edge_mask(padded).tolist() == [True] * 6 + [False] * 3
     assert geometry.movable(padded).tolist() == [False, True, True, True, False, True] + [False] * 2

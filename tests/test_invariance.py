@@ -152,7 +152,7 @@ def test_a_model_without_pair_features_has_no_pair_energy(model):
 
 def test_the_constant_is_that_of_the_observed_energies(data, specs, model, cube):
     higher = data._replace(globals=data.globals | {"energy": data.globals["energy"] + 12 * 0.5})
-    shifted = hgn.fit(higher, key=jr.key(2), features=specs).model
+    shifted = hgn.fit(higher, key=jr.key(2), terms=specs).model
     np.testing.assert_allclose(shifted.constants[1] - model.constants[1], [0.5], rtol=1e-9)
     np.testing.assert_allclose(energies(shifted, cube) - energies(model, cube), 6.0, rtol=1e-9)
     for a, b in zip(rates(shifted, cube), rates(model, cube)):
@@ -183,7 +183,7 @@ def test_node_energies_and_constants_sum_to_the_energy(model, unseen):
 
 
 def test_padding_has_no_energy_and_no_rates(model, unseen):
-    padded = hgn.graphs.pad(unseen, nodes=1605, edges=4810, graphs_=203)
+    padded = hgn.graphs.pad(unseen, n_node=1605, n_edge=4810, n_graph=203)
     energy = energies(model, padded)
     np.testing.assert_allclose(energy[:200], energies(model, unseen), rtol=1e-9)
     np.testing.assert_array_equal(energy[200:], 0)

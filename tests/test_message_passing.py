@@ -199,7 +199,7 @@ def test_features_jump_when_another_body_becomes_the_nearest():
 
 def test_padding_changes_no_feature_and_has_no_gradient():
     graphs, features = GRAPHS[3], FEATURES[3]
-    padded = hgn.graphs.pad(graphs, nodes=13, edges=len(graphs.senders) + 4, graphs_=4)
+    padded = hgn.graphs.pad(graphs, n_node=13, n_edge=len(graphs.senders) + 4, n_graph=4)
     want, want_gradient, _ = evaluate(features, graphs)
     phi, gradient = values(features, padded), gradient_of(features, padded)
     np.testing.assert_allclose(phi[:2], want, rtol=1e-12, atol=1e-13)
@@ -210,7 +210,7 @@ def test_padding_changes_no_feature_and_has_no_gradient():
 
 
 def test_what_padding_holds_never_influences_sampling():
-    graphs = hgn.graphs.pad(GRAPHS[3], nodes=13, edges=len(GRAPHS[3].senders) + 4, graphs_=4)
+    graphs = hgn.graphs.pad(GRAPHS[3], n_node=13, n_edge=len(GRAPHS[3].senders) + 4, n_graph=4)
     wild = {k: np.where(np.arange(13)[:, None] < 9, graphs.nodes[k], 1e6)
             for k in ("position", "momentum")}  # fmt: skip
     spec = hgn.MessagePassing(5, hidden=3)
@@ -265,7 +265,7 @@ def test_the_encoder_is_not_separable_and_bound_to_its_dimension():
 
 def test_guided_sampling_is_refused():
     with pytest.raises(ValueError, match="guided sampling needs site energies"):
-        hgn.MessagePassing(sampling=hgn.Swim(passes=2))
+        hgn.MessagePassing(sampling=hgn.SWIM(passes=2))
 
 
 def test_single_precision_in_gives_single_precision_out():

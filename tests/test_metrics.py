@@ -53,7 +53,7 @@ def test_targets_of_fixed_bodies_do_not_count(springs, observed, poison):
 
 
 def test_padding_does_not_count(springs, observed):
-    padded = hgn.graphs.pad(observed, nodes=12, edges=20, graphs_=4)
+    padded = hgn.graphs.pad(observed, n_node=12, n_edge=20, n_graph=4)
     for name, error in hgn.metrics.relative_error(springs, observed).items():
         padded_error = hgn.metrics.relative_error(springs, padded)[name]
         np.testing.assert_allclose(padded_error, error, rtol=1e-14)

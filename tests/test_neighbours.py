@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import hgn_jax as hgn
-from hgn_jax import portion
-from hgn_jax.graphs.slots import slotted, with_padding
-from hgn_jax.neighbours import find, nth_bit, places
+from hgn_jax import _block_sizes as portion
+from hgn_jax.graphs.dense_edges import slotted, with_padding
+from hgn_jax.graphs.neighbour_list import find, nth_bit, places
 
 FIND = eqx.filter_jit(find)
 
@@ -213,7 +213,7 @@ class Nearest(hgn.AbstractHamiltonian):
         return jnp.sum(ATOMS.pair_energy(jnp.sqrt(jnp.sum(apart**2, axis=1))))
 
     def vector_field(self, graphs):
-        return hgn.Hamiltonian().rates(graphs, self.gradient(graphs))
+        return hgn.Canonical().rates(graphs, self.gradient(graphs))
 
 
 def test_a_liquid_moves_as_with_all_pairs(liquid):
@@ -277,7 +277,7 @@ def test_derivatives_go_through_a_list_that_is_found_anew(solver):
 
     def final(p, graph, **options):
         moved = graph._replace(nodes=graph.nodes | {"momentum": p})
-        path = hgn.rollout(system, moved, every, dt=0.025, solver=solver, **options)
+        path = hgn.rollout(system, moved, every, dt=0.025, integrator=solver, **options)
         return jnp.sum(path.position[-1] * jnp.arange(16.0).reshape(8, 2))
 
     free = hgn.graphs.from_pairs(position, [])
@@ -309,7 +309,7 @@ def test_an_output_may_lie_farther_than_the_list_allows(solver, speed, times, ji
 
     def path(graph, spec):
         system = hgn.systems.System(Glue())
-        return hgn.rollout(system, graph, times, dt=0.01, solver=solver, neighbours=spec)
+        return hgn.rollout(system, graph, times, dt=0.01, integrator=solver, neighbours=spec)
 
     found = jit(lambda: path(pair, hgn.Neighbours(3.0, 0.2)))()
     truth = path(joined, None)
@@ -339,7 +339,9 @@ def test_under_jit_what_is_known_outside_is_checked_and_gets_room(liquid):
     spec = hgn.Neighbours(2.0, 0.3)
 
     def end(dt, spec=spec):
-        return hgn.rollout(ATOMS, liquid, hgn.Every(10, 1), dt=dt, neighbours=spec, observe=watch)
+        return hgn.rollout(
+            ATOMS, liquid, hgn.Every(10, 1), dt=dt, neighbours=spec, observables=watch
+        )
 
     inside, outside = jax.jit(end)(0.005), end(0.005)
     np.testing.assert_allclose(inside.position, outside.position, rtol=0, atol=1e-12)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hgn_jax as hgn
-from hgn_jax.observations import Rows
+from hgn_jax.fitting.observations import Rows
 
 MASS = jnp.array([1.0, 2.0, 5.0])
 
@@ -24,7 +24,7 @@ def features(snapshots):
 
 @eqx.filter_jit
 def rows_of(observation, features, data, weights=hgn.uniform_weights):
-    return observation.rows(features, hgn.Hamiltonian(), data, weights)
+    return observation.rows(features, hgn.Canonical(), data, weights)
 
 
 def with_nodes(data, **arrays):
@@ -160,7 +160,7 @@ def test_forces_alone_make_the_kinetic_energy_exactly_newtons(snapshots, springs
     fit = hgn.fit(
         only,
         key=jr.key(0),
-        features=(hgn.Kinetic(0), hgn.Pair(32)),
+        terms=(hgn.Kinetic(0), hgn.Pair(32)),
         observations=[hgn.Forces()],
     )
     np.testing.assert_allclose(fit.model.theta[0], [1.0], rtol=1e-14)
@@ -223,7 +223,7 @@ def test_equal_energies_have_spread_one(springs, snapshots, features):
 
 
 def test_padding_gives_energy_rows_of_weight_zero_and_leaves_the_others_alone(snapshots, features):
-    padded = hgn.graphs.pad(snapshots, nodes=70, edges=130, graphs_=30)
+    padded = hgn.graphs.pad(snapshots, n_node=70, n_edge=130, n_graph=30)
     (rows,) = rows_of(hgn.Energies(), features, snapshots)
     (more,) = rows_of(hgn.Energies(), features, padded)
     assert not more.weight[20:].any() and not more.target[20:].any()
@@ -233,7 +233,7 @@ def test_padding_gives_energy_rows_of_weight_zero_and_leaves_the_others_alone(sn
 def test_padding_gives_derivative_rows_of_weight_zero_and_leaves_the_others_alone(
     snapshots, features
 ):
-    padded = hgn.graphs.pad(snapshots, nodes=70, edges=130, graphs_=30)
+    padded = hgn.graphs.pad(snapshots, n_node=70, n_edge=130, n_graph=30)
     for a, b in zip(
         rows_of(hgn.Derivatives(), features, snapshots, hgn.relative_weights),
         rows_of(hgn.Derivatives(), features, padded, hgn.relative_weights),
@@ -256,7 +256,7 @@ def test_energies_alone_determine_motion(springs, snapshots):
     fit = hgn.fit(
         many._replace(nodes=nodes),
         key=jr.key(0),
-        features=(hgn.Kinetic(0), hgn.Pair(32)),
+        terms=(hgn.Kinetic(0), hgn.Pair(32)),
         observations=[hgn.Energies()],
     )
     errors = hgn.metrics.relative_error(fit.model, snapshots)
@@ -269,7 +269,7 @@ def test_derivatives_and_energies_together_give_rates_and_absolute_energies(spri
     fit = hgn.fit(
         snapshots._replace(globals=snapshots.globals | {"energy": shifted}),
         key=jr.key(0),
-        features=(hgn.Kinetic(4), hgn.Pair(32)),
+        terms=(hgn.Kinetic(4), hgn.Pair(32)),
         observations=[hgn.Derivatives(), hgn.Energies()],
     )
     assert len(fit.solutions) == 1

@@ -16,7 +16,7 @@ TINY = (hgn.Kinetic(0), hgn.Pair(8))
 @pytest.fixture(scope="module")
 def ensemble(data):
     def fitted(key):
-        return hgn.fit(data, key=key, features=TINY).model
+        return hgn.fit(data, key=key, terms=TINY).model
 
     return jax.jit(lambda keys: jax.lax.map(jax.vmap(fitted), keys))
 
@@ -26,7 +26,7 @@ def test_an_ensemble_of_32_holds_the_models_of_single_fits(ensemble, data):
     energies = jax.vmap(jax.vmap(lambda model: model(data)))(models)
     assert energies.shape == (8, 4, 200)
     for i in ((0, 0), (3, 1), (7, 3)):
-        single = hgn.fit(data, key=KEYS[i], features=TINY).model(data)
+        single = hgn.fit(data, key=KEYS[i], terms=TINY).model(data)
         np.testing.assert_allclose(energies[i], single, rtol=1e-9)
     assert len({float(e) for e in energies[:, :, 0].ravel()}) == 32
 
@@ -47,7 +47,7 @@ def test_a_validation_loss_differentiates_through_the_fit_by_the_ridge(data):
     @jax.jit
     def loss(log_ridge):
         solver = hgn.QR(ridge=jnp.exp(log_ridge))
-        fitted = hgn.fit(noisy, key=jr.key(4), features=TINY, solver=solver)
+        fitted = hgn.fit(noisy, key=jr.key(4), terms=TINY, solver=solver)
         return hgn.metrics.mean_square_error(fitted.model, data)
 
     at, step = jnp.log(0.1), 1e-4
@@ -65,14 +65,14 @@ def test_fits_of_other_sizes_padded_alike_compile_nothing(data):
 
     padded = [
         hgn.graphs.pad(
-            hgn.graphs.take(data, np.arange(200) < n), nodes=1601, edges=4800, graphs_=201
+            hgn.graphs.take(data, np.arange(200) < n), n_node=1601, n_edge=4800, n_graph=201
         )
         for n in (200, 150, 120)
     ]
-    hgn.fit(padded[0], key=jr.key(0), features=TINY)
+    hgn.fit(padded[0], key=jr.key(0), terms=TINY)
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
-        fits = [hgn.fit(d, key=jr.key(1), features=TINY) for d in padded[1:]]
+        fits = [hgn.fit(d, key=jr.key(1), terms=TINY) for d in padded[1:]]
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
     assert not compiled
@@ -87,7 +87,7 @@ def test_derivatives_of_a_fit_at_the_least_ridge_keep_seven_digits(data):
     def force(scale):
         scaled = data._replace(nodes=data.nodes | {"force": scale * data.nodes["force"]})
         how = {"weights": hgn.uniform_weights, "solver": hgn.QR(ridge=0.0)}
-        fitted = hgn.fit(scaled, key=jr.key(5), features=specs, **how)
+        fitted = hgn.fit(scaled, key=jr.key(5), terms=specs, **how)
         return fitted.model.vector_field(data)[1]
 
     value, slope = jax.jvp(force, (jnp.array(1.0),), (jnp.array(1.0),))
@@ -102,6 +102,6 @@ def test_weights_may_be_a_module_with_arrays(data):
             ones = jnp.ones_like(graphs.nodes["mass"])
             return self.scale * ones, self.scale * ones
 
-    fitted = hgn.fit(data, key=jr.key(0), features=TINY, weights=Scaled(jnp.array(2.0)))
-    plain = hgn.fit(data, key=jr.key(0), features=TINY, weights=hgn.uniform_weights)
+    fitted = hgn.fit(data, key=jr.key(0), terms=TINY, weights=Scaled(jnp.array(2.0)))
+    plain = hgn.fit(data, key=jr.key(0), terms=TINY, weights=hgn.uniform_weights)
     np.testing.assert_allclose(fitted.model(data), plain.model(data), rtol=1e-9)

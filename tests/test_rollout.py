@@ -8,8 +8,8 @@ import pytest
 import scipy.integrate
 
 import hgn_jax as hgn
-from hgn_jax import blowup
-from hgn_jax.schedule import counted
+from hgn_jax.dynamics import diagnostics as blowup
+from hgn_jax.dynamics.save_times import counted
 
 TIMES = np.arange(11) * 0.5
 DT = 0.05
@@ -29,7 +29,7 @@ class Rotating(hgn.AbstractHamiltonian):
         return jnp.sum(node)[None]
 
     def vector_field(self, graphs):
-        return hgn.Hamiltonian().rates(graphs, self.gradient(graphs))
+        return hgn.Canonical().rates(graphs, self.gradient(graphs))
 
 
 def moving(graph, scale=0.3, seed=0):
@@ -127,11 +127,11 @@ def test_only_differences_of_times_matter(springs, start, coarse):
 
 @pytest.mark.parametrize("solver", [hgn.StormerVerlet(), hgn.ImplicitMidpoint()])
 def test_backwards_in_time_retraces_the_path(springs, start, solver):
-    there = hgn.rollout(springs, start, TIMES, dt=DT, solver=solver)
+    there = hgn.rollout(springs, start, TIMES, dt=DT, integrator=solver)
     end = start._replace(
         nodes=start.nodes | {"position": there.position[-1], "momentum": there.momentum[-1]}
     )
-    back = hgn.rollout(springs, end, TIMES[::-1], dt=DT, solver=solver)
+    back = hgn.rollout(springs, end, TIMES[::-1], dt=DT, integrator=solver)
     np.testing.assert_allclose(back.position[::-1], there.position, rtol=0, atol=1e-12)
     np.testing.assert_allclose(back.momentum[::-1], there.momentum, rtol=0, atol=1e-12)
 
@@ -151,7 +151,7 @@ def scipys(start, times):
 
 
 def test_dopri8_rollout_is_scipys(springs, start):
-    path = hgn.rollout(springs, start, IRREGULAR, dt=DT, solver=diffrax.Dopri8())
+    path = hgn.rollout(springs, start, IRREGULAR, dt=DT, integrator=diffrax.Dopri8())
     truth = scipys(start, IRREGULAR)
     np.testing.assert_allclose(path.position, truth[:, 0], rtol=0, atol=1e-9)
     np.testing.assert_allclose(path.momentum, truth[:, 1], rtol=0, atol=1e-9)
@@ -163,7 +163,8 @@ def test_error_against_scipy_is_of_second_order_even_at_irregular_times(springs,
     truth = scipys(start, times)[:, 0]
     errors = [
         np.linalg.norm(
-            hgn.rollout(springs, start, times, dt=dt, solver=solver).position - truth, axis=(1, 2)
+            hgn.rollout(springs, start, times, dt=dt, integrator=solver).position - truth,
+            axis=(1, 2),
         )
         for dt in (0.02, 0.01)
     ]
@@ -288,7 +289,7 @@ def test_features_of_another_dimension_are_refused(start):
 
 def test_midpoint_rolls_out_a_hamiltonian_that_does_not_separate(start):
     """Every body turns by 0.3 t while it oscillates with frequency one."""
-    path = hgn.rollout(Rotating(), start, TIMES, dt=0.01, solver=hgn.ImplicitMidpoint())
+    path = hgn.rollout(Rotating(), start, TIMES, dt=0.01, integrator=hgn.ImplicitMidpoint())
     q0, p0, _ = state(start)
     for t, q in zip(TIMES, np.asarray(path.position)):
         c, s = np.cos(0.3 * t), np.sin(0.3 * t)
@@ -356,13 +357,15 @@ def test_too_long_a_step_explodes_and_says_so(start):
 def test_midpoint_step_that_cannot_be_solved_is_named(start):
     stiff = hgn.systems.mass_spring("anharmonic", stiffness=100.0, rest_length=1.0)
     with pytest.raises(RuntimeError, match=r"stopped at time|could not be solved"):
-        hgn.rollout(stiff, start, np.array([0.0, 5.0]), dt=0.5, solver=hgn.ImplicitMidpoint())
+        hgn.rollout(stiff, start, np.array([0.0, 5.0]), dt=0.5, integrator=hgn.ImplicitMidpoint())
 
 
 def test_midpoint_outputs_before_an_unsolvable_step_are_kept_and_later_ones_are_nan(collision):
     system, graph = collision
     times = np.array([0.0, 0.5, 1.0, 1.25, 30.0])
-    path = hgn.rollout(system, graph, times, dt=0.25, solver=hgn.ImplicitMidpoint(), throw=False)
+    path = hgn.rollout(
+        system, graph, times, dt=0.25, integrator=hgn.ImplicitMidpoint(), throw=False
+    )
     assert not path.finite
     assert jnp.isfinite(path.position[:2]).all()
     assert jnp.isnan(path.position[-1]).all()
@@ -371,8 +374,8 @@ def test_midpoint_outputs_before_an_unsolvable_step_are_kept_and_later_ones_are_
 def test_a_chain_step_that_no_output_needs_cannot_spoil_the_outputs(start):
     stiff = hgn.systems.mass_spring("anharmonic", stiffness=100.0, rest_length=1.0)
     solver = hgn.ImplicitMidpoint()
-    path = hgn.rollout(stiff, start, np.array([0.0, 1e-3]), dt=0.5, solver=solver)
-    short = hgn.rollout(stiff, start, np.array([0.0, 1e-3]), dt=1e-3, solver=solver)
+    path = hgn.rollout(stiff, start, np.array([0.0, 1e-3]), dt=0.5, integrator=solver)
+    short = hgn.rollout(stiff, start, np.array([0.0, 1e-3]), dt=1e-3, integrator=solver)
     np.testing.assert_allclose(path.position, short.position, rtol=0, atol=1e-15)
 
 
@@ -383,7 +386,7 @@ def test_a_side_step_that_cannot_be_solved_does_not_pass_silently():
     )
     body = hgn.graphs.from_pairs(jnp.array([[0.8]]), [], momentum=jnp.array([[1.5]]))
     times = np.array([0.0, 0.1, 0.199])
-    path = hgn.rollout(wall, body, times, dt=0.1, solver=hgn.ImplicitMidpoint(), throw=False)
+    path = hgn.rollout(wall, body, times, dt=0.1, integrator=hgn.ImplicitMidpoint(), throw=False)
     np.testing.assert_allclose(path.position[1], 0.95, rtol=1e-12)
     assert not path.finite
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from hgn_jax import Elm, Swim
+from hgn_jax import ELM, SWIM
 from hgn_jax.features.activations import ACTIVATIONS, activation
 from hgn_jax.features.sampling import extent, moments, outside
 
@@ -61,7 +61,7 @@ def test_all_activations_are_tested_here_and_unknown_ones_are_refused_with_the_l
 @pytest.mark.parametrize("name", LEVELS)
 def test_swim_units_take_the_two_levels_exactly_at_their_two_data_points(name, inputs, getkey):
     x = np.array([[1.0, -3.0, 20.0], [2.0, 5.0, 50.0]])[:, :inputs]
-    layer = draw(Swim(), getkey(), jnp.asarray(x), everything(x), 60, name)
+    layer = draw(SWIM(), getkey(), jnp.asarray(x), everything(x), 60, name)
     _, inverse, low, high = LEVELS[name]
     distance = 2 * np.sqrt(inputs)  # standardised, the two points are at -1 and +1 on every axis
     slope = (inverse(high) - inverse(low)) / distance
@@ -75,7 +75,7 @@ def test_swim_units_take_the_two_levels_exactly_at_their_two_data_points(name, i
 
 @pytest.mark.parametrize("floor", [0.01, 3.0])
 def test_swim_units_are_those_of_the_formula(floor, getkey):
-    layer = draw(Swim(floor=floor), getkey(), jnp.asarray(CLOUD), everything(CLOUD), 80)
+    layer = draw(SWIM(floor=floor), getkey(), jnp.asarray(CLOUD), everything(CLOUD), 80)
     w, b = standardised(layer, CLOUD)
     z = (CLOUD - CLOUD.mean(0)) / CLOUD.std(0)
     first, second = np.nonzero(~np.eye(6, dtype=bool))
@@ -95,13 +95,13 @@ def test_swim_units_are_those_of_the_formula(floor, getkey):
 @pytest.mark.parametrize("inputs", [1, 3])
 def test_floor_bounds_the_slope_of_every_unit(inputs):
     x = CLOUD[:, :inputs]
-    layer = draw(Swim(floor=0.7), jr.key(0), jnp.asarray(x), everything(x), 200)
+    layer = draw(SWIM(floor=0.7), jr.key(0), jnp.asarray(x), everything(x), 200)
     slope = np.linalg.norm(standardised(layer, x)[0], axis=1)
     assert np.max(slope) <= np.log(3) / 0.7 * (1 + 1e-12)
 
 
 def test_swim_pairs_are_uniform():
-    layer = draw(Swim(floor=0.01), jr.key(3), jnp.asarray(SITES[:, None]), everything(SITES), 4000)
+    layer = draw(SWIM(floor=0.01), jr.key(3), jnp.asarray(SITES[:, None]), everything(SITES), 4000)
     w = standardised(layer, SITES[:, None])[0][:, 0]
     apart = np.abs(w) < np.log(3) / 0.02
     layer = eqx.tree_at(
@@ -116,7 +116,7 @@ def test_swim_pairs_are_uniform():
 def test_guided_pairs_are_drawn_in_proportion_to_energy_difference_over_distance():
     energy = np.array([0.0, 0.1, 3.0, 3.5, 1.0])
     layer = draw(
-        *(Swim(floor=0.3, passes=2), jr.key(4), jnp.asarray(SITES[:, None]), everything(SITES)),
+        *(SWIM(floor=0.3, passes=2), jr.key(4), jnp.asarray(SITES[:, None]), everything(SITES)),
         *(2000, "tanh", jnp.asarray(energy)),
     )
     counts = np.zeros((5, 5))
@@ -132,7 +132,7 @@ def test_guided_pairs_are_drawn_in_proportion_to_energy_difference_over_distance
 def test_guided_distances_count_from_the_floor():
     x, energy = np.array([0.0, 0.01, 1.0]), np.array([0.0, 0.02, 1.0])
     layer = draw(
-        *(Swim(floor=1.0, passes=2), jr.key(5), jnp.asarray(x[:, None]), everything(x)),
+        *(SWIM(floor=1.0, passes=2), jr.key(5), jnp.asarray(x[:, None]), everything(x)),
         *(2000, "tanh", jnp.asarray(energy)),
     )
     length = np.abs(x[:, None] - x) / x.std()
@@ -144,7 +144,7 @@ def test_guided_distances_count_from_the_floor():
 
 def test_constant_energy_prefers_no_pair():
     args = jnp.asarray(SITES[:, None]), everything(SITES), 3000, "tanh", jnp.ones(5)
-    layer = draw(Swim(floor=0.01, passes=2), jr.key(6), *args)
+    layer = draw(SWIM(floor=0.01, passes=2), jr.key(6), *args)
     w = standardised(layer, SITES[:, None])[0][:, 0]
     equal = int(np.sum(np.abs(w) > np.log(3) / 0.02))
     assert stats.binomtest(equal, 3000, 1 / 5).pvalue > 1e-3
@@ -152,7 +152,7 @@ def test_constant_energy_prefers_no_pair():
 
 @pytest.mark.parametrize("scale", [1.0, 0.3])
 def test_elm_arguments_have_the_scale_and_biases_are_uniform_on_standardised_inputs(scale):
-    layer = draw(Elm(scale=scale), jr.key(7), jnp.asarray(CLOUD), everything(CLOUD), 2000)
+    layer = draw(ELM(scale=scale), jr.key(7), jnp.asarray(CLOUD), everything(CLOUD), 2000)
     w, b = standardised(layer, CLOUD)
     for column in w.T:
         assert stats.kstest(column * 3**0.5 / scale, "norm").pvalue > 1e-3
@@ -163,14 +163,14 @@ def test_elm_arguments_have_the_scale_and_biases_are_uniform_on_standardised_inp
 
 def test_elm_weights_are_blind_to_the_data(getkey):
     key, other = getkey(), 3 * CLOUD**2
-    one, two = (draw(Elm(), key, jnp.asarray(x), everything(x), 9) for x in (CLOUD, other))
+    one, two = (draw(ELM(), key, jnp.asarray(x), everything(x), 9) for x in (CLOUD, other))
     (w1, b1), (w2, b2) = standardised(one, CLOUD), standardised(two, other)
     np.testing.assert_allclose(w1, w2, rtol=1e-12)
     np.testing.assert_array_equal(b1, b2)
 
 
 @pytest.mark.parametrize("wild", [1e30, np.inf, np.nan])
-@pytest.mark.parametrize("sampling", [Elm(), Swim(), Swim(passes=2)], ids=["elm", "swim", "guided"])
+@pytest.mark.parametrize("sampling", [ELM(), SWIM(), SWIM(passes=2)], ids=["elm", "swim", "guided"])
 def test_masked_inputs_and_energies_never_influence_a_layer(sampling, wild, getkey):
     key = getkey()
     mask = np.array([True, False, True, True, False, True])
@@ -186,11 +186,11 @@ def test_masked_inputs_and_energies_never_influence_a_layer(sampling, wild, getk
 def test_masked_inputs_are_never_drawn(getkey):
     mask = np.array([True, False, True, False, True])
     args = jnp.asarray(SITES[:, None]), jnp.asarray(mask), 200, "tanh", jnp.asarray(SITES)
-    first, second = drawn_pairs(draw(Swim(floor=0.1, passes=2), getkey(), *args), SITES)
+    first, second = drawn_pairs(draw(SWIM(floor=0.1, passes=2), getkey(), *args), SITES)
     assert set(first) | set(second) == {0, 2, 4}
 
 
-@pytest.mark.parametrize("sampling", [Elm(), Swim(), Swim(passes=2)], ids=str)
+@pytest.mark.parametrize("sampling", [ELM(), SWIM(), SWIM(passes=2)], ids=str)
 @pytest.mark.parametrize("value", [0.0, 5.0, -1e-8, 1e12])
 def test_constant_inputs_give_finite_layers_that_see_a_change_of_their_own_size(value, sampling):
     x = jnp.full((4, 2), value)
@@ -204,7 +204,7 @@ def test_constant_inputs_give_finite_layers_that_see_a_change_of_their_own_size(
 
 def test_equal_keys_give_equal_bits_and_other_keys_other_units(getkey):
     one, two = getkey(), getkey()
-    for sampling in (Elm(), Swim()):
+    for sampling in (ELM(), SWIM()):
         a, b, c = (
             draw(sampling, k, jnp.asarray(CLOUD), everything(CLOUD), 9) for k in (one, one, two)
         )
@@ -213,20 +213,20 @@ def test_equal_keys_give_equal_bits_and_other_keys_other_units(getkey):
 
 
 def test_only_two_pass_swim_is_guided():
-    assert [s.guided for s in (Elm(), Swim(), Swim(passes=2))] == [False, False, True]
+    assert [s.guided for s in (ELM(), SWIM(), SWIM(passes=2))] == [False, False, True]
 
 
 @pytest.mark.parametrize("wrong", [{"floor": 0.0}, {"floor": -1.0}, {"passes": 3}, {"passes": 0}])
 def test_swim_refuses_wrong_settings_by_name(wrong):
     ((name, value),) = wrong.items()
     with pytest.raises(ValueError, match=f"{name} must be .*got {value}"):
-        Swim(**wrong)
+        SWIM(**wrong)
 
 
 @pytest.mark.parametrize("name", LEVELS)
 def test_dense_jacobian_is_the_derivative_of_its_values(name):
     spread = CLOUD.std(0)
-    layer = draw(Swim(), jr.key(9), jnp.asarray(CLOUD), everything(CLOUD), 9)
+    layer = draw(SWIM(), jr.key(9), jnp.asarray(CLOUD), everything(CLOUD), 9)
     layer = dataclasses.replace(layer, activation=name)
     x = CLOUD + 0.01 * spread
     steps = 1e-6 * np.diag(spread)
@@ -267,7 +267,7 @@ def test_everything_is_outside_of_the_range_of_no_data():
     )
 
 
-@pytest.mark.parametrize("sampling", [Elm(), Swim(), Swim(passes=2)], ids=str)
+@pytest.mark.parametrize("sampling", [ELM(), SWIM(), SWIM(passes=2)], ids=str)
 def test_layers_keep_float32(sampling):
     x = jnp.asarray(CLOUD, jnp.float32)
     drawn = draw(sampling, jr.key(10), x, everything(x), 4, "tanh", x[:, 0])

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 import hgn_jax as hgn
-from hgn_jax import container, journal, stepwise
+from hgn_jax.dynamics import checkpoint as journal
+from hgn_jax.dynamics import host_loop as stepwise
+from hgn_jax.io import array_file
 
 SPEC = hgn.Neighbours(1.4, 0.4)
 ATOMS = hgn.systems.lennard_jones(epsilon=0.2, sigma=0.88, cutoff=1.4)
@@ -78,7 +80,7 @@ def test_observables_are_those_by_hand_and_states_can_be_left_out(springs, start
         hgn.KineticEnergy(), hgn.Temperature(2), hgn.Momentum(), hgn.AngularMomentum(),
         hgn.MeanSquaredDisplacement(),
     )  # fmt: skip
-    path = hgn.rollout(springs, start, EVERY, dt=DT, observe=observables, states=False)
+    path = hgn.rollout(springs, start, EVERY, dt=DT, observables=observables, states=False)
     assert path.position.shape == (0, 9, 2)
     q, p = np.asarray(straight.position), np.asarray(straight.momentum)
     m = np.asarray(start.nodes["mass"])[:, None]
@@ -98,7 +100,7 @@ def test_observables_are_those_by_hand_and_states_can_be_left_out(springs, start
 def test_fixed_bodies_have_no_temperature_and_each_graph_its_own(springs, start):
     pinned = start._replace(nodes=start.nodes | {"fixed": jnp.arange(9) < 4})
     pair = hgn.graphs.batch([pinned, pinned])
-    path = hgn.rollout(springs, pair, hgn.Every(5, 1), dt=DT, observe=[hgn.Temperature()])
+    path = hgn.rollout(springs, pair, hgn.Every(5, 1), dt=DT, observables=[hgn.Temperature()])
     p, m = np.asarray(path.momentum), np.asarray(pair.nodes["mass"])[:, None]
     for k in (0, 1):
         free = slice(9 * k + 4, 9 * k + 9)
@@ -111,7 +113,7 @@ def test_angular_momentum_in_space_is_the_cross_product():
     q, p = rng.normal(size=(2, 5, 3))
     graph = hgn.graphs.from_pairs(q, [], momentum=p)
     free = hgn.systems.mass_spring("spring")
-    path = hgn.rollout(free, graph, hgn.Every(1, 1), dt=0.1, observe=[hgn.AngularMomentum()])
+    path = hgn.rollout(free, graph, hgn.Every(1, 1), dt=0.1, observables=[hgn.AngularMomentum()])
     for moment in path.observed["angular_momentum"]:
         np.testing.assert_allclose(moment, np.cross(q, p).sum(0), rtol=1e-12)
 
@@ -125,7 +127,7 @@ def test_radial_distribution_counts_pairs_of_nearest_images():
     )
     observable = hgn.RadialDistribution(2.0, 8)
     path = hgn.rollout(
-        hgn.systems.mass_spring("spring"), graph, [0.0], dt=0.1, observe=[observable]
+        hgn.systems.mass_spring("spring"), graph, [0.0], dt=0.1, observables=[observable]
     )
     apart = q[:, None] - q[None]
     r = np.linalg.norm(apart - sides * np.round(apart / sides), axis=-1)[np.triu_indices(40, 1)]
@@ -138,7 +140,7 @@ def test_radial_distribution_counts_pairs_of_nearest_images():
         bad = graph if reach == 2.6 else graph._replace(globals={})
         with pytest.raises(ValueError, match=words):
             hgn.rollout(hgn.systems.mass_spring("spring"), bad, [0.0], dt=0.1,
-                        observe=[hgn.RadialDistribution(reach, 8)])  # fmt: skip
+                        observables=[hgn.RadialDistribution(reach, 8)])  # fmt: skip
 
 
 # Progress and checkpoints
@@ -155,7 +157,7 @@ def test_progress_ends_at_the_last_step_and_changes_nothing(springs, start, stra
 
 def checkpointed(start, folder, **options):
     return hgn.rollout(
-        ATOMS, start, EVERY, dt=DT, neighbours=SPEC, observe=[hgn.Temperature()],
+        ATOMS, start, EVERY, dt=DT, neighbours=SPEC, observables=[hgn.Temperature()],
         checkpoint=folder, **options,
     )  # fmt: skip
 
@@ -188,7 +190,7 @@ def killed_in(monkeypatch, module, name, call):
 
 def test_a_killed_rollout_is_resumed_to_the_same_bits(start, tmp_path, eager, monkeypatch):
     whole = checkpointed(start, tmp_path / "whole")
-    with killed_in(monkeypatch, container, "write", 11):
+    with killed_in(monkeypatch, array_file, "write", 11):
         checkpointed(start, tmp_path / "cut")
     seen = []
     again = checkpointed(start, tmp_path / "cut", resume=True, progress=seen.append)
@@ -209,7 +211,7 @@ def test_a_rollout_killed_between_two_outputs_goes_on_from_there(
     monkeypatch.setattr(stepwise, "SECONDS", 0)  # one step at a time
     with killed_in(monkeypatch, stepwise, "_advance", 19):
         run("cut")
-    assert container.read(tmp_path / "cut" / "state.hgn", journal.STATE)[0]["ahead"] == 18
+    assert array_file.read(tmp_path / "cut" / "state.hgn", journal.STATE)[0]["ahead"] == 18
     with killed_in(monkeypatch, stepwise, "_advance", 40 - 18):
         run("cut", resume=True)  # in the last of the steps that are left
     assert eqx.tree_equal(run("cut", resume=True), whole)
@@ -231,7 +233,7 @@ def test_a_rollout_that_overflows_is_resumed_to_the_same_bits(tmp_path, eager, m
 
     short = hgn.rollout(ATOMS, mixing, hgn.Every(1, 1), dt=DT, checkpoint=tmp_path / "short",
                         neighbours=hgn.Neighbours(1.4, 0.2, sizes))  # fmt: skip
-    held = container.read(tmp_path / "short" / "state.hgn", journal.STATE)[0]["sizes"]
+    held = array_file.read(tmp_path / "short" / "state.hgn", journal.STATE)[0]["sizes"]
     assert short.finite and held[0] == 8 and min(held[2]) > 5  # enough at first, and in cells
     places, in_room = [], stepwise._in_room
 
@@ -243,12 +245,12 @@ def test_a_rollout_that_overflows_is_resumed_to_the_same_bits(tmp_path, eager, m
 
     monkeypatch.setattr(stepwise, "_in_room", wider)
     whole = run("whole")
-    held = container.read(tmp_path / "whole" / "state.hgn", journal.STATE)[0]["sizes"]
+    held = array_file.read(tmp_path / "whole" / "state.hgn", journal.STATE)[0]["sizes"]
     assert held[0] > 8 and len(places) == 1
     monkeypatch.setattr(stepwise, "SECONDS", 0)
     assert eqx.tree_equal(run("step by step"), whole)
     assert eqx.tree_equal(*places)
-    with killed_in(monkeypatch, container, "write", 10):
+    with killed_in(monkeypatch, array_file, "write", 10):
         run("cut")
     assert eqx.tree_equal(run("cut", resume=True), whole)
 
@@ -283,7 +285,7 @@ def test_a_rollout_resumed_at_an_output_has_neighbours_for_it(tmp_path, eager, m
 
     def run(every, folder, **options):
         return hgn.rollout(
-            system, pair, every, dt=0.01, solver=hgn.ImplicitMidpoint(),
+            system, pair, every, dt=0.01, integrator=hgn.ImplicitMidpoint(),
             neighbours=hgn.Neighbours(3.0, 0.2), checkpoint=tmp_path / folder, **options,
         )  # fmt: skip
 
@@ -319,7 +321,7 @@ def test_another_rollout_is_not_resumed(start, tmp_path):
         checkpointed(other, tmp_path / "run", resume=True)
     with pytest.raises(ValueError, match="holds another rollout"):
         hgn.rollout(
-            ATOMS, start, hgn.Every(8, 6), dt=DT, neighbours=SPEC, observe=[hgn.Temperature()],
+            ATOMS, start, hgn.Every(8, 6), dt=DT, neighbours=SPEC, observables=[hgn.Temperature()],
             checkpoint=tmp_path / "run", resume=True,
         )  # fmt: skip
 

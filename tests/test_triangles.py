@@ -12,9 +12,9 @@ import pytest
 import scipy.linalg
 
 import hgn_jax as hgn
-from hgn_jax.assembly import Equations
+from hgn_jax.fitting.equations import Equations
+from hgn_jax.fitting.weights import RelativeWeights
 from hgn_jax.linear import triangle as triangles
-from hgn_jax.weights import RelativeWeights
 
 EPS = np.finfo(np.float64).eps
 METHODS = pytest.mark.parametrize("method", ["householder", "cholesky"])
@@ -429,7 +429,7 @@ def test_rows_of_further_data_have_the_scales_of_the_first(data, features):
     @jax.jit
     def system_of(first, further):
         both = (hgn.Derivatives(), hgn.Energies())
-        return Equations(features, hgn.Hamiltonian(), both, hgn.relative_weights, first).systems(
+        return Equations(features, hgn.Canonical(), both, hgn.relative_weights, first).systems(
             further
         )[0]
 

@@ -208,7 +208,7 @@ def same_with_padding(fit, graphs, apart):
     """The standard deviations of the padded graphs; the same as without, but for bodies `apart`."""
     free = {k: v for k, v in graphs.nodes.items() if k != "fixed"}
     plain = fit.standard_deviation(graphs._replace(nodes=free))
-    found = fit.standard_deviation(hgn.graphs.pad(graphs, nodes=64, edges=130, graphs_=23))
+    found = fit.standard_deviation(hgn.graphs.pad(graphs, n_node=64, n_edge=130, n_graph=23))
     np.testing.assert_allclose(found.energy[:20], plain.energy, rtol=1e-9)
     for x, y in zip(parts(plain)[1:], parts(found)[1:]):
         np.testing.assert_allclose(y[:60][~apart], x[~apart], rtol=1e-9)

@@ -22,7 +22,7 @@ def section(records: list[Record]) -> str:
         "",
         f"{errors[0]['atoms']} atoms, periodic, edges by cutoff from a neighbour list, learned "
         "from two snapshots, of the liquid and of the hotter melt it was cooled from, with "
-        "`Pair(units, sampling=Swim(floor=0.05), cutoff=2.5)`: relative force error (pairs out of "
+        "`Pair(units, sampling=SWIM(floor=0.05), cutoff=2.5)`: relative force error (pairs out of "
         "range). The truth is smoothed from 2.0 to the cutoff at 2.5; the model's envelope knows "
         "the cutoff, not where the smoothing sets in:",
         "",

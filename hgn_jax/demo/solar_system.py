@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import graphs, plots, systems
-from ..datasets import Ephemeris, solar_system
-from ..hamiltonian import AbstractHamiltonian, HamiltonianGraphNetwork
-from ..rollout import rollout
+from ..dynamics.rollout import rollout
+from ..io.datasets import Ephemeris, solar_system
+from ..models.hamiltonian import AbstractHamiltonian, HamiltonianGraphNetwork
 from .springs import timed_fit
 
 SUN_WEIGHT = 1e-3
@@ -52,7 +52,7 @@ def run(out: Path, console: Console) -> dict[str, Any]:
     years = (times[-1] - times[0]) / 365.25
     with warnings.catch_warnings(record=True, action="always") as notes:
         learned, true = (
-            np.asarray(rollout(m, state, times, dt=1.0, solver=diffrax.Dopri8()).position)
+            np.asarray(rollout(m, state, times, dt=1.0, integrator=diffrax.Dopri8()).position)
             for m in (model, newton)
         )
     for note in notes:

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import graphs, metrics, plots, systems
-from ..fit import Fit, fit
-from ..rollout import rollout
+from ..dynamics.rollout import rollout
+from ..fitting.fit import Fit, fit
 
 
 def run(out: Path, console: Console) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-from .base import AbstractFeatures as AbstractFeatures
-from .base import AbstractFeatureSpec as AbstractFeatureSpec
+from .base import AbstractEnergy as AbstractEnergy
+from .base import AbstractTermSpec as AbstractTermSpec
 from .dense import Dense as Dense
 from .external import External as External
 from .external import ExternalFeatures as ExternalFeatures
@@ -9,7 +9,7 @@ from .message_passing import MessagePassing as MessagePassing
 from .message_passing import MessagePassingFeatures as MessagePassingFeatures
 from .pair import Pair as Pair
 from .pair import PairFeatures as PairFeatures
+from .sampling import ELM as ELM
+from .sampling import SWIM as SWIM
 from .sampling import AbstractSampling as AbstractSampling
-from .sampling import Elm as Elm
 from .sampling import Glorot as Glorot
-from .sampling import Swim as Swim

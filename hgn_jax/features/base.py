@@ -12,7 +12,7 @@ from .._types import JacobianPair, Key, NodeIndex, NodeScalars, Vectors
 from ..graphs.geometry import graph_index
 
 
-class AbstractFeatures(eqx.Module):
+class AbstractEnergy(eqx.Module):
     """Sampled features Phi: every column is a sum over sites (bodies or edges) of local values."""
 
     name: eqx.AbstractClassVar[str]
@@ -71,7 +71,7 @@ class AbstractFeatures(eqx.Module):
         """
 
 
-class AbstractFeatureSpec(eqx.Module):
+class AbstractTermSpec(eqx.Module):
     """What to sample: number of units, distribution, nonlinearity. All fields are static."""
 
     @property
@@ -80,22 +80,22 @@ class AbstractFeatureSpec(eqx.Module):
         """Whether a second pass, drawn with the energies of a first fit, is wanted."""
 
     @abstractmethod
-    def resolve(self, data: GraphsTuple) -> "AbstractFeatureSpec":
+    def resolve(self, data: GraphsTuple) -> "AbstractTermSpec":
         """Fills in sizes that depend on values (the number of edge types); concrete data only."""
 
     @abstractmethod
     def sample(
         self, key: Key, data: GraphsTuple, previous: "Fitted | None" = None
-    ) -> AbstractFeatures:
+    ) -> AbstractEnergy:
         """Draws the features. `previous` is a first fit of this spec, for a second pass."""
 
 
-Fitted = tuple[AbstractFeatures, Float[Array, " K"]]
+Fitted = tuple[AbstractEnergy, Float[Array, " K"]]
 """Features and their solved coefficients."""
 
 
 def differentiated(
-    features: AbstractFeatures, graphs: GraphsTuple, theta: Float[Array, " K"]
+    features: AbstractEnergy, graphs: GraphsTuple, theta: Float[Array, " K"]
 ) -> tuple[Vectors, Vectors]:
     """(d/dq, d/dp) of Phi . theta by reverse-mode differentiation."""
 

@@ -9,10 +9,10 @@ from jraph import GraphsTuple
 
 from .._types import JacobianPair, NodeIndex, NodeScalars, Vectors
 from ..graphs.geometry import velocity_of
-from .base import AbstractFeatures
+from .base import AbstractEnergy
 from .curves import AbstractCurve
 from .kinetic import too_fast
-from .radial import AbstractPairFeatures
+from .pair_base import AbstractPairFeatures
 
 
 class CompressedPairFeatures(AbstractPairFeatures):
@@ -37,7 +37,7 @@ class CompressedPairFeatures(AbstractPairFeatures):
         return self.curves[type].slope(square)[:, None]
 
 
-class CompressedKineticFeatures(AbstractFeatures):
+class CompressedKineticFeatures(AbstractEnergy):
     """One unit: the whole learned kinetic energy of a body per mass, a curve of |v|^2.
 
     5% beyond the greatest trained speed it goes on linearly in |v|^2.

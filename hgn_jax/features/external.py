@@ -10,12 +10,12 @@ from jraph import GraphsTuple
 
 from .._types import JacobianPair, Key, NodeIndex, NodeScalars, Vectors
 from ..graphs.geometry import bodies, movable, node_mask, sum_over_graphs
-from .base import AbstractFeatures, AbstractFeatureSpec, Fitted, differentiated
+from .base import AbstractEnergy, AbstractTermSpec, Fitted, differentiated
 from .dense import Dense
-from .sampling import AbstractSampling, Swim, extent, outside
+from .sampling import SWIM, AbstractSampling, extent, outside
 
 
-class ExternalFeatures(AbstractFeatures):
+class ExternalFeatures(AbstractEnergy):
     r"""$V = \sum_i f(q_i) + m_i g(q_i)$ of absolute positions, with the exact columns $m_i q_i$.
 
     f acts on every body alike (walls), g in proportion to its mass (gravity); the exact columns
@@ -76,7 +76,7 @@ class ExternalFeatures(AbstractFeatures):
         return self.box
 
 
-class External(AbstractFeatureSpec):
+class External(AbstractTermSpec):
     """External features in d dimensions: 2 (d + 1) layers of `units` units each.
 
     One layer for each coordinate and one for all of them, acting alike on all bodies; and the same
@@ -84,7 +84,7 @@ class External(AbstractFeatureSpec):
     """
 
     units: int = eqx.field(default=64, static=True)
-    sampling: AbstractSampling = Swim()
+    sampling: AbstractSampling = SWIM()
     activation: str = eqx.field(default="tanh", static=True)
 
     def __check_init__(self) -> None:

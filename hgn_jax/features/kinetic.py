@@ -10,13 +10,13 @@ from jraph import GraphsTuple
 
 from .._types import JacobianPair, Key, NodeIndex, NodeScalars, Vectors
 from ..graphs.geometry import movable, norm, sum_over_graphs, velocity_of
-from .base import AbstractFeatures, AbstractFeatureSpec, Fitted
-from .blocks import blockwise
+from .base import AbstractEnergy, AbstractTermSpec, Fitted
+from .blockwise import blockwise
 from .dense import Dense
-from .sampling import AbstractSampling, Elm, extent, outside
+from .sampling import ELM, AbstractSampling, extent, outside
 
 
-class KineticFeatures(AbstractFeatures):
+class KineticFeatures(AbstractEnergy):
     r"""$T = \sum_i m_i f(|v_i|^2)$ with $v_i = p_i / m_i$: `[K]` units f that vanish at v = 0.
 
     The last column is the exact $|p_i|^2 / 2 m_i$. A function of $|p|^2$ alone could not give
@@ -85,11 +85,11 @@ class KineticFeatures(AbstractFeatures):
         return self.speed_range
 
 
-class Kinetic(AbstractFeatureSpec):
+class Kinetic(AbstractTermSpec):
     """Kinetic features; `units=0` leaves the exact Newtonian |p|^2 / 2m alone."""
 
     units: int = eqx.field(default=64, static=True)
-    sampling: AbstractSampling = Elm()
+    sampling: AbstractSampling = ELM()
     activation: str = eqx.field(default="tanh", static=True)
 
     def __check_init__(self) -> None:

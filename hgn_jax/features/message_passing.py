@@ -19,12 +19,12 @@ from ..graphs.geometry import (
     sum_over_edges,
     sum_over_graphs,
 )
-from .base import AbstractFeatures, AbstractFeatureSpec, Fitted, differentiated
+from .base import AbstractEnergy, AbstractTermSpec, Fitted, differentiated
 from .dense import Dense
-from .sampling import AbstractSampling, Swim, extent, outside
+from .sampling import SWIM, AbstractSampling, extent, outside
 
 
-class MessagePassingFeatures(AbstractFeatures):
+class MessagePassingFeatures(AbstractEnergy):
     r"""Random dense layers on nodes, edges and messages in a local frame (Rahma et al.,
     arXiv 2506.06558).
 
@@ -109,7 +109,7 @@ class MessagePassingFeatures(AbstractFeatures):
         return self.message_layer(inputs)
 
 
-class MessagePassing(AbstractFeatureSpec):
+class MessagePassing(AbstractTermSpec):
     """The encoder of Rahma et al. as we read it: `units` messages on `hidden` node and edge units.
 
     The columns are the `hidden` node units and the `units` message units.
@@ -117,7 +117,7 @@ class MessagePassing(AbstractFeatureSpec):
 
     units: int = eqx.field(default=256, static=True)
     hidden: int = eqx.field(default=64, static=True)
-    sampling: AbstractSampling = Swim()
+    sampling: AbstractSampling = SWIM()
     activation: str = eqx.field(default="tanh", static=True)
 
     def __check_init__(self) -> None:

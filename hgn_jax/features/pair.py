@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
+from .._tree import is_concrete
 from .._types import Key
-from ..checks import is_concrete
 from ..graphs.geometry import distance, edge_mask
-from .base import AbstractFeatureSpec, Fitted
+from .base import AbstractTermSpec, Fitted
 from .dense import Dense
-from .radial import AbstractPairFeatures, edge_types, observable
-from .sampling import AbstractSampling, Elm, extent
+from .pair_base import AbstractPairFeatures, edge_types, observable
+from .sampling import ELM, AbstractSampling, extent
 
 
 class PairFeatures(AbstractPairFeatures):
@@ -64,7 +64,7 @@ class PairFeatures(AbstractPairFeatures):
         return jnp.maximum(1 - square / self.cutoff**2, 0) ** 2
 
 
-class Pair(AbstractFeatureSpec):
+class Pair(AbstractTermSpec):
     """Pair features with `units` units per edge type.
 
     ELM is the default: of one variable its smoother units are more accurate than SWIM's, inside the
@@ -78,7 +78,7 @@ class Pair(AbstractFeatureSpec):
     """
 
     units: int = eqx.field(default=256, static=True)
-    sampling: AbstractSampling = Elm()
+    sampling: AbstractSampling = ELM()
     activation: str = eqx.field(default="tanh", static=True)
     types: int | None = eqx.field(default=None, static=True)
     cutoff: float | None = eqx.field(default=None, static=True)

@@ -40,7 +40,7 @@ class AbstractSampling(eqx.Module):
         """
 
 
-class Elm(AbstractSampling):
+class ELM(AbstractSampling):
     """w ~ N(0, scale^2 / inputs), b ~ U(-1, 1) on standardised inputs (Huang et al., Neurocomputing
     70, 2006).
 
@@ -100,7 +100,7 @@ class Glorot(AbstractSampling):
         return Dense(weight, jnp.zeros(units, x.dtype), centre, nonlinearity)
 
 
-class Swim(AbstractSampling):
+class SWIM(AbstractSampling):
     r"""Units between two data points (Bolager et al., arXiv 2306.16830).
 
     $w = s_1 (x_2 - x_1) / |x_2 - x_1|^2$, $b = -w \cdot x_1 - s_2$ on standardised inputs. `floor`

@@ -75,20 +75,20 @@ def unbatch(graphs: GraphsTuple) -> list[GraphsTuple]:
     return [_like(graph, graphs) for graph, keep in zip(parts, real) if keep]
 
 
-def pad(graphs: GraphsTuple, *, nodes: int, edges: int, graphs_: int) -> GraphsTuple:
+def pad(graphs: GraphsTuple, *, n_node: int, n_edge: int, n_graph: int) -> GraphsTuple:
     """Pads to fixed totals, so that a jitted function compiles once.
 
     The padding is a trailing graph of massless nodes with self-loops (jraph's convention), which
-    energies, fits and checks ignore. `nodes` and `graphs_` must exceed the batch's own numbers by
-    at least one, `edges` must not be less. Concrete arrays only.
+    energies, fits and checks ignore. `n_node` and `n_graph` must exceed the batch's own numbers by
+    at least one, `n_edge` must not be less. Concrete arrays only.
 
     **Raises:** `ValueError` if the batch does not fit.
     """
     have = (len(graphs.nodes["mass"]), len(graphs.senders), len(graphs.n_node))
-    if nodes <= have[0] or edges < have[1] or graphs_ <= have[2]:
+    if n_node <= have[0] or n_edge < have[1] or n_graph <= have[2]:
         raise ValueError(
-            f"cannot pad {have[0]} nodes, {have[1]} edges, {have[2]} graphs to {nodes}, {edges}, "
-            f"{graphs_}: need at least {have[0] + 1}, {have[1]}, {have[2] + 1}"
+            f"cannot pad {have[0]} nodes, {have[1]} edges, {have[2]} graphs to {n_node}, {n_edge}, "
+            f"{n_graph}: need at least {have[0] + 1}, {have[1]}, {have[2] + 1}"
         )
 
     def fill(total: int, value: int = 0) -> Callable[[ArrayLike], Array]:
@@ -100,17 +100,17 @@ def pad(graphs: GraphsTuple, *, nodes: int, edges: int, graphs_: int) -> GraphsT
         return filled
 
     def counts(number: ArrayLike, rest: int) -> Array:
-        return fill(graphs_)(np.append(np.asarray(number), np.asarray(number).dtype.type(rest)))
+        return fill(n_graph)(np.append(np.asarray(number), np.asarray(number).dtype.type(rest)))
 
-    first = fill(edges, have[0])
+    first = fill(n_edge, have[0])
     return GraphsTuple(
-        nodes={k: fill(nodes)(v) for k, v in graphs.nodes.items()},
-        edges={k: fill(edges)(v) for k, v in graphs.edges.items()},
+        nodes={k: fill(n_node)(v) for k, v in graphs.nodes.items()},
+        edges={k: fill(n_edge)(v) for k, v in graphs.edges.items()},
         senders=first(graphs.senders),
         receivers=first(graphs.receivers),
-        globals={k: fill(graphs_)(v) for k, v in graphs.globals.items()},
-        n_node=counts(graphs.n_node, nodes - have[0]),
-        n_edge=counts(graphs.n_edge, edges - have[1]),
+        globals={k: fill(n_graph)(v) for k, v in graphs.globals.items()},
+        n_node=counts(graphs.n_node, n_node - have[0]),
+        n_edge=counts(graphs.n_edge, n_edge - have[1]),
     )
 
 
@@ -143,7 +143,7 @@ def chunks(data: GraphsTuple, size: int) -> Iterator[GraphsTuple]:
             n_node=data.n_node[graphs],
             n_edge=data.n_edge[graphs],
         )
-        yield pad(piece, nodes=int(nodes) + 1, edges=int(edges), graphs_=size + 1)
+        yield pad(piece, n_node=int(nodes) + 1, n_edge=int(edges), n_graph=size + 1)
 
 
 def split(data: GraphsTuple, fraction: float, *, key: Key) -> tuple[GraphsTuple, GraphsTuple]:

@@ -5,14 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 from jraph import GraphsTuple
 
-from .._types import (
-    EdgeScalars,
-    GraphScalars,
-    NodeIndex,
-    NodeMask,
-    NodeScalars,
-)
-from .slots import SlottedGraphs
+from .._types import EdgeScalars, GraphScalars, NodeIndex, NodeMask, NodeScalars
+from .dense_edges import SlottedGraphs
 
 Edges = Float[Array, "*e"]
 """Numbers of edges; those in slots may stand as [slots bodies]."""

@@ -14,11 +14,12 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float
 from jraph import GraphsTuple
 
+from .._tree import is_concrete
 from .._types import Key, Rates
-from ..checks import check, is_concrete
 from ..graphs.batching import snapshots
 from ..graphs.geometry import movable
-from ..hamiltonian import AbstractHamiltonian
+from ..graphs.validate import check
+from ..models.hamiltonian import AbstractHamiltonian
 from .system import System
 
 

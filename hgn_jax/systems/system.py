@@ -9,14 +9,10 @@ from jaxtyping import Array, ArrayLike, Float, Int
 from jraph import GraphsTuple
 
 from .._types import EdgeScalars, GraphScalars, NodeScalars, Rates
-from ..graphs.geometry import (
-    node_mask,
-    sum_over_graphs,
-    velocity_of,
-)
-from ..graphs.pairs import pair_energy, pair_gradient
-from ..hamiltonian import AbstractHamiltonian
-from ..structure import Hamiltonian
+from ..graphs.geometry import node_mask, sum_over_graphs, velocity_of
+from ..graphs.pair_sums import pair_energy, pair_gradient
+from ..models.equations_of_motion import Canonical
+from ..models.hamiltonian import AbstractHamiltonian
 from .potentials import (
     AbstractPotential,
     Anharmonic,
@@ -28,7 +24,7 @@ from .potentials import (
     Spring,
 )
 
-External = Callable[[Float[Array, " d"], Float[Array, ""]], Float[Array, ""]]
+ExternalPotential = Callable[[Float[Array, " d"], Float[Array, ""]], Float[Array, ""]]
 """Potential energy of one body from its position and mass."""
 
 
@@ -40,7 +36,7 @@ class System(AbstractHamiltonian):
     """
 
     potential: AbstractPotential
-    external: External | None = None
+    external: ExternalPotential | None = None
     couples_masses: bool = eqx.field(default=False, static=True)
 
     @property
@@ -66,7 +62,7 @@ class System(AbstractHamiltonian):
         if self.external is not None:
             outer = jax.vmap(jax.grad(self.external))(nodes["position"], nodes["mass"])
             by_position += jnp.where(node_mask(graphs)[:, None], outer, 0)
-        return Hamiltonian().rates(graphs, (by_position, velocity_of(graphs)))
+        return Canonical().rates(graphs, (by_position, velocity_of(graphs)))
 
     def __call__(self, graphs: GraphsTuple) -> GraphScalars:
         return sum_over_graphs(graphs, self.node_energy(graphs))
@@ -107,7 +103,7 @@ _SPRINGS: dict[str, type[AbstractPotential]] = {
 def mass_spring(
     potential: str | AbstractPotential = "spring",
     *,
-    external: External | None = None,
+    external: ExternalPotential | None = None,
     **parameters: ArrayLike,
 ) -> System:
     """Masses joined by springs: "spring", "anharmonic", "morse", or "double_well" (the ring of the

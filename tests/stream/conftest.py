@@ -6,8 +6,8 @@ import jax.random as jr
 from streams import KEY, PIECES, SIZE, SPECS, stream
 
 import hgn_jax as hgn
-from hgn_jax import checkpoint as checkpoint_module
-from hgn_jax import stream as stream_module
+from hgn_jax.fitting import accumulate
+from hgn_jax.fitting import checkpoint as checkpoint_module
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +38,7 @@ def straight(pieces):
 @pytest.fixture(scope="session")
 def whole(data):
     """The fit to all data at once."""
-    return hgn.fit(data, key=KEY, features=SPECS)
+    return hgn.fit(data, key=KEY, terms=SPECS)
 
 
 @pytest.fixture
@@ -61,11 +61,11 @@ def lazy(monkeypatch):
 @pytest.fixture
 def extended(monkeypatch):
     """The batches whose rows were evaluated."""
-    batches, original = [], stream_module._extended
+    batches, original = [], accumulate._extended
 
     def recorded(before, equations, batch):
         batches.append(batch)
         return original(before, equations, batch)
 
-    monkeypatch.setattr(stream_module, "_extended", recorded)
+    monkeypatch.setattr(accumulate, "_extended", recorded)
     return batches

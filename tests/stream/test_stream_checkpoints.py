@@ -19,7 +19,7 @@ from streams import (
 )
 
 import hgn_jax as hgn
-from hgn_jax import container
+from hgn_jax.io import array_file
 
 
 def test_checkpoints_change_nothing(pieces, straight, path, eager):
@@ -57,7 +57,7 @@ def test_the_file_does_not_grow(pieces, path, eager):
 
 def test_writing_takes_a_twentieth_of_the_time(pieces, path, monkeypatch):
     """A write takes one second, a batch four: the next write is due after five batches."""
-    now, writes, write = [0.0], [], container.write
+    now, writes, write = [0.0], [], array_file.write
 
     def slow(*args):
         now[0] += 1
@@ -69,7 +69,7 @@ def test_writing_takes_a_twentieth_of_the_time(pieces, path, monkeypatch):
             now[0] += 4
             yield piece
 
-    monkeypatch.setattr(container, "write", slow)
+    monkeypatch.setattr(array_file, "write", slow)
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     stream(batches(), sample_from=pieces[0], checkpoint=str(path))
     first, *inner, last = writes
@@ -94,7 +94,7 @@ def test_a_folder_without_permission_shows_before_the_first_batch(
     def denied(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(container.tempfile, "mkstemp", denied)
+    monkeypatch.setattr(array_file.tempfile, "mkstemp", denied)
     with pytest.raises(PermissionError, match="Permission denied") as caught:
         stream(pieces, checkpoint=str(path))
     assert caught.value.filename == str(path)
@@ -156,7 +156,7 @@ def test_settings_that_are_no_arrays_are_told_apart(pieces, path, name):
 
 def test_the_same_settings_made_anew_are_accepted(pieces, path):
     interrupted(pieces, 2, path)
-    features = (hgn.Kinetic(units=4), hgn.Pair(units=16, sampling=hgn.Elm(1.0)))
+    features = (hgn.Kinetic(units=4), hgn.Pair(units=16, sampling=hgn.ELM(1.0)))
     stream(pieces, checkpoint=str(path), features=features, observations=(hgn.Derivatives(),))
     assert held(path) == PIECES
 

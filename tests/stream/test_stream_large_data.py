@@ -7,15 +7,15 @@ import pytest
 from streams import KEY, SPECS, assert_one_fit, real_graphs
 
 import hgn_jax as hgn
-from hgn_jax import stream as stream_module
+from hgn_jax.fitting import accumulate
 
 
 @pytest.fixture
 def in_pieces_of_seven(monkeypatch, data, extended):
     """Lets 1440 coordinates be large, and a piece be 7 graphs of 24 force rows, 16 columns."""
     assert data.nodes["position"].size == 1440
-    monkeypatch.setattr(sys.modules["hgn_jax.fit"], "WHOLE", 1439)
-    monkeypatch.setattr(stream_module, "ENTRIES", 8 * 24 * 16 - 1)
+    monkeypatch.setattr(sys.modules["hgn_jax.fitting.fit"], "WHOLE", 1439)
+    monkeypatch.setattr(accumulate, "ENTRIES", 8 * 24 * 16 - 1)
     return extended
 
 
@@ -24,11 +24,11 @@ def shapes(batch):
 
 
 def test_large_data_go_in_pieces_of_one_shape(data, whole, unseen, in_pieces_of_seven, monkeypatch):
-    traces, extend = [], stream_module.extend
+    traces, extend = [], accumulate.extend
     monkeypatch.setattr(
-        stream_module, "extend", lambda *arguments: traces.append(1) or extend(*arguments)
+        accumulate, "extend", lambda *arguments: traces.append(1) or extend(*arguments)
     )
-    fit = hgn.fit(data, key=KEY, features=SPECS)
+    fit = hgn.fit(data, key=KEY, terms=SPECS)
     assert [real_graphs(b) for b in in_pieces_of_seven] == [7] * 8 + [4]
     assert all(shapes(b) == shapes(in_pieces_of_seven[0]) for b in in_pieces_of_seven)
     assert len(traces) <= 1
@@ -45,14 +45,14 @@ def test_large_data_of_sampled_features_go_in_pieces(data, whole, unseen, in_pie
 def test_a_graph_larger_than_a_piece_is_a_piece(
     data, whole, unseen, in_pieces_of_seven, monkeypatch
 ):
-    monkeypatch.setattr(stream_module, "ENTRIES", 1)
-    fit = hgn.fit(data, key=KEY, features=SPECS)
+    monkeypatch.setattr(accumulate, "ENTRIES", 1)
+    fit = hgn.fit(data, key=KEY, terms=SPECS)
     assert [real_graphs(b) for b in in_pieces_of_seven] == [1] * 60
     assert_one_fit(fit, whole, unseen)
 
 
 def test_smaller_and_traced_data_stay_whole(data, in_pieces_of_seven, monkeypatch):
-    jax.eval_shape(lambda d: hgn.fit(d, key=KEY, features=SPECS, throw=False).rows, data)
-    monkeypatch.setattr(sys.modules["hgn_jax.fit"], "WHOLE", 1440)
-    hgn.fit(data, key=KEY, features=SPECS)
+    jax.eval_shape(lambda d: hgn.fit(d, key=KEY, terms=SPECS, throw=False).rows, data)
+    monkeypatch.setattr(sys.modules["hgn_jax.fitting.fit"], "WHOLE", 1440)
+    hgn.fit(data, key=KEY, terms=SPECS)
     assert not in_pieces_of_seven

@@ -9,13 +9,13 @@ import pytest
 from streams import ROWS_OF_A_PIECE, SIZE, assert_one_fit, held, real_graphs, same_bits, stream
 
 import hgn_jax as hgn
-from hgn_jax import stream as stream_module
+from hgn_jax.fitting import accumulate
 
 
 @pytest.fixture
 def memory(monkeypatch):
     """A device on which some batches do not fit."""
-    original = stream_module._extended
+    original = accumulate._extended
 
     def limit(fits):
         def extended(before, equations, batch):
@@ -23,7 +23,7 @@ def memory(monkeypatch):
                 raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating")
             return original(before, equations, batch)
 
-        monkeypatch.setattr(stream_module, "_extended", extended)
+        monkeypatch.setattr(accumulate, "_extended", extended)
 
     return limit
 
@@ -63,7 +63,7 @@ def test_memory_may_run_out_after_the_start(pieces, three, unseen, monkeypatch):
 def test_padding_is_left_out_of_the_halves(data, pieces, memory):
     """Of a batch that is padding mostly: to halve it with its padding would not end."""
     five = hgn.graphs.take(data, np.arange(len(data.n_node)) < 5)
-    padded = hgn.graphs.pad(five, nodes=100, edges=200, graphs_=40)
+    padded = hgn.graphs.pad(five, n_node=100, n_edge=200, n_graph=40)
     memory(lambda batch: len(batch.n_node) <= 4)
     with pytest.warns(UserWarning, match="batch 0: 5 graphs do not fit into memory") as caught:
         fit = stream([padded], sample_from=pieces[0])
@@ -92,7 +92,7 @@ def test_other_failures_of_the_device_are_passed_on(pieces, path, monkeypatch):
     def failing(*_):
         raise jax.errors.JaxRuntimeError("INTERNAL: the device fell off")
 
-    monkeypatch.setattr(stream_module, "_extended", failing)
+    monkeypatch.setattr(accumulate, "_extended", failing)
     with pytest.raises(jax.errors.JaxRuntimeError, match="fell off"):
         stream(pieces, checkpoint=str(path))
     assert held(path) == 0

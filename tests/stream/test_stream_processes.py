@@ -28,8 +28,8 @@ if len(sys.argv) > 1:
     jax.distributed.initialize(f"localhost:{port}", 2, rank)
 
 import hgn_jax as hgn
-from hgn_jax import checkpoint
-from hgn_jax import stream as module
+from hgn_jax.fitting import accumulate as module
+from hgn_jax.fitting import checkpoint
 
 checkpoint.SHARE = 1e9  # after every batch
 with open("given", "rb") as file:
@@ -38,7 +38,7 @@ with open("given", "rb") as file:
 
 def stream(batches, **options):
     specs = (hgn.Kinetic(4), hgn.Pair(16))
-    return hgn.fit_stream(batches, key=jax.random.key(3), features=specs, **options)
+    return hgn.fit_stream(batches, key=jax.random.key(3), terms=specs, **options)
 
 
 def until(batches, number, end):

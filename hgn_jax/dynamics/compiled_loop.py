@@ -1,0 +1,92 @@
+"""A rollout compiled as a whole, for jit, vmap and derivatives."""
+
+import dataclasses
+from functools import partial
+from typing import TypeVar
+
+import equinox as eqx
+import equinox.internal as eqxi
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from .._tree import all_finite, is_concrete
+from ..graphs.neighbour_list import NeighbourList
+from .save_times import Schedule
+from .stepper import Motion, Output, Run, State
+
+T = TypeVar("T")
+
+
+def whole(motion: Motion, schedule: Schedule) -> Run:
+    """The outputs, and where exactly the motion stopped, if it did."""
+    run = _intervals(motion, schedule)
+    if is_concrete(run) and bool(run.finite):
+        return Run(run.outputs, run.end, run.steps, run.end, run.end)
+    return _located(motion, run)
+
+
+class _Intervals(eqx.Module):
+    """Outputs of all times, and the last output whose state was finite."""
+
+    outputs: Output
+    end: State
+    steps: Int[Array, ""]
+    """Taken until then."""
+    good: State
+    failing: Int[Array, ""]
+    """A bound on the steps from then on until the state is not finite; 0 if it stays so."""
+    finite: Bool[Array, ""]
+
+
+@eqx.filter_jit
+def _intervals(motion: Motion, schedule: Schedule) -> _Intervals:
+    start = motion.start(motion.find(motion.begin()))
+    first = motion.output(start, schedule.parts[0], motion.graph)
+    strides = jnp.asarray(schedule.strides)
+
+    def interval(
+        carry: tuple[State, State, Array, Array], output: tuple[Array, Array]
+    ) -> tuple[tuple[State, State, Array, Array], Output]:
+        state, good, steps, failing = carry
+        stride, part = output
+        steps_on = stride if schedule.even is None else schedule.even
+        state = motion.advance(state, steps_on, schedule.most)
+        fine = all_finite(state.y)
+        good = jax.tree.map(lambda new, old: jnp.where(fine, new, old), _constant(state), good)
+        failing = jnp.where(fine, failing, jnp.maximum(failing, stride))
+        carry = (state, good, jnp.where(fine, steps + stride, steps), failing)
+        return carry, motion.output(_timely(motion, state, part), part, motion.graph)
+
+    none = jnp.zeros((), strides.dtype)
+    carry, rest = jax.lax.scan(
+        interval, (start, _constant(start), none, none), (strides[1:], schedule.parts[1:])
+    )
+    end, good, steps, failing = carry
+    outputs = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
+    return _Intervals(outputs, end, steps, good, failing, all_finite(end.y))
+
+
+@eqx.filter_jit
+def _located(motion: Motion, run: _Intervals) -> Run:
+    taken, before, after = _constant(motion).stop(run.good, run.failing)
+    return Run(run.outputs, run.end, run.steps + taken, before, after)
+
+
+def _timely(motion: Motion, state: State, part: Float[Array, ""]) -> State:
+    """With neighbours that suffice for so much of a step aside."""
+    if motion.neighbours is None:
+        return state
+    needed = (part > 0) | motion.late(state)
+
+    def enough() -> NeighbourList | None:
+        return jax.tree.map(partial(jnp.where, needed), motion.find(state.y), state.neighbours)
+
+    # One list for all motions under vmap, or none.
+    found = jax.lax.cond(eqxi.unvmap_any(needed), enough, lambda: state.neighbours)
+    return dataclasses.replace(state, neighbours=found)
+
+
+def _constant(tree: T) -> T:
+    """Without derivatives."""
+    return jax.tree.map(lambda a: jax.lax.stop_gradient(a) if eqx.is_array(a) else a, tree)

@@ -1,0 +1,99 @@
+"""Rollouts of several models from one start: how far they part says when to stop trusting them."""
+
+from collections.abc import Sequence
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float
+from jraph import GraphsTuple
+
+from ..graphs.neighbour_list import Neighbours
+from ..integrators.stormer_verlet import StormerVerlet
+from ..models.hamiltonian import AbstractHamiltonian
+from .rollout import Trajectory, rollout
+from .save_times import Every
+
+
+class Spread(eqx.Module):
+    """Mean of the members' trajectories, and how far they part.
+
+    Spreads are root mean squares of the members' distances from their mean, divided by members
+    less one: standard deviations. In chaotic motion they grow exponentially; while they are small
+    beside the distances that matter, the members agree.
+    """
+
+    times: Float[Array, " t"]
+    position: Float[Array, "t n d"]
+    momentum: Float[Array, "t n d"]
+    position_spread: Float[Array, "t n"]
+    """For every body (length)."""
+    momentum_spread: Float[Array, "t n"]
+    members: Trajectory
+    """All trajectories, with a leading axis."""
+    finite: Bool[Array, " m"]
+    """Whether each member stayed finite; if one did not, mean and spread are NaN from there on."""
+
+
+def rollout_ensemble(
+    models: AbstractHamiltonian | Sequence[AbstractHamiltonian],
+    graph: GraphsTuple,
+    times: ArrayLike | Sequence[float] | Every,
+    *,
+    dt: ArrayLike,
+    integrator: diffrax.AbstractSolver = StormerVerlet(),
+    neighbours: Neighbours | None = None,
+) -> Spread:
+    """`hgn.rollout` of every model from the same start, side by side by vmap.
+
+    `models` is a list of models alike in structure, or one whose arrays have a leading axis of
+    members, as `jax.vmap(lambda key: hgn.fit(data, key=key).model)(keys)` gives.
+
+    **Raises:** `ValueError` for fewer than two members or members that differ in structure, and
+    what `hgn.rollout` refuses. Motions that do not stay finite show in `finite`.
+    """
+    stacked = _stacked(models) if isinstance(models, Sequence) else models
+    count = jax.tree.leaves(eqx.filter(stacked, eqx.is_array))[0].shape[0]
+    if count < 2:
+        raise ValueError(f"an ensemble needs at least two members, got {count}")
+    if neighbours is not None and neighbours.sizes is None:
+        neighbours = neighbours.allocate(graph)
+
+    def member(model: AbstractHamiltonian) -> Trajectory:
+        return rollout(
+            model, graph, times, dt=dt, integrator=integrator, neighbours=neighbours, throw=False
+        )
+
+    paths = eqx.filter_vmap(member)(stacked)
+    return Spread(
+        times=paths.times[0],
+        position=jnp.mean(paths.position, axis=0),
+        momentum=jnp.mean(paths.momentum, axis=0),
+        position_spread=_spread(paths.position),
+        momentum_spread=_spread(paths.momentum),
+        members=paths,
+        finite=paths.finite,
+    )
+
+
+def _stacked(models: Sequence[AbstractHamiltonian]) -> AbstractHamiltonian:
+    if len({jax.tree.structure(eqx.filter(m, eqx.is_array_like)) for m in models}) != 1:
+        raise ValueError("the members differ in structure: give models of the same features")
+    parts = [eqx.partition(m, eqx.is_array_like) for m in models]
+    if not all(eqx.tree_equal(rest, parts[0][1]) for _, rest in parts):
+        raise ValueError("the members differ in more than numbers: give models of the same kind")
+    arrays = jax.tree.map(
+        lambda *leaves: jnp.stack(list(map(_array, leaves))), *(a for a, _ in parts)
+    )
+    return eqx.combine(arrays, parts[0][1])
+
+
+def _array(leaf: ArrayLike) -> Array:
+    """Of a parameter given as Python's number, too."""
+    return leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf, float)
+
+
+def _spread(values: Float[Array, "m t n d"]) -> Float[Array, "t n"]:
+    apart = values - jnp.mean(values, axis=0, keepdims=True)
+    return jnp.sqrt(jnp.sum(apart**2, axis=(0, 3)) / (len(values) - 1))

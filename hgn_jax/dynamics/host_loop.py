@@ -1,0 +1,164 @@
+"""A rollout led from outside of the compiled steps: it tells how far it is, writes its progress
+down, and finds more room for neighbours when there are more than expected."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool
+
+from .._tree import all_finite
+from .._types import Rates
+from ..graphs.neighbour_list import NeighbourList
+from .checkpoint import Journal, with_neighbours
+from .save_times import Schedule
+from .stepper import Motion, Output, Run, State
+
+SECONDS = 1.0
+"""Between two looks at the state."""
+
+
+class RolloutProgress(NamedTuple):
+    """How far a rollout has come."""
+
+    steps: int
+    total: int
+    seconds: float
+    left: float
+    """Seconds, at the pace so far."""
+
+    def __str__(self) -> str:
+        done = f"step {self.steps} of {self.total}"
+        return f"{done}, {self.seconds:.0f} s, {self.left:.0f} s left"
+
+
+class Reporter:
+    """Calls the user's function, at most once a second and at the end."""
+
+    def __init__(self, function: Callable[[RolloutProgress], object] | None, total: int) -> None:
+        self.function, self.total = function, total
+        self.start = self.last = time.perf_counter()
+        self.resumed = 0
+
+    def __call__(self, steps: int, end: bool = False) -> None:
+        now = time.perf_counter()
+        if self.function is None or (now - self.last < 1 and not end):
+            return
+        self.last, seconds = now, now - self.start
+        pace = seconds / max(steps - self.resumed, 1)
+        self.function(RolloutProgress(steps, self.total, seconds, pace * (self.total - steps)))
+
+
+def stepwise(motion: Motion, schedule: Schedule, report: Reporter, journal: Journal | None) -> Run:
+    """The outputs, and where the motion stopped, if it did: outputs from there on are NaN."""
+    strides, parts = np.asarray(schedule.strides), np.asarray(schedule.parts)
+    begin = motion.graph
+    state: State | None = None
+    outputs: list[Output] = []
+    ahead = 0
+    if journal is not None:
+        motion, state, outputs, ahead = journal.read(motion)
+    if state is None:
+        motion, found = _found(motion, motion.begin())
+        state = _start(motion, found)
+    steps = report.resumed = int(strides[: len(outputs)].sum()) + ahead
+    pace, late = 1, bool(_late(motion, state))
+    for number in range(len(outputs), len(strides)):
+        left, ahead = int(strides[number]) - ahead, 0
+        while left:
+            now, start = min(left, pace), time.perf_counter()
+            after, look = _advance(motion, state, jnp.asarray(now, jnp.int32))
+            complete, sound, late = np.asarray(look)
+            seconds = time.perf_counter() - start
+            if not complete:
+                # Up to there with the old room: sums of other widths round otherwise.
+                good = int(_stop(motion, state, jnp.asarray(now, jnp.int32))[0]) - 1
+                state, _ = _advance(motion, state, jnp.asarray(good, jnp.int32))
+                left, steps = left - good, steps + good
+                motion = _with_room(motion, after.neighbours)
+                state = _in_room(motion, state)
+                continue
+            if not sound:
+                taken, before, after = _stop(motion, state, jnp.asarray(now, jnp.int32))
+                return _run(outputs, before, steps + int(taken), before, after, len(strides))
+            state, left, steps = after, left - now, steps + now
+            if seconds > SECONDS:
+                pace = max(1, now // 2)
+            elif now == pace:
+                pace *= 2
+            report(steps)
+            if journal is not None and left:
+                journal.write(motion, state, outputs, int(strides[number]) - left)
+        part, seen = jnp.asarray(parts[number], motion.dt.dtype), state
+        if parts[number] > 0 or late:
+            motion, found = _found(motion, seen.y)
+            state = _in_room(motion, state)
+            seen = dataclasses.replace(seen, neighbours=found)
+        outputs.append(jax.tree.map(np.asarray, _output(motion, seen, part, begin)))
+        if journal is not None:
+            journal.write(motion, state, outputs, 0, end=number == len(strides) - 1)
+    report(steps, end=True)
+    return _run(outputs, state, steps, state, state, len(strides))
+
+
+def _run(
+    outputs: list[Output], end: State, steps: int, before: State, after: State, total: int
+) -> Run:
+    """With NaN for the outputs that were not reached."""
+
+    def stacked(*values: np.ndarray) -> Array:
+        reached = np.stack(values)
+        fill = False if reached.dtype == bool else np.nan
+        missing = np.full((total - len(outputs), *reached.shape[1:]), fill, reached.dtype)
+        return jnp.asarray(np.concatenate([reached, missing]))
+
+    return Run(jax.tree.map(stacked, *outputs), end, jnp.asarray(steps), before, after)
+
+
+@eqx.filter_jit
+def _advance(motion: Motion, state: State, steps: Array) -> tuple[State, Bool[Array, " 3"]]:
+    """So many steps further; whether there was room for all neighbours, whether the state is
+    finite, and whether it is late."""
+    after = motion.advance(state, steps)
+    complete = jnp.array(True) if after.neighbours is None else after.neighbours.complete
+    return after, jnp.stack([complete, all_finite(after.y), motion.late(after)])
+
+
+_start = eqx.filter_jit(Motion.start)
+_find = eqx.filter_jit(Motion.find)
+_late = eqx.filter_jit(Motion.late)
+_output = eqx.filter_jit(Motion.output)
+_stop = eqx.filter_jit(Motion.stop)
+
+
+def _complete(found: NeighbourList | None) -> bool:
+    return found is None or bool(found.complete)
+
+
+def _found(motion: Motion, y: Rates) -> tuple[Motion, NeighbourList | None]:
+    """The neighbours, and the motion with room for them."""
+    while not _complete(found := _find(motion, y)):
+        motion = _with_room(motion, found)
+    return motion, found
+
+
+def _with_room(motion: Motion, found: NeighbourList | None) -> Motion:
+    """With room for the neighbours that were found, and more."""
+    assert found is not None and motion.neighbours is not None
+    bodies = len(motion.graph.nodes["mass"])
+    larger = motion.neighbours.with_room(int(found.slots), int(found.run), bodies)
+    return with_neighbours(motion, larger)
+
+
+def _in_room(motion: Motion, state: State) -> State:
+    """The same state, its list as wide as the motion is compiled for."""
+    if state.neighbours is None:
+        return state
+    assert motion.neighbours is not None and motion.neighbours.sizes is not None
+    wider = state.neighbours.with_room(motion.neighbours.sizes.slots)
+    return dataclasses.replace(state, neighbours=wider)

@@ -1,0 +1,184 @@
+"""Quantities of a state, taken along a rollout in the place of the state itself."""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from jraph import GraphsTuple
+
+from .._tree import is_concrete
+from ..graphs.geometry import movable, node_mask, sum_over_graphs, velocity_of
+from ..models.hamiltonian import AbstractHamiltonian
+
+PAIRS = 2**20
+"""Distances looked at in one go."""
+
+
+class AbstractObservable(eqx.Module):
+    """A quantity of the state at an output; `path.observed[name]` holds it for all outputs.
+
+    All are of every graph of a batch, `[g ...]`, without the first axis for a single graph.
+    """
+
+    name: eqx.AbstractClassVar[str]
+
+    @abstractmethod
+    def __call__(
+        self, model: AbstractHamiltonian, graphs: GraphsTuple, start: GraphsTuple
+    ) -> Float[Array, "g ..."]:
+        """The quantity; `start` are the same graphs at the first time."""
+
+    def check(self, graphs: GraphsTuple) -> None:
+        """Raises `ValueError` for graphs that do not have the quantity."""
+        return None
+
+
+class KineticEnergy(AbstractObservable):
+    r"""$\sum_i |p_i|^2 / 2 m_i$ (mass length^2 / time^2)."""
+
+    name: ClassVar[str] = "kinetic_energy"
+
+    def __call__(
+        self, model: AbstractHamiltonian, graphs: GraphsTuple, start: GraphsTuple
+    ) -> Float[Array, " g"]:
+        return sum_over_graphs(graphs, _doubled_kinetic(graphs)) / 2
+
+
+class Temperature(AbstractObservable):
+    r"""$\sum_i |p_i|^2 / m_i$ over the degrees of freedom: k T (energy).
+
+    `fixed` bodies have none; `constraints` are taken off: d for a total momentum of zero.
+    """
+
+    name: ClassVar[str] = "temperature"
+    constraints: int = eqx.field(default=0, static=True)
+
+    def __call__(
+        self, model: AbstractHamiltonian, graphs: GraphsTuple, start: GraphsTuple
+    ) -> Float[Array, " g"]:
+        doubled = jnp.where(movable(graphs), _doubled_kinetic(graphs), 0)
+        d = graphs.nodes["position"].shape[1]
+        free = d * sum_over_graphs(graphs, movable(graphs).astype(doubled.dtype))
+        return sum_over_graphs(graphs, doubled) / jnp.maximum(free - self.constraints, 1)
+
+
+class Momentum(AbstractObservable):
+    r"""$\sum_i p_i$, `[g d]` (mass length / time)."""
+
+    name: ClassVar[str] = "momentum"
+
+    def __call__(
+        self, model: AbstractHamiltonian, graphs: GraphsTuple, start: GraphsTuple
+    ) -> Float[Array, "g d"]:
+        return sum_over_graphs(graphs, graphs.nodes["momentum"])
+
+
+class AngularMomentum(AbstractObservable):
+    r"""$\sum_i q_i \wedge p_i$ about the origin, `[g d(d-1)/2]` (mass length^2 / time).
+
+    In three dimensions the usual vector, in two its one component $x p_y - y p_x$.
+    """
+
+    name: ClassVar[str] = "angular_momentum"
+
+    def __call__(
+        self, model: AbstractHamiltonian, graphs: GraphsTuple, start: GraphsTuple
+    ) -> Float[Array, "g _"]:
+        q, p = graphs.nodes["position"], graphs.nodes["momentum"]
+        first, second = np.triu_indices(q.shape[1], 1)
+        if q.shape[1] == 3:
+            first, second = np.array([1, 2, 0]), np.array([2, 0, 1])
+        return sum_over_graphs(graphs, q[:, first] * p[:, second] - q[:, second] * p[:, first])
+
+
+class MeanSquaredDisplacement(AbstractObservable):
+    r"""Mean of $|q_i(t) - q_i(0)|^2$ over the bodies that are free to move (length^2).
+
+    Positions are never wrapped, so that displacements through periodic walls count in full.
+    """
+
+    name: ClassVar[str] = "mean_squared_displacement"
+
+    def __call__(
+        self, model: AbstractHamiltonian, graphs: GraphsTuple, start: GraphsTuple
+    ) -> Float[Array, " g"]:
+        free = movable(graphs)
+        apart = graphs.nodes["position"] - start.nodes["position"]
+        square = jnp.where(free, jnp.sum(apart**2, axis=1), 0)
+        count = sum_over_graphs(graphs, free.astype(square.dtype))
+        return sum_over_graphs(graphs, square) / jnp.maximum(count, 1)
+
+
+class RadialDistribution(AbstractObservable):
+    r"""g(r) in `bins` shells up to `reach` (length): pairs over those of bodies spread evenly.
+
+    Of a single graph in a periodic `cell` with sides of at least twice the reach, `[1 bins]`:
+    $g_k = 2 N_k V / (n (n - 1) V_k)$, with $N_k$ pairs in shell k of volume $V_k$. All pairs are
+    looked at, n^2 distances. The shells' middles are `r`; average over times for a smooth curve.
+
+    Allen and Tildesley, Computer Simulation of Liquids, 2nd ed., section 8.2.
+    """
+
+    name: ClassVar[str] = "radial_distribution"
+    reach: float = eqx.field(static=True)
+    bins: int = eqx.field(default=100, static=True)
+
+    @property
+    def r(self) -> np.ndarray:
+        """Middles of the shells."""
+        return (np.arange(self.bins) + 0.5) * self.reach / self.bins
+
+    def check(self, graphs: GraphsTuple) -> None:
+        if "cell" not in graphs.globals or int(graphs.n_node.shape[0]) > 1:
+            raise ValueError("g(r) needs a single graph with a periodic cell")
+        if not is_concrete(graphs.globals["cell"]):
+            return
+        cell = np.asarray(graphs.globals["cell"])[0]
+        sides = np.diagonal(cell)
+        if (cell != np.diag(sides)).any() or (sides < 2 * self.reach).any():
+            raise ValueError(
+                f"g(r) up to {self.reach:g} needs an orthorhombic cell with sides of at least "
+                f"twice that, got {cell.tolist()}"
+            )
+
+    def __call__(
+        self, model: AbstractHamiltonian, graphs: GraphsTuple, start: GraphsTuple
+    ) -> Float[Array, "g bins"]:
+        position, mask = graphs.nodes["position"], node_mask(graphs)
+        n, d = position.shape
+        sides = jnp.diagonal(graphs.globals["cell"][0])
+        walls = sides[None, None]
+
+        def counts(block: tuple[Array, Array]) -> Array:
+            here, real = block
+            apart = position[None] - here[:, None]
+            apart = apart - walls * jnp.round(apart / walls)
+            r = jnp.sqrt(jnp.sum(apart**2, axis=-1))
+            shell = jnp.floor(r * (self.bins / self.reach)).astype(jnp.int32)
+            counted = real[:, None] & mask[None] & (shell < self.bins) & (r > 0)
+            shell = jnp.where(counted, shell, self.bins)
+            return jnp.bincount(shell.ravel(), length=self.bins + 1)[: self.bins]
+
+        size = max(1, min(n, PAIRS // n))
+        missing = -n % size
+        rows = (
+            jnp.concatenate([position, position[:1] + jnp.zeros((missing, d), position.dtype)]),
+            jnp.concatenate([mask, jnp.zeros(missing, bool)]),
+        )
+        split = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), rows)
+        pairs = jnp.sum(jax.lax.map(counts, split), axis=0).astype(position.dtype)
+        bodies = jnp.sum(mask).astype(position.dtype)
+        edges = np.arange(self.bins + 1) * self.reach / self.bins
+        ball = {1: 2.0, 2: np.pi, 3: 4 / 3 * np.pi}[d]
+        volume = jnp.asarray(ball * np.diff(edges**d), position.dtype)
+        even = bodies * (bodies - 1) / jnp.prod(sides) * volume
+        g = (pairs / even)[None]
+        return jnp.concatenate([g, jnp.zeros((graphs.n_node.shape[0] - 1, self.bins), g.dtype)])
+
+
+def _doubled_kinetic(graphs: GraphsTuple) -> Float[Array, " n"]:
+    return jnp.sum(graphs.nodes["momentum"] * velocity_of(graphs), axis=1)

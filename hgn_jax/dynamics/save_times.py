@@ -1,0 +1,100 @@
+"""Output times, counted in steps."""
+
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
+
+from .._tree import is_concrete
+
+
+class Every(NamedTuple):
+    """Output times: the start, then `outputs` times after so many `steps` each."""
+
+    steps: int
+    outputs: int
+
+
+class Schedule(eqx.Module):
+    """Output times, counted in steps: integers are exact, a sum of many dt is not."""
+
+    times: Float[Array, " t"]
+    dt: Float[Array, ""]
+    strides: Int[Array, " t"] | np.ndarray
+    """Whole steps from the output before; the first is 0."""
+    parts: Float[Array, " t"]
+    """Of a step aside."""
+    back: Bool[Array, ""]
+    even: int | None = eqx.field(static=True)
+    """The stride of all outputs but the first, if they have the same."""
+    most: int | None = eqx.field(static=True)
+    """A bound on the strides, a power of two so that jit compiles seldom; None if traced."""
+
+
+def counted(times: ArrayLike | Sequence[float] | Every, dt: ArrayLike, dtype: np.dtype) -> Schedule:
+    """Whole steps to each of the times, and the part of a step that is left.
+
+    **Raises:** `ValueError` for times or a step that are not sound; traced ones make the step NaN.
+    """
+    if not isinstance(dt, jax.core.Tracer) and not 0 < float(np.asarray(dt)) < np.inf:
+        raise ValueError(f"dt must be positive and finite, got {dt}")
+    step = jnp.asarray(dt, dtype)
+    if isinstance(times, Every):
+        times = Every(operator.index(times.steps), operator.index(times.outputs))
+        if times.steps < 1 or times.outputs < 0:
+            raise ValueError(f"need at least one step to an output, got {times}")
+        numbers = jnp.asarray(times.steps * np.arange(times.outputs + 1), dtype)
+        strides = np.full(times.outputs + 1, times.steps, np.int32)
+        strides[0] = 0
+        parts = jnp.zeros(times.outputs + 1, dtype)
+        most = 1 << times.steps.bit_length()
+        return Schedule(step * numbers, step, strides, parts, jnp.array(False),
+                         times.steps, most)  # fmt: skip
+    if not is_concrete((times, dt)):
+        if is_concrete(times):
+            _check_times(np.asarray(times))
+        ts = jnp.asarray(times, dtype)
+        apart = jnp.diff(ts)
+        sound = (jnp.all(apart > 0) | jnp.all(apart < 0)) & (step > 0)
+        step = jnp.where(sound, step, jnp.nan)
+        steps, aside = _in_steps(jnp, ts, step, dtype)
+        # A step of NaN, so that the path is not finite, if times or dt are not sound.
+        traced = jnp.where(sound, jnp.diff(steps, prepend=0).astype(jnp.int32), 1)
+        return Schedule(ts, step, traced, aside, ts[-1] < ts[0], None, None)
+    given = np.asarray(times)
+    _check_times(given)
+    resolution = given.dtype if np.issubdtype(given.dtype, np.floating) else np.dtype(float)
+    whole, parts = _in_steps(np, given.astype(float), float(np.asarray(dt)), resolution)
+    strides = np.diff(whole, prepend=0).astype(np.int32)
+    even = set(strides[1:].tolist())
+    return Schedule(
+        jnp.asarray(given, dtype),
+        step,
+        strides,
+        jnp.asarray(parts, dtype),
+        jnp.array(bool(given[-1] < given[0])),
+        even.pop() if len(even) == 1 else None,
+        1 << int(strides.max(initial=0)).bit_length(),
+    )
+
+
+def _check_times(given: np.ndarray) -> None:
+    if given.ndim != 1 or len(given) < 1 or not np.isfinite(given).all():
+        raise ValueError("times must be a finite array [t] with at least one entry")
+    apart = np.diff(given)
+    if not ((apart > 0).all() or (apart < 0).all()):
+        raise ValueError("times must be strictly increasing or strictly decreasing")
+
+
+def _in_steps(np_: Any, times: Any, dt: Any, dtype: np.dtype) -> tuple[Any, Any]:
+    """Whole steps from the first time, and what is left, up to the rounding of times."""
+    elapsed = np_.abs(times - times[0]) / dt
+    size = np_.maximum(np_.max(np_.abs(times)) / dt, 1)
+    rounding = np_.minimum(8 * float(jnp.finfo(dtype).eps) * size, 0.5)
+    whole = np_.floor(elapsed + rounding)
+    return whole, np_.where(elapsed - whole > rounding, elapsed - whole, 0)

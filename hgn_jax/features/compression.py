@@ -1,0 +1,260 @@
+"""Sums of many random units of one variable, replaced by the cheapest curve that is as good."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpy.polynomial import chebyshev
+
+from .base import AbstractEnergy
+from .compressed import CompressedKineticFeatures, CompressedPairFeatures
+from .curves import VARIABLES, AbstractCurve, Chebyshev, Spline, transformed
+from .kinetic import KineticFeatures
+from .pair import PairFeatures
+
+MARGIN = 0.05
+"""Of the trained range, beyond which curves no longer follow the model."""
+DEGREES, PIECES = 128, 2 ** np.arange(4, 15)
+SAMPLES = 2**18
+"""Squares at which candidates are timed."""
+TIE = 0.1
+"""Within which the polynomial, and of these the simplest, is preferred."""
+
+_Points = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Where errors are looked for: roots x, the force there, and the scale of errors."""
+
+
+def compressed(
+    features: AbstractEnergy,
+    theta: Float[Array, " K"],
+    constants: Float[Array, " c"],
+    tolerance: float,
+) -> tuple[AbstractEnergy, Float[Array, " _"], Float[Array, " c"]]:
+    """The features with one curve in the place of pair or kinetic units, its coefficient, and the
+    constants: none are left beside pair curves, which take them up.
+
+    Others are returned as they are.
+    """
+    dtype = theta.dtype
+    if isinstance(features, KineticFeatures):
+        best = _cheapest(_kinetic(features, theta), tolerance, dtype, f"{features.name} energy")
+        error = jnp.asarray(best.error, dtype)
+        smaller = CompressedKineticFeatures(best.curve, features.speed_range, error)
+        return smaller, jnp.ones(1, dtype), constants
+    if not isinstance(features, PairFeatures):
+        return features, theta, constants
+    found = [
+        _cheapest(target, tolerance, dtype, f"pair potential of edge type {t}")
+        for t, target in enumerate(_pairs(features, theta, constants))
+    ]
+    curves, errors = tuple(c.curve for c in found), jnp.asarray([c.error for c in found], dtype)
+    pairs = CompressedPairFeatures(
+        curves=curves, ranges=features.ranges, error=errors, cutoff=features.cutoff
+    )
+    return pairs, jnp.ones(len(curves), dtype), jnp.zeros_like(constants)
+
+
+class _Target(NamedTuple):
+    """phi and its slope by s = x^2, for x in the trained range, to be followed up to `span`."""
+
+    value: Callable[[Array], Array]
+    slope: Callable[[Array], Array]
+    trained: tuple[float, float]
+    span: tuple[float, float]
+    end: float | None
+
+    def check_points(self) -> _Points:
+        low, high = self.trained
+        even = np.linspace(low, high, 4001)
+        close = np.geomspace(low, high, 2001) if low > 0 else even[:0]
+        beyond = even[:0]
+        if self.end is not None:
+            beyond = np.linspace(high, max(high, np.sqrt(self.end) * (1 - 1e-9)), 1001)
+        x = np.concatenate([even, close, beyond])
+        force = 2 * x * np.asarray(self.slope(jnp.asarray(x**2)))
+        typical = np.median(np.abs(force[: len(even)]))
+        scale = np.maximum(np.abs(force), typical)
+        return x, force, np.where(scale > 0, scale, 1)
+
+
+class _Candidate(NamedTuple):
+    curve: AbstractCurve
+    error: float
+    seconds: float
+
+
+def _kinetic(features: KineticFeatures, theta: Array) -> _Target:
+    units, theta = _precise((features, theta))
+    top = float(features.speed_range[1])
+    if not 0 < top < np.inf:
+        raise ValueError("no body moved in training: there is no range to compress over")
+    one = jnp.ones((), theta.dtype)
+
+    def value(s: Array) -> Array:
+        columns = [s[:, None] / 2]
+        if units.layer is not None:
+            columns.insert(0, units.layer(s[:, None]) - units.layer(0 * one.reshape(1, 1)))
+        return jnp.concatenate(columns, axis=1) @ theta
+
+    slope = jax.vmap(jax.grad(lambda s: value(s[None])[0]))
+    top_followed = (1 + MARGIN) * top
+    return _Target(eqx.filter_jit(value), eqx.filter_jit(slope), (0.0, top), (0.0, top_followed),
+                   None)  # fmt: skip
+
+
+def _pairs(features: PairFeatures, theta: Array, constants: Array) -> Iterator[_Target]:
+    units, theta, constants = _precise((features, theta, constants))
+    for t, part in enumerate(jnp.split(theta, features.types)):
+        low, high = map(float, features.ranges[t])
+        if not low <= high < np.inf:
+            raise ValueError(f"training saw no pair of edge type {t}: no range to compress over")
+        more = MARGIN * (high - low) + 1e-3 * low
+        span, end = (max(low - more, low / 2), high + more), None
+        if features.cutoff is not None:
+            span, end = (span[0], features.cutoff), features.cutoff**2
+        constant = constants[t] if len(constants) else 0.0
+        value, slope = (
+            eqx.filter_jit(lambda s, f=function, t=t, part=part, c=c: f(s, t) @ part + c)
+            for function, c in ((units.units, constant), (units.slopes, 0.0))
+        )
+        yield _Target(value, slope, (low, high), span, end)
+
+
+def _precise(tree: tuple) -> tuple:
+    """In double precision, if JAX is set to it: rounding is not to be followed."""
+    return jax.tree.map(
+        lambda a: a.astype(jnp.result_type(float)) if eqx.is_inexact_array(a) else a, tree
+    )
+
+
+def _cheapest(target: _Target, tolerance: float, dtype: np.dtype, words: str) -> _Candidate:
+    points = target.check_points()
+    candidates = [
+        _measured(build(target, variable, tolerance, points), dtype, points)
+        for build in (_polynomial, _spline)
+        for variable in VARIABLES
+        if target.span[0] > 0 or variable == "square"
+    ]
+    good = [c for c in candidates if c.error <= tolerance]
+    if not good:
+        least = min(c.error for c in candidates)
+        raise ValueError(
+            f"the {words} cannot be compressed to a relative error of {tolerance:g}: the best "
+            f"curve reaches {least:.2g}; give a greater tolerance, or, if its terms cancel to "
+            "rounding (fit.growth), fit with a greater ridge, solver=hgn.QR(ridge=1e-12)"
+        )
+    fastest = min(c.seconds for c in good)
+    return next(c for c in good if c.seconds <= (1 + TIE) * fastest)
+
+
+def _measured(curve: AbstractCurve, dtype: np.dtype, points: _Points) -> _Candidate:
+    """The curve in the model's precision, with its error and time."""
+    x, force, scale = points
+    curve = jax.tree.map(lambda a: a.astype(dtype), curve)
+    squares = jnp.asarray(np.resize(x**2, SAMPLES), dtype)
+    times = []
+    for _ in range(10):
+        start = time.perf_counter()
+        slope = jax.block_until_ready(_slope(curve, squares))
+        times.append(time.perf_counter() - start)
+    wrong = np.abs(2 * x * np.asarray(slope[: len(x)], float) - force) / scale
+    return _Candidate(curve, float(np.max(wrong)), min(times))
+
+
+@eqx.filter_jit
+def _slope(curve: AbstractCurve, squares: Array) -> Array:
+    return curve.slope(squares)
+
+
+class _Frame(NamedTuple):
+    """The span seen through a variable t of s; x runs from -1 to 1 over it."""
+
+    span: np.ndarray
+    variable: str
+
+    @property
+    def ends(self) -> np.ndarray:
+        return np.asarray(transformed(jnp.asarray(self.span), self.variable))
+
+    def squares(self, x: np.ndarray) -> np.ndarray:
+        first, last = self.ends
+        t = first + (x + 1) / 2 * (last - first)
+        of = {"square": np.positive, "inverse square": np.reciprocal, "root": np.square}
+        return np.clip(of[self.variable](t), *self.span)
+
+    def by_x(self, s: np.ndarray) -> np.ndarray:
+        """ds/dx."""
+        first, last = self.ends
+        by_t = {"square": np.ones_like(s), "inverse square": -(s**2), "root": 2 * np.sqrt(s)}
+        return by_t[self.variable] * (last - first) / 2
+
+    def scaled(self, s: np.ndarray) -> np.ndarray:
+        first, last = self.ends
+        t = np.asarray(transformed(jnp.asarray(s), self.variable))
+        return 2 * (t - first) / (last - first) - 1
+
+
+def _polynomial(target: _Target, variable: str, tolerance: float, points: _Points) -> AbstractCurve:
+    """Of the least degree that reaches half the tolerance, or else of the best one."""
+    frame = _Frame(np.square(target.span), variable)
+    angle = (np.arange(4 * DEGREES) + 0.5) * np.pi / (4 * DEGREES)
+    s = frame.squares(np.cos(angle))
+    slope = np.asarray(target.slope(jnp.asarray(s))) * frame.by_x(s)
+    series = 2 / len(s) * np.cos(np.outer(np.arange(DEGREES), angle)) @ slope
+    series[0] /= 2
+    x, force, scale = points
+    basis = chebyshev.chebvander(frame.scaled(x**2), DEGREES - 1)
+    if target.end is not None:
+        basis -= 1  # no force at the end, where x = 1
+    sums = np.cumsum(basis * series, axis=1) * (2 * x / frame.by_x(x**2))[:, None]
+    errors = np.max(np.abs(sums - force[:, None]) / scale[:, None], axis=0)
+    enough = errors <= tolerance / 2
+    kept = series[: 1 + int(np.argmax(enough) if enough.any() else np.argmin(errors))]
+    last, at = 0.0, 1.0
+    if target.end is None:
+        last, at = float(target.value(jnp.asarray(s))[0]), float(frame.scaled(s[:1])[0])
+    else:
+        kept[0] -= kept.sum()
+    energy = chebyshev.chebint(kept)
+    energy[0] += last - chebyshev.chebval(at, energy)
+    return Chebyshev(
+        coefficients=jnp.asarray(energy),
+        derivative=jnp.asarray(kept),
+        span=jnp.asarray(frame.span),
+        variable=variable,
+        end=target.end,
+    )
+
+
+def _spline(target: _Target, variable: str, tolerance: float, points: _Points) -> AbstractCurve:
+    """Of the fewest pieces that reach half the tolerance, or else of the most.
+
+    The slope is interpolated, at both ends and the middle of each piece, and the value summed from
+    it: differences of values would magnify their rounding.
+    """
+    frame = _Frame(np.square(target.span), variable)
+    knots = frame.squares(np.linspace(-1, 1, 2 * PIECES[-1] + 1))
+    slopes = np.asarray(target.slope(jnp.asarray(knots))) * frame.by_x(knots)
+    last = 0.0 if target.end is not None else float(target.value(jnp.asarray(knots[-1:]))[0])
+    x, force, scale = points
+    at, by_x = frame.scaled(x**2), frame.by_x(x**2)
+    for count in PIECES:
+        slope = slopes[:: PIECES[-1] // count] * (2 / count)
+        first, middle, end = slope[:-1:2], slope[1::2], slope[2::2]
+        bend = (4 * middle - 3 * first - end) / 2
+        twist = (first - 2 * middle + end) * (2 / 3)
+        k = np.clip((at + 1) * (count / 2), 0, count - 1).astype(int)
+        t = (at + 1) * (count / 2) - k
+        along = (first[k] + t * (2 * bend[k] + t * 3 * twist[k])) * (count / 2)
+        if np.max(np.abs(2 * x * along / by_x - force) / scale) <= tolerance / 2:
+            break
+    values = last - np.cumsum((first + bend + twist)[::-1])[::-1]
+    pieces = np.stack([values, first, bend, twist], axis=1)
+    return Spline(
+        pieces=jnp.asarray(pieces), span=jnp.asarray(frame.span), variable=variable, end=target.end
+    )

@@ -1,0 +1,170 @@
+"""What all potentials of pairs share: sums over edges of functions of the squared distance."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from jraph import GraphsTuple
+
+from .._types import EdgeMask, EdgeScalars, JacobianPair, NodeIndex, NodeScalars, Vectors
+from ..graphs.geometry import (
+    displacement,
+    distance,
+    edge_kinds,
+    edge_mask,
+    edge_share,
+    graph_index,
+    movable,
+    sum_over_edges,
+)
+from ..graphs.pair_sums import OfEdges, pair_energy, pair_gradient
+from .base import AbstractEnergy
+from .blockwise import blockwise
+from .sampling import outside
+
+_Columns = Callable[[Float[Array, " s"], int], Float[Array, "s _"]]
+
+
+class AbstractPairFeatures(AbstractEnergy):
+    r"""$V = \sum_{pairs} c_{ij} \phi(r_{ij})$, c the edges' known `coupling` (one if absent).
+
+    Each edge `type` has units of its own, as many as the others.
+    """
+
+    name: ClassVar[str] = "pair"
+    separable: ClassVar[bool] = True
+    ranges: eqx.AbstractVar[Float[Array, "T 2"]]
+    """Least and greatest distance in training, for each edge type (length)."""
+    cutoff: eqx.AbstractVar[float | None]
+    """Distance from which on all units are zero (length)."""
+
+    @abstractmethod
+    def units(self, square: Float[Array, " s"], type: int) -> Float[Array, "s _"]:
+        """Units of that type at squared distances."""
+
+    @abstractmethod
+    def slopes(self, square: Float[Array, " s"], type: int) -> Float[Array, "s _"]:
+        """Derivatives of the units with respect to the squared distance."""
+
+    def units_at(self, r: Float[Array, " s"], type: int = 0) -> Float[Array, "s K"]:
+        """All units at distances r (length) for edges of that type; other types' units are zero."""
+        return self._columns([jnp.full(r.shape, t == type) for t in range(self.types)], r**2)
+
+    @property
+    def types(self) -> int:
+        return self.ranges.shape[-2]
+
+    @property
+    def dimension(self) -> int | None:
+        return None
+
+    def sites(self, graphs: GraphsTuple) -> tuple[Float[Array, "s K"], NodeIndex]:
+        values = self._columns(self._types(graphs), distance(graphs) ** 2)
+        return edge_share(graphs)[:, None] * values, graphs.receivers
+
+    def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
+        energy = self._contracted(self.units, theta)
+        return pair_energy(graphs, lambda kinds, r: energy(kinds, r**2))
+
+    def energy_gradient(
+        self, graphs: GraphsTuple, theta: Float[Array, " K"]
+    ) -> tuple[Vectors, None]:
+        return pair_gradient(graphs, self._contracted(self.slopes, theta)), None
+
+    def _contracted(self, columns: _Columns, theta: Float[Array, " K"]) -> OfEdges:
+        """Sum over the units, as a function of the edges' squared distances."""
+
+        def at(kinds: Int[Array, " e"], square: EdgeScalars) -> EdgeScalars:
+            total = jnp.zeros_like(square)
+            for t, part in enumerate(parts):
+                units, seen = partial(_dot, columns, t, part), kinds == t
+                if self.cutoff is not None:
+                    seen &= ~(square >= self.cutoff**2)  # NaN is seen
+                total = jnp.where(seen, blockwise(units, len(part), square, seen=seen), total)
+            return total
+
+        parts = jnp.split(theta, self.types)
+        return at
+
+    def gradient(self, graphs: GraphsTuple) -> JacobianPair:
+        square = distance(graphs) ** 2
+        slope = jnp.concatenate(
+            [
+                jnp.where(of_type[:, None], self.slopes(square, t), 0)
+                for t, of_type in enumerate(self._types(graphs))
+            ],
+            axis=1,
+        )
+        # Both directions of a pair pull on the receiver alike: twice the share of one.
+        direction = displacement(graphs) * (4 * edge_share(graphs))[:, None]
+        # One coordinate at a time: [e d K] would be the greatest array of the whole fit.
+        along = [
+            sum_over_edges(graphs, direction[:, k, None] * slope) for k in range(direction.shape[1])
+        ]
+        return jnp.stack(along, axis=1), None
+
+    def constants(self, graphs: GraphsTuple) -> Float[Array, "g c"]:
+        share = edge_share(graphs)[:, None]
+        if self.cutoff is not None:
+            # The number of pairs within a cutoff jumps as bodies move; the energy must not.
+            return jnp.zeros((graphs.n_node.shape[0], 0), share.dtype)
+        counts = jnp.where(jnp.stack(self._types(graphs), axis=1), share, 0)
+        index = graph_index(graphs)[graphs.receivers]
+        return jax.ops.segment_sum(counts, index, graphs.n_node.shape[0])
+
+    def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
+        r, types = distance(graphs), self._types(graphs)
+        mask = observable(graphs, self.cutoff)
+        out = mask & ~jnp.any(jnp.stack(types), axis=0)  # a type that training never saw
+        for of_type, range_ in zip(types, self.ranges):
+            out |= outside(r, mask & of_type, range_)
+        index = graph_index(graphs)[graphs.receivers]
+        directed = jax.ops.segment_sum(out.astype(jnp.int32), index, graphs.n_node.shape[0])
+        return directed // 2
+
+    def accepts(self, graphs: GraphsTuple) -> None:
+        greatest = int(np.max(np.asarray(graphs.edges.get("type", 0)), initial=0))
+        if greatest >= self.types:
+            raise ValueError(
+                f"the pair features know {self.types} edge types, the data have edge type "
+                f"{greatest}"
+            )
+
+    def trained_range(self) -> Float[Array, "... 2"]:
+        return self.ranges
+
+    def _columns(self, types: list[EdgeMask], square: Float[Array, " s"]) -> Float[Array, "s K"]:
+        return jnp.concatenate(
+            [
+                jnp.where(of_type[:, None], self.units(square, t), 0)
+                for t, of_type in enumerate(types)
+            ],
+            axis=1,
+        )
+
+    def _types(self, graphs: GraphsTuple) -> list[EdgeMask]:
+        return edge_types(graphs, self.types)
+
+
+def _dot(columns: _Columns, type: int, theta: Array, square: Array) -> Array:
+    return columns(square, type) @ theta
+
+
+def edge_types(graphs: GraphsTuple, count: int) -> list[EdgeMask]:
+    """For each type the edges that have it; without `type` all edges are of type 0."""
+    kinds = edge_kinds(graphs)
+    return [kinds == t for t in range(count)]
+
+
+def observable(graphs: GraphsTuple, cutoff: float | None) -> EdgeMask:
+    """Edges within the cutoff with an end that moves: no row shows the force between two fixed
+    bodies."""
+    free = movable(graphs)
+    seen = edge_mask(graphs) & (free[graphs.senders] | free[graphs.receivers])
+    return seen if cutoff is None else seen & (distance(graphs) < cutoff)

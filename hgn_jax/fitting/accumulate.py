@@ -1,0 +1,196 @@
+"""Batch after batch into the triangles, on one device or many."""
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jraph import GraphsTuple
+
+from .._progress import Reporter
+from ..graphs.batching import chunks, take
+from ..graphs.geometry import bodies
+from ..io.digest import digest
+from ..linear.base import AbstractLeastSquares
+from .checkpoint import Checkpoint
+from .equations import Equations
+from .multihost import of_all_processes
+from .reduction import Reduction, extend, merged, reduce
+from .result import Fit, conclude
+
+ENTRIES = 2**24
+"""Of the matrix of one piece: where the factorisation runs at full speed, in 128 MiB."""
+
+
+_Tree = TypeVar("_Tree")
+
+
+def reduced(
+    equations: Equations,
+    batches: Iterable[GraphsTuple],
+    solver: AbstractLeastSquares,
+    *,
+    like: GraphsTuple,
+    inspect: Callable[[GraphsTuple, int], None] = lambda batch, number: None,
+    checkpoint: Checkpoint | None = None,
+    report: Reporter = Reporter(None, None),
+    devices: Sequence[jax.Device | None] = (None,),
+) -> Fit:
+    """The fit to batches of the same arrays as `like`; `inspect` raises for bad ones."""
+    start: tuple[Reduction, ...] = (_empty(equations, like, solver),) * len(devices)
+    done = 0
+    if checkpoint is not None:
+        start, done = checkpoint.read(start)
+        # An unwritable folder shows now, not in an hour.
+        checkpoint.write(start, done, checkpoint.last)
+    workers = [_Worker(equations, r, device) for r, device in zip(start, devices)]
+
+    last: GraphsTuple | None = None  # taken in this run
+
+    def save() -> None:
+        if checkpoint is not None:
+            for w in _by_number(workers):
+                w.finish()
+            known = checkpoint.last if last is None else digest(last)
+            checkpoint.write([w.reduction for w in workers], done, known)
+
+    report.resumed, seen = done, 0
+    try:
+        for number, batch in enumerate(batches):
+            seen = number + 1
+            if seen <= done:  # in the checkpoint
+                if seen == done and checkpoint is not None:
+                    checkpoint.recognise(batch)
+                continue
+            inspect(batch, number)
+            workers[number % len(workers)].take(batch, number)
+            done, last = seen, batch
+            report(done)
+            if checkpoint is not None and checkpoint.due:
+                save()
+        for w in _by_number(workers):
+            w.finish()
+    except BaseException:
+        good = _finish(workers, done)
+        if checkpoint is not None and last is not None:
+            known = digest(last) if good == done else None
+            checkpoint.write([w.reduction for w in workers], good, known)
+        raise
+    if seen < done:
+        raise ValueError(
+            f"the checkpoint holds {done} batches, but the stream gave only {seen}: give the same "
+            "stream again, or another checkpoint"
+        )
+    if not seen and jax.process_count() == 1:
+        raise ValueError("the stream has no batch (a generator runs only once)")
+    save()
+    report(done, end=True)
+    total = merged([jax.device_put(w.finish(), jax.local_devices()[0]) for w in workers])
+    return _concluded(equations, of_all_processes(total), solver)
+
+
+class _Worker:
+    """One device and the reduction of its batches; one batch is under way at a time."""
+
+    def __init__(
+        self, equations: Equations, reduction: Reduction, device: jax.Device | None
+    ) -> None:
+        self.device = device
+        self.equations, self.reduction = self._here((equations, reduction))
+        self.under_way: tuple[GraphsTuple, int, Reduction | None] | None = None
+
+    def take(self, batch: GraphsTuple, number: int) -> None:
+        self.finish()
+        batch = self._here(batch)
+        self.under_way = batch, number, self._begun(self.reduction, batch)
+
+    def finish(self) -> Reduction:
+        if self.under_way is not None:
+            self.reduction = self._finished(self.reduction, *self.under_way)
+            self.under_way = None
+        return self.reduction
+
+    def _begun(self, before: Reduction, batch: GraphsTuple) -> Reduction | None:
+        """The extended reduction, perhaps still being computed; None if memory does not suffice."""
+        return _unless_out_of_memory(lambda: _extended(before, self.equations, batch))
+
+    def _finished(
+        self, before: Reduction, batch: GraphsTuple, number: int, begun: Reduction | None
+    ) -> Reduction:
+        if begun is not None:
+            begun = _unless_out_of_memory(lambda: jax.block_until_ready(begun))
+        return self._by_halves(before, batch, number) if begun is None else begun
+
+    def _by_halves(self, before: Reduction, batch: GraphsTuple, number: int) -> Reduction:
+        batch = take(batch, np.asarray(bodies(batch)) > 0)
+        graphs = len(batch.n_node)
+        if graphs == 1:
+            raise RuntimeError(
+                f"batch {number}: a single graph of {len(batch.nodes['mass'])} bodies and "
+                f"{len(batch.senders)} edges does not fit into memory: take fewer units"
+            )
+        warnings.warn(
+            f"batch {number}: {graphs} graphs do not fit into memory; going on by halves. Smaller "
+            "batches (hgn.graphs.chunks) save the attempt",
+            stacklevel=2,
+        )
+        for half in chunks(batch, -(-graphs // 2)):
+            before = self._finished(before, half, number, self._begun(before, half))
+        return before
+
+    def _here(self, tree: _Tree) -> _Tree:
+        if self.device is None:
+            return tree
+        arrays, rest = eqx.partition(tree, eqx.is_array)
+        return eqx.combine(jax.device_put(arrays, self.device), rest)
+
+
+def _by_number(workers: Sequence[_Worker]) -> list[_Worker]:
+    """Oldest batch first: if it fails, no later one is in any reduction."""
+    return sorted(workers, key=lambda w: -1 if w.under_way is None else w.under_way[1])
+
+
+def _finish(workers: Sequence[_Worker], done: int) -> int:
+    """Finishes what is under way; the number of batches before the first that fails."""
+    for w in _by_number(workers):
+        number = done if w.under_way is None else w.under_way[1]
+        try:
+            w.finish()
+        except RuntimeError:
+            return number
+    return done
+
+
+def graphs_at_once(equations: Equations, data: GraphsTuple) -> int:
+    """How many graphs' rows make one piece; at least one."""
+    systems = eqx.filter_eval_shape(lambda: equations.systems(data))
+    entries = max(np.prod(s.matrix.shape, dtype=float) for s in systems)
+    return max(1, int(ENTRIES / (entries / len(data.n_node))))
+
+
+_concluded = eqx.filter_jit(conclude)
+
+
+@eqx.filter_jit
+def _extended(before: Reduction, equations: Equations, batch: GraphsTuple) -> Reduction:
+    return extend(before, equations, equations.systems(batch), batch)
+
+
+def _empty(equations: Equations, like: GraphsTuple, solver: AbstractLeastSquares) -> Reduction:
+    """The reduction of no data."""
+    shapes = eqx.filter_eval_shape(
+        lambda data: reduce(equations, equations.systems(data), data, solver), like
+    )
+    return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+
+
+def _unless_out_of_memory(compute: Callable[[], Reduction]) -> Reduction | None:
+    try:
+        return compute()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return None

@@ -1,0 +1,344 @@
+"""The same model trained by gradient descent: fine-tuning, and the baseline that sampling beats."""
+
+import time
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+from jaxtyping import Array, ArrayLike, Float, Int, PyTree
+from jraph import GraphsTuple
+
+from .._types import Key
+from ..features.base import AbstractEnergy, AbstractTermSpec
+from ..features.dense import Dense
+from ..features.kinetic import Kinetic
+from ..features.pair import Pair
+from ..graphs.batching import pad, split, take, unbatch
+from ..graphs.geometry import bodies, movable
+from ..graphs.validate import check
+from ..models.hamiltonian import AbstractHamiltonian, HamiltonianGraphNetwork
+from .sample import sample
+from .weights import Weights, relative_weights
+
+RATES = ("velocity", "force")
+
+
+class TRAINING(eqx.Enumeration):
+    """Outcome of a training."""
+
+    successful = ""
+    diverged = (
+        "the training diverged: its loss is not finite. Use a smaller learning rate or clip the "
+        "gradients; throw=False returns the best weights before"
+    )
+
+
+class Training(eqx.Module):
+    """A trained model and how the training went, epoch by epoch."""
+
+    model: AbstractHamiltonian
+    """With the weights of the least validation loss; the start's if none was less."""
+    loss: Float[np.ndarray, " epochs"]
+    """Mean over the epoch's minibatches."""
+    validation: Float[np.ndarray, " epochs"]
+    """After the epoch."""
+    seconds: Float[np.ndarray, " epochs"]
+    """Wall time from the start to the end of the epoch, compilation included."""
+    result: TRAINING
+
+
+def untrained(
+    data: GraphsTuple,
+    *,
+    key: Key,
+    terms: Sequence[AbstractTermSpec] = (Kinetic(), Pair()),
+) -> HamiltonianGraphNetwork:
+    """A model to start gradient descent from: `fit`'s sampled features and normal coefficients.
+
+    Each feature set is scaled so that its rates are as large as the observed ones. Specs with
+    `sampling=Glorot()` give the hidden layers the standard initialisation.
+
+    **Raises:** `ValueError` for bad data (see `hgn.check`) or missing rates.
+    """
+    check(data)
+    _require_rates(data)
+    return _untrained(sample(terms, data, key=key), data, jr.fold_in(key, 1))
+
+
+@eqx.filter_jit
+def _untrained(
+    features: tuple[AbstractEnergy, ...], data: GraphsTuple, key: Key
+) -> HamiltonianGraphNetwork:
+    dtype = data.nodes["position"].dtype
+    theta, constants = [], []
+    for k, f in zip(jr.split(key, len(features)), features):
+        draw = jr.normal(k, (jax.eval_shape(f, data).shape[1],), dtype)
+        constants.append(jnp.zeros(jax.eval_shape(f.constants, data).shape[1], dtype))
+        alone = HamiltonianGraphNetwork((f,), (draw,), (constants[-1],))
+        rates = [jnp.where(movable(data)[:, None], r, 0) for r in alone.vector_field(data)]
+        observed = [
+            jnp.where(movable(data)[:, None] & jnp.any(r != 0), data.nodes[name], 0)
+            for name, r in zip(RATES, rates)
+        ]
+        size = jnp.linalg.norm(jnp.stack(rates))
+        scale = jnp.linalg.norm(jnp.stack(observed)) / jnp.where(size > 0, size, 1)
+        theta.append(draw * jnp.where(size > 0, scale, 1))
+    return HamiltonianGraphNetwork(features, tuple(theta), tuple(constants))
+
+
+def train(
+    model: AbstractHamiltonian,
+    data: GraphsTuple,
+    *,
+    key: Key,
+    optimizer: optax.GradientTransformation,
+    epochs: int = 1000,
+    batch_size: int | None = None,
+    validation: float | GraphsTuple = 0.1,
+    patience: int | None = None,
+    weights: Weights = relative_weights,
+    progress: bool = False,
+    throw: bool = True,
+) -> Training:
+    r"""Trains all weights of a model by gradient descent on observed dq/dt and dp/dt.
+
+    The loss is what `fit` minimises, made relative:
+    $\sum w^2 |\hat u - u|^2 / \sum w^2 |u|^2$ over velocities and forces, w from `weights`. Trained
+    are the coefficients and the hidden layers' weights and biases, not their centres and ranges;
+    of a Hamiltonian of the user's own every floating-point array.
+
+    **Arguments:**
+
+    - `model`: a fitted one to be fine-tuned, or one from `untrained`.
+    - `data`: a batch of snapshots with `velocity` and `force`; graphs may differ in size, and are
+        then padded with bodies of mass zero, as a Hamiltonian of the user's own must bear.
+    - `key`: orders the minibatches and draws the validation trajectories.
+    - `optimizer`: any of optax, its learning rate a number or a schedule that counts minibatches.
+        Those with a line search (`optax.lbfgs()`) take the full batch. Pass the same object again
+        to reuse the compiled step.
+    - `epochs`: passes over the data; `batch_size`: graphs per step, None for all. What does not
+        fill a minibatch waits for another epoch: each is ordered anew.
+    - `validation`: a fraction of the trajectories that is held out, or data of their own.
+    - `patience`: stop after so many epochs without a better validation loss.
+    - `progress`: print losses and the time left, about once a second.
+    - `throw`: raise if the training diverges; if False look at `.result`.
+
+    **Returns:** a `Training`: the best model, and the losses and wall time of every epoch.
+
+    **Raises:** `ValueError` for bad data (see `hgn.check`) or arguments out of range;
+    `RuntimeError` if the training diverges.
+    """
+    if epochs < 1 or (patience is not None and patience < 1):
+        raise ValueError(f"epochs and patience must be at least 1, got {epochs} and {patience}")
+    start = time.perf_counter()
+    ordering, splitting = jr.split(key)
+    data = _real(data)
+    if isinstance(validation, GraphsTuple):
+        held_out = _real(validation)
+    elif 0 < validation < 1:
+        data, held_out = split(data, validation, key=splitting)
+    else:
+        raise ValueError(f"validation must be a fraction between 0 and 1, or data: {validation}")
+    data, held_out = _weighted(data, weights), _weighted(held_out, weights)
+    stacked = _stacked(data)
+    count = stacked.n_node.shape[0]
+    batch_size = count if batch_size is None else batch_size
+    if not 1 <= batch_size <= count:
+        raise ValueError(f"batch_size must be from 1 to the {count} graphs trained on")
+    params, frozen = eqx.partition(model, trainable(model))
+    state = jax.tree.map(_strong, optimizer.init(params))
+    if batch_size < count and _searches_lines(state):
+        raise ValueError("this optimizer has a line search: it needs batch_size=None")
+    run = _Run(params, state, params, _check(params, frozen, held_out))
+    losses: list[tuple[float, float]] = []
+    seconds: list[float] = []
+    best, least, diverged = -1, float(run.least), False
+    for epoch in range(epochs):
+        order = jr.permutation(jr.fold_in(ordering, epoch), count)
+        order = order[: count // batch_size * batch_size].reshape(-1, batch_size)
+        run, loss, checked = _epoch(run, frozen, optimizer, stacked, order, held_out)
+        losses.append((float(loss), float(checked)))
+        seconds.append(time.perf_counter() - start)
+        if diverged := not np.isfinite(losses[-1]).all():
+            break
+        if losses[-1][1] < least:
+            best, least = epoch, losses[-1][1]
+        if progress and (len(seconds) == 1 or int(seconds[-1]) > int(seconds[-2])):
+            left = seconds[-1] / (epoch + 1) * (epochs - epoch - 1)
+            print(
+                f"epoch {epoch + 1}/{epochs}: loss {loss:.3e}, validation {checked:.3e}, best "
+                f"{least:.3e} after {best + 1}; at most {left:.0f} s left",
+                flush=True,
+            )
+        if patience is not None and epoch - best >= patience:
+            break
+    loss_history, validation_history = np.array(losses).T
+    training = Training(
+        eqx.combine(run.best, frozen),
+        loss_history,
+        validation_history,
+        np.array(seconds),
+        TRAINING.diverged if diverged else TRAINING.successful,  # type: ignore[arg-type]
+    )
+    if throw and diverged:
+        training.result.error_if(training, True)
+    return training
+
+
+def trainable(model: PyTree) -> PyTree:
+    """True for what gradient descent changes: a mask of the model's shape, as for `eqx.partition`.
+
+    Of sampled features these are the hidden weights and biases; of all else the floating-point
+    arrays.
+    """
+
+    def of_layer(node: PyTree) -> PyTree:
+        frozen = jax.tree.map(lambda _: False, node)
+        if not isinstance(node, Dense):
+            return frozen
+        return eqx.tree_at(lambda layer: (layer.weight, layer.bias), frozen, (True, True))
+
+    def of_part(node: PyTree) -> PyTree:
+        if isinstance(node, AbstractEnergy):
+            return jax.tree.map(of_layer, node, is_leaf=lambda n: isinstance(n, Dense))
+        if isinstance(node, HamiltonianGraphNetwork):
+            # No force shows the constants; weight decay would shrink them.
+            still = jax.tree.map(lambda _: False, node.constants)
+            mask = jax.tree.map(eqx.is_inexact_array, node)
+            parts = tuple(map(of_part, node.features))
+            return eqx.tree_at(lambda m: (m.features, m.constants), mask, (parts, still))
+        return eqx.is_inexact_array(node)
+
+    parts = (AbstractEnergy, HamiltonianGraphNetwork)
+    return jax.tree.map(of_part, model, is_leaf=lambda n: isinstance(n, parts))
+
+
+class _Run(eqx.Module):
+    """What changes from epoch to epoch."""
+
+    params: PyTree
+    state: optax.OptState
+    best: PyTree
+    least: Float[Array, ""]
+
+
+@eqx.filter_jit
+def _epoch(
+    run: _Run,
+    frozen: PyTree,
+    optimizer: optax.GradientTransformation,
+    stacked: GraphsTuple,
+    order: Int[Array, "steps batch"],
+    held_out: GraphsTuple,
+) -> tuple[_Run, Float[Array, ""], Float[Array, ""]]:
+    update = optax.with_extra_args_support(optimizer).update
+
+    def step(carry: PyTree, chosen: Int[Array, " batch"]) -> tuple[PyTree, Array]:
+        params, state = carry
+        batch = _joined(stacked, chosen)
+
+        def loss(params: PyTree) -> Float[Array, ""]:
+            return _loss(eqx.combine(params, frozen), batch)
+
+        # A line search has just been at this point: value and gradient need no second evaluation.
+        differentiate = (
+            optax.value_and_grad_from_state(loss)
+            if _searches_lines(state)
+            else lambda params, state: jax.value_and_grad(loss)(params)
+        )
+        value, gradient = differentiate(params, state=state)
+        updates, state = update(gradient, state, params, value=value, grad=gradient, value_fn=loss)
+        return (optax.apply_updates(params, updates), state), value
+
+    (params, state), losses = jax.lax.scan(step, (run.params, run.state), order)
+    checked = _check(params, frozen, held_out)
+    better = checked < run.least
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), params, run.best)
+    return _Run(params, state, best, jnp.where(better, checked, run.least)), losses.mean(), checked
+
+
+@eqx.filter_jit
+def _check(params: PyTree, frozen: PyTree, held_out: GraphsTuple) -> Float[Array, ""]:
+    return _loss(eqx.combine(params, frozen), held_out)
+
+
+def _loss(model: AbstractHamiltonian, graphs: GraphsTuple) -> Float[Array, ""]:
+    rates = model.vector_field(graphs)
+    wrong = sum(
+        jnp.sum((graphs.nodes[f"{name} weight"][:, None] * (rate - graphs.nodes[name])) ** 2)
+        for name, rate in zip(RATES, rates)
+    )
+    return jnp.asarray(wrong / jnp.sum(graphs.globals["size"]))
+
+
+def _real(data: GraphsTuple) -> GraphsTuple:
+    """The data, checked, without their padding."""
+    check(data)
+    return take(data, bodies(data) > 0)
+
+
+def _weighted(data: GraphsTuple, weights: Weights) -> GraphsTuple:
+    """The graphs with every node's weights, and the graph's share of the loss of a zero model.
+
+    All shares are equal, so that the mean over minibatches is the loss of the data.
+    """
+    _require_rates(data)
+    own = jnp.where(movable(data), data.nodes.get("weight", jnp.ones_like(data.nodes["mass"])), 0)
+    scaled = {f"{n} weight": jnp.where(own > 0, own * w, 0) for n, w in zip(RATES, weights(data))}
+    total = sum(
+        jnp.sum((scaled[f"{name} weight"][:, None] * data.nodes[name]) ** 2) for name in RATES
+    )
+    if not total > 0:
+        raise ValueError("no row with a rate other than zero has a positive weight")
+    count = data.n_node.shape[0]
+    return data._replace(
+        nodes=data.nodes | scaled,
+        globals=data.globals | {"size": jnp.full((count,), total / count)},
+    )
+
+
+def _stacked(data: GraphsTuple) -> GraphsTuple:
+    """Every array with a leading axis of graphs; graphs that differ in size are padded."""
+    sizes = np.stack([np.asarray(data.n_node), np.asarray(data.n_edge)])
+    if (sizes == sizes[:, :1]).all():
+        count = sizes.shape[1]
+        first = np.cumsum(sizes[0]) - sizes[0]
+
+        def reshaped(array: Array) -> Array:
+            return jnp.reshape(array, (count, -1, *array.shape[1:]))
+
+        stacked = jax.tree.map(reshaped, data)
+        offset = first.astype(data.senders.dtype)[:, None]
+        return stacked._replace(
+            senders=stacked.senders - offset, receivers=stacked.receivers - offset
+        )
+    nodes, edges = int(sizes[0].max()) + 1, int(sizes[1].max())
+    padded = [pad(graph, n_node=nodes, n_edge=edges, n_graph=2) for graph in unbatch(data)]
+    return jax.tree.map(lambda *arrays: jnp.stack(arrays), *padded)
+
+
+def _joined(stacked: GraphsTuple, chosen: Int[Array, " batch"]) -> GraphsTuple:
+    """The chosen graphs as one batch."""
+    picked = jax.tree.map(lambda array: array[chosen], stacked)
+    nodes = picked.nodes["mass"].shape[1]
+    offset = nodes * jnp.arange(chosen.shape[0], dtype=picked.senders.dtype)[:, None]
+    picked = picked._replace(senders=picked.senders + offset, receivers=picked.receivers + offset)
+    return jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:]), picked)
+
+
+def _strong(value: ArrayLike) -> Array:
+    """Of a dtype of its own, as all are after a step: a second one then compiles nothing anew."""
+    return jax.lax.convert_element_type(value, jnp.asarray(value).dtype)
+
+
+def _searches_lines(state: optax.OptState) -> bool:
+    return optax.tree.get(state, "value") is not None and optax.tree.get(state, "grad") is not None
+
+
+def _require_rates(data: GraphsTuple) -> None:
+    if missing := [name for name in RATES if name not in data.nodes]:
+        raise ValueError(f"the data lack nodes {missing}: nothing to learn from")

@@ -1,0 +1,128 @@
+"""What a fit keeps of its data, however many they were."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+from jraph import GraphsTuple
+
+from .._tree import all_finite
+from ..linear.base import AbstractLeastSquares
+from ..linear.lstsq import LSTSQ
+from ..linear.triangle import Triangle, append, merge
+from .equations import Equations, LinearSystem
+
+
+class Offsets(eqx.Module):
+    r"""What observed energies say of the constants c, given theta: $N c = E - \Phi \theta$.
+
+    R and $Q^T [\Phi \; E]$ of the QR factorisation of the weighted counts N: separate graphs merge
+    as triangles do.
+    """
+
+    r: Float[Array, "c c"]
+    projected: Float[Array, "c _"]
+    graphs: Int[Array, ""]
+
+    def constants(self, theta: Float[Array, " K"]) -> tuple[Float[Array, " c"], Bool[Array, ""]]:
+        """The constants, and whether the data tell them apart. If not, as when all graphs are
+        alike, they are the smallest."""
+        left = self.projected[:, -1] - self.projected[:, :-1] @ theta
+        solution = LSTSQ()(self.r, left, self.graphs)
+        return solution.theta, solution.rank == self.r.shape[1]
+
+
+class Reduction(eqx.Module):
+    """All that is left of the data once their rows are factorised: size K^2, whatever their number.
+
+    Reductions of separate batches, made by the same equations, merge into that of all.
+    """
+
+    triangles: tuple[Triangle, ...]
+    offsets: Offsets | None
+    """None without observed energies, or without constants for them to determine."""
+    broken: Bool[Array, ""]
+    """Whether the data held NaN or Inf."""
+    members: tuple[tuple[tuple[int, int], ...], ...] = eqx.field(static=True)
+    """The column sets of every triangle, each with its width."""
+
+    @property
+    def rows(self) -> Int[Array, "..."]:
+        """Equations of positive weight."""
+        return jnp.sum(jnp.stack([t.rows for t in self.triangles]), axis=0)
+
+
+def reduce(
+    equations: Equations,
+    systems: Sequence[LinearSystem],
+    data: GraphsTuple,
+    solver: AbstractLeastSquares,
+) -> Reduction:
+    """Factorises the rows of one batch; `systems` are the batch's, from `equations`."""
+    still = jax.lax.stop_gradient(tuple(systems))
+    return Reduction(
+        tuple(solver.factorise(s.matrix, s.target, s.rows) for s in still),
+        _offsets(equations, data),
+        ~all_finite(data),
+        tuple(s.members for s in systems),
+    )
+
+
+def extend(
+    before: Reduction, equations: Equations, systems: Sequence[LinearSystem], data: GraphsTuple
+) -> Reduction:
+    """`before` with the rows of one more batch: cheaper than to reduce it and merge. Derivatives do
+    not pass."""
+    systems = jax.lax.stop_gradient(tuple(systems))
+    offsets = _offsets(equations, data)
+    return Reduction(
+        tuple(append(t, s.matrix, s.target, s.rows) for t, s in zip(before.triangles, systems)),
+        None if before.offsets is None or offsets is None else _merged([before.offsets, offsets]),
+        before.broken | ~all_finite(data),
+        before.members,
+    )
+
+
+def merged(reductions: Sequence[Reduction]) -> Reduction:
+    """The reduction of all their data."""
+    offsets = [r.offsets for r in reductions if r.offsets is not None]
+    return Reduction(
+        tuple(merge(triangles) for triangles in zip(*(r.triangles for r in reductions))),
+        _merged(offsets) if offsets else None,
+        jnp.any(jnp.stack([r.broken for r in reductions])),
+        reductions[0].members,
+    )
+
+
+def _offsets(equations: Equations, data: GraphsTuple) -> Offsets | None:
+    if equations.energies is None:
+        return None
+    (rows,) = equations.energies.rows(
+        equations.features, equations.structure, data, equations.weights
+    )
+    *columns, counts = rows.columns
+    assert counts is not None
+    system = [c for c in columns if c is not None] + [rows.target[:, None]]
+    # Their common scale, the spread of the energies, does not move the constants.
+    weight = jax.lax.stop_gradient(rows.weight)[:, None]
+    number = jnp.sum(rows.weight > 0)
+    return _orthogonal(counts * weight, jnp.concatenate(system, axis=1) * weight, number)
+
+
+def _merged(offsets: Sequence[Offsets]) -> Offsets:
+    return _orthogonal(
+        jnp.concatenate([o.r for o in offsets]),
+        jnp.concatenate([o.projected for o in offsets]),
+        jnp.sum(jnp.stack([o.graphs for o in offsets])),
+    )
+
+
+def _orthogonal(
+    counts: Float[Array, "g c"], columns: Float[Array, "g _"], graphs: Int[Array, ""]
+) -> Offsets:
+    missing = max(counts.shape[1] - len(counts), 0)
+    counts, columns = (jnp.pad(a, ((0, missing), (0, 0))) for a in (counts, columns))
+    q, r = jnp.linalg.qr(counts)
+    return Offsets(r, q.T @ columns, graphs)

@@ -1,0 +1,210 @@
+"""What a fit returns."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+from jraph import GraphsTuple
+
+from .._tree import all_finite, is_concrete
+from ..linear.base import AbstractLeastSquares, LeastSquaresSolution, differentiable
+from ..linear.ridge import RidgePath, path, ridges, spectrum
+from ..models.hamiltonian import HamiltonianGraphNetwork
+from .equations import Equations, LinearSystem
+from .observations import Energies
+from .reduction import Reduction, extend
+from .uncertainty import StandardDeviation, standard_deviation
+
+
+class RESULTS(eqx.Enumeration):
+    """Outcome of a fit."""
+
+    successful = ""
+    no_rows = "no row has a positive weight: all bodies are fixed or have weight zero"
+    nonfinite_data = "the data hold NaN or Inf; run hgn.check(data) outside of jit to learn where"
+    nonfinite_solution = (
+        "the least-squares solution is not finite; use 64-bit, a larger ridge or fewer units"
+    )
+
+
+class Fit(eqx.Module):
+    """A learned Hamiltonian and how well it was determined. Coefficients carry derivatives (not
+    after `update` or a stream), figures of quality do not."""
+
+    model: HamiltonianGraphNetwork
+    solutions: tuple[LeastSquaresSolution, ...]
+    """One per independent system: kinetic and pair columns do not mix."""
+    result: RESULTS
+    constant_known: Bool[Array, ""]
+    """Whether observed energies determined the constant of every graph, of whatever size."""
+    equations: Equations
+    """How data became rows; what further batches are weighted by."""
+    reduction: Reduction
+    """What is left of the data: `update` adds to it."""
+    solver: AbstractLeastSquares
+
+    def update(self, batch: GraphsTuple, *, throw: bool = True) -> "Fit":
+        """The fit to all data so far and these, with the features and weights that it has.
+
+        The same as one fit to everything with the features sampled from the first data, at the cost
+        of the batch.
+
+        **Raises:** `ValueError` for bad data, other arrays than before (energies, say), or edge
+        types that the features never saw.
+        """
+        if is_concrete(batch):
+            self.equations.check(batch)
+        return raise_if(throw, _updated(self, batch))
+
+    def standard_deviation(
+        self, graphs: GraphsTuple, *, reference: GraphsTuple | None = None
+    ) -> StandardDeviation:
+        """Predictive standard deviations of energies, velocities and forces, see
+        `StandardDeviation`; energies relative to the mean of `reference` (these graphs if None)."""
+        return standard_deviation(self.equations, self.reduction, self.solutions, graphs, reference)
+
+    def ridge_paths(self) -> tuple[RidgePath, ...]:
+        """Evidence, cross-validation, degrees of freedom, residual along a path of ridges, one for
+        every solution; no data are needed."""
+        return tuple(path(t, *spectrum(t), ridges(t.r.dtype)) for t in self.reduction.triangles)
+
+    @property
+    def energies_observed(self) -> bool:
+        """Whether there were any; if not the constant is zero."""
+        return self.equations.energies is not None
+
+    @property
+    def rows(self) -> Int[Array, "..."]:
+        """Equations with positive weight."""
+        return self.reduction.rows
+
+    @property
+    def freedom(self) -> Float[Array, "..."]:
+        """Sum of the effective degrees of freedom: coefficients that the data determine."""
+        return jnp.sum(jnp.stack([s.freedom for s in self.solutions]), axis=0)
+
+    @property
+    def columns(self) -> int:
+        """Unknowns of all systems."""
+        return sum(s.theta.shape[-1] for s in self.solutions)
+
+    @property
+    def rank(self) -> Int[Array, "..."]:
+        """Sum of the numerical ranks. Random features are nearly dependent: below `columns`."""
+        return jnp.sum(jnp.stack([s.rank for s in self.solutions]), axis=0)
+
+    @property
+    def condition(self) -> Float[Array, "..."]:
+        """Worst condition number of the column-scaled systems."""
+        return jnp.max(jnp.stack([s.condition for s in self.solutions]), axis=0)
+
+    @property
+    def residual(self) -> Float[Array, "..."]:
+        """Worst relative residual of the weighted systems."""
+        return jnp.max(jnp.stack([s.residual for s in self.solutions]), axis=0)
+
+    @property
+    def ridge(self) -> Float[Array, "..."]:
+        return jnp.max(jnp.stack([s.ridge for s in self.solutions]), axis=0)
+
+    @property
+    def growth(self) -> Float[Array, "..."]:
+        """Worst cancellation, sum |theta phi| over |sum theta phi|."""
+        return jnp.max(jnp.stack([s.growth for s in self.solutions]), axis=0)
+
+    @property
+    def trained_range(self) -> dict[str, Float[Array, "... 2"]]:
+        """Least and greatest local input of each kind of feature (speeds, distances)."""
+        return {f.name: f.trained_range() for f in self.model.features}
+
+    def summary(self) -> str:
+        """The figures above in words; concrete values only."""
+        if not any(c.shape[-1] for c in self.model.constants):
+            constant = "zero: the energy fades with distance, or is kinetic"
+        elif not self.energies_observed:
+            constant = "zero: no energies were observed, and rates do not see it"
+        elif bool(self.constant_known):
+            constant = "determined by the observed energies"
+        else:
+            constant = (
+                "right for graphs like the observed ones only: there the numbers of pairs of each "
+                "type and of bodies were always in one proportion"
+            )
+        methods = sorted({s.method for s in self.solutions})
+        lines = [
+            f"{int(self.rows)} rows, {self.columns} columns, rank {int(self.rank)}, effective "
+            f"degrees of freedom {float(self.freedom):.1f} ({' and '.join(methods)} QR)",
+            f"relative residual {float(self.residual):.1e}, condition {float(self.condition):.1e}, "
+            f"ridge {float(self.ridge):.1e}, growth {float(self.growth):.1e}",
+            f"constant of the energy: {constant}",
+        ]
+        for name, ranges in self.trained_range.items():
+            for low, high in jnp.reshape(ranges, (-1, 2)):
+                lines.append(f"trained range of {name}: {float(low):.4g} .. {float(high):.4g}")
+        if self.result != RESULTS.successful:
+            lines.append(f"FAILED: {RESULTS[self.result]}")  # type: ignore[misc]
+        return "\n".join(lines)
+
+
+def conclude(
+    equations: Equations,
+    reduction: Reduction,
+    solver: AbstractLeastSquares,
+    systems: Sequence[LinearSystem] = (),
+) -> Fit:
+    """Solves the triangles; with the rows themselves, theta carries derivatives by them."""
+    dtype = reduction.triangles[0].r.dtype
+    unknowns: dict[int, Array] = {
+        len(equations.features): jnp.zeros(sum(equations.constants), dtype)
+    }
+    solutions = []
+    for i, (triangle, members) in enumerate(zip(reduction.triangles, reduction.members)):
+        solution = solver.solve(triangle)
+        theta = solution.theta
+        if systems:
+            theta = differentiable(systems[i].matrix, systems[i].target, triangle, solution)
+        figures = jax.lax.stop_gradient(solution)
+        solutions.append(eqx.tree_at(lambda s: s.theta, figures, theta))
+        parts = jnp.split(theta, _ends([width for _, width in members])[:-1])
+        unknowns |= {j: part for (j, _), part in zip(members, parts)}
+    *theta_of, constant = (unknowns[j] for j in sorted(unknowns))
+    known = jnp.array(False)
+    if reduction.offsets is not None:
+        rest, known = reduction.offsets.constants(jnp.concatenate(theta_of))
+        if not any(isinstance(o, Energies) for o in equations.observations):
+            constant = rest
+    model = HamiltonianGraphNetwork(
+        equations.features,
+        tuple(theta_of),
+        tuple(jnp.split(constant, _ends(equations.constants)[:-1])),
+        equations.structure,
+    )
+    result = _outcome(
+        ~reduction.broken, reduction.rows > 0, all_finite((model.theta, model.constants))
+    )
+    return Fit(model, tuple(solutions), result, known, equations, reduction, solver)
+
+
+@eqx.filter_jit
+def _updated(fit: Fit, batch: GraphsTuple) -> Fit:
+    systems = fit.equations.systems(batch)
+    reduction = extend(fit.reduction, fit.equations, systems, batch)
+    return conclude(fit.equations, reduction, fit.solver)
+
+
+def raise_if(throw: bool, fit: Fit) -> Fit:
+    if not throw:
+        return fit
+    return fit.result.error_if(fit, fit.result != RESULTS.successful)
+
+
+def _outcome(data: Bool[Array, ""], rows: Bool[Array, ""], model: Bool[Array, ""]) -> RESULTS:
+    result = RESULTS.where(model, RESULTS.successful, RESULTS.nonfinite_solution)  # type: ignore
+    result = RESULTS.where(rows, result, RESULTS.no_rows)  # type: ignore[arg-type]
+    return RESULTS.where(data, result, RESULTS.nonfinite_data)  # type: ignore[arg-type]
+
+
+def _ends(sizes: Sequence[int]) -> list[int]:
+    return [sum(sizes[: i + 1]) for i in range(len(sizes))]

@@ -1,0 +1,108 @@
+"""Fits to more data than memory holds: batch after batch, on one device or many."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
+from functools import partial
+from itertools import chain
+
+import jax
+from jraph import GraphsTuple
+
+from .._progress import Progress, Reporter
+from .._types import Key
+from ..features.base import AbstractTermSpec
+from ..features.kinetic import Kinetic
+from ..features.pair import Pair
+from ..graphs.validate import check, warn_about_precision
+from ..linear.base import AbstractLeastSquares
+from ..linear.qr import QR
+from ..models.equations_of_motion import AbstractDynamics, Canonical
+from . import sample as draw
+from .accumulate import reduced
+from .checkpoint import Checkpoint
+from .equations import Equations
+from .multihost import agreed
+from .observations import AbstractObservation, Derivatives
+from .result import Fit, raise_if
+from .weights import AbstractWeights, Weights, relative_weights
+
+
+def fit_stream(
+    batches: Iterable[GraphsTuple],
+    *,
+    key: Key,
+    terms: Sequence[AbstractTermSpec] = (Kinetic(), Pair()),
+    observations: Sequence[AbstractObservation] = (Derivatives(),),
+    dynamics: AbstractDynamics = Canonical(),
+    weights: Weights | AbstractWeights = relative_weights,
+    solver: AbstractLeastSquares = QR(),
+    throw: bool = True,
+    sample_from: GraphsTuple | None = None,
+    checkpoint: str | None = None,
+    progress: Callable[[Progress], object] | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+) -> Fit:
+    """As `fit`, for batches that one after the other are longer than memory.
+
+    Only the triangle of each system is kept: memory is K^2 and one batch per device, whatever the
+    number of batches. Batches of one shape (`hgn.graphs.pad`, `hgn.graphs.chunks`) compile once,
+    on each device.
+
+    **Arguments:** those of `fit`, and
+
+    - `batches`: any iterable of data sets with the same arrays.
+    - `sample_from`: the data that the features are sampled from, that the trained range is of, and
+        that settle the scale of weights; they are not learned from. The first batch if None: then
+        it should be typical of all.
+    - `checkpoint`: a file. It is written as often as takes 5% of the time. If it exists, the
+        stream goes on after the batches in it (which are drawn from `batches` again, and passed
+        over): the result is that of an uninterrupted run, bit for bit.
+    - `progress`: called at most once a second, and at the end; `print` will do.
+    - `mesh`: its local devices take the batches in turn; their triangles are merged at the end.
+
+    Under `jax.distributed` every process gives batches of its own, and all return the fit to all of
+    them. Features are those of process 0. Each process has a checkpoint of its own, numbered.
+
+    **Raises:** `ValueError` for an empty stream, or naming the batch (counted from 0) for bad data
+    or data unlike the first; `OSError` if the checkpoint cannot be written; `RuntimeError` if a
+    process is lost. In each case the checkpoint holds all good batches before.
+    """
+    if isinstance(batches, GraphsTuple):
+        raise ValueError("batches is a single data set: give a list of them, or call hgn.fit")
+    total = len(batches) if isinstance(batches, Sized) else None
+    stream, where = iter(batches), "sample_from"
+    if sample_from is None:
+        sample_from, where = next(stream, None), "batch 0"
+        if sample_from is None:
+            raise ValueError("the stream has no batch (a generator runs only once)")
+        stream = chain([sample_from], stream)
+    with _named(where):
+        check(sample_from)
+        specs = tuple(spec.resolve(sample_from) for spec in terms)
+    warn_about_precision(sample_from)
+    how = (tuple(observations), dynamics, weights, solver)
+    equations = agreed(draw.equations(sample_from, key, specs, *how))
+    result = reduced(
+        equations,
+        stream,
+        solver,
+        like=sample_from,
+        inspect=partial(_inspect, equations),
+        checkpoint=None if checkpoint is None else Checkpoint(checkpoint, equations),
+        report=Reporter(progress, total),
+        devices=(None,) if mesh is None else tuple(mesh.local_devices),
+    )
+    return raise_if(throw, result)
+
+
+def _inspect(equations: Equations, batch: GraphsTuple, number: int) -> None:
+    with _named(f"batch {number}"):
+        equations.check(batch)
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error

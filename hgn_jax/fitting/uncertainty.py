@@ -1,0 +1,96 @@
+"""How sure a fit is of what it predicts."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.scipy.linalg as jsl
+from jaxtyping import Array, Float
+from jraph import GraphsTuple
+
+from .._types import GraphScalars, Vectors
+from ..graphs.geometry import bodies
+from ..linear.base import LeastSquaresSolution, augmented
+from ..linear.triangle import Triangle, column_scale
+from .equations import Equations
+from .reduction import Reduction
+
+
+class StandardDeviation(eqx.Module):
+    r"""Standard deviations of what the model predicts, in the units of the data.
+
+    Bayesian linear regression (Bishop, Pattern Recognition and Machine Learning, section 3.3):
+    theta is normal with covariance $\sigma^2 (Z^T Z + \lambda^2 D^2)^{-1}$, D the column norms,
+    $\lambda$ the ridge, $\sigma$ the noise of a weighted row. A prediction is a row z times theta:
+    $\sigma |(R_\lambda D)^{-T} z|$.
+
+    It states what the noise and the number of the data leave open, if the features can express the
+    truth and the noise of all weighted rows is alike. What the features cannot express (too few
+    units, a force that none sees, states out of the trained range) is not in it: there it is
+    overconfident. So it is if the noise of all bodies is alike but their weights are not: give
+    `uniform_weights` then (bench/least_squares.py). The noise of an observation is not included.
+    """
+
+    energy: GraphScalars | None
+    """Of the energy less its expected mean per constant count over the reference graphs: rates do
+    not see constants, and errors of observed ones are not counted. None without a
+    reference if there are no more graphs than constants: nothing would be left."""
+    velocity: Vectors
+    force: Vectors
+
+
+@eqx.filter_jit
+def standard_deviation(
+    equations: Equations,
+    reduction: Reduction,
+    solutions: Sequence[LeastSquaresSolution],
+    graphs: GraphsTuple,
+    reference: GraphsTuple | None,
+) -> StandardDeviation:
+    """See `StandardDeviation`."""
+    features = equations.features
+    rates = [equations.structure.rates(graphs, f.gradient(graphs)) for f in features]
+    energies = _centred(equations, graphs, graphs if reference is None else reference)
+    shape, dtype = graphs.nodes["position"].shape, graphs.nodes["position"].dtype
+    velocity, force = jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)
+    energy = jnp.zeros(graphs.n_node.shape, dtype)
+    for triangle, members, solution in zip(reduction.triangles, reduction.members, solutions):
+        known = (triangle, members, solution)
+        velocity = velocity + _variance(*known, [rate[0] for rate in rates], shape)
+        force = force + _variance(*known, [rate[1] for rate in rates], shape)
+        energy = energy + _variance(*known, energies, graphs.n_node.shape)
+    few = reference is None and len(graphs.n_node) <= max(1, sum(equations.constants))
+    return StandardDeviation(None if few else jnp.sqrt(energy), jnp.sqrt(velocity), jnp.sqrt(force))
+
+
+def _variance(
+    triangle: Triangle,
+    members: Sequence[tuple[int, int]],
+    solution: LeastSquaresSolution,
+    columns: Sequence[Float[Array, "... _"] | None],
+    shape: tuple[int, ...],
+) -> Array:
+    """Of rows times theta; the column sets that are None, and the constants, take no part."""
+    parts = []
+    for i, width in members:
+        column = columns[i] if i < len(columns) else None
+        parts.append(jnp.zeros((*shape, width), triangle.r.dtype) if column is None else column)
+    scale = column_scale(triangle.r)
+    z = jnp.concatenate(parts, axis=-1).reshape(-1, len(scale)) / scale[None]
+    r, _ = augmented(triangle, solution.ridge)
+    half = jsl.solve_triangular(r, z.T, trans=1)
+    return jnp.sum((solution.noise * half) ** 2, axis=0).reshape(shape)
+
+
+def _centred(
+    equations: Equations, graphs: GraphsTuple, reference: GraphsTuple
+) -> list[Float[Array, "g _"]]:
+    """Phi less what its constant counts say of it, as fitted to the reference graphs."""
+
+    def counts(of: GraphsTuple) -> Float[Array, "g c"]:
+        ones = (bodies(of) > 0).astype(of.nodes["position"].dtype)[:, None]
+        extensive = jnp.concatenate([f.constants(of) for f in equations.features], axis=1)
+        return extensive if extensive.shape[1] else ones
+
+    mean = jnp.linalg.pinv(counts(reference))
+    return [f(graphs) - counts(graphs) @ (mean @ f(reference)) for f in equations.features]
