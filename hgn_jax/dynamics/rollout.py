@@ -101,8 +101,8 @@ def rollout(
     model's, an integrator that needs H = T(p) + V(q) and a model that is not, a cell shorter than
     twice the cutoff, or a model that has no cutoff or one beyond the neighbours'. `RuntimeError` if
     the state does not stay finite, naming time, body and the nearest pair, or, outside of jit, if
-    the energy changes by more than half of the greatest kinetic energy so far, with a step that would
-    do. `FileExistsError` for a checkpoint folder that exists, without `resume`; `OSError` if it
+    the energy changes by more than half of the greatest kinetic energy so far, with a step that
+    would do. `FileExistsError` for a checkpoint folder that exists, without `resume`; `OSError` if it
     cannot be written: what was written remains, and can be resumed.
 
     **Warns** of a start with pairs or bodies outside of the model's trained range.
