@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
 import hgn_jax as hgn
-from hgn_jax._types import GraphScalars, Key, Rates
+from hgn_jax._types import GraphScalars, Key
 from hgn_jax.graphs.geometry import distance, sum_over_graphs
 
 
@@ -75,9 +75,6 @@ class HGNN(hgn.AbstractHamiltonian):
             + jax.vmap(self.k)(jnp.concatenate([n_kinetic, square], axis=1))
         )
         return sum_over_graphs(graphs, energy[:, 0])
-
-    def vector_field(self, graphs: GraphsTuple) -> Rates:
-        return hgn.Canonical().rates(graphs, self.gradient(graphs))
 
 
 def parameters(model: hgn.AbstractHamiltonian) -> int:

@@ -62,7 +62,7 @@ LARGE = 2e11
 """Rows times columns squared, beyond which a tenth of the rows is tried first."""
 COPIES = 2**28
 """Entries beyond which jnp.linalg.lstsq, which keeps several copies, is left out."""
-WEIGHTS = {"uniform": hgn.uniform_weights, "relative": hgn.relative_weights}
+WEIGHTS = {name: (hgn.Derivatives(name),) for name in ("uniform", "relative")}
 CHOICES = {
     "evidence": hgn.QR(),
     "gcv": hgn.QR(ridge="gcv"),
@@ -333,7 +333,7 @@ def ridge(potential: str, weights: str, noise: float, seeds: int) -> Record:
     train, test = snapshots(hgn.systems.mass_spring(potential, rest_length=1.0))
     features = hgn.sample((hgn.Kinetic(), hgn.Pair()), train, key=jr.key(2))
     found = [
-        _choices(hgn.solve(features, noisy(train, noise, k), weights=WEIGHTS[weights]), test)
+        _choices(hgn.solve(features, noisy(train, noise, k), observations=WEIGHTS[weights]), test)
         for k in range(seeds if noise else 1)
     ]
     details: Record = {"potential": potential, "weights": weights, "noise": noise, "seeds": seeds}
@@ -363,7 +363,7 @@ def _choices(fit: hgn.Fit, test: GraphsTuple) -> dict[str, dict[str, Record]]:
         zip(("velocity", "force"), fit.reduction.triangles, fit.ridge_paths(), strict=True)
     ):
         chosen = _chosen(triangle, path.ridge[::2])
-        errors = [float(e) for e in _unseen(fit.model.features, test, chosen.theta, i)]
+        errors = [float(e) for e in _unseen(fit.model.terms, test, chosen.theta, i)]
         along = len(CHOICES) + int(np.argmin(errors[len(CHOICES) :]))
         result[rate] = {
             name: {
@@ -390,8 +390,8 @@ def _unseen(
     features: tuple[Any, ...], test: GraphsTuple, thetas: Float[Array, "p K"], system: int
 ) -> Float[Array, " p"]:
     """Relative errors of the rows of one system."""
-    how = (hgn.Canonical(), (hgn.Derivatives(),), hgn.uniform_weights)
-    rows = Equations(features, *how, test).systems(test)[system]
+    how = (hgn.Derivatives("uniform"),)
+    rows = Equations(hgn.Basis(features), how, test).systems(test)[system]
     wrong = thetas @ rows.matrix.T - rows.target[None]
     return jnp.linalg.norm(wrong, axis=1) / jnp.linalg.norm(rows.target)
 
@@ -410,7 +410,7 @@ def calibration(model: str, weights: str, noise: float, seeds: int) -> Record:
     squares: dict[str, list[float]] = {}
     errors = []
     for k in range(seeds):
-        fit = hgn.solve(features, noisy(train, noise, k), weights=WEIGHTS[weights])
+        fit = hgn.solve(features, noisy(train, noise, k), observations=WEIGHTS[weights])
         for name, scaled in _scaled(fit, test, noisy(test, noise, 1000 + k)).items():
             squares.setdefault(name, []).append(float(jnp.mean(scaled**2)))
         errors.append(float(hgn.metrics.relative_error(fit.model, test)["force"]))

@@ -345,7 +345,7 @@ def _trained(
         epochs=epochs,
         batch_size=100,
         validation=0.25,
-        weights=hgn.uniform_weights,
+        observations=(hgn.Derivatives("uniform"),),
     )
     total = float(training.seconds[-1])
     each = (total - float(training.seconds[0])) / (epochs - 1)

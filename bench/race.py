@@ -100,7 +100,7 @@ def race(
             epochs=epochs,
             batch_size=None if full else BATCH,
             validation=validation,
-            weights=hgn.uniform_weights,
+            observations=(hgn.Derivatives("uniform"),),
             throw=False,
         )
         last = training.validation[-1]

@@ -1,6 +1,6 @@
 """Shape aliases. n nodes, e directed edges, g graphs, d dimensions, K random units, t times."""
 
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
@@ -13,8 +13,14 @@ NodeMask: TypeAlias = Bool[Array, " n"]
 EdgeMask: TypeAlias = Bool[Array, " e"]
 NodeIndex: TypeAlias = Int[Array, " n"]
 
-Rates: TypeAlias = tuple[Vectors, Vectors]
+Rates: TypeAlias = tuple[Vectors, ...]
+"""Time derivatives of the state, in the order of the dynamics' `state`: (dq/dt, dp/dt)."""
 Jacobian: TypeAlias = Float[Array, "n d K"]
-"""Derivatives of K features with respect to every node's d coordinates."""
-JacobianPair: TypeAlias = tuple[Jacobian | None, Jacobian | None]
-"""(dPhi/dq, dPhi/dp); None where the derivative is zero by construction."""
+"""Derivatives of K columns with respect to every node's d coordinates."""
+
+
+class Gradient(NamedTuple):
+    """Derivatives of an energy `[n d]`, or of K columns `[n d K]`; None stands for zero."""
+
+    position: Any = None
+    momentum: Any = None

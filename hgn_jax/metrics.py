@@ -6,11 +6,11 @@ from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
 from .graphs.geometry import movable
-from .models.hamiltonian import AbstractHamiltonian
+from .models.base import AbstractModel
 
 
 @eqx.filter_jit
-def relative_error(model: AbstractHamiltonian, data: GraphsTuple) -> dict[str, Float[Array, ""]]:
+def relative_error(model: AbstractModel, data: GraphsTuple) -> dict[str, Float[Array, ""]]:
     r"""$|\hat v - v| / |v|$ and $|\hat f - f| / |f|$, Euclidean norms over all moving bodies.
 
     Returns `{"velocity": ..., "force": ...}`. The square is the mean square error relative to the
@@ -26,7 +26,7 @@ def relative_error(model: AbstractHamiltonian, data: GraphsTuple) -> dict[str, F
 
 
 @eqx.filter_jit
-def mean_square_error(model: AbstractHamiltonian, data: GraphsTuple) -> Float[Array, ""]:
+def mean_square_error(model: AbstractModel, data: GraphsTuple) -> Float[Array, ""]:
     """Mean square error of all rates over their mean square, as the paper's tables pool them."""
     mask = movable(data)[:, None]
     pairs = [

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from .graphs.geometry import movable
 from .metrics import relative_error
-from .models.hamiltonian import AbstractHamiltonian, HamiltonianGraphNetwork
+from .models.base import AbstractModel
+from .models.network import HamiltonianGraphNetwork
 from .systems.system import System
 
 LEARNED, TRUE = "#c8443c", "#2a4d7a"
@@ -27,7 +28,7 @@ def _subplots(*args: Any, **kwargs: Any) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def parity(model: AbstractHamiltonian, data: GraphsTuple) -> Figure:
+def parity(model: AbstractModel, data: GraphsTuple) -> Figure:
     """Learned against observed dq/dt and dp/dt, with the distribution of the relative errors."""
     figure, axes = _subplots(1, 3, figsize=(11, 3.6))
     mask = np.asarray(movable(data))
@@ -52,9 +53,7 @@ def parity(model: AbstractHamiltonian, data: GraphsTuple) -> Figure:
 
 def potential(model: HamiltonianGraphNetwork, truth: System, *, log: bool = False) -> Figure:
     """Learned and true pair force over the trained range and a little beyond, and their error."""
-    (low, high), *_ = np.asarray(
-        next(f.trained_range() for f in model.features if f.name == "pair")
-    )
+    low, high = np.asarray(model.pair_range())
     if log:
         r = jnp.geomspace(low / 1.3, high * 1.3, 600)
     else:

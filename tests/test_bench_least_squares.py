@@ -144,7 +144,7 @@ def test_noise_is_of_the_size_asked_for_and_on_rates_alone(data):
 
 def test_choices_of_the_ridge_have_the_errors_of_their_models(data, fitted, cube, springs):
     unseen = hgn.systems.simulate(springs, cube, key=jr.key(9), trajectories=50)
-    fit = hgn.solve(fitted.model.features, noisy(data, 0.1, 0))
+    fit = hgn.solve(fitted.model.terms, noisy(data, 0.1, 0))
     found = _choices(fit, unseen)
     for rate, error in hgn.metrics.relative_error(fit.model, unseen).items():
         np.testing.assert_allclose(found[rate]["evidence"]["error"], error, rtol=1e-10)

@@ -9,6 +9,7 @@ import pytest
 
 import hgn_jax as hgn
 from hgn_jax.features import compression, curves
+from hgn_jax.models import differentiated
 
 FORCE = eqx.filter_jit(lambda model, r: jax.vmap(jax.grad(model.pair_energy))(r))
 
@@ -29,7 +30,7 @@ def small(morse):
 
 def inside(model, count=20_011):
     """Distances of the trained range that no fit has looked at."""
-    (low, high), *_ = np.asarray(model.features[1].ranges)
+    (low, high), *_ = np.asarray(model.terms[1].ranges)
     return jnp.asarray(np.random.default_rng(1).uniform(low, high, count))
 
 
@@ -42,13 +43,13 @@ def force_error(model, small, r):
 
 def test_the_stated_error_holds_at_distances_never_looked_at(morse, small):
     worst = force_error(morse, small, inside(morse)).max()
-    assert worst <= 1.1 * float(small.features[1].error[0]) <= 1.1e-7
+    assert worst <= 1.1 * float(small.terms[1].error[0]) <= 1.1e-7
 
 
 @pytest.mark.parametrize("variable", curves.VARIABLES)
 def test_the_degree_of_a_polynomial_with_an_end_reaches_half_of_what_is_asked(variable):
     # Its slope is only roughly zero at the end: taking the rest off must not spoil the accuracy.
-    target = compression._Target(
+    target = compression.Target(
         lambda s: jnp.exp(-s) * (4 - s) ** 2,
         lambda s: -jnp.exp(-s) * (4 - s) * (6 - s),
         trained=(0.5, 1.9), span=(0.5, 2.0), end=4.0,
@@ -65,7 +66,7 @@ def test_the_degree_of_a_polynomial_with_an_end_reaches_half_of_what_is_asked(va
 def test_every_form_reaches_what_is_asked_and_is_the_derivative_of_its_energy(
     morse, build, variable
 ):
-    (target,) = compression._pairs(morse.features[1], morse.theta[1], morse.constants[1])
+    (target,) = morse.terms[1]._targets(morse.theta[1], morse.constants)
     points = target.check_points()
     for tolerance in (1e-3, 1e-6):
         curve = build(target, variable, tolerance, points)
@@ -81,9 +82,9 @@ def test_every_form_reaches_what_is_asked_and_is_the_derivative_of_its_energy(
 
 
 def test_outside_the_force_is_continuous_and_proportional_to_the_distance(morse, small):
-    curve = small.features[1].curves[0]
+    curve = small.terms[1].curves[0]
     low, high = np.sqrt(np.asarray(curve.span))
-    trained = np.asarray(morse.features[1].ranges[0])
+    trained = np.asarray(morse.terms[1].ranges[0])
     assert low < trained[0] < trained[1] < high
     for end, beyond in ((low, low * np.array([0.2, 0.9])), (high, high * np.array([1.1, 3.0]))):
         at_end = float(FORCE(small, jnp.array([end]))[0])
@@ -103,7 +104,7 @@ def test_energies_rates_and_counts_are_the_models(morse, small):
     for mine, theirs in zip(small.vector_field(data), morse.vector_field(data)):
         error = np.linalg.norm(mine - theirs) / np.linalg.norm(theirs)
         assert error <= 1e-7
-    by_hand = small.structure.rates(data, small.gradient(data))
+    by_hand = small.dynamics.rates(data, differentiated(small, data))
     for mine, theirs in zip(small.vector_field(data), by_hand):
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-12)
     wide = data._replace(nodes=data.nodes | {"position": 2.5 * data.nodes["position"]})
@@ -122,7 +123,7 @@ def test_in_single_precision_no_constant_cancels(morse, small, data):
     error = np.asarray(narrow(graphs), float) - np.asarray(morse(data))
     deepest = np.abs(morse.pair_energy(inside(morse))).max()
     pairs = deepest * np.asarray(graphs.n_edge) / 2
-    assert np.abs(morse.constants[1][0]) > 20 * deepest
+    assert np.abs(morse.constants[0]) > 20 * deepest
     assert np.max(np.abs(error) / pairs) < 2 * np.finfo(np.float32).eps
 
 
@@ -132,7 +133,7 @@ def test_columns_of_each_curve_are_the_derivatives_of_its_feature(small, data):
         return jnp.sum(features(data._replace(nodes=moved)))
 
     at = data.nodes["position"], data.nodes["momentum"]
-    for features in small.features:
+    for features in small.terms:
         by_hand = jax.grad(total, (0, 1))(*at, features)
         for mine, theirs in zip(features.gradient(data), by_hand):
             mine = np.zeros_like(theirs) if mine is None else mine[:, :, 0]
@@ -170,8 +171,8 @@ def test_other_features_stay_and_types_have_curves_of_their_own():
         data, key=jr.key(1), terms=(hgn.Kinetic(0), hgn.Pair(32), hgn.External(8))
     ).model
     small = model.compress()
-    assert small.features[2] is model.features[2]
-    assert len(small.features[1].curves) == 2
+    assert small.terms[2] is model.terms[2]
+    assert len(small.terms[1].curves) == 2
     for mine, theirs in zip(small.vector_field(data), model.vector_field(data)):
         assert np.linalg.norm(mine - theirs) <= 1e-6 * np.linalg.norm(theirs)
 
@@ -191,14 +192,14 @@ def test_a_tolerance_that_cannot_be_reached_is_an_error_that_states_the_best(mor
 
 
 def test_a_model_that_saw_nothing_move_is_refused(morse):
-    still = eqx.tree_at(lambda m: m.features[0].speed_range, morse, jnp.array([jnp.inf, -jnp.inf]))
+    still = eqx.tree_at(lambda m: m.terms[0].speed_range, morse, jnp.array([jnp.inf, -jnp.inf]))
     with pytest.raises(ValueError, match="no body moved"):
         still.compress()
 
 
 def test_the_error_is_relative_to_the_median_over_the_range():
     """Not over the points where it is looked for, more of which are near."""
-    target = compression._Target(lambda s: -(s**-0.5), lambda s: s**-1.5 / 2, (0.3, 50.0),
+    target = compression.Target(lambda s: -(s**-0.5), lambda s: s**-1.5 / 2, (0.3, 50.0),
                                  (0.2, 52.0), None)  # fmt: skip
     x, force, scale = target.check_points()
     np.testing.assert_allclose(force, x**-2.0)

@@ -126,8 +126,9 @@ def test_pairs_nearer_than_any_in_training_are_out_of_range(graph):
     assert features.out_of_range(chain).tolist() == [1]
 
 
-def test_there_is_no_constant_per_pair(fitted, graph):
-    assert draw(graph).constants(graph).shape == (1, 0)
+def test_there_is_a_constant_per_body_and_none_per_pair(fitted, graph):
+    n = len(graph.nodes["mass"])
+    assert hgn.Basis((draw(graph),)).constants(graph).tolist() == [[n]]
     assert float(fitted.model.pair_energy(jnp.array(2 * CUTOFF))) == 0
     with_energy = graph._replace(globals=graph.globals | {"energy": jnp.ones(1)})
     moving = observed(hgn.systems.lennard_jones(cutoff=CUTOFF), with_energy)

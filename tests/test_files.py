@@ -37,11 +37,12 @@ def models():
         hgn.MessagePassing(5, hidden=3, sampling=hgn.ELM()),
     )
     features = hgn.sample(specs, data, key=jr.key(9))
-    theta, constants = [], []
+    theta = []
     for i, f in enumerate(features):
         theta.append(jr.normal(jr.key(i), jax.eval_shape(f, data).shape[1:]))
-        constants.append(jr.normal(jr.key(50 + i), jax.eval_shape(f.constants, data).shape[1:]))
-    wide = hgn.HamiltonianGraphNetwork(features, tuple(theta), tuple(constants)), data
+    basis = hgn.Basis(features)
+    constants = jr.normal(jr.key(50), (basis.constant_count,))
+    wide = hgn.HamiltonianGraphNetwork(basis, tuple(theta), constants), data
     narrow = jax.tree.map(lambda a: a.astype("float32") if a.dtype == "float64" else a, wide)
     return {"float32": narrow, "float64": wide}
 
@@ -117,11 +118,11 @@ def test_special_values_return_bit_for_bit(model, path):
 def test_settings_return(model, path):
     hgn.save(path, model)
     again = hgn.load(path)
-    assert [type(f) for f in again.features] == [type(f) for f in model.features]
-    assert again.features[0].layer.activation == "erf"
-    assert again.features[1].layer is None
-    assert len(again.features[2].layers) == 2
-    assert again.separable is False and again.structure == hgn.Canonical()
+    assert [type(f) for f in again.terms] == [type(f) for f in model.terms]
+    assert again.terms[0].layer.activation == "erf"
+    assert again.terms[1].layer is None
+    assert len(again.terms[2].layers) == 2
+    assert again.separable is False and again.dynamics == hgn.Canonical()
 
 
 def test_saving_twice_gives_the_same_bytes(model, saved, path):
@@ -133,9 +134,9 @@ def test_header_is_one_readable_line_with_version_and_settings(model, saved):
     header, payload = parts(saved)
     assert header["format"] == "hgn-jax model" and header["format_version"] == 1
     assert header["hgn_jax"].count(".") == 2
-    names = [f["class"] for f in header["model"]["fields"]["features"]]
-    assert names == [type(f).__name__ for f in model.features]
-    kinetic = header["model"]["fields"]["features"][0]["fields"]
+    names = [f["class"] for f in header["model"]["fields"]["basis"]["fields"]["terms"]]
+    assert names == [type(f).__name__ for f in model.terms]
+    kinetic = header["model"]["fields"]["basis"]["fields"]["terms"][0]["fields"]
     assert kinetic["layer"]["fields"]["activation"] == "erf"
     leaves = jax.tree.leaves(model)
     assert sorted(a["shape"] for a in header["arrays"]) == sorted(list(a.shape) for a in leaves)
@@ -148,7 +149,7 @@ def test_payload_is_the_arrays_in_order(model, saved):
     header, payload = parts(saved)
     first = header["arrays"][0]
     values = np.frombuffer(payload, "<f8", count=int(np.prod(first["shape"])))
-    weight = model.features[0].layer.weight
+    weight = model.terms[0].layer.weight
     assert first["shape"] == list(weight.shape)
     np.testing.assert_array_equal(values.reshape(weight.shape), weight)
 
@@ -170,7 +171,8 @@ def test_files_with_more_at_the_end_are_refused(saved, path):
 
 @pytest.mark.parametrize("flip", [0x01, 0x20, 0x80])
 def test_a_flipped_byte_anywhere_in_the_header_is_found(model, path, flip):
-    hgn.save(path, hgn.HamiltonianGraphNetwork(model.features[:1], (), ()))
+    part = hgn.HamiltonianGraphNetwork(hgn.Basis(model.terms[:1]), model.theta[:1], jnp.zeros(0))
+    hgn.save(path, part)
     whole = path.read_bytes()
     for i in range(whole.index(b"\n") + 1):
         refused(path, whole[:i] + bytes([whole[i] ^ flip]) + whole[i + 1 :])
@@ -259,7 +261,7 @@ def test_unknown_classes_are_refused_even_with_a_good_checksum(saved, path, name
 
 def test_a_part_of_a_model_is_refused_even_with_a_good_checksum(saved, path):
     header, payload = parts(saved)
-    header["model"] = header["model"]["fields"]["features"][0]
+    header["model"] = header["model"]["fields"]["basis"]["fields"]["terms"][0]
     refused(path, signed(header, payload), "KineticFeatures, not a HamiltonianGraphNetwork")
 
 
@@ -365,7 +367,7 @@ def test_models_with_foreign_modules_cannot_be_saved(path, tmp_path):
     class Spiral(hgn.Canonical):
         """A structure of the user's own."""
 
-    foreign = hgn.HamiltonianGraphNetwork((), (), (), structure=Spiral())
+    foreign = hgn.HamiltonianGraphNetwork(hgn.Basis((), Spiral()), (), jnp.zeros(0))
     with pytest.raises(TypeError, match="Spiral"):
         hgn.save(path, foreign)
     assert list(tmp_path.iterdir()) == []

@@ -37,9 +37,6 @@ class Harmonic(hgn.AbstractHamiltonian):
         potential = jax.ops.segment_sum(square, graphs.receivers, len(q)) / 4  # pairs stand twice
         return sum_over_graphs(graphs, self.lightness * kinetic + self.stiffness * potential)
 
-    def vector_field(self, graphs):
-        return hgn.Canonical().rates(graphs, self.gradient(graphs))
-
 
 def harmonic(lightness, stiffness, dtype=float):
     return Harmonic(jnp.array(lightness, dtype), jnp.array(stiffness, dtype))
@@ -278,7 +275,7 @@ def test_a_fraction_holds_out_whole_trajectories(triangles):
     def only(chosen):
         return lambda data: 2 * (np.repeat(chosen, 3).astype(float),)
 
-    training = train(START, data, validation=0.25, weights=hgn.uniform_weights, epochs=1)
+    training = train(START, data, validation=0.25, weights="uniform", epochs=1)
     found = [float(training.loss[0]), float(training.validation[0])]
     parts = [[loss(START, data, only(c)) for c in (number != k, number == k)] for k in range(4)]
     assert any(found == pytest.approx(part, rel=1e-12) for part in parts)
@@ -346,7 +343,7 @@ def test_hidden_weights_and_coefficients_change_and_all_else_keeps_its_bits(netw
 
 def test_the_constant_of_the_energy_is_not_trained(fitted):
     """Its gradient is zero, but weight decay would shrink it."""
-    assert not any(jax.tree.leaves(trainable(fitted).constants))
+    assert trainable(fitted).constants is False
 
 
 def test_of_a_users_model_all_floating_arrays_are_trained():
@@ -549,9 +546,9 @@ def test_untrained_is_finite_for_bodies_at_rest(triangles):
 def test_untrained_has_the_sampled_features_normal_coefficients_and_no_constant(mixed, network):
     model = network[0]
     features = hgn.sample(SMALL, mixed, key=jr.key(0))
-    for a, b in zip(jax.tree.leaves(model.features), jax.tree.leaves(features), strict=True):
+    for a, b in zip(jax.tree.leaves(model.terms), jax.tree.leaves(features), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-13)
-    assert not any(c.any() for c in model.constants) and model.constants[1].shape == (1,)
+    assert not model.constants.any() and model.constants.shape == (1,)
     again = hgn.untrained(mixed, key=jr.key(0), terms=SMALL)
     other = hgn.untrained(mixed, key=jr.key(1), terms=SMALL)
     assert same_bits(model, again)

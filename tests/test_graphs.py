@@ -12,6 +12,7 @@ import pytest
 import hgn_jax as hgn
 from hgn_jax import graphs as G
 from hgn_jax.graphs import geometry
+from hgn_jax.models import differentiated
 
 
 def directed(graph):
@@ -302,7 +303,7 @@ def test_too_little_padding_raises_and_says_what_is_needed(mixed, short):
 
 @eqx.filter_jit
 def evaluated(model, graphs):
-    return model(graphs), model.gradient(graphs), model.vector_field(graphs)
+    return model(graphs), differentiated(model, graphs), model.vector_field(graphs)
 
 
 def assert_padding_is_neutral(model, plain, padded, tolerance):
@@ -341,7 +342,7 @@ def test_a_fit_is_unchanged_by_padding(data, specs, fitted):
     assert int(again.rows) == int(fitted.rows) == 2 * 3 * 1600
     for name, range_ in fitted.trained_range.items():
         np.testing.assert_array_equal(again.trained_range[name], range_)
-    for one, other in zip(again.model.features, fitted.model.features):
+    for one, other in zip(again.model.terms, fitted.model.terms):
         for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other)):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
     rates = (evaluated(result.model, data)[2] for result in (again, fitted))

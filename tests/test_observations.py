@@ -7,7 +7,9 @@ import pytest
 
 import hgn_jax as hgn
 from hgn_jax.fitting.observations import Rows
+from hgn_jax.fitting.weights import RelativeWeights, UniformWeights
 
+UNIFORM = hgn.Derivatives("uniform")
 MASS = jnp.array([1.0, 2.0, 5.0])
 
 
@@ -23,8 +25,8 @@ def features(snapshots):
 
 
 @eqx.filter_jit
-def rows_of(observation, features, data, weights=hgn.uniform_weights):
-    return observation.rows(features, hgn.Canonical(), data, weights)
+def rows_of(observation, features, data):
+    return observation.rows(hgn.Basis(features), data)
 
 
 def with_nodes(data, **arrays):
@@ -67,7 +69,7 @@ def test_features_that_mix_give_rows_of_both_kinds(snapshots, two):
 
 def test_fixed_bodies_have_weight_zero_and_no_rates(snapshots, features):
     fixed = jnp.tile(jnp.array([True, False, False]), 20)
-    for rows in rows_of(hgn.Derivatives(), features, with_nodes(snapshots, fixed=fixed)):
+    for rows in rows_of(UNIFORM, features, with_nodes(snapshots, fixed=fixed)):
         still = np.repeat(fixed, 2)
         assert not rows.weight[still].any() and (rows.weight[~still] == 1).all()
         assert not rows.target[still].any()
@@ -77,10 +79,8 @@ def test_fixed_bodies_have_weight_zero_and_no_rates(snapshots, features):
 
 def test_weight_of_the_data_multiplies_the_weights(snapshots, features):
     own = jnp.linspace(0, 3, 60)
-    plain = rows_of(hgn.Derivatives(), features, snapshots, hgn.relative_weights)
-    weighted = rows_of(
-        hgn.Derivatives(), features, with_nodes(snapshots, weight=own), hgn.relative_weights
-    )
+    plain = rows_of(hgn.Derivatives(), features, snapshots)
+    weighted = rows_of(hgn.Derivatives(), features, with_nodes(snapshots, weight=own))
     for a, b in zip(plain, weighted):
         np.testing.assert_allclose(b.weight, a.weight * np.repeat(own, 2), rtol=1e-15)
 
@@ -88,8 +88,8 @@ def test_weight_of_the_data_multiplies_the_weights(snapshots, features):
 @pytest.mark.parametrize("missing", ["velocity", "force"])
 def test_derivatives_need_both_rates(snapshots, features, missing):
     nodes = {k: v for k, v in snapshots.nodes.items() if k != missing}
-    with pytest.raises(ValueError, match=f"lack nodes .*{missing}"):
-        rows_of(hgn.Derivatives(), features, snapshots._replace(nodes=nodes))
+    with pytest.raises(ValueError, match=f"Derivatives needs nodes .*{missing}"):
+        hgn.solve(features, snapshots._replace(nodes=nodes))
 
 
 # Relative weights
@@ -101,7 +101,9 @@ def numpys_weights(size, mask, scale):
     return 1 / (scale * np.maximum(size, floor if floor > 0 else 1))
 
 
-relative = eqx.filter_jit(hgn.relative_weights)
+@eqx.filter_jit
+def relative(data):
+    return RelativeWeights()(data, ("velocity", "force"))
 
 
 def uneven(quiet, seed=0):
@@ -148,7 +150,8 @@ def test_relative_weights_do_not_depend_on_units():
 
 
 def test_uniform_weights_are_one(snapshots):
-    assert all((w == 1).all() and w.shape == (60,) for w in hgn.uniform_weights(snapshots))
+    weights = UniformWeights()(snapshots, ("velocity", "force"))
+    assert all((w == 1).all() and w.shape == (60,) for w in weights)
 
 
 # Forces alone
@@ -235,8 +238,8 @@ def test_padding_gives_derivative_rows_of_weight_zero_and_leaves_the_others_alon
 ):
     padded = hgn.graphs.pad(snapshots, n_node=70, n_edge=130, n_graph=30)
     for a, b in zip(
-        rows_of(hgn.Derivatives(), features, snapshots, hgn.relative_weights),
-        rows_of(hgn.Derivatives(), features, padded, hgn.relative_weights),
+        rows_of(hgn.Derivatives(), features, snapshots),
+        rows_of(hgn.Derivatives(), features, padded),
     ):
         np.testing.assert_allclose(b.weight[:120], a.weight, rtol=1e-14)
         assert (b.target[:120] == a.target).all()
@@ -244,8 +247,8 @@ def test_padding_gives_derivative_rows_of_weight_zero_and_leaves_the_others_alon
 
 
 def test_energies_need_energies(snapshots, features):
-    with pytest.raises(ValueError, match=r"lack globals .*energy"):
-        rows_of(hgn.Energies(), features, snapshots._replace(globals={}))
+    with pytest.raises(ValueError, match=r"Energies needs globals .*energy"):
+        hgn.solve(features, snapshots._replace(globals={}), observations=[hgn.Energies()])
 
 
 def test_energies_alone_determine_motion(springs, snapshots):

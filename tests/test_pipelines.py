@@ -86,7 +86,7 @@ def test_derivatives_of_a_fit_at_the_least_ridge_keep_seven_digits(data):
     @jax.jit
     def force(scale):
         scaled = data._replace(nodes=data.nodes | {"force": scale * data.nodes["force"]})
-        how = {"weights": hgn.uniform_weights, "solver": hgn.QR(ridge=0.0)}
+        how = {"observations": (hgn.Derivatives("uniform"),), "solver": hgn.QR(ridge=0.0)}
         fitted = hgn.fit(scaled, key=jr.key(5), terms=specs, **how)
         return fitted.model.vector_field(data)[1]
 
@@ -102,6 +102,7 @@ def test_weights_may_be_a_module_with_arrays(data):
             ones = jnp.ones_like(graphs.nodes["mass"])
             return self.scale * ones, self.scale * ones
 
-    fitted = hgn.fit(data, key=jr.key(0), terms=TINY, weights=Scaled(jnp.array(2.0)))
-    plain = hgn.fit(data, key=jr.key(0), terms=TINY, weights=hgn.uniform_weights)
+    scaled = (hgn.Derivatives(Scaled(jnp.array(2.0))),)
+    fitted = hgn.fit(data, key=jr.key(0), terms=TINY, observations=scaled)
+    plain = hgn.fit(data, key=jr.key(0), terms=TINY, observations=(hgn.Derivatives("uniform"),))
     np.testing.assert_allclose(fitted.model(data), plain.model(data), rtol=1e-9)

@@ -292,7 +292,7 @@ def test_noisy_springs_are_learned_nearly_as_well_as_with_the_best_ridge(noise, 
     """Uniform weights: of 30 seeds 90 % are within 1.3 of the best, the worst is 2.2."""
     test = simulate(9, 20, 0.2)
     data = [simulate(100 + seed, noise=noise) for seed in range(10)]
-    fits = [hgn.solve(features, d, weights=hgn.uniform_weights) for d in data]
+    fits = [hgn.solve(features, d, observations=(hgn.Derivatives("uniform"),)) for d in data]
     ratios = np.array([errors_over_best(f, features, test)[0] for f in fits])
     assert typical(ratios).max() < 1.2 and ratios.max() < 2
 
@@ -312,7 +312,7 @@ paths_of = eqx.filter_jit(lambda fit: fit.ridge_paths())
 
 
 def test_paths_of_a_fit_hold_its_solutions(features):
-    fit = hgn.solve(features, simulate(100, noise=1e-2), weights=hgn.uniform_weights)
+    fit = hgn.solve(features, simulate(100, noise=1e-2), observations=(hgn.Derivatives("uniform"),))
     for every, solution in zip(paths_of(fit), fit.solutions, strict=True):
         best = int(np.argmax(every.evidence))
         assert every.ridge[best] == solution.ridge

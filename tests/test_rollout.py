@@ -28,9 +28,6 @@ class Rotating(hgn.AbstractHamiltonian):
         node = jnp.sum(p**2 + q**2, axis=1) / 2 + 0.3 * spin
         return jnp.sum(node)[None]
 
-    def vector_field(self, graphs):
-        return hgn.Canonical().rates(graphs, self.gradient(graphs))
-
 
 def moving(graph, scale=0.3, seed=0):
     rng = np.random.default_rng(seed)
@@ -272,7 +269,9 @@ def test_verlet_refuses_a_hamiltonian_that_does_not_separate_and_names_the_remed
 def untrained(spec, snapshots):
     features = hgn.sample([spec], snapshots, key=jr.key(0))
     width = jax.eval_shape(features[0], snapshots).shape[1]
-    return hgn.HamiltonianGraphNetwork(features, (jnp.zeros(width),), (jnp.zeros(1),))
+    basis = hgn.Basis(features)
+    constants = jnp.zeros(basis.constant_count)
+    return hgn.HamiltonianGraphNetwork(basis, (jnp.zeros(width),), constants)
 
 
 def test_verlet_refuses_features_that_do_not_separate(start):

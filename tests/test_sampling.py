@@ -9,7 +9,8 @@ from scipy import special, stats
 
 from hgn_jax import ELM, SWIM
 from hgn_jax.features.activations import ACTIVATIONS, activation
-from hgn_jax.features.sampling import extent, moments, outside
+from hgn_jax.features.sampling import moments
+from hgn_jax.features.trained_range import extent, outside
 
 LEVELS = {  # independent of the library: sigma, its inverse, its values at the two data points
     "tanh": (np.tanh, np.arctanh, -0.5, 0.5),

@@ -14,7 +14,7 @@ import hgn_jax as hgn
 TRIANGLE = hgn.graphs.fully_connected(3, 2, mass=jnp.array([1.0, 2.0, 0.5]))
 SPRINGS = hgn.systems.mass_spring("spring", rest_length=1.0)
 MORSE = hgn.systems.mass_spring("morse")
-PLAIN = hgn.uniform_weights
+PLAIN = (hgn.Derivatives("uniform"),)
 
 
 def simulate(system=SPRINGS, seed=1, trajectories=60, width=0.25, graph=TRIANGLE):
@@ -87,7 +87,7 @@ def closed_form(solution, z, unseen):
 @pytest.fixture(scope="module")
 def known(few, clean, test):
     """A fit; its weighted rows of kinetic and of pair features; the rows of what it predicts."""
-    fit = hgn.solve(few, noisy(clean, 0, 0.1), weights=PLAIN)
+    fit = hgn.solve(few, noisy(clean, 0, 0.1), observations=PLAIN)
     _, velocity, force = jacobians(fit.model, clean)
     return fit, (flat(velocity[0]), flat(force[1])), jacobians(fit.model, test)
 
@@ -121,8 +121,8 @@ def test_energies_are_relative_to_the_reference_by_the_number_of_pairs(known, te
 
 def test_energies_observed_as_rows_make_one_system(few, clean, test):
     data = noisy(clean, 0, 0.1)
-    both = (hgn.Derivatives(), hgn.Energies())
-    fit = hgn.solve(few, data, weights=PLAIN, observations=both)
+    both = (hgn.Derivatives("uniform"), hgn.Energies())
+    fit = hgn.solve(few, data, observations=both)
     energy, velocity, force = ([flat(z) for z in rows] for rows in jacobians(fit.model, clean))
     weight = 1 / np.std(np.asarray(data.globals["energy"]))
     three_pairs = np.full((60, 1), 3.0)
@@ -161,7 +161,7 @@ def rms(values):
 
 @pytest.mark.parametrize("noise", [1e-3, 1e-2, 1e-1])
 def test_standard_deviations_are_calibrated(noise, features, clean, test):
-    fits = [hgn.solve(features, noisy(clean, s, noise), weights=PLAIN) for s in range(24)]
+    fits = [hgn.solve(features, noisy(clean, s, noise), observations=PLAIN) for s in range(24)]
     energy, velocity, force = rms([standard_errors(f, test) for f in fits])
     assert 0.8 < velocity < 1.25
     assert 0.8 < force < 1.25
@@ -174,7 +174,7 @@ def test_what_the_features_cannot_express_is_not_in_it():
     ratios = []
     for units in (hgn.Kinetic(2), hgn.Pair(4)), (hgn.Kinetic(8), hgn.Pair(32)):
         drawn = hgn.sample(units, data, key=jr.key(3))
-        fits = [hgn.solve(drawn, noisy(data, s, 1e-3), weights=PLAIN) for s in range(4)]
+        fits = [hgn.solve(drawn, noisy(data, s, 1e-3), observations=PLAIN) for s in range(4)]
         ratios.append(rms([standard_errors(f, unseen) for f in fits])[2])
     assert ratios[0] > 4 and ratios[1] < 1.5
 
@@ -183,7 +183,7 @@ def test_a_third_of_the_data_is_less_sure_by_the_root_of_three(features, clean, 
     data = noisy(clean, 0, 1e-2)
     third = hgn.graphs.take(data, np.arange(60) < 20)
     few, many = (
-        hgn.solve(features, d, weights=PLAIN).standard_deviation(test) for d in (third, data)
+        hgn.solve(features, d, observations=PLAIN).standard_deviation(test) for d in (third, data)
     )
     for x, y in zip(parts(few), parts(many)):
         assert 1.3 < float(jnp.sqrt(jnp.mean(x**2) / jnp.mean(y**2))) < 2.3
@@ -198,7 +198,7 @@ total = eqx.filter_jit(lambda model, graphs: model(graphs))
 def test_an_added_constant_changes_nothing(features, clean, test):
     data = noisy(clean, 0, 1e-2)
     shifted = data._replace(globals=data.globals | {"energy": data.globals["energy"] + 300.0})
-    fits = [hgn.solve(features, d, weights=PLAIN) for d in (data, shifted)]
+    fits = [hgn.solve(features, d, observations=PLAIN) for d in (data, shifted)]
     np.testing.assert_allclose(total(fits[1].model, test) - total(fits[0].model, test), 300)
     for x, y in zip(*(parts(f.standard_deviation(test)) for f in fits)):
         np.testing.assert_allclose(x, y, rtol=1e-12)
@@ -233,6 +233,6 @@ def test_padding_and_fixed_bodies_are_zero_and_change_nothing_else(known, test):
 
 
 def test_noise_free_data_are_sure_to_rounding(features, clean, test):
-    found = hgn.solve(features, clean, weights=PLAIN).standard_deviation(test)
+    found = hgn.solve(features, clean, observations=PLAIN).standard_deviation(test)
     assert (found.velocity < 1e-13 * jnp.abs(test.nodes["velocity"]).max()).all()
     assert (found.force < 1e-8 * jnp.abs(test.nodes["force"]).max()).all()

@@ -16,7 +16,8 @@ from rich.table import Table
 from .. import graphs, plots, systems
 from ..dynamics.rollout import rollout
 from ..io.datasets import Ephemeris, solar_system
-from ..models.hamiltonian import AbstractHamiltonian, HamiltonianGraphNetwork
+from ..models.base import AbstractModel
+from ..models.network import HamiltonianGraphNetwork
 from .springs import timed_fit
 
 SUN_WEIGHT = 1e-3
@@ -102,7 +103,7 @@ def held_out(
     return test, start, ephemeris.times[first::2], ephemeris.position[first::2]
 
 
-def median_errors(model: AbstractHamiltonian, data: GraphsTuple, force: jax.Array) -> np.ndarray:
+def median_errors(model: AbstractModel, data: GraphsTuple, force: jax.Array) -> np.ndarray:
     """Median over frames of |F - force| / |force| for every body of equal-sized snapshots."""
     wrong = jnp.linalg.norm(model.vector_field(data)[1] - force, axis=-1)
     relative = wrong / jnp.linalg.norm(force, axis=-1)
@@ -117,8 +118,8 @@ def heliocentric_error(path: np.ndarray, observed: np.ndarray) -> np.ndarray:
 def force_law(model: HamiltonianGraphNetwork) -> tuple[float, float]:
     """Least-squares power law A r^n of dphi/dr at 400 distances, even in log r, of the trained
     range."""
-    (ranges,) = (f.trained_range() for f in model.features if f.name == "pair")
-    r = jnp.geomspace(ranges[0, 0], ranges[0, 1], 400)
+    low, high = model.pair_range()
+    r = jnp.geomspace(low, high, 400)
     slope = jax.vmap(jax.grad(model.pair_energy))(r)
     exponent, log_factor = np.polyfit(np.log(r), np.log(slope), 1)
     return float(np.exp(log_factor)), float(exponent)

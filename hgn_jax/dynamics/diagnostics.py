@@ -1,5 +1,7 @@
 """Why a motion went wrong, in words: which body, which pair, and a step that would do."""
 
+import warnings
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,9 +10,13 @@ import numpy as np
 from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
+from .._tree import all_finite
 from .._types import Rates
 from ..graphs.geometry import distance, edge_mask, graph_index, node_mask
-from ..models.hamiltonian import AbstractHamiltonian
+from ..models.base import AbstractModel
+from ..models.network import HamiltonianGraphNetwork
+from .stepper import Motion, Run, State
+from .trajectory import Trajectory
 
 TOLERATED = 0.5
 """Change of the energy, in units of the greatest kinetic energy so far, that is no error any more
@@ -19,6 +25,97 @@ ROUNDING = 1e4
 """Of the energy, in units of its last digit."""
 PERIOD = 30
 """Steps to the period of the fastest oscillation that a suggested step makes."""
+
+
+def raise_if_wrong(motion: Motion, run: Run, path: Trajectory) -> None:
+    """Raises `RuntimeError` if a rollout did not stay finite, or its energy jumped."""
+    model, before = motion.model, _graph_at(motion, run.before)
+    if not bool(path.finite):
+        if not bool(run.after.solved):
+            cause = "the step could not be solved"
+        elif not bool(all_finite(run.after.y)):
+            cause = _left_the_skin(motion, before)
+            cause = cause or culprit(model, before, _graph_at(motion, run.after))
+        else:
+            cause = "the step could not be solved, or bodies met and the energy is not finite"
+        raise RuntimeError(
+            f"rollout stopped at time {float(path.stopped_time):.6g}: {cause}. "
+            f"{_advice(motion, before)}"
+        )
+    if not model.conserves_energy or "momentum" not in model.dynamics.state:
+        return
+    graph_count = path.energy.reshape(len(path.times), -1).shape[1]
+    energy, kinetic = (
+        np.asarray(values)[:, :graph_count] for values in (run.outputs.energy, run.outputs.kinetic)
+    )
+    jump = first_jump(energy, kinetic)
+    if jump is None:
+        return
+    output, number = jump
+    whose = f" of graph {number}" if graph_count > 1 else ""
+    raise RuntimeError(
+        f"the energy{whose} went from {energy[0, number]:.6g} to {energy[output, number]:.6g} by "
+        f"time {float(path.times[output]):.6g}, more than half of the greatest kinetic energy "
+        f"{kinetic[: output + 1, number].max():.6g}: the step is too long, or bodies collide. "
+        f"{_advice(motion, at_start(motion))}"
+    )
+
+
+def warn_about_range(motion: Motion) -> None:
+    """Warns of a start outside of the trained range of a learned model."""
+    counts = {name: int(np.sum(count)) for name, count in _out_of_range(motion).items()}
+    if any(counts.values()):
+        words = ", ".join(f"{name}: {count}" for name, count in counts.items() if count)
+        warnings.warn(
+            f"the start is outside of the model's trained range ({words}): there the model "
+            "extrapolates",
+            stacklevel=3,
+        )
+
+
+@eqx.filter_jit
+def at_start(motion: Motion) -> GraphsTuple:
+    """The graph at the first time, with its neighbours."""
+    return motion.at(motion.begin(), motion.find(motion.begin()), motion.time_at_start())
+
+
+@eqx.filter_jit
+def _out_of_range(motion: Motion) -> dict[str, Array]:
+    assert isinstance(motion.model, HamiltonianGraphNetwork)
+    return motion.model.out_of_range(at_start(motion))
+
+
+@eqx.filter_jit
+def _graph_at(motion: Motion, state: State) -> GraphsTuple:
+    return motion.graph_at(state)
+
+
+def _left_the_skin(motion: Motion, before: GraphsTuple) -> str:
+    """Words on a step that goes farther than half the skin, for which no list can suffice."""
+    if motion.neighbours is None:
+        return ""
+    velocity = np.asarray(_vector_field(motion.model, before)[0])
+    farthest = abs(float(motion.dt)) * float(np.nanmax(np.linalg.norm(velocity, axis=1)))
+    if not farthest > motion.neighbours.skin / 2:
+        return ""
+    return (
+        f"a body moves by {farthest:.3g} in one step, more than half of the neighbours' skin "
+        f"{motion.neighbours.skin:g}: use a larger skin or a smaller dt"
+    )
+
+
+def _advice(motion: Motion, graph: GraphsTuple) -> str:
+    dt = abs(float(motion.dt))
+    enough = float(suggested_step(motion.model, graph)) if _oscillates(motion.model) else np.inf
+    step = f"such as dt={min(enough, dt / 2):.2g}" if np.isfinite(enough) else "such as half of it"
+    return (
+        f"Use a smaller dt, {step}; if that does not help, the start may lie outside of the "
+        "model's trained range"
+    )
+
+
+def _oscillates(model: AbstractModel) -> bool:
+    return model.dynamics.state == ("position", "momentum")
 
 
 def first_jump(
@@ -34,7 +131,7 @@ def first_jump(
     return int(output), int(graph)
 
 
-def culprit(model: AbstractHamiltonian, before: GraphsTuple, after: GraphsTuple) -> str:
+def culprit(model: AbstractModel, before: GraphsTuple, after: GraphsTuple) -> str:
     """The body that is not finite after; if all of them, since NaN spreads within a step, the one
     with the greatest acceleration before."""
     bodies = np.asarray(node_mask(before))
@@ -42,10 +139,12 @@ def culprit(model: AbstractHamiltonian, before: GraphsTuple, after: GraphsTuple)
     node, words = int(np.argmax(bad)), "is not finite"
     if bad[bodies].all():
         with np.errstate(over="ignore"):
-            force = np.linalg.norm(np.asarray(_vector_field(model, before)[1]), axis=1)
-        pull = np.where(bodies, force / np.where(bodies, before.nodes["mass"], 1), -np.inf)
+            rate = np.linalg.norm(np.asarray(_vector_field(model, before)[-1]), axis=1)
+        mass = before.nodes.get("mass", np.ones(len(rate)))
+        pull = np.where(bodies, rate / np.where(bodies, mass, 1), -np.inf)
         node = int(np.argmax(np.where(np.isfinite(pull), pull, np.inf)))
-        words = "had the greatest acceleration before all bodies ceased to be finite"
+        fastest = "acceleration" if _oscillates(model) else "rate"
+        words = f"had the greatest {fastest} before all bodies ceased to be finite"
     return f"{named(before, node)} {words}{nearest(before)}"
 
 
@@ -70,7 +169,7 @@ def named(graph: GraphsTuple, node: int) -> str:
 
 
 @eqx.filter_jit
-def suggested_step(model: AbstractHamiltonian, graph: GraphsTuple) -> Float[Array, ""]:
+def suggested_step(model: AbstractModel, graph: GraphsTuple) -> Float[Array, ""]:
     r"""A step that resolves the fastest oscillation about the state by 30.
 
     Its frequency $\omega$ is the greatest of the linearised motion, $J^2 v = -\omega^2 v$, by power
@@ -101,9 +200,10 @@ def suggested_step(model: AbstractHamiltonian, graph: GraphsTuple) -> Float[Arra
 
 
 @eqx.filter_jit
-def _vector_field(model: AbstractHamiltonian, graph: GraphsTuple) -> Rates:
+def _vector_field(model: AbstractModel, graph: GraphsTuple) -> Rates:
     return model.vector_field(graph)
 
 
 def _state(graph: GraphsTuple) -> np.ndarray:
-    return np.concatenate([graph.nodes["position"], graph.nodes["momentum"]], axis=1)
+    names = [name for name in ("position", "momentum") if name in graph.nodes]
+    return np.concatenate([graph.nodes[name] for name in names], axis=1)

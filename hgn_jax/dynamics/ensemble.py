@@ -11,9 +11,10 @@ from jraph import GraphsTuple
 
 from ..graphs.neighbour_list import Neighbours
 from ..integrators.stormer_verlet import StormerVerlet
-from ..models.hamiltonian import AbstractHamiltonian
-from .rollout import Trajectory, rollout
+from ..models.base import AbstractModel
+from .rollout import rollout
 from .save_times import Every
+from .trajectory import Trajectory
 
 
 class Spread(eqx.Module):
@@ -37,7 +38,7 @@ class Spread(eqx.Module):
 
 
 def rollout_ensemble(
-    models: AbstractHamiltonian | Sequence[AbstractHamiltonian],
+    models: AbstractModel | Sequence[AbstractModel],
     graph: GraphsTuple,
     times: ArrayLike | Sequence[float] | Every,
     *,
@@ -54,13 +55,19 @@ def rollout_ensemble(
     what `hgn.rollout` refuses. Motions that do not stay finite show in `finite`.
     """
     stacked = _stacked(models) if isinstance(models, Sequence) else models
-    count = jax.tree.leaves(eqx.filter(stacked, eqx.is_array))[0].shape[0]
+    shapes = {a.shape[:1] for a in jax.tree.leaves(eqx.filter(stacked, eqx.is_array))}
+    if len(shapes) != 1 or () in shapes:
+        raise ValueError(
+            "an ensemble is a list of models, or one model whose arrays all lead with an axis of "
+            f"members; the leading axes are {sorted(shapes)}"
+        )
+    ((count,),) = shapes
     if count < 2:
         raise ValueError(f"an ensemble needs at least two members, got {count}")
     if neighbours is not None and neighbours.sizes is None:
         neighbours = neighbours.allocate(graph)
 
-    def member(model: AbstractHamiltonian) -> Trajectory:
+    def member(model: AbstractModel) -> Trajectory:
         return rollout(
             model, graph, times, dt=dt, integrator=integrator, neighbours=neighbours, throw=False
         )
@@ -77,7 +84,7 @@ def rollout_ensemble(
     )
 
 
-def _stacked(models: Sequence[AbstractHamiltonian]) -> AbstractHamiltonian:
+def _stacked(models: Sequence[AbstractModel]) -> AbstractModel:
     if len({jax.tree.structure(eqx.filter(m, eqx.is_array_like)) for m in models}) != 1:
         raise ValueError("the members differ in structure: give models of the same features")
     parts = [eqx.partition(m, eqx.is_array_like) for m in models]

@@ -12,7 +12,7 @@ from jraph import GraphsTuple
 
 from .._tree import is_concrete
 from ..graphs.geometry import movable, node_mask, sum_over_graphs, velocity_of
-from ..models.hamiltonian import AbstractHamiltonian
+from ..models.base import AbstractModel
 
 PAIRS = 2**20
 """Distances looked at in one go."""
@@ -28,7 +28,7 @@ class AbstractObservable(eqx.Module):
 
     @abstractmethod
     def __call__(
-        self, model: AbstractHamiltonian, graphs: GraphsTuple, start: GraphsTuple
+        self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
     ) -> Float[Array, "g ..."]:
         """The quantity; `start` are the same graphs at the first time."""
 
@@ -43,7 +43,7 @@ class KineticEnergy(AbstractObservable):
     name: ClassVar[str] = "kinetic_energy"
 
     def __call__(
-        self, model: AbstractHamiltonian, graphs: GraphsTuple, start: GraphsTuple
+        self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
     ) -> Float[Array, " g"]:
         return sum_over_graphs(graphs, _doubled_kinetic(graphs)) / 2
 
@@ -58,7 +58,7 @@ class Temperature(AbstractObservable):
     constraints: int = eqx.field(default=0, static=True)
 
     def __call__(
-        self, model: AbstractHamiltonian, graphs: GraphsTuple, start: GraphsTuple
+        self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
     ) -> Float[Array, " g"]:
         doubled = jnp.where(movable(graphs), _doubled_kinetic(graphs), 0)
         d = graphs.nodes["position"].shape[1]
@@ -72,7 +72,7 @@ class Momentum(AbstractObservable):
     name: ClassVar[str] = "momentum"
 
     def __call__(
-        self, model: AbstractHamiltonian, graphs: GraphsTuple, start: GraphsTuple
+        self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
     ) -> Float[Array, "g d"]:
         return sum_over_graphs(graphs, graphs.nodes["momentum"])
 
@@ -86,7 +86,7 @@ class AngularMomentum(AbstractObservable):
     name: ClassVar[str] = "angular_momentum"
 
     def __call__(
-        self, model: AbstractHamiltonian, graphs: GraphsTuple, start: GraphsTuple
+        self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
     ) -> Float[Array, "g _"]:
         q, p = graphs.nodes["position"], graphs.nodes["momentum"]
         first, second = np.triu_indices(q.shape[1], 1)
@@ -104,7 +104,7 @@ class MeanSquaredDisplacement(AbstractObservable):
     name: ClassVar[str] = "mean_squared_displacement"
 
     def __call__(
-        self, model: AbstractHamiltonian, graphs: GraphsTuple, start: GraphsTuple
+        self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
     ) -> Float[Array, " g"]:
         free = movable(graphs)
         apart = graphs.nodes["position"] - start.nodes["position"]
@@ -146,7 +146,7 @@ class RadialDistribution(AbstractObservable):
             )
 
     def __call__(
-        self, model: AbstractHamiltonian, graphs: GraphsTuple, start: GraphsTuple
+        self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
     ) -> Float[Array, "g bins"]:
         position, mask = graphs.nodes["position"], node_mask(graphs)
         n, d = position.shape

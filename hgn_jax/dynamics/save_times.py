@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
@@ -41,13 +40,12 @@ def counted(times: ArrayLike | Sequence[float] | Every, dt: ArrayLike, dtype: np
 
     **Raises:** `ValueError` for times or a step that are not sound; traced ones make the step NaN.
     """
-    if not isinstance(dt, jax.core.Tracer) and not 0 < float(np.asarray(dt)) < np.inf:
-        raise ValueError(f"dt must be positive and finite, got {dt}")
     step = jnp.asarray(dt, dtype)
     if isinstance(times, Every):
         times = Every(operator.index(times.steps), operator.index(times.outputs))
         if times.steps < 1 or times.outputs < 0:
             raise ValueError(f"need at least one step to an output, got {times}")
+        _check_count(times.steps, times.steps * times.outputs)
         numbers = jnp.asarray(times.steps * np.arange(times.outputs + 1), dtype)
         strides = np.full(times.outputs + 1, times.steps, np.int32)
         strides[0] = 0
@@ -70,7 +68,9 @@ def counted(times: ArrayLike | Sequence[float] | Every, dt: ArrayLike, dtype: np
     _check_times(given)
     resolution = given.dtype if np.issubdtype(given.dtype, np.floating) else np.dtype(float)
     whole, parts = _in_steps(np, given.astype(float), float(np.asarray(dt)), resolution)
-    strides = np.diff(whole, prepend=0).astype(np.int32)
+    counts = np.diff(whole, prepend=0)
+    _check_count(counts.max(initial=0), whole[-1])
+    strides = counts.astype(np.int32)
     even = set(strides[1:].tolist())
     return Schedule(
         jnp.asarray(given, dtype),
@@ -83,7 +83,23 @@ def counted(times: ArrayLike | Sequence[float] | Every, dt: ArrayLike, dtype: np
     )
 
 
+def _check_count(stride: float, total: float) -> None:
+    """Raises `ValueError` for more steps than the counters hold."""
+    if not stride <= np.iinfo(np.int32).max:
+        raise ValueError(
+            f"{stride:.3g} steps between two outputs, more than {np.iinfo(np.int32).max}: ask for "
+            "more output times, or a larger dt"
+        )
+    if not total <= jnp.iinfo(jnp.result_type(int)).max:
+        raise ValueError(
+            f"{total:.3g} steps, more than integers of {jnp.result_type(int)} count: set JAX to 64 "
+            "bit, or roll out in parts"
+        )
+
+
 def _check_times(given: np.ndarray) -> None:
+    if np.iscomplexobj(given):
+        raise ValueError("times must be real numbers, got complex ones")
     if given.ndim != 1 or len(given) < 1 or not np.isfinite(given).all():
         raise ValueError("times must be a finite array [t] with at least one entry")
     apart = np.diff(given)

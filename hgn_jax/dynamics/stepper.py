@@ -10,15 +10,15 @@ import equinox as eqx
 import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 from jraph import GraphsTuple
 
 from .._tree import all_finite
 from .._types import Rates
 from ..graphs.dense_edges import SlottedGraphs
-from ..graphs.geometry import sum_over_graphs, velocity_of
 from ..graphs.neighbour_list import NeighbourList, Neighbours, find
-from ..models.hamiltonian import AbstractHamiltonian
+from ..models.base import AbstractModel
+from ..models.newtonian import Newtonian
 from .observables import AbstractObservable
 
 
@@ -29,6 +29,8 @@ class State(eqx.Module):
     solver: PyTree
     """What the solver hands on from step to step."""
     neighbours: NeighbourList | None
+    step: Int[Array, ""]
+    """Number of steps from the start."""
     stale: Bool[Array, ""]
     """Whether the next step needs new neighbours: the last attempt went too far for those."""
     solved: Bool[Array, ""]
@@ -42,10 +44,11 @@ _Carry: TypeAlias = tuple[Int[Array, ""], State, Bool[Array, ""]]
 class Output(eqx.Module):
     """What is seen of a state."""
 
-    position: Float[Array, "n d"] | None
-    momentum: Float[Array, "n d"] | None
+    state: Rates | None
+    """The arrays of the state in their order; None if states are not kept."""
     energy: Float[Array, " g"]
     kinetic: Float[Array, " g"]
+    """Scale of a tolerable change of the energy; zero if the state has no momenta."""
     observed: dict[str, Array]
     finite: Bool[Array, ""]
 
@@ -62,15 +65,17 @@ class Run(eqx.Module):
 
 
 class Motion(eqx.Module):
-    """Hamilton's equations of `graph`, in steps of `dt` (negative: back in time).
+    """Equations of motion of `graph`, in steps of `dt` (negative: back in time).
 
-    Time is counted in steps, down if dt is negative. A step that the integrator cannot solve makes
+    The integrator counts time in steps from the start of each step, down if dt is negative; models
+    that depend on time get `globals["time"]`. A step that the integrator cannot solve makes
     the state NaN. So does a neighbour list that does not suffice, until it is found anew.
     """
 
-    model: AbstractHamiltonian
+    model: AbstractModel
     graph: GraphsTuple
     dt: Float[Array, ""]
+    start_time: Float[Array, ""]
     integrator: diffrax.AbstractSolver
     neighbours: Neighbours | None
     observables: tuple[AbstractObservable, ...]
@@ -78,14 +83,14 @@ class Motion(eqx.Module):
     """Whether positions and momenta are part of the output."""
 
     def begin(self) -> Rates:
-        """The graph's own positions and momenta."""
-        return self.graph.nodes["position"], self.graph.nodes["momentum"]
+        """The graph's own state."""
+        return tuple(self.graph.nodes[name] for name in self.model.dynamics.state)
 
     def start(self, found: NeighbourList | None) -> State:
         """The first state, with the neighbours found in it."""
-        y = self.begin()
-        solver = self.integrator.init(self._terms(found), 0.0, jnp.sign(self.dt), y, None)
-        return State(y, solver, found, jnp.array(False), jnp.array(True))
+        y, step = self.begin(), jnp.zeros((), jnp.result_type(int))
+        solver = self.integrator.init(self._terms(found, step), 0.0, jnp.sign(self.dt), y, None)
+        return State(y, solver, found, step, jnp.array(False), jnp.array(True))
 
     def advance(self, state: State, steps: int | Int[Array, ""], most: int | None = None) -> State:
         """`steps` further, or less if the state ceases to be finite.
@@ -130,21 +135,19 @@ class Motion(eqx.Module):
         found = state.neighbours
 
         def aside() -> Rates:
-            inner = self.integrator.init(
-                self._terms(found), 0.0, jnp.sign(self.dt) * part, state.y, None
-            )
-            return self._solve(found, state.y, inner, part)[0]
+            terms = self._terms(found, state.step)
+            inner = self.integrator.init(terms, 0.0, jnp.sign(self.dt) * part, state.y, None)
+            return self._solve(terms, state.y, inner, part)[0]
 
         y = jax.lax.cond(part > 0, aside, lambda: state.y)
-        graph = self.at(y, found)
+        graph = self.at(y, found, self._time(state.step, part * jnp.sign(self.dt)))
         energy = self.model(graph)
-        kinetic = sum_over_graphs(
-            graph, jnp.sum(graph.nodes["momentum"] * velocity_of(graph), axis=1) / 2
-        )
+        kinetic = jnp.zeros_like(energy)
+        if {"momentum", "mass"} <= graph.nodes.keys():
+            kinetic = Newtonian()(graph)
         observed = {o.name: o(self.model, graph, start) for o in self.observables}
-        q, p = y if self.states else (None, None)
         good = all_finite(y) & all_finite(energy) & all_finite(observed)
-        return Output(q, p, energy, kinetic, observed, good)
+        return Output(y if self.states else None, energy, kinetic, observed, good)
 
     def late(self, state: State) -> Bool[Array, ""]:
         """Whether the neighbours do not suffice for the state itself: its last step needed them
@@ -178,8 +181,11 @@ class Motion(eqx.Module):
 
     def _attempt(self, state: State, found: NeighbourList | None) -> tuple[State, Array]:
         """As `_step`, and whether it came to a finite state; neighbours that are new suffice."""
-        y, inner, solved = self._solve(found, state.y, state.solver, 1.0)
-        after = dataclasses.replace(state, y=y, solver=inner, solved=state.solved & solved)
+        terms = self._terms(found, state.step)
+        y, inner, solved = self._solve(terms, state.y, state.solver, 1.0)
+        after = dataclasses.replace(
+            state, y=y, solver=inner, step=state.step + 1, solved=state.solved & solved
+        )
         reached = all_finite(y)
         if self.neighbours is None:
             return after, reached
@@ -188,10 +194,10 @@ class Motion(eqx.Module):
         return dataclasses.replace(after, stale=stale), reached
 
     def _solve(
-        self, found: NeighbourList | None, y: Rates, inner: PyTree, part: float | Array
+        self, terms: Any, y: Rates, inner: PyTree, part: float | Array
     ) -> tuple[Rates, PyTree, Array]:
         y1, _, _, inner1, result = self.integrator.step(
-            self._terms(found), 0.0, jnp.sign(self.dt) * part, y, None, inner, False
+            terms, 0.0, jnp.sign(self.dt) * part, y, None, inner, False
         )
         solved = jnp.asarray(result == diffrax.RESULTS.successful)
         return jax.tree.map(lambda a: jnp.where(solved, a, jnp.nan), y1), inner1, solved
@@ -200,53 +206,77 @@ class Motion(eqx.Module):
         """The neighbours in that state, if they are looked for."""
         if self.neighbours is None:
             return None
-        graph = _moved(self.graph, *jax.lax.stop_gradient(y))
+        graph = self._moved(jax.lax.stop_gradient(y))
         assert isinstance(graph, SlottedGraphs)
         return find(self.neighbours, graph)
 
-    def at(self, y: Rates, found: NeighbourList | None) -> GraphsTuple:
+    def at(
+        self, y: Rates, found: NeighbourList | None, time: Float[Array, ""] | None
+    ) -> GraphsTuple:
         """The graph in that state; positions NaN if the neighbours do not suffice for it."""
         if found is None or self.neighbours is None:
-            return _moved(self.graph, *y)
+            return self._moved(y, time)
         poison = jnp.where(found.stale(y[0], self.neighbours.skin), jnp.nan, 0)
-        graph = _moved(self.graph, y[0] + poison.astype(y[0].dtype), y[1])
+        graph = self._moved((y[0] + poison.astype(y[0].dtype), *y[1:]), time)
         assert isinstance(graph, SlottedGraphs)
         return found.joined(graph)
 
-    def _rates(self, y: Rates, found: NeighbourList | None) -> Rates:
+    def graph_at(self, state: State) -> GraphsTuple:
+        """The graph in a state of the chain, at its time."""
+        return self.at(state.y, state.neighbours, self._time(state.step, 0.0))
+
+    def time_at_start(self) -> Float[Array, ""] | None:
+        """The first time; None if the model has no use for it."""
+        return self._time(jnp.zeros((), jnp.result_type(int)), 0.0)
+
+    def _rates(self, y: Rates, found: NeighbourList | None, time: Array | None) -> Rates:
         """Those of one step; NaN if the neighbours do not suffice.
 
         NaN is added to what a sound state has: derivatives of an attempt that is cast away are then
         zero times something finite.
         """
         if found is None or self.neighbours is None:
-            return self._scaled(self.model.vector_field(_moved(self.graph, *y)))
-        bad = found.stale(y[0], self.neighbours.skin) | ~all_finite(y[1])
-        graph = _moved(self.graph, jnp.where(bad, found.position, y[0]), jnp.where(bad, 0, y[1]))
+            return self._scaled(self.model.vector_field(self._moved(y, time)))
+        bad = found.stale(y[0], self.neighbours.skin) | ~all_finite(y[1:])
+        sound = (jnp.where(bad, found.position, y[0]), *(jnp.where(bad, 0, a) for a in y[1:]))
+        graph = self._moved(sound, time)
         assert isinstance(graph, SlottedGraphs)
         return self._scaled(self.model.vector_field(found.joined(graph)), bad)
 
-    def _velocity(self, p: Array) -> Array:
+    def _velocity(self, p: Array, time: Array | None) -> Array:
         """Of one step, for a Hamiltonian that separates: it asks for neither neighbours nor
         positions."""
         bad = False if self.neighbours is None else ~all_finite(p)
-        graph = _moved(self.graph, self.graph.nodes["position"], jnp.where(bad, 0, p))
+        graph = self._moved((self.graph.nodes["position"], jnp.where(bad, 0, p)), time)
         return self._scaled(self.model.vector_field(graph), bad)[0]
 
     def _scaled(self, rates: Rates, bad: Bool[Array, ""] | bool = False) -> Rates:
         poison = jnp.where(bad, jnp.nan, 0).astype(self.dt.dtype)
         return jax.tree.map(lambda rate: jnp.abs(self.dt) * rate + poison, rates)
 
-    def _terms(self, found: NeighbourList | None) -> Any:
+    def _terms(self, found: NeighbourList | None, step: Int[Array, ""]) -> Any:
+        """The equations of motion during one step, as the integrator wants them."""
         if not isinstance(self.integrator.term_structure, tuple):
-            return diffrax.ODETerm(lambda t, y, args: self._rates(y, found))
-        # What the force does not look at is filled in, and compiled away.
-        p0 = self.graph.nodes["momentum"]
+            return diffrax.ODETerm(lambda t, y, args: self._rates(y, found, self._time(step, t)))
+        # The force does not read the momenta: they are filled in, and compiled away.
+        _, p0 = self.begin()
         return (
-            diffrax.ODETerm(lambda t, p, args: self._velocity(p)),
-            diffrax.ODETerm(lambda t, q, args: self._rates((q, p0), found)[1]),
+            diffrax.ODETerm(lambda t, p, args: self._velocity(p, self._time(step, t))),
+            diffrax.ODETerm(lambda t, q, args: self._rates((q, p0), found, self._time(step, t))[1]),
         )
 
+    def _time(self, step: Int[Array, ""], part: ArrayLike) -> Float[Array, ""] | None:
+        """Time after a part of a step, negative if back in time; None if the model has no use for
+        it."""
+        if not self.model.time_dependent:
+            return None
+        dtype = self.dt.dtype
+        elapsed = self.dt * step.astype(dtype) + jnp.abs(self.dt) * jnp.asarray(part, dtype)
+        return self.start_time + elapsed
 
-def _moved(graph: GraphsTuple, position: Array, momentum: Array) -> GraphsTuple:
-    return graph._replace(nodes=graph.nodes | {"position": position, "momentum": momentum})
+    def _moved(self, y: Rates, time: Float[Array, ""] | None = None) -> GraphsTuple:
+        """The graph with the arrays of that state, and its time."""
+        graph = self.graph
+        nodes = dict(zip(self.model.dynamics.state, y, strict=True))
+        timed = {} if time is None else {"time": jnp.broadcast_to(time, graph.n_node.shape)}
+        return graph._replace(nodes=graph.nodes | nodes, globals=graph.globals | timed)

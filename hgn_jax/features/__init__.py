@@ -1,5 +1,9 @@
 from .base import AbstractEnergy as AbstractEnergy
+from .base import AbstractRates as AbstractRates
+from .base import AbstractTerm as AbstractTerm
 from .base import AbstractTermSpec as AbstractTermSpec
+from .base import Counts as Counts
+from .base import Fitted as Fitted
 from .dense import Dense as Dense
 from .external import External as External
 from .external import ExternalFeatures as ExternalFeatures
@@ -9,7 +13,9 @@ from .message_passing import MessagePassing as MessagePassing
 from .message_passing import MessagePassingFeatures as MessagePassingFeatures
 from .pair import Pair as Pair
 from .pair import PairFeatures as PairFeatures
+from .pair_base import AbstractPairFeatures as AbstractPairFeatures
 from .sampling import ELM as ELM
 from .sampling import SWIM as SWIM
 from .sampling import AbstractSampling as AbstractSampling
 from .sampling import Glorot as Glorot
+from .site_energy import AbstractSiteEnergy as AbstractSiteEnergy

@@ -1,6 +1,7 @@
-"""The seam between graphs and the linear system: a spec is sampled into features."""
+"""The seams of a model's terms: what can be sampled, and what its columns are."""
 
 from abc import abstractmethod
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -8,67 +9,117 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
-from .._types import JacobianPair, Key, NodeIndex, NodeScalars, Vectors
-from ..graphs.geometry import graph_index
+from .._types import Gradient, Key, NodeScalars, Vectors
+from ..graphs.strain import strained
 
 
-class AbstractEnergy(eqx.Module):
-    """Sampled features Phi: every column is a sum over sites (bodies or edges) of local values."""
+class Counts(NamedTuple):
+    """Extensive counts that carry the constant of an energy: rates do not determine it."""
+
+    pair_types: int = 0
+    """Types of pairs whose potential has a constant of its own."""
+    bodies: bool = False
+    """True if every body has a constant."""
+
+
+class AbstractTerm(eqx.Module):
+    """Columns of a model, each multiplied by one coefficient of theta."""
 
     name: eqx.AbstractClassVar[str]
-    separable: eqx.AbstractClassVar[bool]
-    """Whether every column depends on positions alone or on momenta alone."""
+    time_dependent: ClassVar[bool] = False
+    """True if the columns read `globals["time"]`."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Node arrays that the columns read, beside the state of the dynamics: `mass`."""
+
+    @property
+    @abstractmethod
+    def separable(self) -> bool:
+        """True if dq/dt depends on momenta alone and dp/dt on positions alone, as explicit
+        symplectic integrators need."""
+
+    @property
+    @abstractmethod
+    def reach(self) -> float:
+        """Distance beyond which bodies do not act on one another: 0 for terms of single bodies,
+        inf for pairs without a cutoff (length)."""
 
     @property
     @abstractmethod
     def dimension(self) -> int | None:
-        """Spatial dimension that the features are bound to; None if they work in any."""
+        """Spatial dimension that the term is bound to; None if it works in any."""
 
     @abstractmethod
-    def sites(self, graphs: GraphsTuple) -> tuple[Float[Array, "s K"], NodeIndex]:
-        """Local values `[s K]` and the node that each site belongs to `[s]`; zero for padding."""
-
-    @abstractmethod
-    def gradient(self, graphs: GraphsTuple) -> JacobianPair:
-        """(dPhi/dq, dPhi/dp), `[n d K]` each; None where zero by construction.
-
-        Written per site (chain rule of small arrays): the fast path of assembly.
-        """
-
-    @abstractmethod
-    def constants(self, graphs: GraphsTuple) -> Float[Array, "g c"]:
-        """Extensive counts with zero gradient, which carry the constant of the energy."""
+    def accepts(self, graphs: GraphsTuple) -> None:
+        """Raises `ValueError` for graphs that hold what training never saw; concrete only."""
 
     @abstractmethod
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         """Number of sites outside of the trained range, for each graph."""
 
-    def accepts(self, graphs: GraphsTuple) -> None:
-        """Raises `ValueError` for graphs that hold something training never saw; concrete only."""
-        return None
+    @abstractmethod
+    def trained_range(self) -> Float[Array, "... 2"] | None:
+        """Least and greatest local input seen in sampling; None if there is no such range."""
+
+
+class AbstractEnergy(AbstractTerm):
+    """Phi: columns of energy, whose gradient moves the bodies by the model's dynamics.
+
+    `AbstractSiteEnergy` derives everything from the mathematics of one site. Subclass this one for
+    energies of another form, or for a fast path.
+    """
+
+    depends_on: eqx.AbstractClassVar[tuple[str, ...]]
+    """The state variables that the columns read: "position", "momentum" or both."""
+
+    @property
+    def separable(self) -> bool:
+        return len(self.depends_on) == 1
+
+    @property
+    @abstractmethod
+    def counts(self) -> Counts:
+        """The counts that carry the constant of this energy."""
 
     @abstractmethod
-    def trained_range(self) -> Float[Array, "... 2"]:
-        """Least and greatest local input seen in sampling."""
-
     def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
-        """Phi of every graph, `[g K]`; extensive."""
-        values, node = self.sites(graphs)
-        index = graph_index(graphs)[node]
-        return jax.ops.segment_sum(values, index, graphs.n_node.shape[0])
+        """Phi of every graph; extensive."""
+
+    @abstractmethod
+    def gradient(self, graphs: GraphsTuple) -> Gradient:
+        """dPhi/dq and dPhi/dp, `[n d K]` each: the fast path of assembly."""
 
     @abstractmethod
     def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
-        """Each node's share of Phi . theta, contracted at the sites."""
+        """Each node's share of Phi . theta."""
 
     @abstractmethod
-    def energy_gradient(
-        self, graphs: GraphsTuple, theta: Float[Array, " K"]
-    ) -> tuple[Vectors | None, Vectors | None]:
-        """(d/dq, d/dp) of Phi . theta, contracted at the sites; None where zero by construction.
+    def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
+        """Gradient of Phi . theta, `[n d]` each: the fast path of rollouts."""
 
-        The fast path of rollouts.
+    @abstractmethod
+    def compress(
+        self, theta: Float[Array, " K"], constants: Float[Array, " c"], tolerance: float
+    ) -> tuple["AbstractEnergy", Float[Array, " _"]]:
+        """A cheaper energy of the same value, and its coefficients; itself if there is none.
+
+        `constants` are those of the pairs' types, which a compressed pair energy takes up.
         """
+
+    def virial(self, graphs: GraphsTuple) -> Float[Array, "g d d K"]:
+        r"""$\partial \Phi / \partial \epsilon$ for positions and cell mapped to
+        $x (1 + \epsilon)$ at constant momenta (energy)."""
+        d = graphs.nodes["position"].shape[1]
+        none = jnp.zeros((d, d), graphs.nodes["position"].dtype)
+        by_strain = jax.jacfwd(lambda strain: self(strained(graphs, strain)))(none)
+        return jnp.moveaxis(by_strain, 1, -1)
+
+
+class AbstractRates(AbstractTerm):
+    """Columns of the rates themselves, for motion that is the gradient of no energy: friction."""
+
+    @abstractmethod
+    def __call__(self, graphs: GraphsTuple) -> Gradient:
+        """Columns of the rates of position and momentum, `[n d K]` each."""
 
 
 class AbstractTermSpec(eqx.Module):
@@ -77,30 +128,28 @@ class AbstractTermSpec(eqx.Module):
     @property
     @abstractmethod
     def guided(self) -> bool:
-        """Whether a second pass, drawn with the energies of a first fit, is wanted."""
+        """True if a second pass, drawn with the energies of a first fit, is wanted."""
 
     @abstractmethod
     def resolve(self, data: GraphsTuple) -> "AbstractTermSpec":
         """Fills in sizes that depend on values (the number of edge types); concrete data only."""
 
     @abstractmethod
-    def sample(
-        self, key: Key, data: GraphsTuple, previous: "Fitted | None" = None
-    ) -> AbstractEnergy:
-        """Draws the features. `previous` is a first fit of this spec, for a second pass."""
+    def sample(self, key: Key, data: GraphsTuple, previous: "Fitted | None" = None) -> AbstractTerm:
+        """Draws the term. `previous` is a first fit of this spec, for a second pass."""
 
 
-Fitted = tuple[AbstractEnergy, Float[Array, " K"]]
-"""Features and their solved coefficients."""
+Fitted = tuple[AbstractTerm, Float[Array, " K"]]
+"""A term and its solved coefficients."""
 
 
 def differentiated(
-    features: AbstractEnergy, graphs: GraphsTuple, theta: Float[Array, " K"]
-) -> tuple[Vectors, Vectors]:
-    """(d/dq, d/dp) of Phi . theta by reverse-mode differentiation."""
+    energy: AbstractEnergy, graphs: GraphsTuple, theta: Float[Array, " K"]
+) -> Gradient:
+    """Gradient of Phi . theta by reverse-mode differentiation, of what the energy depends on."""
 
-    def energy(position: Vectors, momentum: Vectors) -> Array:
-        moved = graphs.nodes | {"position": position, "momentum": momentum}
-        return jnp.sum(features.node_energy(graphs._replace(nodes=moved), theta))
+    def total(state: dict[str, Vectors]) -> Array:
+        moved = graphs._replace(nodes=graphs.nodes | state)
+        return jnp.sum(energy.node_energy(moved, theta))
 
-    return jax.grad(energy, (0, 1))(graphs.nodes["position"], graphs.nodes["momentum"])
+    return Gradient(**jax.grad(total)({name: graphs.nodes[name] for name in energy.depends_on}))

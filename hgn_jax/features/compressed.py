@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
-from .._types import JacobianPair, NodeIndex, NodeScalars, Vectors
-from ..graphs.geometry import velocity_of
-from .base import AbstractEnergy
+from .._types import Gradient, NodeScalars
+from ..graphs.geometry import sum_over_graphs, velocity_of
+from .base import AbstractEnergy, Counts
 from .curves import AbstractCurve
-from .kinetic import too_fast
 from .pair_base import AbstractPairFeatures
+from .trained_range import too_fast
 
 
 class CompressedPairFeatures(AbstractPairFeatures):
@@ -36,6 +36,11 @@ class CompressedPairFeatures(AbstractPairFeatures):
     def slopes(self, square: Float[Array, " s"], type: int) -> Float[Array, "s _"]:
         return self.curves[type].slope(square)[:, None]
 
+    def compress(
+        self, theta: Float[Array, " K"], constants: Float[Array, " c"], tolerance: float
+    ) -> tuple[AbstractEnergy, Float[Array, " _"]]:
+        return self, theta
+
 
 class CompressedKineticFeatures(AbstractEnergy):
     """One unit: the whole learned kinetic energy of a body per mass, a curve of |v|^2.
@@ -44,7 +49,8 @@ class CompressedKineticFeatures(AbstractEnergy):
     """
 
     name: ClassVar[str] = "kinetic"
-    separable: ClassVar[bool] = True
+    depends_on: ClassVar[tuple[str, ...]] = ("momentum",)
+    needs: ClassVar[tuple[str, ...]] = ("mass",)
     curve: AbstractCurve
     speed_range: Float[Array, " 2"]
     error: Float[Array, ""]
@@ -54,27 +60,40 @@ class CompressedKineticFeatures(AbstractEnergy):
     def dimension(self) -> int | None:
         return None
 
-    def sites(self, graphs: GraphsTuple) -> tuple[Float[Array, "s K"], NodeIndex]:
-        mass = graphs.nodes["mass"]
-        values = mass * self.curve(jnp.sum(velocity_of(graphs) ** 2, axis=1))
-        return values[:, None], jnp.arange(len(mass))
+    @property
+    def reach(self) -> float:
+        return 0.0
 
-    def gradient(self, graphs: GraphsTuple) -> JacobianPair:
-        _, along = self.energy_gradient(graphs, jnp.ones(1, graphs.nodes["mass"].dtype))
-        return None, along[:, :, None]
+    @property
+    def counts(self) -> Counts:
+        return Counts()
+
+    def accepts(self, graphs: GraphsTuple) -> None:
+        return None
+
+    def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
+        return sum_over_graphs(graphs, self._values(graphs))[:, None]
+
+    def _values(self, graphs: GraphsTuple) -> NodeScalars:
+        square = jnp.sum(velocity_of(graphs) ** 2, axis=1)
+        return graphs.nodes["mass"] * self.curve(square)
+
+    def gradient(self, graphs: GraphsTuple) -> Gradient:
+        one = jnp.ones(1, graphs.nodes["mass"].dtype)
+        return Gradient(momentum=self.energy_gradient(graphs, one).momentum[:, :, None])
 
     def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
-        return self.sites(graphs)[0] @ theta
+        return theta[0] * self._values(graphs)
 
-    def energy_gradient(
-        self, graphs: GraphsTuple, theta: Float[Array, " K"]
-    ) -> tuple[None, Vectors]:
+    def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
         velocity = velocity_of(graphs)
         slope = self.curve.slope(jnp.sum(velocity**2, axis=1))
-        return None, (2 * theta[0] * slope)[:, None] * velocity
+        return Gradient(momentum=(2 * theta[0] * slope)[:, None] * velocity)
 
-    def constants(self, graphs: GraphsTuple) -> Float[Array, "g c"]:
-        return jnp.zeros((graphs.n_node.shape[0], 0), graphs.nodes["position"].dtype)
+    def compress(
+        self, theta: Float[Array, " K"], constants: Float[Array, " c"], tolerance: float
+    ) -> tuple[AbstractEnergy, Float[Array, " _"]]:
+        return self, theta
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         return too_fast(graphs, self.speed_range)

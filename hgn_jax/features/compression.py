@@ -1,21 +1,17 @@
 """Sums of many random units of one variable, replaced by the cheapest curve that is as good."""
 
 import time
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 from numpy.polynomial import chebyshev
 
-from .base import AbstractEnergy
-from .compressed import CompressedKineticFeatures, CompressedPairFeatures
 from .curves import VARIABLES, AbstractCurve, Chebyshev, Spline, transformed
-from .kinetic import KineticFeatures
-from .pair import PairFeatures
 
 MARGIN = 0.05
 """Of the trained range, beyond which curves no longer follow the model."""
@@ -25,41 +21,19 @@ SAMPLES = 2**18
 TIE = 0.1
 """Within which the polynomial, and of these the simplest, is preferred."""
 
+T = TypeVar("T")
 _Points = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Where errors are looked for: roots x, the force there, and the scale of errors."""
 
 
-def compressed(
-    features: AbstractEnergy,
-    theta: Float[Array, " K"],
-    constants: Float[Array, " c"],
-    tolerance: float,
-) -> tuple[AbstractEnergy, Float[Array, " _"], Float[Array, " c"]]:
-    """The features with one curve in the place of pair or kinetic units, its coefficient, and the
-    constants: none are left beside pair curves, which take them up.
-
-    Others are returned as they are.
-    """
-    dtype = theta.dtype
-    if isinstance(features, KineticFeatures):
-        best = _cheapest(_kinetic(features, theta), tolerance, dtype, f"{features.name} energy")
-        error = jnp.asarray(best.error, dtype)
-        smaller = CompressedKineticFeatures(best.curve, features.speed_range, error)
-        return smaller, jnp.ones(1, dtype), constants
-    if not isinstance(features, PairFeatures):
-        return features, theta, constants
-    found = [
-        _cheapest(target, tolerance, dtype, f"pair potential of edge type {t}")
-        for t, target in enumerate(_pairs(features, theta, constants))
-    ]
-    curves, errors = tuple(c.curve for c in found), jnp.asarray([c.error for c in found], dtype)
-    pairs = CompressedPairFeatures(
-        curves=curves, ranges=features.ranges, error=errors, cutoff=features.cutoff
+def in_double_precision(tree: T) -> T:
+    """In double precision, if JAX is set to it: rounding is not to be followed."""
+    return jax.tree.map(
+        lambda a: a.astype(jnp.result_type(float)) if eqx.is_inexact_array(a) else a, tree
     )
-    return pairs, jnp.ones(len(curves), dtype), jnp.zeros_like(constants)
 
 
-class _Target(NamedTuple):
+class Target(NamedTuple):
     """phi and its slope by s = x^2, for x in the trained range, to be followed up to `span`."""
 
     value: Callable[[Array], Array]
@@ -82,57 +56,13 @@ class _Target(NamedTuple):
         return x, force, np.where(scale > 0, scale, 1)
 
 
-class _Candidate(NamedTuple):
+class Candidate(NamedTuple):
     curve: AbstractCurve
     error: float
     seconds: float
 
 
-def _kinetic(features: KineticFeatures, theta: Array) -> _Target:
-    units, theta = _precise((features, theta))
-    top = float(features.speed_range[1])
-    if not 0 < top < np.inf:
-        raise ValueError("no body moved in training: there is no range to compress over")
-    one = jnp.ones((), theta.dtype)
-
-    def value(s: Array) -> Array:
-        columns = [s[:, None] / 2]
-        if units.layer is not None:
-            columns.insert(0, units.layer(s[:, None]) - units.layer(0 * one.reshape(1, 1)))
-        return jnp.concatenate(columns, axis=1) @ theta
-
-    slope = jax.vmap(jax.grad(lambda s: value(s[None])[0]))
-    top_followed = (1 + MARGIN) * top
-    return _Target(eqx.filter_jit(value), eqx.filter_jit(slope), (0.0, top), (0.0, top_followed),
-                   None)  # fmt: skip
-
-
-def _pairs(features: PairFeatures, theta: Array, constants: Array) -> Iterator[_Target]:
-    units, theta, constants = _precise((features, theta, constants))
-    for t, part in enumerate(jnp.split(theta, features.types)):
-        low, high = map(float, features.ranges[t])
-        if not low <= high < np.inf:
-            raise ValueError(f"training saw no pair of edge type {t}: no range to compress over")
-        more = MARGIN * (high - low) + 1e-3 * low
-        span, end = (max(low - more, low / 2), high + more), None
-        if features.cutoff is not None:
-            span, end = (span[0], features.cutoff), features.cutoff**2
-        constant = constants[t] if len(constants) else 0.0
-        value, slope = (
-            eqx.filter_jit(lambda s, f=function, t=t, part=part, c=c: f(s, t) @ part + c)
-            for function, c in ((units.units, constant), (units.slopes, 0.0))
-        )
-        yield _Target(value, slope, (low, high), span, end)
-
-
-def _precise(tree: tuple) -> tuple:
-    """In double precision, if JAX is set to it: rounding is not to be followed."""
-    return jax.tree.map(
-        lambda a: a.astype(jnp.result_type(float)) if eqx.is_inexact_array(a) else a, tree
-    )
-
-
-def _cheapest(target: _Target, tolerance: float, dtype: np.dtype, words: str) -> _Candidate:
+def cheapest(target: Target, tolerance: float, dtype: np.dtype, words: str) -> Candidate:
     points = target.check_points()
     candidates = [
         _measured(build(target, variable, tolerance, points), dtype, points)
@@ -152,7 +82,7 @@ def _cheapest(target: _Target, tolerance: float, dtype: np.dtype, words: str) ->
     return next(c for c in good if c.seconds <= (1 + TIE) * fastest)
 
 
-def _measured(curve: AbstractCurve, dtype: np.dtype, points: _Points) -> _Candidate:
+def _measured(curve: AbstractCurve, dtype: np.dtype, points: _Points) -> Candidate:
     """The curve in the model's precision, with its error and time."""
     x, force, scale = points
     curve = jax.tree.map(lambda a: a.astype(dtype), curve)
@@ -163,7 +93,7 @@ def _measured(curve: AbstractCurve, dtype: np.dtype, points: _Points) -> _Candid
         slope = jax.block_until_ready(_slope(curve, squares))
         times.append(time.perf_counter() - start)
     wrong = np.abs(2 * x * np.asarray(slope[: len(x)], float) - force) / scale
-    return _Candidate(curve, float(np.max(wrong)), min(times))
+    return Candidate(curve, float(np.max(wrong)), min(times))
 
 
 @eqx.filter_jit
@@ -199,7 +129,7 @@ class _Frame(NamedTuple):
         return 2 * (t - first) / (last - first) - 1
 
 
-def _polynomial(target: _Target, variable: str, tolerance: float, points: _Points) -> AbstractCurve:
+def _polynomial(target: Target, variable: str, tolerance: float, points: _Points) -> AbstractCurve:
     """Of the least degree that reaches half the tolerance, or else of the best one."""
     frame = _Frame(np.square(target.span), variable)
     angle = (np.arange(4 * DEGREES) + 0.5) * np.pi / (4 * DEGREES)
@@ -231,7 +161,7 @@ def _polynomial(target: _Target, variable: str, tolerance: float, points: _Point
     )
 
 
-def _spline(target: _Target, variable: str, tolerance: float, points: _Points) -> AbstractCurve:
+def _spline(target: Target, variable: str, tolerance: float, points: _Points) -> AbstractCurve:
     """Of the fewest pieces that reach half the tolerance, or else of the most.
 
     The slope is interpolated, at both ends and the middle of each piece, and the value summed from

@@ -8,11 +8,12 @@ import jax.random as jr
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
-from .._types import JacobianPair, Key, NodeIndex, NodeScalars, Vectors
-from ..graphs.geometry import bodies, movable, node_mask, sum_over_graphs
-from .base import AbstractEnergy, AbstractTermSpec, Fitted, differentiated
+from .._types import Gradient, Key, NodeScalars
+from ..graphs.geometry import movable, node_mask, sum_over_graphs
+from .base import AbstractEnergy, AbstractTermSpec, Counts, Fitted, differentiated
 from .dense import Dense
-from .sampling import SWIM, AbstractSampling, extent, outside
+from .sampling import SWIM, AbstractSampling
+from .trained_range import extent, outside
 
 
 class ExternalFeatures(AbstractEnergy):
@@ -25,7 +26,8 @@ class ExternalFeatures(AbstractEnergy):
     """
 
     name: ClassVar[str] = "external"
-    separable: ClassVar[bool] = True
+    depends_on: ClassVar[tuple[str, ...]] = ("position",)
+    needs: ClassVar[tuple[str, ...]] = ("mass",)
     alike: tuple[Dense, ...]
     by_mass: tuple[Dense, ...]
     """Layers of coordinate 0, 1, .., d-1, and of all coordinates."""
@@ -35,7 +37,21 @@ class ExternalFeatures(AbstractEnergy):
     def dimension(self) -> int | None:
         return int(self.box.shape[-2])
 
-    def sites(self, graphs: GraphsTuple) -> tuple[Float[Array, "s K"], NodeIndex]:
+    @property
+    def reach(self) -> float:
+        return 0.0
+
+    @property
+    def counts(self) -> Counts:
+        return Counts(bodies=True)
+
+    def accepts(self, graphs: GraphsTuple) -> None:
+        return None
+
+    def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
+        return sum_over_graphs(graphs, self._values(graphs))
+
+    def _values(self, graphs: GraphsTuple) -> Float[Array, "n K"]:
         x, m = graphs.nodes["position"], graphs.nodes["mass"][:, None]
         values = [
             scale * layer(inputs)
@@ -43,9 +59,9 @@ class ExternalFeatures(AbstractEnergy):
             for layer, inputs in zip(layers, _inputs(x))
         ]
         columns = jnp.concatenate([*values, m * x], axis=1)
-        return jnp.where(node_mask(graphs)[:, None], columns, 0), jnp.arange(len(m))
+        return jnp.where(node_mask(graphs)[:, None], columns, 0)
 
-    def gradient(self, graphs: GraphsTuple) -> JacobianPair:
+    def gradient(self, graphs: GraphsTuple) -> Gradient:
         x, m = graphs.nodes["position"], graphs.nodes["mass"][:, None, None]
         uniform = m * jnp.eye(x.shape[1], dtype=x.dtype)[None]
         slopes = [
@@ -54,18 +70,18 @@ class ExternalFeatures(AbstractEnergy):
             for slope in _slopes(layers, x)
         ]
         rows = jnp.concatenate([*slopes, uniform], axis=2)
-        return jnp.where(node_mask(graphs)[:, None, None], rows, 0), None
+        return Gradient(position=jnp.where(node_mask(graphs)[:, None, None], rows, 0))
 
     def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
-        return self.sites(graphs)[0] @ theta
+        return self._values(graphs) @ theta
 
-    def energy_gradient(
-        self, graphs: GraphsTuple, theta: Float[Array, " K"]
-    ) -> tuple[Vectors, None]:
-        return differentiated(self, graphs, theta)[0], None
+    def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
+        return differentiated(self, graphs, theta)
 
-    def constants(self, graphs: GraphsTuple) -> Float[Array, "g c"]:
-        return bodies(graphs)[:, None]
+    def compress(
+        self, theta: Float[Array, " K"], constants: Float[Array, " c"], tolerance: float
+    ) -> tuple[AbstractEnergy, Float[Array, " _"]]:
+        return self, theta
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         x, mask = graphs.nodes["position"], movable(graphs)
@@ -105,7 +121,8 @@ class External(AbstractTermSpec):
         energy = None
         if previous is not None:
             fitted, theta = previous
-            energy = fitted.sites(data)[0] @ theta
+            assert isinstance(fitted, ExternalFeatures)
+            energy = fitted.node_energy(data, theta)
         alike, by_mass = (
             tuple(
                 self.sampling(layer_key, inputs, mask, self.units, self.activation, energy)

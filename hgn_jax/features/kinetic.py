@@ -1,19 +1,24 @@
 """Kinetic energy as random features of each body's speed."""
 
+import math
 from typing import ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
-from .._types import JacobianPair, Key, NodeIndex, NodeScalars, Vectors
-from ..graphs.geometry import movable, norm, sum_over_graphs, velocity_of
-from .base import AbstractEnergy, AbstractTermSpec, Fitted
+from .._types import Gradient, Key, NodeScalars
+from ..graphs.geometry import movable, sum_over_graphs, velocity_of
+from .base import AbstractEnergy, AbstractTermSpec, Counts, Fitted
 from .blockwise import blockwise
+from .compressed import CompressedKineticFeatures
+from .compression import MARGIN, Target, cheapest, in_double_precision
 from .dense import Dense
-from .sampling import ELM, AbstractSampling, extent, outside
+from .sampling import ELM, AbstractSampling
+from .trained_range import extent, too_fast
 
 
 class KineticFeatures(AbstractEnergy):
@@ -24,7 +29,8 @@ class KineticFeatures(AbstractEnergy):
     """
 
     name: ClassVar[str] = "kinetic"
-    separable: ClassVar[bool] = True
+    depends_on: ClassVar[tuple[str, ...]] = ("momentum",)
+    needs: ClassVar[tuple[str, ...]] = ("mass",)
     layer: Dense | None
     speed_range: Float[Array, " 2"]
 
@@ -32,21 +38,33 @@ class KineticFeatures(AbstractEnergy):
     def dimension(self) -> int | None:
         return None
 
-    def sites(self, graphs: GraphsTuple) -> tuple[Float[Array, "s K"], NodeIndex]:
+    @property
+    def reach(self) -> float:
+        return 0.0
+
+    @property
+    def counts(self) -> Counts:
+        return Counts()
+
+    def accepts(self, graphs: GraphsTuple) -> None:
+        return None
+
+    def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
         mass = graphs.nodes["mass"]
         square = jnp.sum(velocity_of(graphs) ** 2, axis=1, keepdims=True)
         columns = [square / 2]
         if self.layer is not None:
             columns.insert(0, self.layer(square) - self.layer(jnp.zeros_like(square[:1])))
-        return mass[:, None] * jnp.concatenate(columns, axis=1), jnp.arange(len(mass))
+        return sum_over_graphs(graphs, mass[:, None] * jnp.concatenate(columns, axis=1))
 
-    def gradient(self, graphs: GraphsTuple) -> JacobianPair:
+    def gradient(self, graphs: GraphsTuple) -> Gradient:
         velocity = velocity_of(graphs)
         columns = [jnp.ones_like(velocity[:, :1])]
         if self.layer is not None:
             square = jnp.sum(velocity**2, axis=1, keepdims=True)
             columns.insert(0, 2 * self.layer.jacobian(square)[:, 0, :])
-        return None, velocity[:, :, None] * jnp.concatenate(columns, axis=1)[:, None, :]
+        columns_by_speed = jnp.concatenate(columns, axis=1)[:, None, :]
+        return Gradient(momentum=velocity[:, :, None] * columns_by_speed)
 
     def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
         mass = graphs.nodes["mass"]
@@ -61,22 +79,43 @@ class KineticFeatures(AbstractEnergy):
             energy = energy + blockwise(units, len(theta), square)
         return mass * energy
 
-    def energy_gradient(
-        self, graphs: GraphsTuple, theta: Float[Array, " K"]
-    ) -> tuple[None, Vectors]:
+    def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
         velocity = velocity_of(graphs)
         if self.layer is None:
-            return None, theta[-1] * velocity
+            return Gradient(momentum=theta[-1] * velocity)
         layer = self.layer
 
         def slope(s: Float[Array, " s"]) -> Float[Array, " s"]:
             return layer.jacobian(s[:, None])[:, 0, :] @ theta[:-1]
 
         by_square = blockwise(slope, len(theta), jnp.sum(velocity**2, axis=1))
-        return None, (theta[-1] + 2 * by_square)[:, None] * velocity
+        return Gradient(momentum=(theta[-1] + 2 * by_square)[:, None] * velocity)
 
-    def constants(self, graphs: GraphsTuple) -> Float[Array, "g c"]:
-        return jnp.zeros((graphs.n_node.shape[0], 0), graphs.nodes["position"].dtype)
+    def compress(
+        self, theta: Float[Array, " K"], constants: Float[Array, " c"], tolerance: float
+    ) -> tuple[AbstractEnergy, Float[Array, " _"]]:
+        best = cheapest(self._target(theta), tolerance, theta.dtype, f"{self.name} energy")
+        error = jnp.asarray(best.error, theta.dtype)
+        return CompressedKineticFeatures(best.curve, self.speed_range, error), jnp.ones_like(error)[
+            None
+        ]
+
+    def _target(self, theta: Float[Array, " K"]) -> Target:
+        units, theta = in_double_precision((self, theta))
+        top = float(units.speed_range[1])
+        if not 0 < top < math.inf:
+            raise ValueError("no body moved in training: there is no range to compress over")
+
+        def value(square: Float[Array, " s"]) -> Float[Array, " s"]:
+            columns = [square[:, None] / 2]
+            if units.layer is not None:
+                still = units.layer(jnp.zeros((1, 1), square.dtype))
+                columns.insert(0, units.layer(square[:, None]) - still)
+            return jnp.concatenate(columns, axis=1) @ theta
+
+        slope = jax.vmap(jax.grad(lambda square: value(square[None])[0]))
+        followed = (0.0, (1 + MARGIN) * top)
+        return Target(eqx.filter_jit(value), eqx.filter_jit(slope), (0.0, top), followed, None)
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         return too_fast(graphs, self.speed_range)
@@ -113,15 +152,9 @@ class Kinetic(AbstractTermSpec):
             energy = None
             if previous is not None:
                 fitted, theta = previous
-                values, _ = fitted.sites(data)
-                energy = jnp.where(mask, values @ theta / jnp.where(mask, data.nodes["mass"], 1), 0)
+                assert isinstance(fitted, KineticFeatures)
+                per_mass = jnp.where(mask, data.nodes["mass"], 1)
+                energy = jnp.where(mask, fitted.node_energy(data, theta) / per_mass, 0)
             (draw,) = jr.split(key, 1)
             layer = self.sampling(draw, square, mask, self.units, self.activation, energy)
         return KineticFeatures(layer, extent(jnp.sqrt(square[:, 0]), mask))
-
-
-def too_fast(graphs: GraphsTuple, speed_range: Float[Array, " 2"]) -> Int[Array, " g"]:
-    """Bodies faster than in training; slower ones do not count, as all columns vanish at rest."""
-    reach = speed_range.at[0].min(0)
-    out = outside(norm(velocity_of(graphs)), movable(graphs), reach)
-    return sum_over_graphs(graphs, out.astype(jnp.int32))

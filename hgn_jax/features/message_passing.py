@@ -1,5 +1,6 @@
 """The encoder of the paper, kept and measured beside the exact invariants."""
 
+import math
 from typing import ClassVar
 
 import equinox as eqx
@@ -9,7 +10,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
-from .._types import JacobianPair, Key, NodeIndex, NodeScalars, Vectors
+from .._types import Gradient, Key, NodeScalars
 from ..graphs.geometry import (
     bodies,
     edge_mask,
@@ -19,9 +20,10 @@ from ..graphs.geometry import (
     sum_over_edges,
     sum_over_graphs,
 )
-from .base import AbstractEnergy, AbstractTermSpec, Fitted, differentiated
+from .base import AbstractEnergy, AbstractTermSpec, Counts, Fitted, differentiated
 from .dense import Dense
-from .sampling import SWIM, AbstractSampling, extent, outside
+from .sampling import SWIM, AbstractSampling
+from .trained_range import extent, outside
 
 
 class MessagePassingFeatures(AbstractEnergy):
@@ -42,7 +44,7 @@ class MessagePassingFeatures(AbstractEnergy):
     """
 
     name: ClassVar[str] = "message passing"
-    separable: ClassVar[bool] = False
+    depends_on: ClassVar[tuple[str, ...]] = ("position", "momentum")
     node_layer: Dense
     edge_layer: Dense
     message_layer: Dense
@@ -52,15 +54,29 @@ class MessagePassingFeatures(AbstractEnergy):
     def dimension(self) -> int | None:
         return int(self.box.shape[-2]) // 2
 
-    def sites(self, graphs: GraphsTuple) -> tuple[Float[Array, "s K"], NodeIndex]:
+    @property
+    def reach(self) -> float:
+        return math.inf
+
+    @property
+    def counts(self) -> Counts:
+        return Counts(bodies=True)
+
+    def accepts(self, graphs: GraphsTuple) -> None:
+        return None
+
+    def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
+        return sum_over_graphs(graphs, self._values(graphs))
+
+    def _values(self, graphs: GraphsTuple) -> Float[Array, "n K"]:
         x = local_coordinates(graphs, graphs.nodes["position"], graphs.nodes["momentum"])
         hidden = jnp.where(node_mask(graphs)[:, None], self.node_layer(x), 0)
         message = self._message(x[graphs.senders], x[graphs.receivers])
         message = jnp.where(edge_mask(graphs)[:, None], message, 0)
         received = sum_over_edges(graphs, message)
-        return jnp.concatenate([hidden, received], axis=1), jnp.arange(len(hidden))
+        return jnp.concatenate([hidden, received], axis=1)
 
-    def gradient(self, graphs: GraphsTuple) -> JacobianPair:
+    def gradient(self, graphs: GraphsTuple) -> Gradient:
         x, pull_back = jax.vjp(
             lambda q, p: local_coordinates(graphs, q, p),
             graphs.nodes["position"],
@@ -81,18 +97,18 @@ class MessagePassingFeatures(AbstractEnergy):
             for end, node in ((sent, graphs.senders), (received, graphs.receivers))
         )
         by_local = jnp.concatenate([hidden, jnp.swapaxes(received_by_node, 1, 2)], axis=2)
-        return jax.vmap(pull_back, in_axes=2, out_axes=2)(by_local)
+        return Gradient(*jax.vmap(pull_back, in_axes=2, out_axes=2)(by_local))
 
     def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
-        return self.sites(graphs)[0] @ theta
+        return self._values(graphs) @ theta
 
-    def energy_gradient(
-        self, graphs: GraphsTuple, theta: Float[Array, " K"]
-    ) -> tuple[Vectors, Vectors]:
+    def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
         return differentiated(self, graphs, theta)
 
-    def constants(self, graphs: GraphsTuple) -> Float[Array, "g c"]:
-        return bodies(graphs)[:, None]
+    def compress(
+        self, theta: Float[Array, " K"], constants: Float[Array, " c"], tolerance: float
+    ) -> tuple[AbstractEnergy, Float[Array, " _"]]:
+        return self, theta
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         x = local_coordinates(graphs, graphs.nodes["position"], graphs.nodes["momentum"])

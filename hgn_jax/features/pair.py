@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator
 
 import equinox as eqx
 import jax
@@ -14,10 +15,13 @@ from jraph import GraphsTuple
 from .._tree import is_concrete
 from .._types import Key
 from ..graphs.geometry import distance, edge_mask
-from .base import AbstractTermSpec, Fitted
+from .base import AbstractEnergy, AbstractTermSpec, Fitted
+from .compressed import CompressedPairFeatures
+from .compression import MARGIN, Target, cheapest, in_double_precision
 from .dense import Dense
 from .pair_base import AbstractPairFeatures, edge_types, observable
-from .sampling import ELM, AbstractSampling, extent
+from .sampling import ELM, AbstractSampling
+from .trained_range import extent
 
 
 class PairFeatures(AbstractPairFeatures):
@@ -53,6 +57,41 @@ class PairFeatures(AbstractPairFeatures):
             ],
             axis=1,
         )
+
+    def compress(
+        self, theta: Float[Array, " K"], constants: Float[Array, " c"], tolerance: float
+    ) -> tuple[AbstractEnergy, Float[Array, " _"]]:
+        best = [
+            cheapest(target, tolerance, theta.dtype, f"pair potential of edge type {t}")
+            for t, target in enumerate(self._targets(theta, constants))
+        ]
+        curves = tuple(b.curve for b in best)
+        errors = jnp.asarray([b.error for b in best], theta.dtype)
+        smaller = CompressedPairFeatures(
+            curves=curves, ranges=self.ranges, error=errors, cutoff=self.cutoff
+        )
+        return smaller, jnp.ones(len(curves), theta.dtype)
+
+    def _targets(
+        self, theta: Float[Array, " K"], constants: Float[Array, " c"]
+    ) -> Iterator[Target]:
+        units, theta, constants = in_double_precision((self, theta, constants))
+        for t, coefficients in enumerate(jnp.split(theta, self.types)):
+            low, high = map(float, self.ranges[t])
+            if not low <= high < math.inf:
+                raise ValueError(
+                    f"training saw no pair of edge type {t}: no range to compress over"
+                )
+            margin = MARGIN * (high - low) + 1e-3 * low
+            span, end = (max(low - margin, low / 2), high + margin), None
+            if self.cutoff is not None:
+                span, end = (span[0], self.cutoff), self.cutoff**2
+            constant = constants[t] if self.cutoff is None else 0.0
+            value, slope = (
+                eqx.filter_jit(lambda s, f=f, t=t, a=coefficients, c=c: f(s, t) @ a + c)
+                for f, c in ((units.units, constant), (units.slopes, 0.0))
+            )
+            yield Target(value, slope, (low, high), span, end)
 
     def _at(self, square: Float[Array, " s"], type: int) -> tuple[Dense, Dense, Array, Array]:
         r = jnp.sqrt(square)[:, None]

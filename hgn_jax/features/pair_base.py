@@ -1,5 +1,6 @@
 """What all potentials of pairs share: sums over edges of functions of the squared distance."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
-from .._types import EdgeMask, EdgeScalars, JacobianPair, NodeIndex, NodeScalars, Vectors
+from .._types import EdgeMask, EdgeScalars, Gradient, NodeScalars
 from ..graphs.geometry import (
     displacement,
     distance,
@@ -24,9 +25,9 @@ from ..graphs.geometry import (
     sum_over_edges,
 )
 from ..graphs.pair_sums import OfEdges, pair_energy, pair_gradient
-from .base import AbstractEnergy
+from .base import AbstractEnergy, Counts
 from .blockwise import blockwise
-from .sampling import outside
+from .trained_range import outside
 
 _Columns = Callable[[Float[Array, " s"], int], Float[Array, "s _"]]
 
@@ -38,7 +39,7 @@ class AbstractPairFeatures(AbstractEnergy):
     """
 
     name: ClassVar[str] = "pair"
-    separable: ClassVar[bool] = True
+    depends_on: ClassVar[tuple[str, ...]] = ("position",)
     ranges: eqx.AbstractVar[Float[Array, "T 2"]]
     """Least and greatest distance in training, for each edge type (length)."""
     cutoff: eqx.AbstractVar[float | None]
@@ -64,18 +65,27 @@ class AbstractPairFeatures(AbstractEnergy):
     def dimension(self) -> int | None:
         return None
 
-    def sites(self, graphs: GraphsTuple) -> tuple[Float[Array, "s K"], NodeIndex]:
+    @property
+    def reach(self) -> float:
+        return math.inf if self.cutoff is None else self.cutoff
+
+    @property
+    def counts(self) -> Counts:
+        # The number of pairs within a cutoff jumps as bodies move; the energy must not.
+        return Counts(pair_types=self.types) if self.cutoff is None else Counts(bodies=True)
+
+    def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
         values = self._columns(self._types(graphs), distance(graphs) ** 2)
-        return edge_share(graphs)[:, None] * values, graphs.receivers
+        index = graph_index(graphs)[graphs.receivers]
+        weighted = edge_share(graphs)[:, None] * values
+        return jax.ops.segment_sum(weighted, index, graphs.n_node.shape[0])
 
     def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
         energy = self._contracted(self.units, theta)
         return pair_energy(graphs, lambda kinds, r: energy(kinds, r**2))
 
-    def energy_gradient(
-        self, graphs: GraphsTuple, theta: Float[Array, " K"]
-    ) -> tuple[Vectors, None]:
-        return pair_gradient(graphs, self._contracted(self.slopes, theta)), None
+    def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
+        return Gradient(position=pair_gradient(graphs, self._contracted(self.slopes, theta)))
 
     def _contracted(self, columns: _Columns, theta: Float[Array, " K"]) -> OfEdges:
         """Sum over the units, as a function of the edges' squared distances."""
@@ -92,7 +102,7 @@ class AbstractPairFeatures(AbstractEnergy):
         parts = jnp.split(theta, self.types)
         return at
 
-    def gradient(self, graphs: GraphsTuple) -> JacobianPair:
+    def gradient(self, graphs: GraphsTuple) -> Gradient:
         square = distance(graphs) ** 2
         slope = jnp.concatenate(
             [
@@ -107,16 +117,7 @@ class AbstractPairFeatures(AbstractEnergy):
         along = [
             sum_over_edges(graphs, direction[:, k, None] * slope) for k in range(direction.shape[1])
         ]
-        return jnp.stack(along, axis=1), None
-
-    def constants(self, graphs: GraphsTuple) -> Float[Array, "g c"]:
-        share = edge_share(graphs)[:, None]
-        if self.cutoff is not None:
-            # The number of pairs within a cutoff jumps as bodies move; the energy must not.
-            return jnp.zeros((graphs.n_node.shape[0], 0), share.dtype)
-        counts = jnp.where(jnp.stack(self._types(graphs), axis=1), share, 0)
-        index = graph_index(graphs)[graphs.receivers]
-        return jax.ops.segment_sum(counts, index, graphs.n_node.shape[0])
+        return Gradient(position=jnp.stack(along, axis=1))
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         r, types = distance(graphs), self._types(graphs)

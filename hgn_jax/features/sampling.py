@@ -183,16 +183,3 @@ def moments(
     size = jnp.maximum(jnp.abs(mean), unit)
     constant = deviation <= 100 * jnp.finfo(x.dtype).eps * size
     return mean, jnp.where(constant, jnp.where(size > 0, size, 1), deviation)
-
-
-def extent(x: Float[Array, " s"], mask: Bool[Array, " s"]) -> Float[Array, " 2"]:
-    """Least and greatest unmasked value; (inf, -inf) if there is none."""
-    return jnp.stack([jnp.min(jnp.where(mask, x, jnp.inf)), jnp.max(jnp.where(mask, x, -jnp.inf))])
-
-
-def outside(x: Float[Array, " s"], mask: Bool[Array, " s"], range_: Array) -> Bool[Array, " s"]:
-    """True where an unmasked value lies outside of `range_`, by more than rounding."""
-    # An empty range is (inf, -inf): nothing lies inside.
-    size = jnp.where(jnp.isfinite(range_), jnp.abs(range_), 0)
-    slack = 1e3 * jnp.finfo(x.dtype).eps * size
-    return mask & ((x < range_[0] - slack[0]) | (x > range_[1] + slack[1]))

@@ -28,7 +28,7 @@ ENTRIES = 2**24
 _Tree = TypeVar("_Tree")
 
 
-def reduced(
+def accumulate(
     equations: Equations,
     batches: Iterable[GraphsTuple],
     solver: AbstractLeastSquares,

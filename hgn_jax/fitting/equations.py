@@ -1,5 +1,6 @@
 """From a batch of graphs to the linear systems that are solved."""
 
+import math
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -8,99 +9,127 @@ from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
 from ..features.base import AbstractEnergy
-from ..graphs.validate import check
-from ..models.equations_of_motion import AbstractDynamics
+from ..graphs.validate import check, require
+from ..linear.triangle import column_scale
+from ..models.basis import Basis
+from ..models.newtonian import Newtonian
 from .observations import AbstractObservation, Energies, Rows
-from .weights import AbstractWeights, Weights, as_weights
 
 
 class LinearSystem(eqx.Module):
-    """Weighted equations Z theta = u of column sets that no other system meets."""
+    """One independent weighted least-squares problem, Z theta = u."""
 
     matrix: Float[Array, "r K"]
     target: Float[Array, " r"]
+    """u: the observed values less their known part."""
+    observed: Float[Array, ""]
+    """Norm of the weighted observed values."""
     rows: Int[Array, ""]
-    """Equations of positive weight."""
+    """Number of equations of positive weight."""
     members: tuple[tuple[int, int], ...] = eqx.field(static=True)
-    """The column sets, each with its width: feature sets by number, constants after the last."""
+    """The terms by number, each with its number of columns; the constants come after the last."""
 
 
 class Equations(eqx.Module):
-    """How observed motion becomes equations for theta, in the first data and any further batch:
-    every scale of weights and observations is settled by the first."""
+    """How data become rows for theta. Scales are fixed by the first data and reused for later
+    batches."""
 
-    features: tuple[AbstractEnergy, ...]
-    structure: AbstractDynamics
+    basis: Basis
     observations: tuple[AbstractObservation, ...]
-    weights: AbstractWeights
     energies: Energies | None
-    """How observed energies determine the constants that rates do not see; None without either."""
-    constants: tuple[int, ...] = eqx.field(static=True)
-    """Number of constants of each feature set."""
+    """How observed energies determine the constants, which rates do not; None if there are no
+    observed energies or no constants."""
     arrays: tuple[tuple[str, str, str], ...] = eqx.field(static=True)
     """Part, name, dtype and trailing shape of every array of the data."""
 
     def __init__(
-        self,
-        features: tuple[AbstractEnergy, ...],
-        structure: AbstractDynamics,
-        observations: tuple[AbstractObservation, ...],
-        weights: Weights | AbstractWeights,
-        data: GraphsTuple,
+        self, basis: Basis, observations: Sequence[AbstractObservation], data: GraphsTuple
     ) -> None:
-        self.features = features
-        self.structure = structure
-        self.observations = tuple(o.settled(data) for o in observations)
-        self.weights = as_weights(weights).settled(data)
-        self.constants = tuple(f.constants(data).shape[1] for f in features)
+        self.basis = with_kinetic_energy(basis)
+        require_arrays(data, self.basis, observations)
+        self.observations = tuple(o.calibrated(data, self.basis) for o in observations)
         self.arrays = _arrays(data)
         energies = [o for o in self.observations if isinstance(o, Energies)]
         if not energies and "energy" in data.globals:
-            energies = [Energies().settled(data)]
-        self.energies = energies[0] if energies and any(self.constants) else None
+            energies = [Energies().calibrated(data, self.basis)]
+        self.energies = energies[0] if energies and self.basis.constant_count else None
+
+    @property
+    def window(self) -> int | None:
+        """Number of frames of a trajectory that must stay together; None for all."""
+        return window_of(self.observations)
 
     def check(self, batch: GraphsTuple) -> None:
         """Raises `ValueError` for bad data, other arrays than those of the first data, or what the
-        features never saw; concrete data only."""
+        terms never saw; concrete data only."""
         check(batch)
         for part in ("nodes", "edges", "globals"):
-            first, here = (
-                {name: rest for p, name, rest in arrays if p == part}
+            first, now = (
+                {name: kind for p, name, kind in arrays if p == part}
                 for arrays in (self.arrays, _arrays(batch))
             )
-            if here.keys() != first.keys():
-                raise ValueError(f"{part} hold {sorted(here)}, those before {sorted(first)}")
-            for name in here:
-                if here[name] != first[name]:
+            if now.keys() != first.keys():
+                raise ValueError(f"{part} hold {sorted(now)}, those before {sorted(first)}")
+            for name in now:
+                if now[name] != first[name]:
                     raise ValueError(
-                        f"{part}[{name!r}] is {here[name]}, before it was {first[name]}"
+                        f"{part}[{name!r}] is {now[name]}, before it was {first[name]}"
                     )
-        for features in self.features:
-            features.accepts(batch)
+        self.basis.accepts(batch)
 
     def systems(self, data: GraphsTuple) -> tuple[LinearSystem, ...]:
         """Independent systems.
 
-        **Raises:** `ValueError` for missing targets, or rows that no feature sees.
+        **Raises:** `ValueError` for observations to which no term contributes, or terms that no
+        observation determines.
         """
-        blocks = tuple(
-            b
-            for o in self.observations
-            for b in o.rows(self.features, self.structure, data, self.weights)
-        )
-        widths = [*(_width(blocks, i) for i in range(len(self.features))), sum(self.constants)]
+        blocks = tuple(b for o in self.observations for b in o.rows(self.basis, data))
+        terms = self.basis.terms
+        widths = [*(_width(blocks, i, t.name) for i, t in enumerate(terms)), 0]
+        widths[-1] = self.basis.constant_count
         systems = []
         for members, mine in independent_systems(blocks):
             matrix, target = assemble(mine, members, widths)
+            observed = jnp.concatenate([b.target * b.weight for b in mine])
+            size = jnp.where(jnp.any(observed != 0), column_scale(observed[:, None])[0], 0)
             rows = jnp.sum(jnp.concatenate([b.weight for b in mine]) > 0)
-            systems.append(
-                LinearSystem(matrix, target, rows, tuple((i, widths[i]) for i in members))
-            )
+            columns = tuple((i, widths[i]) for i in members)
+            systems.append(LinearSystem(matrix, target, size, rows, columns))
         return tuple(systems)
 
 
+def with_kinetic_energy(basis: Basis) -> Basis:
+    """The basis with the Newtonian kinetic energy as its known part, where momenta move bodies but
+    neither a term nor a known part depends on them."""
+    energies = [t for t in basis.terms if isinstance(t, AbstractEnergy)]
+    learned = any("momentum" in energy.depends_on for energy in energies)
+    if learned or basis.known is not None or "momentum" not in basis.dynamics.state:
+        return basis
+    return eqx.tree_at(lambda b: b.known, basis, Newtonian(), is_leaf=lambda x: x is None)
+
+
+def require_arrays(
+    data: GraphsTuple, basis: Basis, observations: Sequence[AbstractObservation]
+) -> None:
+    """Raises `ValueError` if the data lack an array that terms or observations read."""
+    why = {
+        **{f"the {t.name} term": Basis((t,)).needs for t in basis.terms},
+        **{type(o).__name__: o.needs(basis) for o in observations},
+    }
+    if basis.known is not None:
+        why["the known part"] = {"nodes": set(basis.known.needs)}
+    for reader, needs in why.items():
+        require(data, needs, reader)
+
+
+def window_of(observations: Sequence[AbstractObservation]) -> int | None:
+    """Number of frames that all observations together keep whole; None for whole trajectories."""
+    windows = [o.window for o in observations]
+    return None if None in windows else math.lcm(*(w for w in windows if w is not None))
+
+
 def _arrays(data: GraphsTuple) -> tuple[tuple[str, str, str], ...]:
-    """Those that a fit looks at."""
+    """Kind of every array that a fit looks at."""
     return tuple(
         (part, name, f"{array.dtype} [_, {array.shape[1:]}]")
         for part in ("nodes", "edges", "globals")
@@ -109,54 +138,56 @@ def _arrays(data: GraphsTuple) -> tuple[tuple[str, str, str], ...]:
     )
 
 
-def independent_systems(
-    blocks: Sequence[Rows],
-) -> list[tuple[list[int], list[Rows]]]:
-    """Groups of column sets that share no rows, each with its rows: smaller solves, not one.
+def independent_systems(blocks: Sequence[Rows]) -> list[tuple[list[int], list[Rows]]]:
+    """Connected components of terms that share rows, each with its rows: smaller solves, not one.
 
-    Kinetic columns meet velocity rows only and pair columns force rows only, unless another
-    feature or observation ties them together.
+    Kinetic columns appear in velocity rows only and pair columns in force rows only, unless another
+    term or observation ties them together. Rows without columns, which a known part explains alone,
+    form a system without members.
 
-    **Raises:** `ValueError` for rows that no column meets: they would be lost.
+    **Raises:** `ValueError` for rows without columns and known part: they would be lost.
     """
     groups: list[tuple[set[int], list[Rows]]] = []
     for block in blocks:
-        here = {i for i, c in enumerate(block.columns) if c is not None}
-        if not here:
+        members = {i for i, c in enumerate(block.columns) if c is not None}
+        if not members and block.known is None:
             raise ValueError(
-                f"no feature sees the {block.name} rows: add Kinetic() for velocities (Kinetic(0) "
-                "if the kinetic energy is |p|^2/2m), Pair() or External() for forces"
+                f"no term contributes to the {block.name} rows: add Kinetic() for velocities, "
+                "Pair() or External() for forces"
             )
-        touching = [g for g in groups if g[0] & here]
-        merged = (here.union(*(g[0] for g in touching)), [b for g in touching for b in g[1]])
-        apart = [g for g in groups if not any(g is t for t in touching)]
-        groups = [*apart, (merged[0], [*merged[1], block])]
+        joined = [g for g in groups if g[0] & members or g[0] == members]
+        groups = [g for g in groups if not any(g is j for j in joined)]
+        merged = members.union(*(g[0] for g in joined))
+        groups.append((merged, [*(b for g in joined for b in g[1]), block]))
     return [(sorted(members), rows) for members, rows in groups]
 
 
 def assemble(
     blocks: Sequence[Rows], members: Sequence[int], widths: Sequence[int]
 ) -> tuple[Float[Array, "r K"], Float[Array, " r"]]:
-    """Weighted matrix and target of one system; zeros where a set does not take part."""
+    """Weighted matrix and target of one system; zeros where a term does not take part."""
     matrix = jnp.concatenate(
         [
             jnp.concatenate(
                 [
-                    jnp.zeros((len(b.target), widths[i]), b.target.dtype)
-                    if (c := b.columns[i]) is None
-                    else c * b.weight[:, None]
-                    for i in members
+                    *(
+                        jnp.zeros((len(b.target), widths[i]), b.target.dtype)
+                        if (c := b.columns[i]) is None
+                        else c * b.weight[:, None]
+                        for i in members
+                    ),
                 ],
                 axis=1,
             )
             for b in blocks
         ]
     )
-    return matrix, jnp.concatenate([b.target * b.weight for b in blocks])
+    left = [b.target if b.known is None else b.target - b.known for b in blocks]
+    return matrix, jnp.concatenate([u * b.weight for u, b in zip(left, blocks)])
 
 
-def _width(blocks: Sequence[Rows], i: int) -> int:
+def _width(blocks: Sequence[Rows], i: int, name: str) -> int:
     for block in blocks:
         if (column := block.columns[i]) is not None:
             return column.shape[1]
-    raise ValueError(f"no observation sees feature set {i}: leave it out or observe more")
+    raise ValueError(f"no observation determines the {name} term: leave it out or observe more")

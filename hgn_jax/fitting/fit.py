@@ -1,7 +1,6 @@
 """Sample random features, assemble the rows, solve once."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import equinox as eqx
 from jaxtyping import PyTree
@@ -9,21 +8,21 @@ from jraph import GraphsTuple
 
 from .._tree import is_concrete
 from .._types import Key
-from ..features.base import AbstractEnergy, AbstractTermSpec
+from ..features.base import AbstractTerm
 from ..features.kinetic import Kinetic
 from ..features.pair import Pair
 from ..graphs.batching import chunks
 from ..graphs.validate import check, warn_about_precision
 from ..linear.base import AbstractLeastSquares
 from ..linear.qr import QR
+from ..models.base import AbstractModel
 from ..models.equations_of_motion import AbstractDynamics, Canonical
-from . import sample as draw
-from .accumulate import graphs_at_once, reduced
+from .accumulate import accumulate, graphs_at_once
 from .equations import Equations
 from .observations import AbstractObservation, Derivatives
 from .reduction import reduce
 from .result import Fit, conclude, raise_if
-from .weights import AbstractWeights, Weights, relative_weights
+from .sample import Recipe, Term, as_key, given_equations, recipe, sampled_equations
 
 WHOLE = 2**16
 """Coordinates (bodies times dimensions) up to which all rows are assembled at once."""
@@ -32,11 +31,11 @@ WHOLE = 2**16
 def fit(
     data: GraphsTuple,
     *,
-    key: Key,
-    terms: Sequence[AbstractTermSpec] = (Kinetic(), Pair()),
+    key: Key | int,
+    terms: Sequence[Term] = (Kinetic(), Pair()),
     observations: Sequence[AbstractObservation] = (Derivatives(),),
     dynamics: AbstractDynamics = Canonical(),
-    weights: Weights | AbstractWeights = relative_weights,
+    known: AbstractModel | None = None,
     solver: AbstractLeastSquares = QR(),
     throw: bool = True,
 ) -> Fit:
@@ -44,84 +43,87 @@ def fit(
 
     **Arguments:**
 
-    - `data`: a batch of snapshots with `velocity` = dq/dt and `force` = dp/dt.
-    - `key`: the same key, data and device give the same model, bit for bit.
-    - `terms`: specs, combined as columns of one system.
-    - `observations`: what to learn from.
-    - `weights`: of every body's velocity and force rows; by default relative to its own motion.
-        A `weight` in the data's nodes multiplies them. Pass the same function each time: jit
-        compiles anew for each new one.
-    - `dynamics`: how a gradient becomes motion; `solver`: `QR()` or `LSTSQ()`.
+    - `data`: a batch of snapshots with the arrays that terms and observations read: for the
+        defaults `momentum`, `mass`, `velocity` = dq/dt and `force` = dp/dt.
+    - `key`: a JAX key or a seed. The same key, data and device give the same model, bit for bit.
+    - `terms`: energies and rates whose columns are learned: specs, which are sampled, or terms of
+        your own.
+    - `observations`: what to learn from, each with its own weights.
+    - `dynamics`: how the gradient of the energy becomes motion; it names the state.
+    - `known`: a part of the energy that needs no learning. Where momenta move bodies but no term
+        depends on them, it is the Newtonian |p|^2/2m.
+    - `solver`: `QR()` or `LSTSQ()`.
     - `throw`: raise if the result is not finite; if False look at `.result`.
 
-    **Returns:** a `Fit` with the `model` and its rank, condition, residual and trained range.
-    If the data carry `energy`, they determine the constant of the energy.
+    **Returns:** a `Fit` with the `model` and its rank, condition, residual and trained range. If
+    the data carry `energy`, they determine the constants of the energy.
 
     Works under `jax.jit` and `jax.vmap` (over keys, say), and is differentiable with respect to
-    data and the solver's ridge. Concrete data are checked first; inside jit only the result code
-    speaks. Large concrete data go some graphs at a time (not in the first pass of
-    `SWIM(passes=2)`): their rows never stand in memory at once.
+    data and the solver's ridge. Concrete data are checked first; inside jit, problems are reported
+    through `fit.result` only. Large concrete data sets are processed in chunks of graphs (except
+    the first pass of `SWIM(passes=2)`): the full row matrix is never formed.
 
-    **Raises:** `ValueError` for bad data (see `hgn.check`), missing targets, or rows that no
-    feature sees.
+    **Raises:** `ValueError` for bad data (see `hgn.check`), missing arrays, or observations to
+    which no term contributes.
     """
     if is_concrete(data):
         check(data)
     warn_about_precision(data)
-    specs = tuple(spec.resolve(data) for spec in terms)
-    drawn_by = (data, key, specs, tuple(observations), dynamics, weights, solver)
-    if not _large(data, key, solver, weights):
-        return raise_if(throw, _fit(*drawn_by))
-    return raise_if(throw, _in_pieces(draw.equations(*drawn_by), data, solver))
+    how, key = recipe(data, terms, dynamics, known, observations, solver), as_key(key)
+    if not _is_large(data, key, how):
+        return raise_if(throw, _fit(data, key, how))
+    return raise_if(throw, _in_chunks(sampled_equations(data, key, how), data, solver))
 
 
 def solve(
-    features: Sequence[AbstractEnergy],
+    terms: Sequence[AbstractTerm],
     data: GraphsTuple,
     *,
     observations: Sequence[AbstractObservation] = (Derivatives(),),
     dynamics: AbstractDynamics = Canonical(),
-    weights: Weights | AbstractWeights = relative_weights,
+    known: AbstractModel | None = None,
     solver: AbstractLeastSquares = QR(),
     throw: bool = True,
 ) -> Fit:
-    """As `fit`, for features that are already sampled: other data, other targets, ensembles."""
+    """Like `fit`, with terms that are already sampled: other data, other targets, ensembles."""
     if is_concrete(data):
         check(data)
-        for f in features:
-            f.accepts(data)
     warn_about_precision(data)
-    settled_by = (tuple(features), dynamics, tuple(observations), weights, data)
-    if not _large(data, features, solver, weights):
-        return raise_if(throw, _solve(solver, *settled_by))
-    return raise_if(throw, _in_pieces(_settled(*settled_by), data, solver))
-
-
-_settled = eqx.filter_jit(Equations)
-
-
-@eqx.filter_jit
-def _fit(*drawn_by: Any) -> Fit:
-    data, *_, solver = drawn_by
-    return _concluded(draw.equations(*drawn_by), data, solver)
+    how = recipe(data, terms, dynamics, known, observations, solver)
+    if is_concrete(data):
+        for term in terms:
+            term.accepts(data)
+    if not _is_large(data, how):
+        return raise_if(throw, _solve(data, how))
+    return raise_if(throw, _in_chunks(_calibrated(data, how), data, solver))
 
 
 @eqx.filter_jit
-def _solve(solver: AbstractLeastSquares, *settled_by: Any) -> Fit:
-    return _concluded(Equations(*settled_by), settled_by[-1], solver)
+def _fit(data: GraphsTuple, key: Key, how: Recipe) -> Fit:
+    return _solved(sampled_equations(data, key, how), data, how.solver)
 
 
-def _concluded(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
+@eqx.filter_jit
+def _solve(data: GraphsTuple, how: Recipe) -> Fit:
+    return _solved(given_equations(how.terms, data, how), data, how.solver)
+
+
+@eqx.filter_jit
+def _calibrated(data: GraphsTuple, how: Recipe) -> Equations:
+    return given_equations(how.terms, data, how)
+
+
+def _solved(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
     systems = equations.systems(data)
     return conclude(equations, reduce(equations, systems, data, solver), solver, systems)
 
 
-def _large(data: GraphsTuple, *others: PyTree) -> bool:
-    """Whether to go in pieces; what is traced, to be differentiated say, stays whole."""
+def _is_large(data: GraphsTuple, *others: PyTree) -> bool:
+    """True if data go in chunks; traced data, to be differentiated say, stay whole."""
     several = data.nodes["position"].size > WHOLE and len(data.n_node) > 1
     return several and is_concrete((data, others))
 
 
-def _in_pieces(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
-    pieces = chunks(data, graphs_at_once(equations, data))
-    return reduced(equations, pieces, solver, like=data)
+def _in_chunks(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
+    size = graphs_at_once(equations, data)
+    return accumulate(equations, chunks(data, size, equations.window), solver, like=data)

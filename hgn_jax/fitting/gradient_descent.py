@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -20,9 +21,11 @@ from ..features.pair import Pair
 from ..graphs.batching import pad, split, take, unbatch
 from ..graphs.geometry import bodies, movable
 from ..graphs.validate import check
-from ..models.hamiltonian import AbstractHamiltonian, HamiltonianGraphNetwork
-from .sample import sample
-from .weights import Weights, relative_weights
+from ..models.base import AbstractModel
+from ..models.basis import Basis
+from ..models.network import HamiltonianGraphNetwork
+from .sample import as_key, sample
+from .weights import AbstractWeights, WeightFunction, as_weights
 
 RATES = ("velocity", "force")
 
@@ -40,7 +43,7 @@ class TRAINING(eqx.Enumeration):
 class Training(eqx.Module):
     """A trained model and how the training went, epoch by epoch."""
 
-    model: AbstractHamiltonian
+    model: AbstractModel
     """With the weights of the least validation loss; the start's if none was less."""
     loss: Float[np.ndarray, " epochs"]
     """Mean over the epoch's minibatches."""
@@ -54,7 +57,7 @@ class Training(eqx.Module):
 def untrained(
     data: GraphsTuple,
     *,
-    key: Key,
+    key: Key | int,
     terms: Sequence[AbstractTermSpec] = (Kinetic(), Pair()),
 ) -> HamiltonianGraphNetwork:
     """A model to start gradient descent from: `fit`'s sampled features and normal coefficients.
@@ -66,7 +69,11 @@ def untrained(
     """
     check(data)
     _require_rates(data)
-    return _untrained(sample(terms, data, key=key), data, jr.fold_in(key, 1))
+    drawn = sample(terms, data, key=key)
+    energies = tuple(term for term in drawn if isinstance(term, AbstractEnergy))
+    if len(energies) < len(drawn):
+        raise ValueError("gradient descent starts from energies alone: leave rates out of `terms`")
+    return _untrained(energies, data, jr.fold_in(as_key(key), 1))
 
 
 @eqx.filter_jit
@@ -74,11 +81,10 @@ def _untrained(
     features: tuple[AbstractEnergy, ...], data: GraphsTuple, key: Key
 ) -> HamiltonianGraphNetwork:
     dtype = data.nodes["position"].dtype
-    theta, constants = [], []
+    theta = []
     for k, f in zip(jr.split(key, len(features)), features):
         draw = jr.normal(k, (jax.eval_shape(f, data).shape[1],), dtype)
-        constants.append(jnp.zeros(jax.eval_shape(f.constants, data).shape[1], dtype))
-        alone = HamiltonianGraphNetwork((f,), (draw,), (constants[-1],))
+        alone = _without_constants((f,), (draw,), data)
         rates = [jnp.where(movable(data)[:, None], r, 0) for r in alone.vector_field(data)]
         observed = [
             jnp.where(movable(data)[:, None] & jnp.any(r != 0), data.nodes[name], 0)
@@ -87,20 +93,28 @@ def _untrained(
         size = jnp.linalg.norm(jnp.stack(rates))
         scale = jnp.linalg.norm(jnp.stack(observed)) / jnp.where(size > 0, size, 1)
         theta.append(draw * jnp.where(size > 0, scale, 1))
-    return HamiltonianGraphNetwork(features, tuple(theta), tuple(constants))
+    return _without_constants(features, tuple(theta), data)
+
+
+def _without_constants(
+    terms: tuple[AbstractEnergy, ...], theta: tuple[Array, ...], data: GraphsTuple
+) -> HamiltonianGraphNetwork:
+    basis = Basis(terms)
+    constants = jnp.zeros(basis.constant_count, data.nodes["position"].dtype)
+    return HamiltonianGraphNetwork(basis, theta, constants)
 
 
 def train(
-    model: AbstractHamiltonian,
+    model: AbstractModel,
     data: GraphsTuple,
     *,
-    key: Key,
+    key: Key | int,
     optimizer: optax.GradientTransformation,
     epochs: int = 1000,
     batch_size: int | None = None,
     validation: float | GraphsTuple = 0.1,
     patience: int | None = None,
-    weights: Weights = relative_weights,
+    weights: Literal["relative", "uniform"] | WeightFunction | AbstractWeights = "relative",
     progress: bool = False,
     throw: bool = True,
 ) -> Training:
@@ -135,7 +149,7 @@ def train(
     if epochs < 1 or (patience is not None and patience < 1):
         raise ValueError(f"epochs and patience must be at least 1, got {epochs} and {patience}")
     start = time.perf_counter()
-    ordering, splitting = jr.split(key)
+    ordering, splitting = jr.split(as_key(key))
     data = _real(data)
     if isinstance(validation, GraphsTuple):
         held_out = _real(validation)
@@ -143,7 +157,8 @@ def train(
         data, held_out = split(data, validation, key=splitting)
     else:
         raise ValueError(f"validation must be a fraction between 0 and 1, or data: {validation}")
-    data, held_out = _weighted(data, weights), _weighted(held_out, weights)
+    weighting = as_weights(weights)
+    data, held_out = _weighted(data, weighting), _weighted(held_out, weighting)
     stacked = _stacked(data)
     count = stacked.n_node.shape[0]
     batch_size = count if batch_size is None else batch_size
@@ -207,10 +222,9 @@ def trainable(model: PyTree) -> PyTree:
             return jax.tree.map(of_layer, node, is_leaf=lambda n: isinstance(n, Dense))
         if isinstance(node, HamiltonianGraphNetwork):
             # No force shows the constants; weight decay would shrink them.
-            still = jax.tree.map(lambda _: False, node.constants)
             mask = jax.tree.map(eqx.is_inexact_array, node)
-            parts = tuple(map(of_part, node.features))
-            return eqx.tree_at(lambda m: (m.features, m.constants), mask, (parts, still))
+            parts = tuple(map(of_part, node.terms))
+            return eqx.tree_at(lambda m: (m.basis.terms, m.constants), mask, (parts, False))
         return eqx.is_inexact_array(node)
 
     parts = (AbstractEnergy, HamiltonianGraphNetwork)
@@ -266,7 +280,7 @@ def _check(params: PyTree, frozen: PyTree, held_out: GraphsTuple) -> Float[Array
     return _loss(eqx.combine(params, frozen), held_out)
 
 
-def _loss(model: AbstractHamiltonian, graphs: GraphsTuple) -> Float[Array, ""]:
+def _loss(model: AbstractModel, graphs: GraphsTuple) -> Float[Array, ""]:
     rates = model.vector_field(graphs)
     wrong = sum(
         jnp.sum((graphs.nodes[f"{name} weight"][:, None] * (rate - graphs.nodes[name])) ** 2)
@@ -281,14 +295,16 @@ def _real(data: GraphsTuple) -> GraphsTuple:
     return take(data, bodies(data) > 0)
 
 
-def _weighted(data: GraphsTuple, weights: Weights) -> GraphsTuple:
+def _weighted(data: GraphsTuple, weights: AbstractWeights) -> GraphsTuple:
     """The graphs with every node's weights, and the graph's share of the loss of a zero model.
 
     All shares are equal, so that the mean over minibatches is the loss of the data.
     """
     _require_rates(data)
     own = jnp.where(movable(data), data.nodes.get("weight", jnp.ones_like(data.nodes["mass"])), 0)
-    scaled = {f"{n} weight": jnp.where(own > 0, own * w, 0) for n, w in zip(RATES, weights(data))}
+    scaled = {
+        f"{n} weight": jnp.where(own > 0, own * w, 0) for n, w in zip(RATES, weights(data, RATES))
+    }
     total = sum(
         jnp.sum((scaled[f"{name} weight"][:, None] * data.nodes[name]) ** 2) for name in RATES
     )

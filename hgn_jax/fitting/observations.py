@@ -1,6 +1,7 @@
-"""What was observed, as rows of a least-squares system for theta."""
+"""The seam of observations: measured quantities as rows of a least-squares system for theta."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,155 +10,170 @@ from jraph import GraphsTuple
 
 from .._types import NodeScalars
 from ..features.base import AbstractEnergy
-from ..graphs.geometry import bodies, movable
-from ..models.equations_of_motion import AbstractDynamics
-from .weights import Weights
+from ..graphs.geometry import bodies, movable, sum_over_graphs, velocity_of
+from ..models.basis import Basis
+from .weights import AbstractWeights, RelativeWeights, as_weights
 
 
 class Rows(eqx.Module):
-    """A block of equations sum_i columns[i] @ theta[i] = target, each row times its weight.
+    """A block of equations known + sum_i columns[i] @ theta[i] = target, each times its weight.
 
-    `columns` has one entry per feature set and a last one for the constants; None where a set does
-    not take part. Masked rows have weight zero.
+    `columns` has one entry per term and a last one for the constants; None where a term does not
+    take part. Masked rows have weight zero.
     """
 
     columns: tuple[Float[Array, "r _"] | None, ...]
     target: Float[Array, " r"]
+    """The observed values."""
     weight: Float[Array, " r"]
+    known: Float[Array, " r"] | None = None
+    """The part of the values that needs no learning."""
     name: str = eqx.field(default="observed", static=True)
 
 
 class AbstractObservation(eqx.Module):
-    """Turns data into rows, given the features and the structure."""
+    """Measured quantities of graphs, with their own weights."""
 
-    def settled(self, data: GraphsTuple) -> "AbstractObservation":
-        """The same with every scale taken from these data, to be used on further batches."""
-        return self
+    window: ClassVar[int | None] = 1
+    """Number of consecutive frames of a trajectory that belong together: chunks and streams never
+    cut inside. None for whole trajectories."""
 
     @abstractmethod
-    def rows(
-        self,
-        features: tuple[AbstractEnergy, ...],
-        structure: AbstractDynamics,
-        graphs: GraphsTuple,
-        weights: Weights,
-    ) -> tuple[Rows, ...]:
-        """Blocks of rows. Raises `ValueError` if the data lack what was to be observed."""
+    def needs(self, basis: Basis) -> dict[str, set[str]]:
+        """Arrays that must be present, by part of the graph: {"nodes": {"force"}}."""
+
+    @abstractmethod
+    def calibrated(self, data: GraphsTuple, basis: Basis) -> "AbstractObservation":
+        """A copy with its scales fixed from `data`, for use on later batches."""
+
+    @abstractmethod
+    def rows(self, basis: Basis, graphs: GraphsTuple) -> tuple[Rows, ...]:
+        """Blocks of rows.
+
+        **Raises:** `ValueError` if the terms cannot be determined by this observation.
+        """
 
 
 class Derivatives(AbstractObservation):
-    """Observed dq/dt (`velocity`) and dp/dt (`force`): 2d rows for every body that moves."""
+    """Measured rates of the state: d rows for every mobile body and every array of the state.
 
-    def rows(
-        self,
-        features: tuple[AbstractEnergy, ...],
-        structure: AbstractDynamics,
-        graphs: GraphsTuple,
-        weights: Weights,
-    ) -> tuple[Rows, ...]:
-        _require(graphs, "nodes", "velocity", "force")
-        rates = [structure.rates(graphs, f.gradient(graphs)) for f in features]
-        return tuple(
-            _node_rows(name, [r[side] for r in rates], graphs, graphs.nodes[name], weight)
-            for side, (name, weight) in enumerate(
-                zip(("velocity", "force"), weights(graphs), strict=True)
-            )
+    For Hamilton's equations these are `velocity` = dq/dt and `force` = dp/dt. `weights` is
+    "relative" (every body counts by its own motion), "uniform" (one for every row), or a function
+    of the graphs that returns `[n]` for each rate; a `weight` in the data's nodes multiplies them.
+    Pass the same function each time: jit compiles anew for each new one.
+    """
+
+    weights: AbstractWeights = eqx.field(converter=as_weights, default=RelativeWeights())
+
+    def needs(self, basis: Basis) -> dict[str, set[str]]:
+        return {"nodes": {*basis.dynamics.observed, *basis.dynamics.state}}
+
+    def calibrated(self, data: GraphsTuple, basis: Basis) -> "Derivatives":
+        return Derivatives(self.weights.calibrated(data, basis.dynamics.observed))
+
+    def rows(self, basis: Basis, graphs: GraphsTuple) -> tuple[Rows, ...]:
+        names = basis.dynamics.observed
+        blocks = zip(
+            names, basis.rates(graphs), basis.known_rates(graphs), self.weights(graphs, names)
         )
+        return tuple(_node_rows(graphs, *block) for block in blocks)
 
 
 class Forces(AbstractObservation):
-    """Forces alone, with known masses: the kinetic energy is exactly |p|^2 / 2m.
+    """Measured forces alone: no velocities, and momenta only where a term reads them.
 
-    To be used with `Kinetic(units=0)`, whose one coefficient is then set by the definition
-    v = p / m; the values of momenta and velocities in the data are not looked at (zeros do).
+    The kinetic energy is known, |p|^2 / 2m unless `known` is given: energies of momenta cannot be
+    learned from forces. `weights` as in `Derivatives`, for one rate.
     """
 
-    def rows(
-        self,
-        features: tuple[AbstractEnergy, ...],
-        structure: AbstractDynamics,
-        graphs: GraphsTuple,
-        weights: Weights,
-    ) -> tuple[Rows, ...]:
-        _require(graphs, "nodes", "force")
-        mass = graphs.nodes["mass"][:, None]
-        unit = jnp.ones_like(graphs.nodes["position"])
-        graphs = graphs._replace(nodes=graphs.nodes | {"momentum": mass * unit, "velocity": unit})
-        rates = [structure.rates(graphs, f.gradient(graphs)) for f in features]
-        for f, (velocity, _) in zip(features, rates):
-            learned = velocity is not None and velocity.shape[2] > 1
-            if learned or not f.separable:
+    weights: AbstractWeights = eqx.field(converter=as_weights, default=RelativeWeights())
+
+    def needs(self, basis: Basis) -> dict[str, set[str]]:
+        return {"nodes": {"force"}}
+
+    def calibrated(self, data: GraphsTuple, basis: Basis) -> "Forces":
+        return Forces(self.weights.calibrated(data, ("force",)))
+
+    def rows(self, basis: Basis, graphs: GraphsTuple) -> tuple[Rows, ...]:
+        for term in basis.terms:
+            if isinstance(term, AbstractEnergy) and "momentum" in term.depends_on:
                 raise ValueError(
-                    f"forces alone cannot determine the {f.name} features: use Kinetic(units=0) "
-                    "and features of positions"
+                    f"forces alone cannot determine the {term.name} features: leave them out of "
+                    "`terms` (the kinetic energy is |p|^2/2m then), or observe velocities too"
                 )
-        velocity_weight, force_weight = weights(graphs)
-        return (
-            _node_rows("velocity", [r[0] for r in rates], graphs, unit, velocity_weight),
-            _node_rows("force", [r[1] for r in rates], graphs, graphs.nodes["force"], force_weight),
-        )
+        observed = basis.dynamics.observed
+        if "force" not in observed:
+            raise ValueError(
+                f"{type(basis.dynamics).__name__} moves {basis.dynamics.state}, whose rates are "
+                f"{observed}: there is no force to observe. Use hgn.Derivatives()"
+            )
+        side = observed.index("force")
+        (weight,) = self.weights(graphs, ("force",))
+        columns, known = basis.rates(graphs)[side], basis.known_rates(graphs)[side]
+        return (_node_rows(graphs, "force", columns, known, weight),)
 
 
 class Energies(AbstractObservation):
-    """Observed total energies (`globals["energy"]`), one row per graph, constants included.
+    """Measured energies (`globals["energy"]`), one row per graph, constants included.
 
     Rows count by `weight` over the number of bodies and over the spread of the energy per body.
+    That spread is at least a tenth of the mean kinetic energy per body: total energies of
+    trajectories hardly vary, and would outweigh everything else.
     """
 
     weight: float = eqx.field(default=1.0, static=True)
     spread: Float[Array, ""] | None = None
-    """Standard deviation of the energy per body; None takes it from the graphs at hand."""
+    """Standard deviation of the energy per body; None takes it from the weighted graphs."""
 
-    def settled(self, data: GraphsTuple) -> "Energies":
+    def needs(self, basis: Basis) -> dict[str, set[str]]:
+        return {"globals": {"energy"}}
+
+    def calibrated(self, data: GraphsTuple, basis: Basis) -> "Energies":
         if self.spread is not None:
             return self
-        _require(data, "globals", "energy")
         count = bodies(data)
         real = count > 0
-        per_body = jnp.where(real, data.globals["energy"] / jnp.where(real, count, 1), 0)
         graph_count = jnp.maximum(jnp.sum(real), 1).astype(count.dtype)
-        mean = jnp.sum(per_body) / graph_count
-        spread = jnp.sqrt(jnp.sum(jnp.where(real, per_body - mean, 0) ** 2) / graph_count)
+
+        def per_body(values: Float[Array, " g"]) -> Float[Array, " g"]:
+            return jnp.where(real, values / jnp.where(real, count, 1), 0)
+
+        energy = per_body(data.globals["energy"])
+        mean = jnp.sum(energy) / graph_count
+        spread = jnp.sqrt(jnp.sum(jnp.where(real, energy - mean, 0) ** 2) / graph_count)
+        if {"momentum", "mass"} <= data.nodes.keys():
+            doubled = jnp.sum(data.nodes["momentum"] * velocity_of(data), axis=1)
+            kinetic = per_body(sum_over_graphs(data, doubled) / 2)
+            spread = jnp.maximum(spread, 0.1 * jnp.sum(kinetic) / graph_count)
         return Energies(self.weight, jnp.where(spread > 0, spread, 1))
 
-    def rows(
-        self,
-        features: tuple[AbstractEnergy, ...],
-        structure: AbstractDynamics,
-        graphs: GraphsTuple,
-        weights: Weights,
-    ) -> tuple[Rows, ...]:
-        _require(graphs, "globals", "energy")
+    def rows(self, basis: Basis, graphs: GraphsTuple) -> tuple[Rows, ...]:
         count = bodies(graphs)
         real = count > 0
-        spread = self.settled(graphs).spread
+        spread = self.calibrated(graphs, basis).spread
         assert spread is not None
-        constants = jnp.concatenate([f.constants(graphs) for f in features], axis=1)
         weight = jnp.where(real, self.weight / (spread * jnp.where(real, count, 1)), 0)
-        columns = (*(f(graphs) for f in features), constants)
-        return (Rows(columns, jnp.where(real, graphs.globals["energy"], 0), weight, "energy"),)
+        target = jnp.where(real, graphs.globals["energy"], 0)
+        known = jnp.where(real, basis.known_energy(graphs), 0)
+        columns = (*basis.energies(graphs), basis.constants(graphs))
+        return (Rows(columns, target, weight, known, "energy"),)
 
 
 def _node_rows(
+    graphs: GraphsTuple,
     name: str,
     columns: list[Float[Array, "n d _"] | None],
-    graphs: GraphsTuple,
-    target: Float[Array, "n d"],
+    known: Float[Array, "n d"] | None,
     weight: NodeScalars,
 ) -> Rows:
-    mask = movable(graphs)
+    """d rows for every node; weight zero for those that do not move."""
+    mask, target = movable(graphs), graphs.nodes[name]
     if "weight" in graphs.nodes:
         weight = weight * graphs.nodes["weight"]
-    weight = jnp.where(mask, weight, 0)
-    d = target.shape[1]
     return Rows(
         (*(None if c is None else c.reshape(-1, c.shape[2]) for c in columns), None),
         jnp.where(mask[:, None], target, 0).ravel(),
-        jnp.repeat(weight, d),
+        jnp.repeat(jnp.where(mask, weight, 0), target.shape[1]),
+        None if known is None else known.ravel(),
         name,
     )
-
-
-def _require(graphs: GraphsTuple, part: str, *names: str) -> None:
-    if missing := [name for name in names if name not in getattr(graphs, part)]:
-        raise ValueError(f"the data lack {part} {missing}: nothing to learn from")

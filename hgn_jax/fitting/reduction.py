@@ -43,6 +43,8 @@ class Reduction(eqx.Module):
     triangles: tuple[Triangle, ...]
     offsets: Offsets | None
     """None without observed energies, or without constants for them to determine."""
+    observed: tuple[Float[Array, ""], ...]
+    """Norm of the weighted observed values of every triangle, their known part included."""
     broken: Bool[Array, ""]
     """Whether the data held NaN or Inf."""
     members: tuple[tuple[tuple[int, int], ...], ...] = eqx.field(static=True)
@@ -65,6 +67,7 @@ def reduce(
     return Reduction(
         tuple(solver.factorise(s.matrix, s.target, s.rows) for s in still),
         _offsets(equations, data),
+        tuple(s.observed for s in still),
         ~all_finite(data),
         tuple(s.members for s in systems),
     )
@@ -80,6 +83,7 @@ def extend(
     return Reduction(
         tuple(append(t, s.matrix, s.target, s.rows) for t, s in zip(before.triangles, systems)),
         None if before.offsets is None or offsets is None else _merged([before.offsets, offsets]),
+        tuple(jnp.hypot(size, s.observed) for size, s in zip(before.observed, systems)),
         before.broken | ~all_finite(data),
         before.members,
     )
@@ -91,6 +95,9 @@ def merged(reductions: Sequence[Reduction]) -> Reduction:
     return Reduction(
         tuple(merge(triangles) for triangles in zip(*(r.triangles for r in reductions))),
         _merged(offsets) if offsets else None,
+        tuple(
+            jnp.linalg.norm(jnp.stack(sizes)) for sizes in zip(*(r.observed for r in reductions))
+        ),
         jnp.any(jnp.stack([r.broken for r in reductions])),
         reductions[0].members,
     )
@@ -99,12 +106,11 @@ def merged(reductions: Sequence[Reduction]) -> Reduction:
 def _offsets(equations: Equations, data: GraphsTuple) -> Offsets | None:
     if equations.energies is None:
         return None
-    (rows,) = equations.energies.rows(
-        equations.features, equations.structure, data, equations.weights
-    )
+    (rows,) = equations.energies.rows(equations.basis, data)
     *columns, counts = rows.columns
     assert counts is not None
-    system = [c for c in columns if c is not None] + [rows.target[:, None]]
+    assert rows.known is not None
+    system = [c for c in columns if c is not None] + [(rows.target - rows.known)[:, None]]
     # Their common scale, the spread of the energies, does not move the constants.
     weight = jax.lax.stop_gradient(rows.weight)[:, None]
     number = jnp.sum(rows.weight > 0)

@@ -9,9 +9,11 @@ from jaxtyping import Array, Bool, Float, Int
 from jraph import GraphsTuple
 
 from .._tree import all_finite, is_concrete
+from ..features.base import AbstractEnergy
 from ..linear.base import AbstractLeastSquares, LeastSquaresSolution, differentiable
 from ..linear.ridge import RidgePath, path, ridges, spectrum
-from ..models.hamiltonian import HamiltonianGraphNetwork
+from ..linear.triangle import Triangle
+from ..models.network import HamiltonianGraphNetwork
 from .equations import Equations, LinearSystem
 from .observations import Energies
 from .reduction import Reduction, extend
@@ -22,7 +24,10 @@ class RESULTS(eqx.Enumeration):
     """Outcome of a fit."""
 
     successful = ""
-    no_rows = "no row has a positive weight: all bodies are fixed or have weight zero"
+    no_rows = (
+        "observations of one kind have no row of positive weight: all bodies are fixed, or weights "
+        "are zero. Look at nodes['weight'], nodes['fixed'] and the observation's weights"
+    )
     nonfinite_data = "the data hold NaN or Inf; run hgn.check(data) outside of jit to learn where"
     nonfinite_solution = (
         "the least-squares solution is not finite; use 64-bit, a larger ridge or fewer units"
@@ -68,7 +73,9 @@ class Fit(eqx.Module):
     def ridge_paths(self) -> tuple[RidgePath, ...]:
         """Evidence, cross-validation, degrees of freedom, residual along a path of ridges, one for
         every solution; no data are needed."""
-        return tuple(path(t, *spectrum(t), ridges(t.r.dtype)) for t in self.reduction.triangles)
+        return tuple(
+            path(t, *spectrum(t), ridges(t.r.dtype)) for t in self.reduction.triangles if t.columns
+        )
 
     @property
     def energies_observed(self) -> bool:
@@ -117,11 +124,12 @@ class Fit(eqx.Module):
     @property
     def trained_range(self) -> dict[str, Float[Array, "... 2"]]:
         """Least and greatest local input of each kind of feature (speeds, distances)."""
-        return {f.name: f.trained_range() for f in self.model.features}
+        ranges = {term.name: term.trained_range() for term in self.model.terms}
+        return {name: range_ for name, range_ in ranges.items() if range_ is not None}
 
     def summary(self) -> str:
         """The figures above in words; concrete values only."""
-        if not any(c.shape[-1] for c in self.model.constants):
+        if not self.model.constants.shape[-1]:
             constant = "zero: the energy fades with distance, or is kinetic"
         elif not self.energies_observed:
             constant = "zero: no energies were observed, and rates do not see it"
@@ -155,36 +163,42 @@ def conclude(
     systems: Sequence[LinearSystem] = (),
 ) -> Fit:
     """Solves the triangles; with the rows themselves, theta carries derivatives by them."""
+    basis = equations.basis
     dtype = reduction.triangles[0].r.dtype
-    unknowns: dict[int, Array] = {
-        len(equations.features): jnp.zeros(sum(equations.constants), dtype)
-    }
+    unknowns: dict[int, Array] = {len(basis.terms): jnp.zeros(basis.constant_count, dtype)}
     solutions = []
     for i, (triangle, members) in enumerate(zip(reduction.triangles, reduction.members)):
         solution = solver.solve(triangle)
         theta = solution.theta
-        if systems:
+        if systems and members:
             theta = differentiable(systems[i].matrix, systems[i].target, triangle, solution)
-        figures = jax.lax.stop_gradient(solution)
+        figures = jax.lax.stop_gradient(_of_observed(solution, triangle, reduction.observed[i]))
         solutions.append(eqx.tree_at(lambda s: s.theta, figures, theta))
         parts = jnp.split(theta, _ends([width for _, width in members])[:-1])
         unknowns |= {j: part for (j, _), part in zip(members, parts)}
     *theta_of, constant = (unknowns[j] for j in sorted(unknowns))
     known = jnp.array(False)
     if reduction.offsets is not None:
-        rest, known = reduction.offsets.constants(jnp.concatenate(theta_of))
+        of_energies = [
+            theta for term, theta in zip(basis.terms, theta_of) if isinstance(term, AbstractEnergy)
+        ]
+        offsets, known = reduction.offsets.constants(jnp.concatenate(of_energies))
         if not any(isinstance(o, Energies) for o in equations.observations):
-            constant = rest
-    model = HamiltonianGraphNetwork(
-        equations.features,
-        tuple(theta_of),
-        tuple(jnp.split(constant, _ends(equations.constants)[:-1])),
-        equations.structure,
-    )
-    result = _outcome(
-        ~reduction.broken, reduction.rows > 0, all_finite((model.theta, model.constants))
-    )
+            constant = offsets
+    model = HamiltonianGraphNetwork(basis, tuple(theta_of), constant)
+    counted = jnp.all(jnp.stack([t.rows > 0 for t in reduction.triangles]), axis=0)
+    result = _outcome(~reduction.broken, counted, all_finite((model.theta, model.constants)))
     return Fit(model, tuple(solutions), result, known, equations, reduction, solver)
+
+
+def _of_observed(
+    solution: LeastSquaresSolution, triangle: Triangle, observed: Float[Array, ""]
+) -> LeastSquaresSolution:
+    """The solution with its residual relative to the observed values, not to what a known part
+    leaves of them."""
+    size = jnp.hypot(jnp.linalg.norm(triangle.qu), triangle.rest)
+    share = jnp.where(observed > 0, size / jnp.where(observed > 0, observed, 1), 1)
+    return eqx.tree_at(lambda s: s.residual, solution, solution.residual * share)
 
 
 @eqx.filter_jit

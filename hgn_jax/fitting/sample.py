@@ -1,57 +1,156 @@
-"""Sampling the features, and with them all that turns data into equations."""
+"""Sampling the terms of a model, and with them everything that turns data into rows."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
+import jax
 import jax.random as jr
+import numpy as np
 from jraph import GraphsTuple
 
+from .._tree import is_concrete
 from .._types import Key
-from ..features.base import AbstractEnergy, AbstractTermSpec
+from ..features.base import AbstractTerm, AbstractTermSpec
+from ..graphs.geometry import node_mask
 from ..linear.base import AbstractLeastSquares
+from ..models.base import AbstractModel
+from ..models.basis import Basis
 from ..models.equations_of_motion import AbstractDynamics
 from .equations import Equations
 from .observations import AbstractObservation
 from .reduction import reduce
 from .result import conclude
-from .weights import AbstractWeights, Weights
+
+Term = AbstractTerm | AbstractTermSpec
+"""A spec to be sampled, or a term that is sampled already."""
 
 
-def sample(
-    features: Sequence[AbstractTermSpec], data: GraphsTuple, *, key: Key
-) -> tuple[AbstractEnergy, ...]:
-    """Draws the features that `fit` with the same key draws (its first pass)."""
-    specs = tuple(spec.resolve(data) for spec in features)
-    return _sample(specs, data, key)
+class Recipe(eqx.Module):
+    """What is to be learned from which observations: the arguments of a fit beside its data."""
+
+    terms: tuple[Term, ...]
+    dynamics: AbstractDynamics
+    known: AbstractModel | None
+    observations: tuple[AbstractObservation, ...]
+    species: tuple[int, ...] = eqx.field(static=True)
+    solver: AbstractLeastSquares
+
+
+def recipe(
+    data: GraphsTuple,
+    terms: Sequence[Term],
+    dynamics: AbstractDynamics,
+    known: AbstractModel | None,
+    observations: Sequence[AbstractObservation],
+    solver: AbstractLeastSquares,
+) -> Recipe:
+    """The recipe with everything that depends on values of the data settled.
+
+    **Raises:** `ValueError` for arguments of another kind.
+    """
+    resolved = tuple(_resolved(t, data) for t in _sequence("terms", terms, Term))
+    observed = _sequence("observations", observations, AbstractObservation)
+    for name, value, kind in (
+        ("dynamics", dynamics, AbstractDynamics),
+        ("solver", solver, AbstractLeastSquares),
+        ("known", known, AbstractModel | None),
+    ):
+        if not isinstance(value, kind):
+            raise ValueError(f"{name} must be {_words(kind)}, got {_described(value)}")
+    return Recipe(resolved, dynamics, known, observed, species_of(data), solver)
+
+
+def sample(terms: Sequence[Term], data: GraphsTuple, *, key: Key | int) -> tuple[AbstractTerm, ...]:
+    """Draws the terms that `fit` with the same key draws (its first pass)."""
+    specs = tuple(_resolved(term, data) for term in _sequence("terms", terms, Term))
+    return _sample(specs, data, as_key(key))
 
 
 @eqx.filter_jit
-def equations(
-    data: GraphsTuple,
-    key: Key,
-    specs: tuple[AbstractTermSpec, ...],
-    observations: tuple[AbstractObservation, ...],
-    structure: AbstractDynamics,
-    weights: Weights | AbstractWeights,
-    solver: AbstractLeastSquares,
-) -> Equations:
-    """Samples resolved specs (after a first fit, where a second pass wants one) and settles the
-    scales of weights and observations."""
-    first, second = _sample(specs, data, key), jr.split(jr.fold_in(key, 1), len(specs))
-    drawn = Equations(first, structure, observations, weights, data)
-    if not any(spec.guided for spec in specs):
+def sampled_equations(data: GraphsTuple, key: Key, how: Recipe) -> Equations:
+    """Samples the recipe's terms (after a first fit, where a second pass wants one) and fixes the
+    scales of its observations."""
+    first = _sample(how.terms, data, key)
+    drawn = given_equations(first, data, how)
+    if not any(_guided(term) for term in how.terms):
         return drawn
     systems = drawn.systems(data)
-    result = conclude(drawn, reduce(drawn, systems, data, solver), solver, systems)
+    result = conclude(drawn, reduce(drawn, systems, data, how.solver), how.solver, systems)
+    second = jr.split(jr.fold_in(key, 1), len(how.terms))
     guided = tuple(
-        spec.sample(k, data, (features, theta)) if spec.guided else features
-        for spec, k, features, theta in zip(specs, second, first, result.model.theta)
+        spec.sample(k, data, (term, theta))
+        if isinstance(spec, AbstractTermSpec) and spec.guided
+        else term
+        for spec, k, term, theta in zip(how.terms, second, first, result.model.theta)
     )
-    return Equations(guided, structure, observations, weights, data)
+    return given_equations(guided, data, how)
+
+
+def given_equations(terms: tuple[Any, ...], data: GraphsTuple, how: Recipe) -> Equations:
+    """Equations of terms that are sampled, scales fixed by `data`."""
+    basis = Basis(terms, how.dynamics, how.known, how.species)
+    return Equations(basis, how.observations, data)
+
+
+def species_of(data: GraphsTuple) -> tuple[int, ...]:
+    """Species of the bodies, each of which has a constant energy of its own."""
+    if "species" not in data.nodes:
+        return ()
+    if not is_concrete((data.nodes["species"], data.n_node)):
+        raise ValueError(
+            'inside jit nodes["species"] are unknown: fit outside of jit, or leave species out'
+        )
+    with jax.ensure_compile_time_eval():  # data known inside jit are no tracers
+        real = np.asarray(node_mask(data))
+    return tuple(np.unique(np.asarray(data.nodes["species"])[real]).tolist())
+
+
+def as_key(key: Key | int) -> Key:
+    """A key, or the key of an integer seed."""
+    if isinstance(key, int | np.integer) and not isinstance(key, bool):
+        return jr.key(int(key))
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    typed = jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
+    if not typed and not (dtype == np.uint32 and shape == (2,)):
+        raise ValueError(f"key must be one JAX key, jax.random.key(0), or a seed, got {key!r}")
+    return key  # type: ignore[return-value]
+
+
+def _resolved(term: Term, data: GraphsTuple) -> Term:
+    return term.resolve(data) if isinstance(term, AbstractTermSpec) else term
+
+
+def _guided(term: Term) -> bool:
+    return isinstance(term, AbstractTermSpec) and term.guided
 
 
 @eqx.filter_jit
-def _sample(
-    specs: tuple[AbstractTermSpec, ...], data: GraphsTuple, key: Key
-) -> tuple[AbstractEnergy, ...]:
-    return tuple(spec.sample(k, data) for spec, k in zip(specs, jr.split(key, len(specs))))
+def _sample(terms: tuple[Term, ...], data: GraphsTuple, key: Key) -> tuple[AbstractTerm, ...]:
+    return tuple(
+        term.sample(k, data) if isinstance(term, AbstractTermSpec) else term
+        for term, k in zip(terms, jr.split(key, len(terms)))
+    )
+
+
+def _sequence(name: str, values: object, kind: Any) -> tuple:
+    if not isinstance(values, Sequence) or not len(values):
+        raise ValueError(
+            f"{name} must be a sequence with at least one entry, such as [hgn.Pair()], got "
+            f"{_described(values)}"
+        )
+    for k, value in enumerate(values):
+        if not isinstance(value, kind):
+            raise ValueError(f"{name}[{k}] must be {_words(kind)}, got {_described(value)}")
+    return tuple(values)
+
+
+def _words(kind: Any) -> str:
+    names = getattr(kind, "__args__", (kind,))
+    return " or ".join("None" if n is type(None) else n.__name__ for n in names)
+
+
+def _described(value: object) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}: write {value.__name__}()"
+    return type(value).__name__

@@ -10,31 +10,30 @@ from jraph import GraphsTuple
 
 from .._progress import Progress, Reporter
 from .._types import Key
-from ..features.base import AbstractTermSpec
 from ..features.kinetic import Kinetic
 from ..features.pair import Pair
 from ..graphs.validate import check, warn_about_precision
 from ..linear.base import AbstractLeastSquares
 from ..linear.qr import QR
+from ..models.base import AbstractModel
 from ..models.equations_of_motion import AbstractDynamics, Canonical
-from . import sample as draw
-from .accumulate import reduced
+from .accumulate import accumulate
 from .checkpoint import Checkpoint
 from .equations import Equations
 from .multihost import agreed
 from .observations import AbstractObservation, Derivatives
 from .result import Fit, raise_if
-from .weights import AbstractWeights, Weights, relative_weights
+from .sample import Term, as_key, recipe, sampled_equations
 
 
 def fit_stream(
     batches: Iterable[GraphsTuple],
     *,
-    key: Key,
-    terms: Sequence[AbstractTermSpec] = (Kinetic(), Pair()),
+    key: Key | int,
+    terms: Sequence[Term] = (Kinetic(), Pair()),
     observations: Sequence[AbstractObservation] = (Derivatives(),),
     dynamics: AbstractDynamics = Canonical(),
-    weights: Weights | AbstractWeights = relative_weights,
+    known: AbstractModel | None = None,
     solver: AbstractLeastSquares = QR(),
     throw: bool = True,
     sample_from: GraphsTuple | None = None,
@@ -78,11 +77,10 @@ def fit_stream(
         stream = chain([sample_from], stream)
     with _named(where):
         check(sample_from)
-        specs = tuple(spec.resolve(sample_from) for spec in terms)
+        how = recipe(sample_from, terms, dynamics, known, observations, solver)
     warn_about_precision(sample_from)
-    how = (tuple(observations), dynamics, weights, solver)
-    equations = agreed(draw.equations(sample_from, key, specs, *how))
-    result = reduced(
+    equations = agreed(sampled_equations(sample_from, as_key(key), how))
+    result = accumulate(
         equations,
         stream,
         solver,

@@ -28,15 +28,25 @@ class StandardDeviation(eqx.Module):
     truth and the noise of all weighted rows is alike. What the features cannot express (too few
     units, a force that none sees, states out of the trained range) is not in it: there it is
     overconfident. So it is if the noise of all bodies is alike but their weights are not: give
-    `uniform_weights` then (bench/least_squares.py). The noise of an observation is not included.
+    weights="uniform" then (bench/least_squares.py). The noise of an observation is not included.
     """
 
     energy: GraphScalars | None
     """Of the energy less its expected mean per constant count over the reference graphs: rates do
     not see constants, and errors of observed ones are not counted. None without a
     reference if there are no more graphs than constants: nothing would be left."""
-    velocity: Vectors
-    force: Vectors
+    rates: dict[str, Vectors]
+    """Standard deviations of the rates by their names: "velocity" and "force"."""
+
+    @property
+    def velocity(self) -> Vectors:
+        """Standard deviation of each velocity component (length / time)."""
+        return self.rates["velocity"]
+
+    @property
+    def force(self) -> Vectors:
+        """Standard deviation of each force component (mass * length / time^2)."""
+        return self.rates["force"]
 
 
 @eqx.filter_jit
@@ -48,19 +58,20 @@ def standard_deviation(
     reference: GraphsTuple | None,
 ) -> StandardDeviation:
     """See `StandardDeviation`."""
-    features = equations.features
-    rates = [equations.structure.rates(graphs, f.gradient(graphs)) for f in features]
+    basis = equations.basis
+    rates = basis.rates(graphs)
     energies = _centred(equations, graphs, graphs if reference is None else reference)
     shape, dtype = graphs.nodes["position"].shape, graphs.nodes["position"].dtype
-    velocity, force = jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)
+    variances = {name: jnp.zeros(shape, dtype) for name in basis.dynamics.observed}
     energy = jnp.zeros(graphs.n_node.shape, dtype)
     for triangle, members, solution in zip(reduction.triangles, reduction.members, solutions):
         known = (triangle, members, solution)
-        velocity = velocity + _variance(*known, [rate[0] for rate in rates], shape)
-        force = force + _variance(*known, [rate[1] for rate in rates], shape)
+        for name, columns in zip(basis.dynamics.observed, rates):
+            variances[name] = variances[name] + _variance(*known, columns, shape)
         energy = energy + _variance(*known, energies, graphs.n_node.shape)
-    few = reference is None and len(graphs.n_node) <= max(1, sum(equations.constants))
-    return StandardDeviation(None if few else jnp.sqrt(energy), jnp.sqrt(velocity), jnp.sqrt(force))
+    few = reference is None and len(graphs.n_node) <= max(1, basis.constant_count)
+    rates_std = {name: jnp.sqrt(variance) for name, variance in variances.items()}
+    return StandardDeviation(None if few else jnp.sqrt(energy), rates_std)
 
 
 def _variance(
@@ -75,6 +86,8 @@ def _variance(
     for i, width in members:
         column = columns[i] if i < len(columns) else None
         parts.append(jnp.zeros((*shape, width), triangle.r.dtype) if column is None else column)
+    if not members:
+        return jnp.zeros(shape, triangle.r.dtype)
     scale = column_scale(triangle.r)
     z = jnp.concatenate(parts, axis=-1).reshape(-1, len(scale)) / scale[None]
     r, _ = augmented(triangle, solution.ridge)
@@ -84,13 +97,17 @@ def _variance(
 
 def _centred(
     equations: Equations, graphs: GraphsTuple, reference: GraphsTuple
-) -> list[Float[Array, "g _"]]:
+) -> list[Float[Array, "g _"] | None]:
     """Phi less what its constant counts say of it, as fitted to the reference graphs."""
+
+    basis = equations.basis
 
     def counts(of: GraphsTuple) -> Float[Array, "g c"]:
         ones = (bodies(of) > 0).astype(of.nodes["position"].dtype)[:, None]
-        extensive = jnp.concatenate([f.constants(of) for f in equations.features], axis=1)
-        return extensive if extensive.shape[1] else ones
+        return basis.constants(of) if basis.constant_count else ones
 
     mean = jnp.linalg.pinv(counts(reference))
-    return [f(graphs) - counts(graphs) @ (mean @ f(reference)) for f in equations.features]
+    return [
+        None if phi is None or expected is None else phi - counts(graphs) @ (mean @ expected)
+        for phi, expected in zip(basis.energies(graphs), basis.energies(reference))
+    ]

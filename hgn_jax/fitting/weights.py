@@ -1,8 +1,8 @@
-"""How much every body's equations count."""
+"""Weights of rows: how much every body's equations count."""
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
 
 import equinox as eqx
 import jax
@@ -11,34 +11,52 @@ from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
 from .._types import NodeMask, NodeScalars
-from ..graphs.geometry import movable, node_mask, norm
+from ..graphs.geometry import movable, node_mask
+from ..linear.triangle import column_scale
 
-Weights: TypeAlias = Callable[[GraphsTuple], tuple[NodeScalars, NodeScalars]]
-"""Weights of every node's velocity rows and force rows, before its own `weight`."""
+WeightFunction: TypeAlias = Callable[[GraphsTuple], tuple[NodeScalars, ...]]
+"""Weights of every node's rows, `[n]` for each observed rate, before its own `weight`."""
 
 
 class AbstractWeights(eqx.Module):
     """Weights that may take a scale from the data."""
 
     @abstractmethod
-    def settled(self, data: GraphsTuple) -> "AbstractWeights":
-        """The same with every scale taken from these data, to be used on further batches."""
+    def calibrated(self, data: GraphsTuple, names: Sequence[str]) -> "AbstractWeights":
+        """A copy with its scales fixed from `data`, for use on later batches."""
 
     @abstractmethod
-    def __call__(self, graphs: GraphsTuple) -> tuple[NodeScalars, NodeScalars]:
-        """Weights of every node's velocity rows and force rows, before its own `weight`."""
+    def __call__(self, graphs: GraphsTuple, names: Sequence[str]) -> tuple[NodeScalars, ...]:
+        """Weights of every node's rows, `[n]` for each of the named rates."""
 
 
 class GivenWeights(AbstractWeights):
     """A function, or module, of the user's."""
 
-    function: Weights
+    function: WeightFunction
 
-    def settled(self, data: GraphsTuple) -> "GivenWeights":
+    def calibrated(self, data: GraphsTuple, names: Sequence[str]) -> "GivenWeights":
         return self
 
-    def __call__(self, graphs: GraphsTuple) -> tuple[NodeScalars, NodeScalars]:
-        return self.function(graphs)
+    def __call__(self, graphs: GraphsTuple, names: Sequence[str]) -> tuple[NodeScalars, ...]:
+        weights = self.function(graphs)
+        if len(weights) != len(names):
+            raise ValueError(
+                f"the weights' function returned {len(weights)} arrays, but {len(names)} rates are "
+                f"observed: {list(names)}"
+            )
+        return tuple(weights)
+
+
+class UniformWeights(AbstractWeights):
+    """One for every row: plain least squares in the data's units."""
+
+    def calibrated(self, data: GraphsTuple, names: Sequence[str]) -> "UniformWeights":
+        return self
+
+    def __call__(self, graphs: GraphsTuple, names: Sequence[str]) -> tuple[NodeScalars, ...]:
+        position = graphs.nodes["position"]
+        return (jnp.ones(len(position), position.dtype),) * len(names)
 
 
 class RelativeWeights(AbstractWeights):
@@ -48,51 +66,58 @@ class RelativeWeights(AbstractWeights):
     dominate. So springs and planets, which differ by 10^7 in force, are fitted alike.
     """
 
-    floors: Float[Array, " 2"] | None = None
-    """Of speed and acceleration; None takes them from the graphs at hand."""
+    floors: Float[Array, " r"] | None = None
+    """Floors of speed and acceleration; None takes them from the graphs that are weighted."""
 
-    def settled(self, data: GraphsTuple) -> "RelativeWeights":
+    def calibrated(self, data: GraphsTuple, names: Sequence[str]) -> "RelativeWeights":
         if self.floors is not None:
             return self
         mask = movable(data)
-        return RelativeWeights(jnp.stack([_floor(size, mask) for size in _sizes(data)]))
+        floors = [_floor(_size(data, name) / _unit(data, name), mask) for name in names]
+        return RelativeWeights(jnp.stack(floors))
 
-    def __call__(self, graphs: GraphsTuple) -> tuple[NodeScalars, NodeScalars]:
-        floors = self.settled(graphs).floors
+    def __call__(self, graphs: GraphsTuple, names: Sequence[str]) -> tuple[NodeScalars, ...]:
+        floors = self.calibrated(graphs, names).floors
         assert floors is not None
-        speed, acceleration = _sizes(graphs)
-        return (
-            1 / jnp.maximum(speed, floors[0]),
-            1 / (_mass(graphs) * jnp.maximum(acceleration, floors[1])),
-        )
+        weights = []
+        for name, floor in zip(names, floors, strict=True):
+            unit = _unit(graphs, name)
+            weights.append(1 / (unit * jnp.maximum(_size(graphs, name) / unit, floor)))
+        return tuple(weights)
 
 
-relative_weights = RelativeWeights()
-"""The default: every body counts by its own motion."""
-
-
-def uniform_weights(graphs: GraphsTuple) -> tuple[NodeScalars, NodeScalars]:
-    """One for every row: plain least squares in the data's units."""
-    return jnp.ones_like(graphs.nodes["mass"]), jnp.ones_like(graphs.nodes["mass"])
-
-
-def as_weights(weights: Weights | AbstractWeights) -> AbstractWeights:
+def as_weights(
+    weights: Literal["relative", "uniform"] | WeightFunction | AbstractWeights,
+) -> AbstractWeights:
+    """The weights of that name, or the user's own."""
     if isinstance(weights, AbstractWeights):
         return weights
+    if isinstance(weights, str):
+        named = {"relative": RelativeWeights(), "uniform": UniformWeights()}
+        if weights not in named:
+            raise ValueError(
+                f"weights must be one of {sorted(named)}, or a function, got {weights!r}"
+            )
+        return named[weights]
+    if not callable(weights):
+        raise ValueError(f"weights must be a function of graphs, got {type(weights).__name__}")
     # A function becomes part of the tree's structure: results of jit hold arrays only.
     leaf = jax.tree.leaves(weights) == [weights]
     return GivenWeights(jax.tree_util.Partial(weights) if leaf else weights)
 
 
-def _mass(graphs: GraphsTuple) -> NodeScalars:
-    return jnp.where(node_mask(graphs), graphs.nodes["mass"], 1)
-
-
-def _sizes(graphs: GraphsTuple) -> tuple[NodeScalars, NodeScalars]:
-    """Speed and acceleration; zero where the data have none."""
+def _size(graphs: GraphsTuple, name: str) -> NodeScalars:
+    """Length of each node's vector, without squares that overflow; zero where there is none."""
     still = jnp.zeros_like(graphs.nodes["position"])
-    speed, force = (norm(graphs.nodes.get(name, still)) for name in ("velocity", "force"))
-    return speed, force / _mass(graphs)
+    vectors = graphs.nodes.get(name, still)
+    return jnp.where(jnp.any(vectors != 0, axis=1), column_scale(vectors.T), 0)
+
+
+def _unit(graphs: GraphsTuple, name: str) -> NodeScalars:
+    """Masses for forces, so that accelerations are compared; one for other rates."""
+    if name != "force" or "mass" not in graphs.nodes:
+        return jnp.ones(len(graphs.nodes["position"]), graphs.nodes["position"].dtype)
+    return jnp.where(node_mask(graphs), graphs.nodes["mass"], 1)
 
 
 def _floor(size: NodeScalars, mask: NodeMask) -> Float[Array, ""]:

@@ -114,7 +114,7 @@ def pad(graphs: GraphsTuple, *, n_node: int, n_edge: int, n_graph: int) -> Graph
     )
 
 
-def chunks(data: GraphsTuple, size: int) -> Iterator[GraphsTuple]:
+def chunks(data: GraphsTuple, size: int, window: int | None = 1) -> Iterator[GraphsTuple]:
     """The batch in pieces of `size` graphs, padded to one shape: a jitted function compiles once.
 
     Padding in the data is left out. Concrete arrays only.

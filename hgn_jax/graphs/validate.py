@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -59,9 +59,17 @@ def check(data: GraphsTuple) -> None:
     _check_pairs(graphs, padding[frame_of_edge], frame_of_node, frame_of_edge)
 
 
+def require(data: GraphsTuple, needs: Mapping[str, Collection[str]], reader: str) -> None:
+    """Raises `ValueError` if the data lack an array that `reader` reads."""
+    for part, names in needs.items():
+        arrays = getattr(data, part)
+        if missing := sorted(set(names) - set(arrays)):
+            raise ValueError(f"{reader} needs {part} {missing}; the data hold {sorted(arrays)}")
+
+
 def _check_shapes(graphs: GraphsTuple) -> None:
     for part, known, required in (
-        ("nodes", _NODES, ("position", "momentum", "mass")),
+        ("nodes", _NODES, ("position",)),
         ("edges", _EDGES, ()),
         ("globals", _GLOBALS, ()),
     ):

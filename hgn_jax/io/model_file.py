@@ -12,7 +12,7 @@ import equinox as eqx
 
 from ..features import compressed, curves, dense, external, kinetic, message_passing, pair
 from ..models.equations_of_motion import Canonical
-from ..models.hamiltonian import HamiltonianGraphNetwork
+from ..models.network import HamiltonianGraphNetwork
 from . import array_file
 
 FORMAT = array_file.Format("hgn-jax model", 1)
@@ -59,7 +59,7 @@ def load(path: str | os.PathLike[str]) -> HamiltonianGraphNetwork:
         raise ValueError(f"{path}: altered: its modules do not fit together ({error})") from None
     if not isinstance(model, HamiltonianGraphNetwork):
         raise ValueError(f"{path}: holds {type(model).__name__}, not a HamiltonianGraphNetwork")
-    if not len(model.features) == len(model.theta) == len(model.constants):
+    if not len(model.terms) == len(model.theta) == len(model.constants):
         raise ValueError(f"{path}: altered: features and coefficients disagree in number")
     return model
 

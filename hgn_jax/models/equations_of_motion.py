@@ -1,45 +1,72 @@
-"""How a gradient becomes motion."""
+"""Dynamics: how the gradient of an energy becomes motion."""
 
 from abc import abstractmethod
-from typing import Any, TypeVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
+from .._types import Gradient
 from ..graphs.geometry import movable
-
-# An array [n d ...], or None for a derivative that is zero by construction.
-ByPosition = TypeVar("ByPosition", bound=Float[Array, "n d ..."] | None)
-ByMomentum = TypeVar("ByMomentum", bound=Float[Array, "n d ..."] | None)
 
 
 class AbstractDynamics(eqx.Module):
-    """A linear map from the gradient of H to the rates of positions and momenta."""
+    """A linear map from the gradient of an energy to the rates of a state.
+
+    The state is named here and asked for everywhere else: by data checks, observations, rollouts
+    and integrators. Matrices that belong to the state space, such as a mobility, are fields.
+    """
+
+    state: eqx.AbstractClassVar[tuple[str, ...]]
+    """Node arrays that move: ("position", "momentum"), or ("position",) alone."""
+    observed: eqx.AbstractClassVar[tuple[str, ...]]
+    """Node arrays that hold their measured rates: ("velocity", "force")."""
+    separable: eqx.AbstractClassVar[bool]
+    """True if the rate of positions needs dE/dp alone and that of momenta dE/dq alone, as explicit
+    symplectic integrators require."""
+    conserves_energy: eqx.AbstractClassVar[bool]
+    """True if the energy is constant along the motion."""
 
     @abstractmethod
-    def rates(
-        self, graphs: GraphsTuple, gradient: tuple[ByPosition, ByMomentum]
-    ) -> tuple[ByMomentum, ByPosition]:
-        """(dH/dq, dH/dp) -> (dq/dt, dp/dt).
+    def rates(self, graphs: GraphsTuple, gradient: Gradient) -> tuple[Any, ...]:
+        """Rates of the state's arrays, in their order, from (dE/dq, dE/dp).
 
-        Each array is `[n d ...]`; trailing axes (one per feature) ride along. None stands for a
-        derivative that is zero by construction.
+        Arrays are `[n d]`, or `[n d K]` for the columns of a term. None stands for zero by
+        construction, in the gradient and in the rates. The same map serves both, so it must not
+        mix the last axis. Fixed bodies and padding are set to rest by the caller.
         """
 
 
 class Canonical(AbstractDynamics):
-    """Hamilton's equations dq/dt = dH/dp, dp/dt = -dH/dq; `fixed` bodies and padding stay put."""
+    """Hamilton's equations dq/dt = dH/dp, dp/dt = -dH/dq."""
 
-    def rates(
-        self, graphs: GraphsTuple, gradient: tuple[ByPosition, ByMomentum]
-    ) -> tuple[ByMomentum, ByPosition]:
+    state: ClassVar[tuple[str, ...]] = ("position", "momentum")
+    observed: ClassVar[tuple[str, ...]] = ("velocity", "force")
+    separable: ClassVar[bool] = True
+    conserves_energy: ClassVar[bool] = True
+
+    def rates(self, graphs: GraphsTuple, gradient: Gradient) -> tuple[Any, ...]:
         by_position, by_momentum = gradient
+        return by_momentum, None if by_position is None else -by_position
 
-        def still(rate: Any) -> Any:
-            if rate is None:
-                return None
-            return jnp.where(movable(graphs).reshape(-1, *[1] * (rate.ndim - 1)), rate, 0)
 
-        return still(by_momentum), still(None if by_position is None else -by_position)
+def at_rest_where_fixed(graphs: GraphsTuple, rates: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Rates `[n d ...]` with zeros for fixed bodies and padding."""
+    mobile = movable(graphs)
+
+    def masked(rate: Any) -> Any:
+        if rate is None:
+            return None
+        return jnp.where(mobile.reshape(-1, *[1] * (rate.ndim - 1)), rate, 0)
+
+    return tuple(map(masked, rates))
+
+
+def moving(graphs: GraphsTuple, rates: tuple[Any, ...], state: tuple[str, ...]) -> tuple[Any, ...]:
+    """Rates `[n d]` of all bodies, zeros where there is none, at rest where bodies are fixed."""
+    filled = (
+        jnp.zeros_like(graphs.nodes[name]) if rate is None else rate
+        for name, rate in zip(state, rates, strict=True)
+    )
+    return at_rest_where_fixed(graphs, tuple(filled))

@@ -19,7 +19,7 @@ from .._types import Key, Rates
 from ..graphs.batching import snapshots
 from ..graphs.geometry import movable
 from ..graphs.validate import check
-from ..models.hamiltonian import AbstractHamiltonian
+from ..models.base import AbstractModel
 from .system import System
 
 
@@ -59,7 +59,7 @@ class Normal(AbstractStart):
 
 
 def simulate(
-    system: AbstractHamiltonian,
+    system: AbstractModel,
     graph: GraphsTuple,
     *,
     key: Key,
@@ -110,7 +110,7 @@ def simulate(
 
 @eqx.filter_jit
 def _simulate(
-    system: AbstractHamiltonian,
+    system: AbstractModel,
     graph: GraphsTuple,
     key: Key,
     trajectories: int,
@@ -140,7 +140,7 @@ def _simulate(
 
 
 def _integrate(
-    system: AbstractHamiltonian,
+    system: AbstractModel,
     graph: GraphsTuple,
     state: Rates,
     times: Float[Array, " t"],

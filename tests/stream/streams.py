@@ -19,7 +19,7 @@ ROWS_OF_A_PIECE = SIZE * 8 * 3 * 2
 
 
 def stream(batches, **options):
-    return hgn.fit_stream(batches, **{"key": KEY, "features": SPECS, **options})
+    return hgn.fit_stream(batches, **{"key": KEY, "terms": SPECS, **options})
 
 
 def until(batches, number, error=None):
@@ -77,8 +77,8 @@ def assert_one_fit(a, b, graphs):
     assert_same_model(a.model, b.model, graphs)
     assert a.rows == b.rows
     assert a.constant_known == b.constant_known
-    for x, y in zip(a.model.constants, b.model.constants, strict=True):
-        np.testing.assert_allclose(x, y, rtol=1e-8)  # what the pair energies leave over
+    # What the pair energies leave over.
+    np.testing.assert_allclose(a.model.constants, b.model.constants, rtol=1e-8)
     for name, range_ in b.trained_range.items():
         np.testing.assert_array_equal(a.trained_range[name], range_)
 

@@ -126,7 +126,7 @@ def test_a_full_disk_midway_keeps_the_old_checkpoint(
 def test_the_checkpoint_of_another_fit_is_refused(pieces, path):
     interrupted(pieces, 2, path)
     assert_another(path, pieces, key=jr.key(4))
-    assert_another(path, pieces, features=(hgn.Kinetic(0), hgn.Pair(16)))
+    assert_another(path, pieces, terms=(hgn.Kinetic(0), hgn.Pair(16)))
     assert_another(path, pieces[1:])
     assert_another(path, pieces, sample_from=pieces[1])
     assert_another(path, pieces, observations=(hgn.Derivatives(), hgn.Energies()))
@@ -135,10 +135,10 @@ def test_the_checkpoint_of_another_fit_is_refused(pieces, path):
 
 
 OTHERS = {
-    "activation": ({}, {"features": (hgn.Kinetic(4), hgn.Pair(16, activation="erf"))}),
+    "activation": ({}, {"terms": (hgn.Kinetic(4), hgn.Pair(16, activation="erf"))}),
     "weights": (
-        {"weights": hgn.uniform_weights},
-        {"weights": lambda graphs: (graphs.nodes["mass"], 2 * graphs.nodes["mass"])},
+        {"observations": (hgn.Derivatives("uniform"),)},
+        {"observations": (hgn.Derivatives(lambda g: (g.nodes["mass"], 2 * g.nodes["mass"])),)},
     ),
     "energies": (
         {"observations": (hgn.Derivatives(), hgn.Energies())},
@@ -157,7 +157,7 @@ def test_settings_that_are_no_arrays_are_told_apart(pieces, path, name):
 def test_the_same_settings_made_anew_are_accepted(pieces, path):
     interrupted(pieces, 2, path)
     features = (hgn.Kinetic(units=4), hgn.Pair(units=16, sampling=hgn.ELM(1.0)))
-    stream(pieces, checkpoint=str(path), features=features, observations=(hgn.Derivatives(),))
+    stream(pieces, checkpoint=str(path), terms=features, observations=(hgn.Derivatives(),))
     assert held(path) == PIECES
 
 

@@ -37,7 +37,7 @@ def test_large_data_go_in_pieces_of_one_shape(data, whole, unseen, in_pieces_of_
 
 
 def test_large_data_of_sampled_features_go_in_pieces(data, whole, unseen, in_pieces_of_seven):
-    fit = hgn.solve(whole.model.features, data)
+    fit = hgn.solve(whole.model.terms, data)
     assert len(in_pieces_of_seven) == 9
     assert_one_fit(fit, whole, unseen)
 

@@ -61,7 +61,7 @@ def test_the_data_sampled_from_are_not_learned_from(pieces):
 
 def test_without_sample_from_the_first_batch_is_sampled_from(data, pieces, straight):
     drawn = hgn.sample(SPECS, pieces[0], key=KEY)
-    for a, b in zip(jax.tree.leaves(drawn), jax.tree.leaves(straight.model.features), strict=True):
+    for a, b in zip(jax.tree.leaves(drawn), jax.tree.leaves(straight.model.terms), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-14)
     first = hgn.graphs.take(data, np.arange(len(data.n_node)) < SIZE)
     r = np.asarray(distance(first))
@@ -70,16 +70,20 @@ def test_without_sample_from_the_first_batch_is_sampled_from(data, pieces, strai
     assert np.ptp(every) > np.ptp(r)
 
 
+def calibrated(data):
+    return hgn.Derivatives().calibrated(data, hgn.Basis(()))
+
+
 def test_the_first_batch_settles_the_weights(data, pieces, unseen):
     """It is slower than the others by a hundred: so are the floors of the weights."""
     slow = with_nodes(pieces[0], velocity=pieces[0].nodes["velocity"] / 100)
     streamed = stream((slow, *pieces[1:]))
-    settled = hgn.relative_weights.settled(slow)
-    np.testing.assert_allclose(streamed.equations.weights.floors, settled.floors, rtol=1e-14)
+    settled = calibrated(slow)
+    floors = streamed.equations.observations[0].weights.floors
+    np.testing.assert_allclose(floors, settled.weights.floors, rtol=1e-14)
     velocity = np.array(data.nodes["velocity"])
     velocity[: SIZE * 8] /= 100
     whole = with_nodes(data, velocity=jnp.asarray(velocity))
     features = hgn.sample(SPECS, slow, key=KEY)
-    assert_one_fit(streamed, hgn.solve(features, whole, weights=settled), unseen)
-    floors = hgn.relative_weights.settled(whole).floors
-    assert floors[0] > 50 * settled.floors[0]
+    assert_one_fit(streamed, hgn.solve(features, whole, observations=[settled]), unseen)
+    assert calibrated(whole).weights.floors[0] > 50 * settled.weights.floors[0]

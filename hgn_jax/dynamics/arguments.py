@@ -1,0 +1,113 @@
+"""Checks of a rollout's arguments, before anything is compiled."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import diffrax
+import jax
+import numpy as np
+from jaxtyping import ArrayLike
+from jraph import GraphsTuple
+
+from .._tree import is_concrete
+from ..graphs.neighbour_list import Neighbours
+from ..graphs.validate import check, require
+from ..integrators.tao import Tao
+from ..models.base import AbstractModel
+from .observables import AbstractObservable
+
+
+def check_kinds(
+    model: object, integrator: object, dt: ArrayLike, observables: Sequence[AbstractObservable]
+) -> None:
+    """Raises `ValueError` for arguments of another kind than a rollout takes."""
+    for name, value, kind, example in (
+        ("model", model, AbstractModel, "fit.model or hgn.systems.mass_spring()"),
+        ("integrator", integrator, diffrax.AbstractSolver, "hgn.StormerVerlet()"),
+    ):
+        if not isinstance(value, kind):
+            shown = value.__name__ if isinstance(value, type) else type(value).__name__
+            raise ValueError(f"{name} must be {example} or alike, got {shown}")
+    if isinstance(integrator, diffrax.AbstractImplicitSolver):
+        raise ValueError(
+            f"{type(integrator).__name__}: diffrax's implicit solvers cannot take steps here; use "
+            "hgn.GaussLegendre4() or hgn.ImplicitMidpoint()"
+        )
+    if not isinstance(dt, jax.core.Tracer):
+        step = np.asarray(dt)
+        number = step.shape == () and np.issubdtype(step.dtype, np.number)
+        if not number or np.iscomplexobj(step) or not 0 < step < np.inf:
+            raise ValueError(f"dt must be one positive, finite number, got {dt!r}")
+    if not isinstance(observables, Sequence):
+        raise ValueError(
+            f"observables must be a list, such as [hgn.Temperature()], got {observables!r}"
+        )
+    for observable in observables:
+        if not isinstance(observable, AbstractObservable):
+            raise ValueError(f"{observable!r} is no observable: give instances, hgn.Temperature()")
+    names = [o.name for o in observables]
+    if len(set(names)) < len(names):
+        raise ValueError(f"observables of one name: {names}")
+
+
+def check_integrator(model: AbstractModel, integrator: diffrax.AbstractSolver) -> None:
+    """Raises `ValueError` if the integrator needs a state or a separation that the model lacks."""
+    name, state = type(integrator).__name__, model.dynamics.state
+    in_pairs = isinstance(integrator.term_structure, tuple)
+    if (in_pairs or isinstance(integrator, Tao)) and len(state) != 2:
+        raise ValueError(
+            f"{name} moves positions and momenta, but the state of this model is {state}; use "
+            "integrator=hgn.GaussLegendre4() or an explicit solver, diffrax.Tsit5()"
+        )
+    if in_pairs and not model.separable:
+        raise ValueError(
+            f"{name} needs H = T(p) + V(q), but this model mixes positions and momenta; use "
+            "integrator=hgn.ImplicitMidpoint()"
+        )
+
+
+def check_start(model: AbstractModel, graph: GraphsTuple) -> None:
+    """Raises `ValueError` for a start that is no graph, is bad, or lacks an array of the state."""
+    if not isinstance(graph, GraphsTuple):
+        raise ValueError(f"the start must be a jraph GraphsTuple, got {type(graph).__name__}")
+    if is_concrete(graph):
+        check(graph)
+    require(graph, {"nodes": {*model.dynamics.state, *model.needs}}, type(model).__name__)
+    if not len(graph.nodes["position"]):
+        raise ValueError("the start holds no bodies")
+
+
+def check_reach(
+    model: AbstractModel, graph: GraphsTuple, neighbours: Neighbours | Literal["fixed"] | None
+) -> None:
+    """Raises `ValueError` if pairs would be missed, or forces jump, as bodies move."""
+    reach = model.reach
+    if isinstance(neighbours, Neighbours):
+        if not reach <= neighbours.cutoff:
+            raise ValueError(
+                f"the model has {_words(reach)}, the neighbours' is {neighbours.cutoff:g}: forces "
+                "would jump as neighbours come and go. Take hgn.Pair(cutoff=...) or "
+                "hgn.systems.lennard_jones(cutoff=...), or give your own class a field `cutoff`"
+            )
+        return
+    if neighbours not in (None, "fixed"):
+        raise ValueError(f"neighbours must be hgn.Neighbours(cutoff, skin), got {neighbours!r}")
+    if neighbours is None and 0 < reach < math.inf and not _joins_all(graph):
+        raise ValueError(
+            f"the model acts up to the distance {reach:g}, but the graph's edges stay as they are "
+            f"while bodies move: give neighbours=hgn.Neighbours({reach:g}, skin=...), or "
+            'neighbours="fixed" if the edges hold every pair that will come that near'
+        )
+
+
+def _joins_all(graph: GraphsTuple) -> bool:
+    """True if every body is joined to every other, or if that cannot be known inside jit."""
+    if not is_concrete((graph.n_node, graph.n_edge)):
+        return True
+    nodes, edges = np.asarray(graph.n_node), np.asarray(graph.n_edge)
+    return bool((edges >= nodes * (nodes - 1)).all())
+
+
+def _words(reach: float) -> str:
+    return "no cutoff" if reach == math.inf else f"the cutoff {reach:g}"

@@ -1,0 +1,88 @@
+"""The result of a rollout."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+from jraph import GraphsTuple
+
+from .._tree import all_finite
+from .save_times import Schedule
+from .stepper import Motion, Run
+
+
+class Trajectory(eqx.Module):
+    """A trajectory of n bodies at t times."""
+
+    times: Float[Array, " t"]
+    position: Float[Array, "_ n d"]
+    """`[t n d]`, or `[0 n d]` if the rollout was told to leave states out."""
+    momentum: Float[Array, "_ n d"]
+    """As `position`; `[0 n d]` if the state has no momenta."""
+    energy: Float[Array, "t ..."]
+    """Energy of the model that was integrated, `[t]`; `[t g]` for a batch of several graphs."""
+    observed: dict[str, Float[Array, "t ..."]]
+    """The `observables` by name, `[t ...]`; `[t g ...]` for a batch of several graphs."""
+    end: GraphsTuple
+    """The graph where the chain of steps ended: at `times[-1]`, or less than a step before.
+
+    It holds the state and its `time`. Rates and energies that the start carried are left out: they
+    are not those of the end.
+    """
+    finite: Bool[Array, ""]
+    """True if state and energy stayed finite and every step could be solved. If not, outputs after
+    `stopped_time` are not to be used; those that the integration never reached are NaN."""
+    stopped_time: Float[Array, ""]
+    stopped_node: Int[Array, ""]
+    """The first body without a finite state, or -1."""
+
+
+@eqx.filter_jit
+def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: Run) -> Trajectory:
+    """The run without the padding, and with NaN for outputs beyond the stop."""
+    n, graph_count = len(graph.nodes["position"]), graph.n_node.shape[0]
+    chained = all_finite(run.after.y)
+    reached = chained | (jnp.cumsum(jnp.asarray(schedule.strides)) <= run.steps)
+
+    def cut(values: Array, size: int) -> Array:
+        valid = reached.reshape(-1, *[1] * (values.ndim - 1))
+        return jnp.where(valid, values[:, :size], jnp.nan)
+
+    def of_graphs(values: Array) -> Array:
+        kept = cut(values, graph_count)
+        return kept[:, 0] if graph_count == 1 else kept
+
+    names, outputs = motion.model.dynamics.state, run.outputs
+    states = dict(zip(names, outputs.state)) if outputs.state is not None else {}
+    none = jnp.zeros((0, *graph.nodes["position"].shape), motion.dt.dtype)
+    position, momentum = (
+        cut(states[name], n) if name in states else none for name in ("position", "momentum")
+    )
+    bad = ~jnp.all(jnp.isfinite(jnp.concatenate(run.after.y, axis=1)[:n]), axis=1)
+    node = jnp.where(jnp.any(bad) & run.after.solved, jnp.argmax(bad), -1)
+    good = outputs.finite & reached
+    stopped = schedule.times[0] + motion.dt * run.steps.astype(motion.dt.dtype)
+    first_bad = schedule.times[jnp.argmin(good)]
+    end_time = schedule.times[0] + motion.dt * run.end.step.astype(motion.dt.dtype)
+    return Trajectory(
+        times=schedule.times,
+        position=position,
+        momentum=momentum,
+        energy=of_graphs(outputs.energy),
+        observed={name: of_graphs(values) for name, values in outputs.observed.items()},
+        end=_at_end(graph, motion, {k: a[:n] for k, a in zip(names, run.end.y)}, end_time),
+        finite=chained & jnp.all(good),
+        stopped_time=jnp.where(chained & ~jnp.all(good), first_bad, stopped),
+        stopped_node=node,
+    )
+
+
+def _at_end(
+    graph: GraphsTuple, motion: Motion, state: dict[str, Array], time: Float[Array, ""]
+) -> GraphsTuple:
+    """The graph in that state, without the measured quantities of its start."""
+    measured = {*motion.model.dynamics.observed, "energy", "stress"}
+    nodes = {name: a for name, a in graph.nodes.items() if name not in measured}
+    globals_ = {name: a for name, a in graph.globals.items() if name not in measured}
+    if "time" in globals_ or motion.model.time_dependent:
+        globals_ |= {"time": jnp.broadcast_to(time, graph.n_node.shape)}
+    return graph._replace(nodes=nodes | state, globals=globals_)

@@ -1,0 +1,112 @@
+"""Energies written as the mathematics of one site; everything else is derived."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+from jraph import GraphsTuple
+
+from .._types import Gradient, NodeScalars, Vectors
+from ..graphs.geometry import sum_over_graphs
+from .base import AbstractEnergy, Counts, differentiated
+from .sites import AbstractSites, Site, Sites
+
+
+class AbstractSiteEnergy(AbstractEnergy):
+    r"""$\Phi_k = \sum_s w_s \phi_k(z_s)$ over the sites s of a graph: write $\phi$ for one site.
+
+    A potential of two columns, $\theta_1 r + \theta_2 r^2$, for every pair of joined bodies:
+
+    ```python
+    class Polynomial(hgn.AbstractSiteEnergy):
+        name: ClassVar[str] = "polynomial"
+        sites: ClassVar[AbstractSites] = hgn.sites.Pairs()
+
+        def phi(self, z, site):
+            r = jnp.linalg.norm(z)
+            return jnp.stack([r, r**2])
+    ```
+
+    Energies, Jacobians, contracted gradients and the virial follow by differentiation of `phi`. An
+    instance stands in `terms` as it is: it is sampled already. Where pairs end at a distance, give
+    the class a field or class variable `cutoff` (length), at which `phi` must vanish: neighbour
+    lists ask for it.
+    """
+
+    sites: eqx.AbstractClassVar[AbstractSites]
+
+    @abstractmethod
+    def phi(self, z: Float[Array, " v"], site: Site) -> Float[Array, " K"]:
+        """The columns at one site with the local vector z (energy, before coupling or mass)."""
+
+    @property
+    def depends_on(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.sites.depends_on
+
+    @property
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.sites.needs
+
+    @property
+    def reach(self) -> float:
+        if not self.sites.pairs:
+            return 0.0
+        cutoff = getattr(self, "cutoff", None)
+        return float("inf") if cutoff is None else float(cutoff)
+
+    @property
+    def counts(self) -> Counts:
+        fades = self.sites.pairs and self.reach < float("inf")
+        return Counts(bodies=True) if fades else self.sites.counts
+
+    @property
+    def dimension(self) -> int | None:
+        return None
+
+    def accepts(self, graphs: GraphsTuple) -> None:
+        return None
+
+    def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
+        return jnp.zeros(graphs.n_node.shape, jnp.int32)
+
+    def trained_range(self) -> None:
+        return None
+
+    def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
+        at = self.sites.of(graphs)
+        values = at.weight[:, None] * jax.vmap(self.phi)(at.vector, at.site)
+        return sum_over_graphs(graphs, self.sites.collect(graphs, values))
+
+    def gradient(self, graphs: GraphsTuple) -> Gradient:
+        at, pull_back = self._differentiable(graphs)
+        slopes = jax.vmap(jax.jacfwd(self.phi))(at.vector, at.site)
+        weighted = at.weight[:, None, None] * slopes
+        return Gradient(**jax.vmap(pull_back, in_axes=1, out_axes=2)(weighted))
+
+    def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
+        at = self.sites.of(graphs)
+        values = jax.vmap(lambda z, site: self.phi(z, site) @ theta)(at.vector, at.site)
+        return self.sites.collect(graphs, at.weight * values)
+
+    def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
+        return differentiated(self, graphs, theta)
+
+    def compress(
+        self, theta: Float[Array, " K"], constants: Float[Array, " c"], tolerance: float
+    ) -> tuple["AbstractSiteEnergy", Float[Array, " K"]]:
+        return self, theta
+
+    def _differentiable(
+        self, graphs: GraphsTuple
+    ) -> tuple[Sites, Callable[[Array], dict[str, Array]]]:
+        """The sites, and the map from derivatives by local vectors to those by the state."""
+
+        def vectors(state: dict[str, Vectors]) -> Float[Array, "s v"]:
+            return self.sites.of(graphs._replace(nodes=graphs.nodes | state)).vector
+
+        state = {name: graphs.nodes[name] for name in self.depends_on}
+        _, pull_back = jax.vjp(vectors, state)
+        return self.sites.of(graphs), lambda by_vector: pull_back(by_vector)[0]

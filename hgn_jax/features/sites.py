@@ -1,0 +1,144 @@
+"""Sites: the bodies or pairs at which a feature is evaluated, and what it sees of each."""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+from jraph import GraphsTuple
+
+from .._types import NodeScalars
+from ..graphs.geometry import (
+    displacement,
+    edge_kinds,
+    edge_mask,
+    edge_share,
+    graph_index,
+    node_mask,
+    sum_over_edges,
+    velocity_of,
+)
+from .base import Counts
+
+
+class Site(eqx.Module):
+    """Attributes of one site; arrays `[s]` for all of them."""
+
+    kind: Int[Array, "..."]
+    """Type of the edge, or species of the body; 0 if the graph has none."""
+    mass: Float[Array, "..."] | None
+    """Mass of the body; None for pairs and for graphs without masses."""
+    time: Float[Array, "..."] | None
+    """`globals["time"]` of the site's graph, if it has one."""
+
+
+class Sites(eqx.Module):
+    """All sites of some graphs."""
+
+    vector: Float[Array, "s v"]
+    """The local vector that the feature is a function of."""
+    site: Site
+    weight: Float[Array, " s"]
+    """Factor of the site's values: zero for padding."""
+
+
+class AbstractSites(eqx.Module):
+    """Finds the sites of graphs, and sums their values over the nodes."""
+
+    depends_on: eqx.AbstractClassVar[tuple[str, ...]]
+    """The state variables that the local vector is a function of."""
+    needs: eqx.AbstractClassVar[tuple[str, ...]]
+    """Node arrays that are read beside them."""
+    pairs: eqx.AbstractClassVar[bool]
+    """True if bodies act on one another."""
+    counts: eqx.AbstractClassVar[Counts]
+    """What a constant value at every site adds up to."""
+
+    @abstractmethod
+    def of(self, graphs: GraphsTuple) -> Sites:
+        """The sites of these graphs."""
+
+    @abstractmethod
+    def collect(self, graphs: GraphsTuple, values: Float[Array, "s ..."]) -> Float[Array, "n ..."]:
+        """Sum of the sites' values over the sites of each node."""
+
+
+class Pairs(AbstractSites):
+    """Pairs of joined bodies: the vector x[receiver] - x[sender], its images included (length).
+
+    Values are multiplied by the edge's `coupling`.
+    """
+
+    depends_on: ClassVar[tuple[str, ...]] = ("position",)
+    needs: ClassVar[tuple[str, ...]] = ()
+    pairs: ClassVar[bool] = True
+    counts: ClassVar[Counts] = Counts(pair_types=1)
+
+    def of(self, graphs: GraphsTuple) -> Sites:
+        # A vector of zeros would make derivatives of its length NaN.
+        apart = jnp.where(edge_mask(graphs)[:, None], displacement(graphs), 1)
+        site = Site(edge_kinds(graphs), None, _time(graphs, graph_index(graphs)[graphs.senders]))
+        return Sites(apart, site, edge_share(graphs))
+
+    def collect(self, graphs: GraphsTuple, values: Float[Array, "s ..."]) -> Float[Array, "n ..."]:
+        return sum_over_edges(graphs, values)
+
+
+class AbstractBodies(AbstractSites):
+    """Sites that are the bodies, one by one."""
+
+    pairs: ClassVar[bool] = False
+
+    def collect(self, graphs: GraphsTuple, values: Float[Array, "s ..."]) -> Float[Array, "n ..."]:
+        return values
+
+
+class Positions(AbstractBodies):
+    """Bodies in their surroundings: the absolute position (length)."""
+
+    depends_on: ClassVar[tuple[str, ...]] = ("position",)
+    needs: ClassVar[tuple[str, ...]] = ()
+    counts: ClassVar[Counts] = Counts(bodies=True)
+
+    def of(self, graphs: GraphsTuple) -> Sites:
+        return Sites(graphs.nodes["position"], _bodies(graphs), _real(graphs))
+
+
+class Velocities(AbstractBodies):
+    """Moving bodies: the velocity p / m (length / time). Values are multiplied by the mass, so that
+    v = dT/dp holds for unequal masses."""
+
+    depends_on: ClassVar[tuple[str, ...]] = ("momentum",)
+    needs: ClassVar[tuple[str, ...]] = ("mass",)
+    counts: ClassVar[Counts] = Counts()
+
+    def of(self, graphs: GraphsTuple) -> Sites:
+        mass = jnp.where(node_mask(graphs), graphs.nodes["mass"], 0)
+        return Sites(velocity_of(graphs), _bodies(graphs), mass)
+
+
+class Phases(AbstractBodies):
+    """Bodies in phase space: position and momentum, `[2 d]`. Energies of them do not separate."""
+
+    depends_on: ClassVar[tuple[str, ...]] = ("position", "momentum")
+    needs: ClassVar[tuple[str, ...]] = ()
+    counts: ClassVar[Counts] = Counts(bodies=True)
+
+    def of(self, graphs: GraphsTuple) -> Sites:
+        both = jnp.concatenate([graphs.nodes["position"], graphs.nodes["momentum"]], axis=1)
+        return Sites(both, _bodies(graphs), _real(graphs))
+
+
+def _bodies(graphs: GraphsTuple) -> Site:
+    none = jnp.zeros(len(graphs.nodes["position"]), jnp.int32)
+    species = graphs.nodes.get("species", none)
+    return Site(species, graphs.nodes.get("mass"), _time(graphs, graph_index(graphs)))
+
+
+def _real(graphs: GraphsTuple) -> NodeScalars:
+    return node_mask(graphs).astype(graphs.nodes["position"].dtype)
+
+
+def _time(graphs: GraphsTuple, index: Int[Array, " s"]) -> Float[Array, " s"] | None:
+    return graphs.globals["time"][index] if "time" in graphs.globals else None

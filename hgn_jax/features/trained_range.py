@@ -1,0 +1,27 @@
+"""The range of local inputs that training saw, and what lies outside of it."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+from jraph import GraphsTuple
+
+from ..graphs.geometry import movable, norm, sum_over_graphs, velocity_of
+
+
+def extent(x: Float[Array, " s"], mask: Bool[Array, " s"]) -> Float[Array, " 2"]:
+    """Least and greatest unmasked value; (inf, -inf) if there is none."""
+    return jnp.stack([jnp.min(jnp.where(mask, x, jnp.inf)), jnp.max(jnp.where(mask, x, -jnp.inf))])
+
+
+def outside(x: Float[Array, " s"], mask: Bool[Array, " s"], range_: Array) -> Bool[Array, " s"]:
+    """True where an unmasked value lies outside of `range_`, by more than rounding."""
+    # An empty range is (inf, -inf): nothing lies inside.
+    size = jnp.where(jnp.isfinite(range_), jnp.abs(range_), 0)
+    slack = 1e3 * jnp.finfo(x.dtype).eps * size
+    return mask & ((x < range_[0] - slack[0]) | (x > range_[1] + slack[1]))
+
+
+def too_fast(graphs: GraphsTuple, speed_range: Float[Array, " 2"]) -> Int[Array, " g"]:
+    """Bodies faster than in training; slower ones do not count, as all columns vanish at rest."""
+    reach = speed_range.at[0].min(0)
+    out = outside(norm(velocity_of(graphs)), movable(graphs), reach)
+    return sum_over_graphs(graphs, out.astype(jnp.int32))

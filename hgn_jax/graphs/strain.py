@@ -1,0 +1,25 @@
+"""Graphs under a homogeneous strain: the derivative of an energy by it is the virial."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+from jraph import GraphsTuple
+
+from .geometry import graph_index
+
+
+def strained(
+    graphs: GraphsTuple, strain: Float[Array, "d d"] | Float[Array, "g d d"]
+) -> GraphsTuple:
+    r"""Positions and cells mapped to $x (1 + \epsilon)$, x a row; momenta stay.
+
+    `strain` is one for all graphs, or one for each.
+    """
+    position, cell = graphs.nodes["position"], graphs.globals.get("cell")
+    if strain.ndim == 2:
+        moved = position + position @ strain
+    else:
+        moved = position + jnp.einsum("nk,nkd->nd", position, strain[graph_index(graphs)])
+    changed = {} if cell is None else {"cell": cell + cell @ strain}
+    return graphs._replace(
+        nodes=graphs.nodes | {"position": moved}, globals=graphs.globals | changed
+    )

@@ -1,0 +1,133 @@
+"""Everything of a learned model but its coefficients: what is linear in theta."""
+
+import itertools
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from jraph import GraphsTuple
+
+from .._types import GraphScalars
+from ..features.base import AbstractEnergy, AbstractRates, AbstractTerm, Counts
+from ..graphs.geometry import (
+    edge_kinds,
+    edge_share,
+    graph_index,
+    node_mask,
+    sum_over_graphs,
+)
+from .base import AbstractModel
+from .equations_of_motion import AbstractDynamics, Canonical, at_rest_where_fixed
+
+_Columns = list[Float[Array, "n d _"] | None]
+
+
+class Basis(eqx.Module):
+    r"""Sampled terms, the dynamics that turn their energies into motion, and a known part.
+
+    The rates of a state are $known + \sum_{terms} columns \cdot \theta$, and so are energies, to
+    which extensive `constants` are added that the rates do not show.
+    """
+
+    terms: tuple[AbstractTerm, ...]
+    dynamics: AbstractDynamics = Canonical()
+    known: AbstractModel | None = None
+    """A part of the energy that is not learned."""
+    species: tuple[int, ...] = eqx.field(default=(), static=True)
+    """Species with a constant of their own; one for all bodies if empty."""
+
+    @property
+    def counts(self) -> Counts:
+        """The counts that carry the constants of all energies."""
+        every = [term.counts for term in self.terms if isinstance(term, AbstractEnergy)]
+        pair_types = max((c.pair_types for c in every), default=0)
+        return Counts(pair_types, any(c.bodies for c in every))
+
+    @property
+    def constant_count(self) -> int:
+        """Number of constants of the energy."""
+        return self.counts.pair_types + self.counts.bodies * max(1, len(self.species))
+
+    @property
+    def needs(self) -> dict[str, set[str]]:
+        """Arrays that the terms read, by part of the graph."""
+        energies = [t for t in self.terms if isinstance(t, AbstractEnergy)]
+        nodes = itertools.chain(*(t.needs for t in self.terms), *(e.depends_on for e in energies))
+        timed = any(t.time_dependent for t in self.terms)
+        return {"nodes": {"position", *nodes}, "globals": {"time"} if timed else set()}
+
+    def constants(self, graphs: GraphsTuple) -> Float[Array, "g c"]:
+        """Extensive counts with zero gradient: pairs of each type, then bodies of each species."""
+        columns = []
+        counts, dtype = self.counts, graphs.nodes["position"].dtype
+        if counts.pair_types:
+            kinds, share = edge_kinds(graphs), edge_share(graphs)
+            of_type = kinds[:, None] == jnp.arange(counts.pair_types, dtype=kinds.dtype)[None]
+            pairs = jnp.where(of_type, share[:, None], 0)
+            index = graph_index(graphs)[graphs.receivers]
+            columns.append(jax.ops.segment_sum(pairs, index, graphs.n_node.shape[0]))
+        if counts.bodies:
+            real = node_mask(graphs)[:, None]
+            if self.species:
+                known = jnp.asarray(self.species, graphs.nodes["species"].dtype)
+                real = real & (graphs.nodes["species"][:, None] == known[None])
+            columns.append(sum_over_graphs(graphs, real.astype(dtype)))
+        none = jnp.zeros((graphs.n_node.shape[0], 0), dtype)
+        return jnp.concatenate(columns, axis=1) if columns else none
+
+    def energies(self, graphs: GraphsTuple) -> list[Float[Array, "g _"] | None]:
+        """Columns of the energy, one entry per term; None for rates."""
+        return [t(graphs) if isinstance(t, AbstractEnergy) else None for t in self.terms]
+
+    def known_energy(self, graphs: GraphsTuple) -> GraphScalars:
+        """Energy of the known part, zero without one."""
+        if self.known is None:
+            return jnp.zeros(graphs.n_node.shape, graphs.nodes["position"].dtype)
+        return self.known(graphs)
+
+    def rates(self, graphs: GraphsTuple) -> tuple[_Columns, ...]:
+        """Columns of the rates: for every array of the state one entry per term."""
+        by_term = [at_rest_where_fixed(graphs, self._rates(t, graphs)) for t in self.terms]
+        return tuple([rates[k] for rates in by_term] for k in range(len(self.dynamics.state)))
+
+    def known_rates(self, graphs: GraphsTuple) -> tuple[Any, ...]:
+        """Rates of the known part, `[n d]` for every array of the state, or None."""
+        if self.known is None:
+            return (None,) * len(self.dynamics.state)
+        return at_rest_where_fixed(graphs, self.dynamics.rates(graphs, self.known.gradient(graphs)))
+
+    def accepts(self, graphs: GraphsTuple) -> None:
+        """Raises `ValueError` for graphs that hold what training never saw; concrete only."""
+        for term in self.terms:
+            term.accepts(graphs)
+        if self.species:
+            mask = np.asarray(node_mask(graphs))
+            found = np.unique(np.asarray(graphs.nodes["species"])[mask]).tolist()
+            if unseen := sorted(set(found) - set(self.species)):
+                raise ValueError(
+                    f"species {unseen} were not in the first data, which held {self.species}"
+                )
+
+    def check_dimension(self, graphs: GraphsTuple) -> None:
+        """Raises `ValueError` if a term is bound to another spatial dimension."""
+        d = graphs.nodes["position"].shape[1]
+        for term in self.terms:
+            if term.dimension not in (None, d):
+                raise ValueError(
+                    f"the {term.name} features were trained in {term.dimension} dimensions, but "
+                    f"the graph has {d}"
+                )
+
+    def _rates(self, term: AbstractTerm, graphs: GraphsTuple) -> tuple[Any, ...]:
+        if isinstance(term, AbstractEnergy):
+            return self.dynamics.rates(graphs, term.gradient(graphs))
+        assert isinstance(term, AbstractRates)
+        return by_state(term(graphs), self.dynamics)
+
+
+def by_state(rates: Any, dynamics: AbstractDynamics) -> tuple[Any, ...]:
+    """Rates by name as a tuple in the order of the state."""
+    return tuple(getattr(rates, name) for name in dynamics.state)

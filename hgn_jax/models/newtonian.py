@@ -1,0 +1,57 @@
+"""The Newtonian kinetic energy: the known part where no term depends on momenta."""
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jraph import GraphsTuple
+
+from .._types import Gradient, GraphScalars, Rates
+from ..graphs.geometry import sum_over_graphs, velocity_of
+from .base import AbstractModel
+from .equations_of_motion import AbstractDynamics, Canonical, moving
+
+
+class Newtonian(AbstractModel):
+    r"""$T = \sum_i |p_i|^2 / 2 m_i$ (mass * length^2 / time^2).
+
+    Graphs without momenta are at rest: they have no kinetic energy.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("mass",)
+
+    @property
+    def dynamics(self) -> AbstractDynamics:
+        return Canonical()
+
+    @property
+    def separable(self) -> bool:
+        return True
+
+    @property
+    def conserves_energy(self) -> bool:
+        return True
+
+    @property
+    def time_dependent(self) -> bool:
+        return False
+
+    @property
+    def reach(self) -> float:
+        return 0.0
+
+    @property
+    def handles_padding(self) -> bool:
+        return True
+
+    def __call__(self, graphs: GraphsTuple) -> GraphScalars:
+        if "momentum" not in graphs.nodes:
+            return jnp.zeros(graphs.n_node.shape, graphs.nodes["position"].dtype)
+        doubled = jnp.sum(graphs.nodes["momentum"] * velocity_of(graphs), axis=1)
+        return sum_over_graphs(graphs, doubled) / 2
+
+    def gradient(self, graphs: GraphsTuple) -> Gradient:
+        return Gradient(momentum=velocity_of(graphs) if "momentum" in graphs.nodes else None)
+
+    def vector_field(self, graphs: GraphsTuple) -> Rates:
+        rates = self.dynamics.rates(graphs, self.gradient(graphs))
+        return moving(graphs, rates, self.dynamics.state)
