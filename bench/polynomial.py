@@ -37,7 +37,7 @@ class PolynomialFeatures(AbstractEnergy):
         # Both directions of a pair pull on the receiver alike: twice the share of one.
         direction = displacement(graphs) * (2 * edge_share(graphs) / r)[:, None]
         pull = direction[:, :, None] * slope[:, None, :]
-        return jax.ops.segment_sum(pull, graphs.receivers, len(graphs.nodes["mass"])), None
+        return jax.ops.segment_sum(pull, graphs.receivers, len(graphs.nodes["position"])), None
 
     def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " 2"]) -> Float[Array, " n"]:
         return sum_over_edges(graphs, self.sites(graphs)[0] @ theta)

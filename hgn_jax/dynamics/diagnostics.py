@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
 from .._types import Rates
-from ..graphs.geometry import distance, edge_mask, graph_index, node_mask
+from ..graphs.geometry import distance, edge_mask, graph_index, graph_mask, node_mask
 from ..models.hamiltonian import AbstractHamiltonian
 
 TOLERATED = 0.5
@@ -64,7 +64,7 @@ def nearest(graph: GraphsTuple) -> str:
 def named(graph: GraphsTuple, node: int) -> str:
     """The body's number within its graph."""
     number = int(graph_index(graph)[node])
-    several = int((np.asarray(graph.n_node) > 0).sum()) - (not bool(node_mask(graph)[-1])) > 1
+    several = int(np.sum(graph_mask(graph))) > 1
     where = f" of graph {number}" if several else ""
     return f"node {node - int(np.asarray(graph.n_node)[:number].sum())}{where}"
 

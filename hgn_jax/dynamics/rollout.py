@@ -16,6 +16,7 @@ from .._tree import all_finite, is_concrete
 from ..features.message_passing import MessagePassingFeatures
 from ..features.pair_base import AbstractPairFeatures
 from ..graphs.dense_edges import slotted, with_padding
+from ..graphs.geometry import count
 from ..graphs.neighbour_list import Neighbours
 from ..graphs.validate import check
 from ..integrators.stormer_verlet import StormerVerlet
@@ -204,7 +205,7 @@ def _check_cutoffs(model: AbstractHamiltonian, neighbours: Neighbours) -> None:
 @eqx.filter_jit
 def _path(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: Run) -> Trajectory:
     """Without the padding, and with NaN for outputs beyond the stop."""
-    n, graphs = len(graph.nodes["mass"]), graph.n_node.shape[0]
+    n, graphs = count(graph), graph.n_node.shape[0]
     chained = all_finite(run.after.y)
     reached = chained | (jnp.cumsum(jnp.asarray(schedule.strides)) <= run.steps)
 

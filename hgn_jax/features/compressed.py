@@ -60,7 +60,7 @@ class CompressedKineticFeatures(AbstractEnergy):
         return values[:, None], jnp.arange(len(mass))
 
     def gradient(self, graphs: GraphsTuple) -> JacobianPair:
-        _, along = self.energy_gradient(graphs, jnp.ones(1, graphs.nodes["mass"].dtype))
+        _, along = self.energy_gradient(graphs, jnp.ones(1, graphs.nodes["position"].dtype))
         return None, along[:, :, None]
 
     def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:

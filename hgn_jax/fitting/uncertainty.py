@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
 from .._types import GraphScalars, Vectors
-from ..graphs.geometry import bodies
+from ..graphs.geometry import graph_mask
 from ..linear.base import LeastSquaresSolution, augmented
 from ..linear.triangle import Triangle, column_scale
 from .equations import Equations
@@ -88,7 +88,7 @@ def _centred(
     """Phi less what its constant counts say of it, as fitted to the reference graphs."""
 
     def counts(of: GraphsTuple) -> Float[Array, "g c"]:
-        ones = (bodies(of) > 0).astype(of.nodes["position"].dtype)[:, None]
+        ones = graph_mask(of).astype(of.nodes["position"].dtype)[:, None]
         extensive = jnp.concatenate([f.constants(of) for f in equations.features], axis=1)
         return extensive if extensive.shape[1] else ones
 

@@ -73,7 +73,8 @@ relative_weights = RelativeWeights()
 
 def uniform_weights(graphs: GraphsTuple) -> tuple[NodeScalars, NodeScalars]:
     """One for every row: plain least squares in the data's units."""
-    return jnp.ones_like(graphs.nodes["mass"]), jnp.ones_like(graphs.nodes["mass"])
+    ones = jnp.ones_like(graphs.nodes["position"][:, 0])
+    return ones, ones
 
 
 def as_weights(weights: Weights | AbstractWeights) -> AbstractWeights:

@@ -83,7 +83,7 @@ class HamiltonianGraphNetwork(AbstractHamiltonian):
         self._check_dimension(graphs)
         return sum(
             (f.node_energy(graphs, theta) for f, theta in zip(self.features, self.theta)),
-            start=jnp.zeros_like(graphs.nodes["mass"]),
+            start=jnp.zeros_like(graphs.nodes["position"][:, 0]),
         )
 
     def pair_energy(self, r: Float[Array, "..."], type: int = 0) -> Float[Array, "..."]:
