@@ -97,7 +97,7 @@ def forces_of(model: hgn.AbstractHamiltonian, graph: GraphsTuple) -> Float[Array
 def _padded(graph: GraphsTuple) -> GraphsTuple:
     """To a multiple of EDGES, so that few shapes are compiled."""
     edges = -(-len(graph.senders) // EDGES) * EDGES
-    return hgn.graphs.pad(graph, n_node=len(graph.nodes["mass"]) + 1, n_edge=edges, n_graph=2)
+    return hgn.graphs.pad(graph, n_node=len(graph.nodes["position"]) + 1, n_edge=edges, n_graph=3)
 
 
 @eqx.filter_jit

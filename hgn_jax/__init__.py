@@ -26,6 +26,7 @@ from .features import AbstractSampling as AbstractSampling
 from .features import AbstractSiteEnergy as AbstractSiteEnergy
 from .features import AbstractTerm as AbstractTerm
 from .features import AbstractTermSpec as AbstractTermSpec
+from .features import AbstractUntrained as AbstractUntrained
 from .features import External as External
 from .features import Glorot as Glorot
 from .features import Kinetic as Kinetic
@@ -42,6 +43,7 @@ from .fitting.observations import AbstractObservation as AbstractObservation
 from .fitting.observations import Derivatives as Derivatives
 from .fitting.observations import Energies as Energies
 from .fitting.observations import Forces as Forces
+from .fitting.observations import Rows as Rows
 from .fitting.result import RESULTS as RESULTS
 from .fitting.result import Fit as Fit
 from .fitting.sample import sample as sample

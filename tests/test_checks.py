@@ -89,7 +89,7 @@ def test_bare_graphs_pass(clean, cube):
         assert hgn.check(graphs) is None
 
 
-@pytest.mark.parametrize(("nodes", "edges", "graphs_"), [(17, 32, 5), (20, 40, 5), (20, 40, 9)])
+@pytest.mark.parametrize(("nodes", "edges", "graphs_"), [(17, 32, 6), (20, 40, 6), (20, 40, 9)])
 def test_padding_is_accepted(clean, nodes, edges, graphs_):
     assert hgn.check(hgn.graphs.pad(clean, n_node=nodes, n_edge=edges, n_graph=graphs_)) is None
 

@@ -41,7 +41,7 @@ def same(a, b):
 
 
 def real_part(piece):
-    """Without its last graph with bodies, which is the padding, and what follows."""
+    """Without its last graph with nodes, which is the padding, and what follows."""
     count = int(np.flatnonzero(np.asarray(piece.n_node))[-1])
     return G.take(piece, np.arange(len(piece.n_node)) < count)
 
@@ -62,10 +62,10 @@ def test_all_pieces_have_one_shape(unequal, size):
     assert all(s == shapes[0] for s in shapes)
 
 
-def test_the_shape_is_that_of_the_greatest_piece_and_one_graph_of_padding(unequal):
+def test_the_shape_is_that_of_the_greatest_piece_and_two_graphs_of_padding(unequal):
     # Pieces of three: 6, 15, 9 and 7 bodies, 6, 24, 12 and 10 edges.
     for piece in G.chunks(unequal, 3):
-        assert len(piece.n_node) == 4
+        assert len(piece.n_node) == 5
         assert piece.n_node.sum() == 16 and len(piece.nodes["mass"]) == 16
         assert piece.n_edge.sum() == 24 and len(piece.senders) == 24
 
@@ -127,7 +127,7 @@ def test_padded_data_give_good_pieces_and_lose_nothing(unequal, size):
 # Padding
 
 
-@pytest.mark.parametrize(("nodes", "edges", "graphs_"), [(50, 60, 20), (38, 52, 12), (38, 60, 20)])
+@pytest.mark.parametrize(("nodes", "edges", "graphs_"), [(50, 60, 20), (38, 52, 13), (38, 60, 20)])
 def test_pad_follows_jraph(unequal, nodes, edges, graphs_):
     assert (len(unequal.nodes["mass"]), len(unequal.senders)) == (37, 52)
     ours = G.pad(unequal, n_node=nodes, n_edge=edges, n_graph=graphs_)

@@ -54,7 +54,7 @@ def test_gradient_is_the_derivative_of_the_features(graph):
     ends = graph.senders + graph.receivers
     kinds = {"type": ends % 2, "coupling": 1.0 + ends.astype(float)}
     typed = graph._replace(edges=graph.edges | kinds)
-    for case in (graph, typed, hgn.graphs.pad(typed, n_node=44, n_edge=900, n_graph=2)):
+    for case in (graph, typed, hgn.graphs.pad(typed, n_node=44, n_edge=900, n_graph=3)):
         features = hgn.sample([hgn.Pair(6, cutoff=CUTOFF).resolve(case)], case, key=jr.key(1))[0]
 
         def total(q, case=case, features=features):

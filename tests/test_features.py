@@ -335,7 +335,7 @@ def test_padding_changes_no_feature_and_has_no_gradient(name):
 
 @each_name
 def test_padded_graphs_need_no_jit(name):
-    padded = hgn.graphs.pad(PLANE.graphs, n_node=10, n_edge=30, n_graph=3)
+    padded = hgn.graphs.pad(PLANE.graphs, n_node=10, n_edge=30, n_graph=4)
     phi = features_of("plane")[name](padded)
     np.testing.assert_allclose(phi[:2], facts(name, "plane")[0], rtol=1e-13, atol=1e-14)
 

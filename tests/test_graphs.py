@@ -264,7 +264,7 @@ def test_unbatch_inverts_batch(mixed):
         assert_same(one, other)
 
 
-@pytest.mark.parametrize("graphs_", [4, 6])
+@pytest.mark.parametrize("graphs_", [5, 7])
 def test_unbatch_drops_padding(mixed, graphs_):
     singles, whole = mixed
     back = G.unbatch(to_jax(G.pad(whole, n_node=9, n_edge=11, n_graph=graphs_)))
@@ -284,20 +284,20 @@ def test_pad_appends_one_massless_graph_of_self_loops_then_empty_ones(mixed):
 
 
 def test_pad_returns_jax_arrays(mixed):
-    padded = G.pad(mixed[1], n_node=9, n_edge=11, n_graph=4)
+    padded = G.pad(mixed[1], n_node=9, n_edge=11, n_graph=5)
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(padded))
 
 
-def test_least_padding_is_one_node_and_one_graph(mixed):
-    padded = G.pad(mixed[1], n_node=7, n_edge=6, n_graph=4)
-    assert padded.n_node.tolist() == [2, 3, 1, 1]
-    assert padded.n_edge.tolist() == [2, 4, 0, 0]
+def test_least_padding_is_one_node_and_two_graphs(mixed):
+    padded = G.pad(mixed[1], n_node=7, n_edge=6, n_graph=5)
+    assert padded.n_node.tolist() == [2, 3, 1, 1, 0]
+    assert padded.n_edge.tolist() == [2, 4, 0, 0, 0]
 
 
-@pytest.mark.parametrize("short", ["nodes", "edges", "graphs_"])
+@pytest.mark.parametrize("short", ["n_node", "n_edge", "n_graph"])
 def test_too_little_padding_raises_and_says_what_is_needed(mixed, short):
-    least = {"nodes": 7, "edges": 6, "graphs_": 4}
-    with pytest.raises(ValueError, match="need at least 7, 6, 4"):
+    least = {"n_node": 7, "n_edge": 6, "n_graph": 5}
+    with pytest.raises(ValueError, match="need at least 7, 6, 5"):
         G.pad(mixed[1], **(least | {short: least[short] - 1}))
 
 

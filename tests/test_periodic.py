@@ -86,7 +86,7 @@ def test_batching_and_padding_keep_the_distances(getkey):
         for scale in (1.0, 1.3)
     )
     both = hgn.graphs.batch([first, second])
-    padded = hgn.graphs.pad(both, n_node=33, n_edge=len(both.senders) + 7, n_graph=3)
+    padded = hgn.graphs.pad(both, n_node=33, n_edge=len(both.senders) + 7, n_graph=4)
     hgn.check(padded)
     expected = np.concatenate([distance(first), distance(second), np.ones(7)])
     np.testing.assert_array_equal(distance(padded), expected)

@@ -65,7 +65,7 @@ def test_fits_of_other_sizes_padded_alike_compile_nothing(data):
 
     padded = [
         hgn.graphs.pad(
-            hgn.graphs.take(data, np.arange(200) < n), n_node=1601, n_edge=4800, n_graph=201
+            hgn.graphs.take(data, np.arange(200) < n), n_node=1601, n_edge=4800, n_graph=202
         )
         for n in (200, 150, 120)
     ]

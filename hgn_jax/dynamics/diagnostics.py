@@ -12,7 +12,7 @@ from jraph import GraphsTuple
 
 from .._tree import all_finite
 from .._types import Rates
-from ..graphs.geometry import distance, edge_mask, graph_index, node_mask
+from ..graphs.geometry import distance, edge_mask, graph_index, graph_mask, node_mask
 from ..models.base import AbstractModel
 from ..models.network import HamiltonianGraphNetwork
 from .stepper import Motion, Run, State
@@ -163,7 +163,7 @@ def nearest(graph: GraphsTuple) -> str:
 def named(graph: GraphsTuple, node: int) -> str:
     """The body's number within its graph."""
     number = int(graph_index(graph)[node])
-    several = int((np.asarray(graph.n_node) > 0).sum()) - (not bool(node_mask(graph)[-1])) > 1
+    several = int(np.sum(graph_mask(graph))) > 1
     where = f" of graph {number}" if several else ""
     return f"node {node - int(np.asarray(graph.n_node)[:number].sum())}{where}"
 

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool
 
 from .._tree import all_finite
 from .._types import Rates
+from ..graphs.geometry import count
 from ..graphs.neighbour_list import NeighbourList
 from .checkpoint import Journal, with_neighbours
 from .save_times import Schedule
@@ -150,7 +151,7 @@ def _found(motion: Motion, y: Rates) -> tuple[Motion, NeighbourList | None]:
 def _with_room(motion: Motion, found: NeighbourList | None) -> Motion:
     """With room for the neighbours that were found, and more."""
     assert found is not None and motion.neighbours is not None
-    bodies = len(motion.graph.nodes["mass"])
+    bodies = count(motion.graph)
     larger = motion.neighbours.with_room(int(found.slots), int(found.run), bodies)
     return with_neighbours(motion, larger)
 

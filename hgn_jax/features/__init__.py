@@ -2,6 +2,7 @@ from .base import AbstractEnergy as AbstractEnergy
 from .base import AbstractRates as AbstractRates
 from .base import AbstractTerm as AbstractTerm
 from .base import AbstractTermSpec as AbstractTermSpec
+from .base import AbstractUntrained as AbstractUntrained
 from .base import Counts as Counts
 from .base import Fitted as Fitted
 from .dense import Dense as Dense

@@ -1,5 +1,6 @@
 """The seams of a model's terms: what can be sampled, and what its columns are."""
 
+import math
 from abc import abstractmethod
 from typing import ClassVar, NamedTuple
 
@@ -61,6 +62,39 @@ class AbstractTerm(eqx.Module):
         """Least and greatest local input seen in sampling; None if there is no such range."""
 
 
+class AbstractUntrained(AbstractTerm):
+    """A term that was not sampled for any data: it works in every dimension and range.
+
+    Where bodies act on one another up to a distance, a subclass has a field or class variable
+    `cutoff` (length), which neighbour lists ask for.
+    """
+
+    @property
+    @abstractmethod
+    def acts_on_pairs(self) -> bool:
+        """True if bodies act on one another."""
+
+    @property
+    def reach(self) -> float:
+        if not self.acts_on_pairs:
+            return 0.0
+        cutoff = getattr(self, "cutoff", None)
+        return math.inf if cutoff is None else float(cutoff)
+
+    @property
+    def dimension(self) -> int | None:
+        return None
+
+    def accepts(self, graphs: GraphsTuple) -> None:
+        return None
+
+    def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
+        return jnp.zeros(graphs.n_node.shape, jnp.int32)
+
+    def trained_range(self) -> None:
+        return None
+
+
 class AbstractEnergy(AbstractTerm):
     """Phi: columns of energy, whose gradient moves the bodies by the model's dynamics.
 
@@ -115,7 +149,20 @@ class AbstractEnergy(AbstractTerm):
 
 
 class AbstractRates(AbstractTerm):
-    """Columns of the rates themselves, for motion that is the gradient of no energy: friction."""
+    """Columns of the rates themselves, for motion that is the gradient of no energy.
+
+    Friction, dp/dt = -gamma p with the coefficient gamma:
+
+    ```python
+    class Friction(hgn.AbstractUntrained, hgn.AbstractRates):
+        name: ClassVar[str] = "friction"
+        separable: ClassVar[bool] = False
+        acts_on_pairs: ClassVar[bool] = False
+
+        def __call__(self, graphs):
+            return hgn.Gradient(momentum=-graphs.nodes["momentum"][:, :, None])
+    ```
+    """
 
     @abstractmethod
     def __call__(self, graphs: GraphsTuple) -> Gradient:

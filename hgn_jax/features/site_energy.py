@@ -5,17 +5,16 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
 from .._types import Gradient, NodeScalars, Vectors
 from ..graphs.geometry import sum_over_graphs
-from .base import AbstractEnergy, Counts, differentiated
+from .base import AbstractEnergy, AbstractUntrained, Counts, differentiated
 from .sites import AbstractSites, Site, Sites
 
 
-class AbstractSiteEnergy(AbstractEnergy):
+class AbstractSiteEnergy(AbstractUntrained, AbstractEnergy):
     r"""$\Phi_k = \sum_s w_s \phi_k(z_s)$ over the sites s of a graph: write $\phi$ for one site.
 
     A potential of two columns, $\theta_1 r + \theta_2 r^2$, for every pair of joined bodies:
@@ -51,29 +50,13 @@ class AbstractSiteEnergy(AbstractEnergy):
         return self.sites.needs
 
     @property
-    def reach(self) -> float:
-        if not self.sites.pairs:
-            return 0.0
-        cutoff = getattr(self, "cutoff", None)
-        return float("inf") if cutoff is None else float(cutoff)
+    def acts_on_pairs(self) -> bool:
+        return self.sites.pairs
 
     @property
     def counts(self) -> Counts:
         fades = self.sites.pairs and self.reach < float("inf")
         return Counts(bodies=True) if fades else self.sites.counts
-
-    @property
-    def dimension(self) -> int | None:
-        return None
-
-    def accepts(self, graphs: GraphsTuple) -> None:
-        return None
-
-    def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        return jnp.zeros(graphs.n_node.shape, jnp.int32)
-
-    def trained_range(self) -> None:
-        return None
 
     def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
         at = self.sites.of(graphs)

@@ -11,8 +11,8 @@ import numpy as np
 from jraph import GraphsTuple
 
 from .._progress import Reporter
-from ..graphs.batching import chunks, take
-from ..graphs.geometry import bodies
+from ..graphs.batching import chunks
+from ..graphs.padding import without_padding
 from ..io.digest import digest
 from ..linear.base import AbstractLeastSquares
 from .checkpoint import Checkpoint
@@ -125,11 +125,11 @@ class _Worker:
         return self._by_halves(before, batch, number) if begun is None else begun
 
     def _by_halves(self, before: Reduction, batch: GraphsTuple, number: int) -> Reduction:
-        batch = take(batch, np.asarray(bodies(batch)) > 0)
+        batch = without_padding(batch)
         graphs = len(batch.n_node)
         if graphs == 1:
             raise RuntimeError(
-                f"batch {number}: a single graph of {len(batch.nodes['mass'])} bodies and "
+                f"batch {number}: a single graph of {len(batch.nodes['position'])} bodies and "
                 f"{len(batch.senders)} edges does not fit into memory: take fewer units"
             )
         warnings.warn(

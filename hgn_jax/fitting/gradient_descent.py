@@ -18,12 +18,14 @@ from ..features.base import AbstractEnergy, AbstractTermSpec
 from ..features.dense import Dense
 from ..features.kinetic import Kinetic
 from ..features.pair import Pair
-from ..graphs.batching import pad, split, take, unbatch
-from ..graphs.geometry import bodies, movable
+from ..graphs.batching import split
+from ..graphs.geometry import movable
+from ..graphs.padding import without_padding
 from ..graphs.validate import check
 from ..models.base import AbstractModel
 from ..models.basis import Basis
 from ..models.network import HamiltonianGraphNetwork
+from .minibatches import joined, stacked
 from .sample import as_key, sample
 from .weights import AbstractWeights, WeightFunction, as_weights
 
@@ -129,7 +131,8 @@ def train(
 
     - `model`: a fitted one to be fine-tuned, or one from `untrained`.
     - `data`: a batch of snapshots with `velocity` and `force`; graphs may differ in size, and are
-        then padded with bodies of mass zero, as a Hamiltonian of the user's own must bear.
+        then padded (`hgn.graphs.pad`): a Hamiltonian of the user's own must give padding finite
+        rates.
     - `key`: orders the minibatches and draws the validation trajectories.
     - `optimizer`: any of optax, its learning rate a number or a schedule that counts minibatches.
         Those with a line search (`optax.lbfgs()`) take the full batch. Pass the same object again
@@ -159,8 +162,8 @@ def train(
         raise ValueError(f"validation must be a fraction between 0 and 1, or data: {validation}")
     weighting = as_weights(weights)
     data, held_out = _weighted(data, weighting), _weighted(held_out, weighting)
-    stacked = _stacked(data)
-    count = stacked.n_node.shape[0]
+    stacks = stacked(data)
+    count = stacks.n_node.shape[0]
     batch_size = count if batch_size is None else batch_size
     if not 1 <= batch_size <= count:
         raise ValueError(f"batch_size must be from 1 to the {count} graphs trained on")
@@ -175,7 +178,7 @@ def train(
     for epoch in range(epochs):
         order = jr.permutation(jr.fold_in(ordering, epoch), count)
         order = order[: count // batch_size * batch_size].reshape(-1, batch_size)
-        run, loss, checked = _epoch(run, frozen, optimizer, stacked, order, held_out)
+        run, loss, checked = _epoch(run, frozen, optimizer, stacks, order, held_out)
         losses.append((float(loss), float(checked)))
         seconds.append(time.perf_counter() - start)
         if diverged := not np.isfinite(losses[-1]).all():
@@ -245,7 +248,7 @@ def _epoch(
     run: _Run,
     frozen: PyTree,
     optimizer: optax.GradientTransformation,
-    stacked: GraphsTuple,
+    stacks: GraphsTuple,
     order: Int[Array, "steps batch"],
     held_out: GraphsTuple,
 ) -> tuple[_Run, Float[Array, ""], Float[Array, ""]]:
@@ -253,7 +256,7 @@ def _epoch(
 
     def step(carry: PyTree, chosen: Int[Array, " batch"]) -> tuple[PyTree, Array]:
         params, state = carry
-        batch = _joined(stacked, chosen)
+        batch = joined(stacks, chosen)
 
         def loss(params: PyTree) -> Float[Array, ""]:
             return _loss(eqx.combine(params, frozen), batch)
@@ -292,7 +295,7 @@ def _loss(model: AbstractModel, graphs: GraphsTuple) -> Float[Array, ""]:
 def _real(data: GraphsTuple) -> GraphsTuple:
     """The data, checked, without their padding."""
     check(data)
-    return take(data, bodies(data) > 0)
+    return without_padding(data)
 
 
 def _weighted(data: GraphsTuple, weights: AbstractWeights) -> GraphsTuple:
@@ -301,10 +304,10 @@ def _weighted(data: GraphsTuple, weights: AbstractWeights) -> GraphsTuple:
     All shares are equal, so that the mean over minibatches is the loss of the data.
     """
     _require_rates(data)
-    own = jnp.where(movable(data), data.nodes.get("weight", jnp.ones_like(data.nodes["mass"])), 0)
-    scaled = {
-        f"{n} weight": jnp.where(own > 0, own * w, 0) for n, w in zip(RATES, weights(data, RATES))
-    }
+    ones = jnp.ones_like(data.nodes["position"][:, 0])
+    own = jnp.where(movable(data), data.nodes.get("weight", ones), 0)
+    weighted = zip(RATES, weights(data, RATES), strict=True)
+    scaled = {f"{name} weight": jnp.where(own > 0, own * w, 0) for name, w in weighted}
     total = sum(
         jnp.sum((scaled[f"{name} weight"][:, None] * data.nodes[name]) ** 2) for name in RATES
     )
@@ -315,35 +318,6 @@ def _weighted(data: GraphsTuple, weights: AbstractWeights) -> GraphsTuple:
         nodes=data.nodes | scaled,
         globals=data.globals | {"size": jnp.full((count,), total / count)},
     )
-
-
-def _stacked(data: GraphsTuple) -> GraphsTuple:
-    """Every array with a leading axis of graphs; graphs that differ in size are padded."""
-    sizes = np.stack([np.asarray(data.n_node), np.asarray(data.n_edge)])
-    if (sizes == sizes[:, :1]).all():
-        count = sizes.shape[1]
-        first = np.cumsum(sizes[0]) - sizes[0]
-
-        def reshaped(array: Array) -> Array:
-            return jnp.reshape(array, (count, -1, *array.shape[1:]))
-
-        stacked = jax.tree.map(reshaped, data)
-        offset = first.astype(data.senders.dtype)[:, None]
-        return stacked._replace(
-            senders=stacked.senders - offset, receivers=stacked.receivers - offset
-        )
-    nodes, edges = int(sizes[0].max()) + 1, int(sizes[1].max())
-    padded = [pad(graph, n_node=nodes, n_edge=edges, n_graph=2) for graph in unbatch(data)]
-    return jax.tree.map(lambda *arrays: jnp.stack(arrays), *padded)
-
-
-def _joined(stacked: GraphsTuple, chosen: Int[Array, " batch"]) -> GraphsTuple:
-    """The chosen graphs as one batch."""
-    picked = jax.tree.map(lambda array: array[chosen], stacked)
-    nodes = picked.nodes["mass"].shape[1]
-    offset = nodes * jnp.arange(chosen.shape[0], dtype=picked.senders.dtype)[:, None]
-    picked = picked._replace(senders=picked.senders + offset, receivers=picked.receivers + offset)
-    return jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:]), picked)
 
 
 def _strong(value: ArrayLike) -> Array:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
 from .._types import GraphScalars, Vectors
-from ..graphs.geometry import bodies
+from ..graphs.geometry import graph_mask
 from ..linear.base import LeastSquaresSolution, augmented
 from ..linear.triangle import Triangle, column_scale
 from .equations import Equations
@@ -103,7 +103,7 @@ def _centred(
     basis = equations.basis
 
     def counts(of: GraphsTuple) -> Float[Array, "g c"]:
-        ones = (bodies(of) > 0).astype(of.nodes["position"].dtype)[:, None]
+        ones = graph_mask(of).astype(of.nodes["position"].dtype)[:, None]
         return basis.constants(of) if basis.constant_count else ones
 
     mean = jnp.linalg.pinv(counts(reference))

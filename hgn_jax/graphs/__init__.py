@@ -1,6 +1,5 @@
 from .batching import batch as batch
 from .batching import chunks as chunks
-from .batching import pad as pad
 from .batching import snapshots as snapshots
 from .batching import split as split
 from .batching import take as take
@@ -11,5 +10,6 @@ from .builders import fully_connected as fully_connected
 from .builders import lattice as lattice
 from .builders import radius as radius
 from .builders import ring as ring
+from .padding import pad as pad
 from .trajectories import differentiate as differentiate
 from .trajectories import from_trajectories as from_trajectories

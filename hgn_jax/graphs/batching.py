@@ -1,6 +1,6 @@
-"""Data sets as one GraphsTuple: copies, batches, padding to fixed shapes, splits."""
+"""Data sets as one GraphsTuple: copies, batches, chunks, splits."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike
 from jraph import GraphsTuple
 
 from .._types import Key
-from .geometry import bodies
+from .padding import PADDING_GRAPHS, pad, without_padding
 
 
 def snapshots(
@@ -44,10 +44,13 @@ def snapshots(
 def batch(graphs: Sequence[GraphsTuple]) -> GraphsTuple:
     """Concatenates graphs into one. All must carry the same arrays; concrete ones only.
 
+    Padding is left out: `pad` the batch, not its members.
+
     **Raises:** `ValueError` naming the graph whose arrays differ from the first one's.
     """
     if not graphs:
         raise ValueError("batch needs at least one graph")
+    graphs = [without_padding(graph) for graph in graphs]
     for i, graph in enumerate(graphs):
         for part in ("nodes", "edges", "globals"):
             here, first = set(getattr(graph, part)), set(getattr(graphs[0], part))
@@ -66,52 +69,11 @@ def batch(graphs: Sequence[GraphsTuple]) -> GraphsTuple:
 
 
 def unbatch(graphs: GraphsTuple) -> list[GraphsTuple]:
-    """The graphs of a batch, one by one, padding left out."""
-    mass = np.asarray(graphs.nodes["mass"])
-    ends = np.cumsum(np.asarray(graphs.n_node))
-    real = [bool((mass[e - k : e] > 0).any()) for e, k in zip(ends, np.asarray(graphs.n_node))]
+    """The graphs of a batch, one by one, without its padding."""
+    graphs = without_padding(graphs)
     # Copies: jraph renumbers the senders and receivers in place.
     parts = jraph.unbatch_np(jax.tree.map(np.array, graphs))
-    return [_like(graph, graphs) for graph, keep in zip(parts, real) if keep]
-
-
-def pad(graphs: GraphsTuple, *, n_node: int, n_edge: int, n_graph: int) -> GraphsTuple:
-    """Pads to fixed totals, so that a jitted function compiles once.
-
-    The padding is a trailing graph of massless nodes with self-loops (jraph's convention), which
-    energies, fits and checks ignore. `n_node` and `n_graph` must exceed the batch's own numbers by
-    at least one, `n_edge` must not be less. Concrete arrays only.
-
-    **Raises:** `ValueError` if the batch does not fit.
-    """
-    have = (len(graphs.nodes["mass"]), len(graphs.senders), len(graphs.n_node))
-    if n_node <= have[0] or n_edge < have[1] or n_graph <= have[2]:
-        raise ValueError(
-            f"cannot pad {have[0]} nodes, {have[1]} edges, {have[2]} graphs to {n_node}, {n_edge}, "
-            f"{n_graph}: need at least {have[0] + 1}, {have[1]}, {have[2] + 1}"
-        )
-
-    def fill(total: int, value: int = 0) -> Callable[[ArrayLike], Array]:
-        def filled(array: ArrayLike) -> Array:
-            values = np.asarray(array)
-            rest = np.full((total - len(values), *values.shape[1:]), value, values.dtype)
-            return jnp.asarray(np.concatenate([values, rest]), values.dtype)
-
-        return filled
-
-    def counts(number: ArrayLike, rest: int) -> Array:
-        return fill(n_graph)(np.append(np.asarray(number), np.asarray(number).dtype.type(rest)))
-
-    first = fill(n_edge, have[0])
-    return GraphsTuple(
-        nodes={k: fill(n_node)(v) for k, v in graphs.nodes.items()},
-        edges={k: fill(n_edge)(v) for k, v in graphs.edges.items()},
-        senders=first(graphs.senders),
-        receivers=first(graphs.receivers),
-        globals={k: fill(n_graph)(v) for k, v in graphs.globals.items()},
-        n_node=counts(graphs.n_node, n_node - have[0]),
-        n_edge=counts(graphs.n_edge, n_edge - have[1]),
-    )
+    return [_like(part, graphs) for part in parts]
 
 
 def chunks(data: GraphsTuple, size: int, window: int | None = 1) -> Iterator[GraphsTuple]:
@@ -123,10 +85,7 @@ def chunks(data: GraphsTuple, size: int, window: int | None = 1) -> Iterator[Gra
         raise ValueError(f"a piece needs at least one graph, got size {size}")
     if not len(data.n_node):
         return
-    data = jax.tree.map(np.asarray, data)
-    owner = np.repeat(np.arange(len(data.n_node)), data.n_node)
-    real = np.bincount(owner, data.nodes["mass"] > 0, minlength=len(data.n_node)) > 0
-    data = jax.tree.map(np.asarray, data if real.all() else take(data, real))
+    data = without_padding(jax.tree.map(np.asarray, data))
     starts = range(0, len(data.n_node), size)
     ends = [np.append(0, np.cumsum(n)) for n in (data.n_node, data.n_edge)]
     # Python's integers: NumPy's would widen the senders.
@@ -143,7 +102,7 @@ def chunks(data: GraphsTuple, size: int, window: int | None = 1) -> Iterator[Gra
             n_node=data.n_node[graphs],
             n_edge=data.n_edge[graphs],
         )
-        yield pad(piece, n_node=int(nodes) + 1, n_edge=int(edges), n_graph=size + 1)
+        yield pad(piece, n_node=nodes + 1, n_edge=edges, n_graph=size + PADDING_GRAPHS)
 
 
 def split(data: GraphsTuple, fraction: float, *, key: Key) -> tuple[GraphsTuple, GraphsTuple]:
@@ -157,23 +116,30 @@ def split(data: GraphsTuple, fraction: float, *, key: Key) -> tuple[GraphsTuple,
     """
     if "trajectory" not in data.globals:
         raise ValueError('split needs globals["trajectory"] (an integer per graph)')
+    data = without_padding(data)
     trajectory = np.asarray(data.globals["trajectory"])
-    real = np.asarray(bodies(data)) > 0
-    numbers = np.unique(trajectory[real])
+    numbers = np.unique(trajectory)
     if len(numbers) < 2:
         raise ValueError("split needs at least two trajectories; split one by time instead")
     order = np.asarray(jax.random.permutation(key, jnp.asarray(numbers)))
     count = min(max(round(fraction * len(numbers)), 1), len(numbers) - 1)
     test = np.isin(trajectory, order[:count])
-    return take(data, real & ~test), take(data, real & test)
+    return take(data, ~test), take(data, test)
 
 
 def take(data: GraphsTuple, keep: ArrayLike) -> GraphsTuple:
-    """The graphs of a batch for which `keep` `[g]` is true. Concrete arrays only."""
+    """The graphs of a batch for which `keep` `[g]` is true; padding is left out.
+
+    Concrete arrays only.
+    """
     chosen = np.asarray(keep, dtype=bool)
+    if chosen.shape != data.n_node.shape:
+        raise ValueError(
+            f"keep must have one entry per graph {data.n_node.shape}, got {chosen.shape}"
+        )
+    data = without_padding(data)
     n_node, n_edge = np.asarray(data.n_node), np.asarray(data.n_edge)
-    if chosen.shape != n_node.shape:
-        raise ValueError(f"keep must have one entry per graph {n_node.shape}, got {chosen.shape}")
+    chosen = chosen[: len(n_node)]
     node, edge = np.repeat(chosen, n_node), np.repeat(chosen, n_edge)
     renumber = np.cumsum(node) - 1
     return GraphsTuple(

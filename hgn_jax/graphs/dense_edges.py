@@ -9,6 +9,7 @@ from jaxtyping import Array
 from jraph import GraphsTuple
 
 from .._tree import is_concrete
+from .padding import real_counts
 
 WASTE = 4
 """Slots per edge from which on edges are left as they are: one body has most of them."""
@@ -17,7 +18,8 @@ WASTE = 4
 class SlottedGraphs(GraphsTuple):
     """Graphs of n bodies whose edges stand in m slots: edge `k n + i` is the k-th that ends at i.
 
-    The last body is padding (massless), and the sender of every empty slot. With a `cell` and
+    The last body and graph are padding, whatever `n_node` says of the others, and that body is the
+    sender of every empty slot. With a `cell` and
     without `shift`, displacements are those of the nearest images. All functions of bodies and
     edges take them, but `n_edge` does not partition the edges.
     """
@@ -25,7 +27,7 @@ class SlottedGraphs(GraphsTuple):
     @property
     def slots(self) -> int:
         """How many edges may end at one body."""
-        return len(self.senders) // len(self.nodes["mass"])
+        return len(self.senders) // len(self.nodes["position"])
 
 
 def slotted(graphs: GraphsTuple) -> GraphsTuple:
@@ -34,12 +36,12 @@ def slotted(graphs: GraphsTuple) -> GraphsTuple:
     Graphs are returned as they are if slots would be mostly empty (a hub has most of the edges),
     or if traced by jit, so that the number of slots is unknown.
     """
-    topology = (graphs.nodes["mass"], graphs.senders, graphs.receivers)
+    topology = (graphs.n_node, graphs.senders, graphs.receivers)
     if not is_concrete(topology):
         return graphs
-    mass, senders, receivers = map(np.asarray, topology)
-    n = len(mass)
-    kept = np.flatnonzero(mass[senders] > 0)
+    n_node, senders, receivers = map(np.asarray, topology)
+    n = len(graphs.nodes["position"])
+    kept = np.flatnonzero(senders < real_counts(n_node, n)[1])
     if "cell" in graphs.globals and "shift" not in graphs.edges:
         # Without shifts, edges in slots are those of nearest images; these are not.
         shift = jnp.zeros((len(senders), graphs.nodes["position"].shape[1]), jnp.int32)
@@ -66,7 +68,7 @@ def _in_slots(graphs: GraphsTuple, edge: Array, sent: Array, slots: int) -> Slot
     return with_padding(graphs)._replace(
         edges={name: spread(values) for name, values in graphs.edges.items()},
         senders=sent,
-        receivers=ends(graphs.nodes["mass"].shape[0] + 1, slots),
+        receivers=ends(len(graphs.nodes["position"]) + 1, slots),
     )
 
 

@@ -7,21 +7,37 @@ from jraph import GraphsTuple
 
 from .._types import EdgeScalars, GraphScalars, NodeIndex, NodeMask, NodeScalars
 from .dense_edges import SlottedGraphs
+from .padding import Count, real_counts
 
 Edges = Float[Array, "*e"]
 """Numbers of edges; those in slots may stand as [slots bodies]."""
 
 
+def count(graphs: GraphsTuple) -> int:
+    """Number of nodes, padding included."""
+    return len(graphs.nodes["position"])
+
+
+def graph_mask(graphs: GraphsTuple) -> Bool[Array, " g"]:
+    """True for graphs of bodies, False for padding."""
+    return jnp.arange(graphs.n_node.shape[0], dtype=jnp.int32) < _real(graphs)[0]
+
+
 def node_mask(graphs: GraphsTuple) -> NodeMask:
-    """True for bodies, False for padding. Bodies have positive mass, padding has mass zero."""
-    return graphs.nodes["mass"] > 0
+    """True for bodies, False for padding, known by the counts alone (see `pad`)."""
+    return jnp.arange(count(graphs), dtype=jnp.int32) < _real(graphs)[1]
 
 
 def edge_mask(graphs: GraphsTuple) -> Bool[Array, "*e"]:
     """True for edges between bodies, False for padding."""
+    return graphs.senders < jnp.asarray(_real(graphs)[1], graphs.senders.dtype)
+
+
+def _real(graphs: GraphsTuple) -> tuple[Count, Count]:
+    """Numbers of graphs and of bodies that are real; all padding follows them."""
     if isinstance(graphs, SlottedGraphs):
-        return graphs.senders != len(graphs.nodes["mass"]) - 1
-    return node_mask(graphs)[graphs.senders]
+        return real_counts(graphs.n_node[:-1], count(graphs) - 1)
+    return real_counts(graphs.n_node, count(graphs))
 
 
 def movable(graphs: GraphsTuple) -> NodeMask:
@@ -32,8 +48,9 @@ def movable(graphs: GraphsTuple) -> NodeMask:
 
 def graph_index(graphs: GraphsTuple) -> NodeIndex:
     """The graph that each node belongs to."""
-    total = graphs.nodes["position"].shape[0]
-    return jnp.repeat(jnp.arange(graphs.n_node.shape[0]), graphs.n_node, total_repeat_length=total)
+    return jnp.repeat(
+        jnp.arange(graphs.n_node.shape[0]), graphs.n_node, total_repeat_length=count(graphs)
+    )
 
 
 def sum_over_graphs(graphs: GraphsTuple, values: Num[Array, "n ..."]) -> Num[Array, "g ..."]:
@@ -45,7 +62,7 @@ def sum_over_graphs(graphs: GraphsTuple, values: Num[Array, "n ..."]) -> Num[Arr
 
 def sum_over_edges(graphs: GraphsTuple, values: Float[Array, "e ..."]) -> Float[Array, "n ..."]:
     """Sum of an edge quantity over the edges that end at each node."""
-    n = len(graphs.nodes["mass"])
+    n = count(graphs)
     if isinstance(graphs, SlottedGraphs):
         return jnp.sum(values.reshape(graphs.slots, n, *values.shape[1:]), axis=0)
     return jax.ops.segment_sum(values, graphs.receivers, n)

@@ -16,6 +16,7 @@ from .._block_sizes import portion
 from .._types import Vectors
 from .builders import wrapped
 from .dense_edges import SlottedGraphs, ends
+from .geometry import node_mask
 
 SPARE = 1.2
 """Room for more neighbours than there are at first."""
@@ -163,7 +164,7 @@ def find(spec: Neighbours, graph: SlottedGraphs) -> NeighbourList:
     """
     assert spec.sizes is not None
     slots, capacity, grid = spec.sizes
-    position, mask = graph.nodes["position"], graph.nodes["mass"] > 0
+    position, mask = graph.nodes["position"], node_mask(graph)
     n, d = position.shape
     sides = None
     if "cell" in graph.globals:

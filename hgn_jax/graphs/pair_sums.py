@@ -14,6 +14,7 @@ from .dense_edges import SlottedGraphs
 from .geometry import (
     Edges,
     components,
+    count,
     edge_kinds,
     edge_mask,
     edge_share,
@@ -62,7 +63,7 @@ def _summed(graphs: GraphsTuple, values: _Values) -> list[NodeScalars]:
     if not isinstance(graphs, SlottedGraphs):
         every = values(graphs, components(graphs, received(graphs)))
         return [sum_over_edges(graphs, value) for value in every]
-    n, most = len(graphs.nodes["mass"]), portion()
+    n, most = count(graphs), portion()
     size = max(most.bodies, most.edges // max(graphs.slots, 1))
     if n <= size or not graphs.slots:
         apart = components(edges := _rows(graphs), [x[None] for x in graphs.nodes["position"].T])
@@ -117,7 +118,7 @@ def _rows(
     graphs: SlottedGraphs, cut: Callable[[Array], Array] = lambda array: array
 ) -> GraphsTuple:
     """The graphs with what `cut` leaves of the edges' arrays `[slots bodies ...]`."""
-    slots, n = graphs.slots, len(graphs.nodes["mass"])
+    slots, n = graphs.slots, count(graphs)
 
     def some(array: Array) -> Array:
         return cut(array.reshape(slots, n, *array.shape[1:]))

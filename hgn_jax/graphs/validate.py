@@ -10,6 +10,7 @@ import numpy as np
 from jraph import GraphsTuple
 
 from .._tree import is_concrete
+from .padding import real_counts
 
 _NODES = {
     "position": "n d", "momentum": "n d", "velocity": "n d", "force": "n d",
@@ -37,7 +38,7 @@ def check(data: GraphsTuple) -> None:
     Checked: keys and shapes; NaN and Inf; positive masses; edges inside their graph, each with
     its reverse of equal coupling, type and opposite shift, and only once; no two joined bodies in
     one place; weights, and species that are not negative.
-    Padding (a trailing massless graph of self-loops) is passed over.
+    Padding (see `hgn.graphs.pad`) is passed over.
 
     `fit` calls it when its data are concrete. Inside jit no value can be inspected.
     """
@@ -115,17 +116,21 @@ def _check_shapes(graphs: GraphsTuple) -> None:
 
 
 def _padding_graphs(graphs: GraphsTuple) -> np.ndarray:
-    """Graphs at the end of the batch as `pad` appends them: massless, self-loops only, and not the
-    whole batch."""
-    count = len(graphs.n_node)
-    frame = np.repeat(np.arange(count), graphs.n_node)
-    edge_frame = np.repeat(np.arange(count), graphs.n_edge)
-    real = np.bincount(frame, graphs.nodes["mass"] != 0, minlength=count) > 0
-    real |= np.bincount(edge_frame, graphs.senders != graphs.receivers, minlength=count) > 0
-    padding = np.cumsum(real[::-1])[::-1] == 0
-    # Only `pad` makes massless nodes that nothing joins and nothing moves.
-    still = np.bincount(frame, (graphs.nodes["position"] != 0).any(axis=1), minlength=count) == 0
-    return padding & still if real.any() else np.zeros(count, dtype=bool)
+    """True for padding; frames without bodies, which are none, are named."""
+    real, nodes = map(int, real_counts(graphs.n_node, len(graphs.nodes["position"])))
+    edges = int(graphs.n_edge[:real].sum())
+    loops = graphs.senders[edges:] == graphs.receivers[edges:]
+    if graphs.nodes["position"][nodes:].any() or not loops.all():
+        raise ValueError(
+            f"frame {real + 1} has no bodies. A batch that ends in an empty graph counts as "
+            f"padded, but frame {real} before it is not padding as hgn.graphs.pad makes it "
+            "(positions zero, edges from a node to itself)"
+        )
+    if not graphs.n_node[:real].all():
+        raise ValueError(f"frame {int(np.argmin(graphs.n_node[:real]))} has no bodies")
+    if not real:
+        raise ValueError("there are no bodies")
+    return np.arange(len(graphs.n_node)) >= real
 
 
 def _check_finite(
