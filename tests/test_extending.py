@@ -146,7 +146,7 @@ def graph_of(case, q, t, p=None):
     nodes = {"position": graph.nodes["position"]}
     if case.momenta:
         nodes |= {"momentum": jnp.asarray(p), "mass": graph.nodes["mass"]}
-    return graph._replace(nodes=nodes, globals={"time": jnp.array([t])})
+    return graph._replace(nodes=nodes, globals={"time": jnp.array([t], float)})
 
 
 def snapshots(case, count=24):
@@ -309,7 +309,7 @@ def test_an_observation_of_two_frames_is_never_cut(monkeypatch):
         q, p = rng.uniform(-1, 1, (4, 3)), rng.normal(size=(4, 3))
         v, f = newton(0.0, q, p)
         ends = [(q - h / 2 * v, p - h / 2 * f), (q + h / 2 * v, p + h / 2 * f)]
-        for t, (a, b) in zip((k, k + h), ends):
+        for t, (a, b) in zip((float(k), k + h), ends):
             graph = graph_of(case, a, t, b)
             graphs.append(graph._replace(globals=graph.globals | {"trajectory": jnp.array([k])}))
     data = hgn.graphs.batch(graphs)

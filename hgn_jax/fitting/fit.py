@@ -12,6 +12,7 @@ from ..features.base import AbstractTerm
 from ..features.kinetic import Kinetic
 from ..features.pair import Pair
 from ..graphs.batching import chunks
+from ..graphs.species import typed_by_species
 from ..graphs.validate import check, warn_about_precision
 from ..linear.base import AbstractLeastSquares
 from ..linear.qr import QR
@@ -91,8 +92,9 @@ def solve(
     warn_about_precision(data)
     how = recipe(data, terms, dynamics, known, observations, solver)
     if is_concrete(data):
+        typed = typed_by_species(data, how.species)
         for term in terms:
-            term.accepts(data)
+            term.accepts(typed)
     if not _is_large(data, how):
         return raise_if(throw, _solve(data, how))
     return raise_if(throw, _in_chunks(_calibrated(data, how), data, solver))

@@ -1,5 +1,6 @@
 """What a fit returns."""
 
+import warnings
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -18,6 +19,7 @@ from .equations import Equations, LinearSystem
 from .observations import Energies
 from .reduction import Reduction, extend
 from .uncertainty import StandardDeviation, standard_deviation
+from .verdict import is_poor, verdict
 
 
 class RESULTS(eqx.Enumeration):
@@ -127,8 +129,13 @@ class Fit(eqx.Module):
         ranges = {term.name: term.trained_range() for term in self.model.terms}
         return {name: range_ for name, range_ in ranges.items() if range_ is not None}
 
+    @property
+    def verdict(self) -> str:
+        """How much of the motion the model explains, and what to do; concrete values only."""
+        return verdict(self.solutions)
+
     def summary(self) -> str:
-        """The figures above in words; concrete values only."""
+        """The verdict, and the figures above in words; concrete values only."""
         if not self.model.constants.shape[-1]:
             constant = "zero: the energy fades with distance, or is kinetic"
         elif not self.energies_observed:
@@ -142,6 +149,7 @@ class Fit(eqx.Module):
             )
         methods = sorted({s.method for s in self.solutions})
         lines = [
+            self.verdict,
             f"{int(self.rows)} rows, {self.columns} columns, rank {int(self.rank)}, effective "
             f"degrees of freedom {float(self.freedom):.1f} ({' and '.join(methods)} QR)",
             f"relative residual {float(self.residual):.1e}, condition {float(self.condition):.1e}, "
@@ -209,9 +217,13 @@ def _updated(fit: Fit, batch: GraphsTuple) -> Fit:
 
 
 def raise_if(throw: bool, fit: Fit) -> Fit:
+    """The fit; raises if it failed and warns if it is poor, unless told not to throw."""
     if not throw:
         return fit
-    return fit.result.error_if(fit, fit.result != RESULTS.successful)
+    fit = fit.result.error_if(fit, fit.result != RESULTS.successful)
+    if is_concrete(fit.solutions) and is_poor(fit.solutions):
+        warnings.warn(fit.verdict, stacklevel=3)
+    return fit
 
 
 def _outcome(data: Bool[Array, ""], rows: Bool[Array, ""], model: Bool[Array, ""]) -> RESULTS:

@@ -9,10 +9,9 @@ import jax.random as jr
 import numpy as np
 from jraph import GraphsTuple
 
-from .._tree import is_concrete
 from .._types import Key
 from ..features.base import AbstractTerm, AbstractTermSpec
-from ..graphs.geometry import node_mask
+from ..graphs.species import species_of, typed_by_species
 from ..linear.base import AbstractLeastSquares
 from ..models.base import AbstractModel
 from ..models.basis import Basis
@@ -49,7 +48,9 @@ def recipe(
 
     **Raises:** `ValueError` for arguments of another kind.
     """
-    resolved = tuple(_resolved(t, data) for t in _sequence("terms", terms, Term))
+    species = species_of(data)
+    typed = typed_by_species(data, species)
+    resolved = tuple(_resolved(t, typed) for t in _sequence("terms", terms, Term))
     observed = _sequence("observations", observations, AbstractObservation)
     for name, value, kind in (
         ("dynamics", dynamics, AbstractDynamics),
@@ -58,20 +59,22 @@ def recipe(
     ):
         if not isinstance(value, kind):
             raise ValueError(f"{name} must be {_words(kind)}, got {_described(value)}")
-    return Recipe(resolved, dynamics, known, observed, species_of(data), solver)
+    return Recipe(resolved, dynamics, known, observed, species, solver)
 
 
 def sample(terms: Sequence[Term], data: GraphsTuple, *, key: Key | int) -> tuple[AbstractTerm, ...]:
     """Draws the terms that `fit` with the same key draws (its first pass)."""
-    specs = tuple(_resolved(term, data) for term in _sequence("terms", terms, Term))
-    return _sample(specs, data, as_key(key))
+    typed = typed_by_species(data, species_of(data))
+    specs = tuple(_resolved(term, typed) for term in _sequence("terms", terms, Term))
+    return _sample(specs, typed, as_key(key))
 
 
 @eqx.filter_jit
 def sampled_equations(data: GraphsTuple, key: Key, how: Recipe) -> Equations:
     """Samples the recipe's terms (after a first fit, where a second pass wants one) and fixes the
     scales of its observations."""
-    first = _sample(how.terms, data, key)
+    typed = typed_by_species(data, how.species)
+    first = _sample(how.terms, typed, key)
     drawn = given_equations(first, data, how)
     if not any(_guided(term) for term in how.terms):
         return drawn
@@ -79,7 +82,7 @@ def sampled_equations(data: GraphsTuple, key: Key, how: Recipe) -> Equations:
     result = conclude(drawn, reduce(drawn, systems, data, how.solver), how.solver, systems)
     second = jr.split(jr.fold_in(key, 1), len(how.terms))
     guided = tuple(
-        spec.sample(k, data, (term, theta))
+        spec.sample(k, typed, (term, theta))
         if isinstance(spec, AbstractTermSpec) and spec.guided
         else term
         for spec, k, term, theta in zip(how.terms, second, first, result.model.theta)
@@ -91,19 +94,6 @@ def given_equations(terms: tuple[Any, ...], data: GraphsTuple, how: Recipe) -> E
     """Equations of terms that are sampled, scales fixed by `data`."""
     basis = Basis(terms, how.dynamics, how.known, how.species)
     return Equations(basis, how.observations, data)
-
-
-def species_of(data: GraphsTuple) -> tuple[int, ...]:
-    """Species of the bodies, each of which has a constant energy of its own."""
-    if "species" not in data.nodes:
-        return ()
-    if not is_concrete((data.nodes["species"], data.n_node)):
-        raise ValueError(
-            'inside jit nodes["species"] are unknown: fit outside of jit, or leave species out'
-        )
-    with jax.ensure_compile_time_eval():  # data known inside jit are no tracers
-        real = np.asarray(node_mask(data))
-    return tuple(np.unique(np.asarray(data.nodes["species"])[real]).tolist())
 
 
 def as_key(key: Key | int) -> Key:

@@ -19,6 +19,7 @@ from ..graphs.geometry import (
     node_mask,
     sum_over_graphs,
 )
+from ..graphs.species import typed_by_species
 from .base import AbstractModel
 from .equations_of_motion import AbstractDynamics, Canonical, at_rest_where_fixed
 
@@ -37,7 +38,8 @@ class Basis(eqx.Module):
     known: AbstractModel | None = None
     """A part of the energy that is not learned."""
     species: tuple[int, ...] = eqx.field(default=(), static=True)
-    """Species with a constant of their own; one for all bodies if empty."""
+    """Species of the bodies, each with a constant of its own; empty if all bodies are alike. Edges
+    without a `type` get one for every pair of species."""
 
     @property
     def counts(self) -> Counts:
@@ -61,6 +63,7 @@ class Basis(eqx.Module):
 
     def constants(self, graphs: GraphsTuple) -> Float[Array, "g c"]:
         """Extensive counts with zero gradient: pairs of each type, then bodies of each species."""
+        graphs = self.typed(graphs)
         columns = []
         counts, dtype = self.counts, graphs.nodes["position"].dtype
         if counts.pair_types:
@@ -80,6 +83,7 @@ class Basis(eqx.Module):
 
     def energies(self, graphs: GraphsTuple) -> list[Float[Array, "g _"] | None]:
         """Columns of the energy, one entry per term; None for rates."""
+        graphs = self.typed(graphs)
         return [t(graphs) if isinstance(t, AbstractEnergy) else None for t in self.terms]
 
     def known_energy(self, graphs: GraphsTuple) -> GraphScalars:
@@ -90,6 +94,7 @@ class Basis(eqx.Module):
 
     def rates(self, graphs: GraphsTuple) -> tuple[_Columns, ...]:
         """Columns of the rates: for every array of the state one entry per term."""
+        graphs = self.typed(graphs)
         by_term = [at_rest_where_fixed(graphs, self._rates(t, graphs)) for t in self.terms]
         return tuple([rates[k] for rates in by_term] for k in range(len(self.dynamics.state)))
 
@@ -102,7 +107,7 @@ class Basis(eqx.Module):
     def accepts(self, graphs: GraphsTuple) -> None:
         """Raises `ValueError` for graphs that hold what training never saw; concrete only."""
         for term in self.terms:
-            term.accepts(graphs)
+            term.accepts(self.typed(graphs))
         if self.species:
             mask = np.asarray(node_mask(graphs))
             found = np.unique(np.asarray(graphs.nodes["species"])[mask]).tolist()
@@ -110,6 +115,10 @@ class Basis(eqx.Module):
                 raise ValueError(
                     f"species {unseen} were not in the first data, which held {self.species}"
                 )
+
+    def typed(self, graphs: GraphsTuple) -> GraphsTuple:
+        """The graphs with edge types from species, where species differ and edges have no type."""
+        return typed_by_species(graphs, self.species)
 
     def check_dimension(self, graphs: GraphsTuple) -> None:
         """Raises `ValueError` if a term is bound to another spatial dimension."""

@@ -73,6 +73,7 @@ class HamiltonianGraphNetwork(AbstractModel):
 
     def gradient(self, graphs: GraphsTuple) -> Gradient:
         self.basis.check_dimension(graphs)
+        graphs = self.basis.typed(graphs)
         parts = [
             term.energy_gradient(graphs, theta)
             for term, theta in zip(self.terms, self.theta)
@@ -83,6 +84,7 @@ class HamiltonianGraphNetwork(AbstractModel):
         return Gradient(*(_total(column) for column in zip(*parts))) if parts else Gradient()
 
     def vector_field(self, graphs: GraphsTuple) -> Rates:
+        graphs = self.basis.typed(graphs)
         parts = [self.dynamics.rates(graphs, self.gradient(graphs))]
         for term, theta in zip(self.terms, self.theta):
             if isinstance(term, AbstractRates):
@@ -100,6 +102,7 @@ class HamiltonianGraphNetwork(AbstractModel):
         **Raises:** `ValueError` if the features are bound to another spatial dimension.
         """
         self.basis.check_dimension(graphs)
+        graphs = self.basis.typed(graphs)
         position = graphs.nodes["position"]
         return sum(
             (
@@ -143,6 +146,7 @@ class HamiltonianGraphNetwork(AbstractModel):
         in training.
         """
         self.basis.check_dimension(graphs)
+        graphs = self.basis.typed(graphs)
         counts: dict[str, Int[Array, " g"]] = {}
         for term in self.terms:
             counts[term.name] = counts.get(term.name, 0) + term.out_of_range(graphs)

@@ -1,0 +1,51 @@
+"""A fit judged in words: how much of the motion it explains, and what to do if that is little."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..linear.base import LeastSquaresSolution
+
+POOR = 0.1
+"""Relative residual above which a fit is warned about."""
+ROUNDING = 0.1
+"""Fraction of the residual that rounding errors of cancelling terms may take."""
+
+
+def verdict(solutions: Sequence[LeastSquaresSolution]) -> str:
+    """One or two sentences on the worst of the independent systems; concrete values only."""
+    residual = max(float(np.max(s.residual)) for s in solutions)
+    lines = [_explained(residual)]
+    for solution in solutions:
+        lost = float(np.max(solution.growth)) * float(np.finfo(solution.theta.dtype).eps)
+        least = math.sqrt(float(np.finfo(solution.theta.dtype).eps))
+        own = float(np.max(solution.residual))
+        if own > least and lost > ROUNDING * own:
+            lines.append(
+                f"Terms cancel so far that rounding changes predictions by {lost:.0e}: use fewer "
+                "units or a greater ridge, solver=hgn.QR(ridge=1e-9)."
+            )
+            break
+    return " ".join(lines)
+
+
+def is_poor(solutions: Sequence[LeastSquaresSolution]) -> bool:
+    """True if less than 99% of the squared motion is explained; concrete values only."""
+    return max(float(np.max(s.residual)) for s in solutions) > POOR
+
+
+def _explained(residual: float) -> str:
+    share = 100 * (1 - min(residual, 1.0) ** 2)
+    if residual <= 1e-5:
+        return f"Good: the model explains the observed motion to {residual:.0e}."
+    if residual <= POOR:
+        return (
+            f"The model explains {share:.4g}% of the observed motion (residual {residual:.1e}): "
+            "what is left is noise, or motion that no term describes."
+        )
+    return (
+        f"POOR: the model explains only {share:.3g}% of the observed motion (residual "
+        f"{residual:.2g}). Either the data are noisy, or the pairs do not share one potential (give "
+        "coupling= or type=), or a term is missing (hgn.External(), friction, more units)."
+    )

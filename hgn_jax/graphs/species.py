@@ -1,0 +1,51 @@
+"""Species of bodies, and the types of pairs that follow from them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+from jraph import GraphsTuple
+
+from .._tree import is_concrete
+from .geometry import node_mask
+
+
+def species_of(data: GraphsTuple) -> tuple[int, ...]:
+    """The species of all bodies in increasing order; empty if bodies have none.
+
+    **Raises:** `ValueError` inside jit, where they are unknown.
+    """
+    if "species" not in data.nodes:
+        return ()
+    if not is_concrete((data.nodes["species"], data.n_node)):
+        raise ValueError(
+            'inside jit nodes["species"] are unknown: fit outside of jit, or leave species out'
+        )
+    with jax.ensure_compile_time_eval():  # data known inside jit are no tracers
+        real = np.asarray(node_mask(data))
+    return tuple(np.unique(np.asarray(data.nodes["species"])[real]).tolist())
+
+
+def typed_by_species(graphs: GraphsTuple, species: tuple[int, ...]) -> GraphsTuple:
+    """The graphs with a `type` for every unordered pair of species, unless edges have one.
+
+    Types count the pairs (0, 0), (0, 1), .., (1, 1), .. of places in `species`. A pair with another
+    species gets a type beyond them.
+    """
+    if len(species) < 2 or "type" in graphs.edges:
+        return graphs
+    types = pair_types(graphs, species)
+    return graphs._replace(edges=graphs.edges | {"type": types})
+
+
+def pair_types(graphs: GraphsTuple, species: tuple[int, ...]) -> Int[Array, " e"]:
+    """Type of each edge by the species of its ends."""
+    count = len(species)
+    known = jnp.asarray(species, graphs.nodes["species"].dtype)
+    place = jnp.searchsorted(known, graphs.nodes["species"]).astype(jnp.int32)
+    found = known[jnp.minimum(place, count - 1)] == graphs.nodes["species"]
+    ends = place[graphs.senders], place[graphs.receivers]
+    low, high = jnp.minimum(*ends), jnp.maximum(*ends)
+    types = low * count - low * (low - 1) // 2 + high - low
+    both = found[graphs.senders] & found[graphs.receivers]
+    return jnp.where(both, types, count * (count + 1) // 2)
