@@ -1,10 +1,12 @@
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import jraph
 import numpy as np
 import pytest
 
 import hgn_jax as hgn
+from hgn_jax.graphs.schema import require
 
 FRAMES = 4
 # The edges of every frame, in their order: three joined to one another, a fourth to the third.
@@ -34,7 +36,7 @@ def clean():
         receivers=(offset + both[:, 1]).ravel(),
         globals={
             "energy": np.zeros(FRAMES), "time": np.arange(4.0), "trajectory": np.arange(4),
-            "cell": np.tile(5 * np.eye(2), (FRAMES, 1, 1)),
+            "cell": np.tile(5 * np.eye(2), (FRAMES, 1, 1)), "stress": np.ones((FRAMES, 2, 2)),
         },
         n_node=np.full(FRAMES, 4, np.int32),
         n_edge=np.full(FRAMES, 8, np.int32),
@@ -97,7 +99,10 @@ def test_padding_is_accepted(clean, nodes, edges, graphs_):
 def test_faults_are_found_in_a_padded_batch(clean):
     padded = hgn.graphs.pad(clean, n_node=20, n_edge=40, n_graph=7)
     refused(changed(padded, "nodes", "mass", 14, 0.0), "frame 3, node 2")
-    refused(changed(padded, "edges", "coupling", 25, 9.0), r"coupling.*frame 3, edge 1 -> 2|2 -> 1")
+    refused(
+        changed(padded, "edges", "coupling", 25, 9.0),
+        r"frame 3: .*coupling.*(1 -> 2 and|2 -> 1 and)",
+    )
 
 
 def test_a_massless_graph_between_others_is_not_padding(clean):
@@ -130,23 +135,49 @@ def test_two_images_of_one_neighbour_are_two_pairs(clean):
 # Keys, shapes, types
 
 
-@pytest.mark.parametrize("name", ["position", "momentum", "mass"])
-def test_missing_keys_are_named(clean, name):
-    refused(without(clean, "nodes", name), rf"nodes lacks \['{name}'\]; it has .*'force'")
+def test_positions_alone_are_required(clean):
+    words = r'a graph needs nodes\["position"\]. The data hold nodes \[.*\'force\'.*edges.*globals'
+    refused(without(clean, "nodes", "position"), words)
+    alone = {"position": clean.nodes["position"]}
+    assert hgn.check(clean._replace(nodes=alone)) is None
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "near"),
+    [("nodes", "velocities", "velocity"), ("edges", "couplings", "coupling"),
+     ("globals", "stresses", "stress")],
+)  # fmt: skip
+def test_the_nearest_known_key_is_suggested(clean, part, name, near):
+    odd = clean._replace(**{part: getattr(clean, part) | {name: np.zeros(16)}})
+    refused(odd, rf"{part} has unknown keys \['{name}'\] \(did you mean '{near}'\?\)")
+
+
+def test_what_is_required_is_named_beside_what_there_is(clean):
+    held = clean._replace(nodes={"position": clean.nodes["position"], "velocitys": None})
+    needed = {"nodes": ["position", "velocity"], "edges": ["type", "kind"]}
+    words = (
+        r"a fit needs nodes\[.velocity.\] \('velocitys': did you mean 'velocity'\?\), "
+        r"edges\[.kind.\]. The data hold nodes \['position', 'velocitys'\]; edges \['coupling'"
+    )
+    with pytest.raises(ValueError, match=words):
+        require(held, needed, "a fit")
+    assert require(clean, {"nodes": ["mass"], "edges": ["type"]}, "a fit") is None
+    with pytest.raises(ValueError, match="jit needs nodes"):
+        jax.jit(lambda g: require(g, {"nodes": ["stress"]}, "jit"))(clean)
 
 
 @pytest.mark.parametrize("part", ["nodes", "edges", "globals"])
 def test_unknown_keys_are_named_beside_the_known_ones(clean, part):
     odd = clean._replace(**{part: getattr(clean, part) | {"forces": np.zeros(16)}})
     known = {"nodes": "force", "edges": "coupling", "globals": "energy"}[part]
-    refused(odd, rf"{part} has unknown keys \['forces'\]; known are .*'{known}'")
+    refused(odd, rf"{part} has unknown keys \['forces'\].*; known are .*'{known}'")
 
 
 @pytest.mark.parametrize(
     "part_and_name",
     [("nodes", k) for k in ("momentum", "velocity", "force", "mass", "weight", "species", "fixed")]
     + [("edges", k) for k in ("shift", "coupling", "type")]
-    + [("globals", k) for k in ("energy", "cell", "time", "trajectory")],
+    + [("globals", k) for k in ("energy", "cell", "stress", "time", "trajectory")],
 )
 def test_arrays_of_wrong_shape_are_named(clean, part_and_name):
     part, name = part_and_name
@@ -205,6 +236,88 @@ def test_senders_and_receivers_must_be_as_many(clean):
     refused(clean._replace(receivers=clean.receivers[:-1]), "32 senders but 31 receivers")
 
 
+@pytest.mark.parametrize(
+    ("part", "name", "value", "words"),
+    [
+        ("nodes", "position", [[0.0, 1.0]] * 16, r"nodes\['position'\] must be an array, got list"),
+        ("nodes", "mass", 1.0, r"nodes\['mass'\] must be an array, got float 1.0"),
+        ("globals", "time", None, r"globals\['time'\] must be an array, got None"),
+    ],
+)
+def test_what_is_no_array_is_named(clean, part, name, value, words):
+    refused(clean._replace(**{part: getattr(clean, part) | {name: value}}), words)
+
+
+@pytest.mark.parametrize("name", ["senders", "receivers", "n_node", "n_edge"])
+def test_counts_and_indices_must_be_arrays_of_one_axis(clean, name):
+    refused(clean._replace(**{name: None}), f"{name} must be an array, got None")
+    refused(clean._replace(**{name: [4, 4, 4, 4]}), f"{name} must be an array, got list")
+    axis = "g" if name.startswith("n_") else "e"
+    refused(clean._replace(**{name: np.array(4)}), rf"{name} must be \[{axis}\], got shape \(\)")
+
+
+@pytest.mark.parametrize("name", ["position", "momentum", "force", "mass", "weight"])
+def test_mixed_precisions_are_refused(clean, name):
+    odd = clean._replace(nodes=clean.nodes | {name: clean.nodes[name].astype("float32")})
+    with pytest.raises(ValueError, match=r"is float(32|64) but nodes\['position'\] is float") as e:
+        hgn.check(odd)
+    assert name == "position" or f"nodes['{name}'] is float32" in str(e.value)
+    all_single = jax.tree.map(lambda a: a.astype("f4") if a.dtype == float else a, clean)
+    assert hgn.check(all_single) is None
+
+
+@pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16])
+def test_half_precision_is_refused(clean, dtype):
+    half = jax.tree.map(lambda a: a.astype(dtype) if a.dtype == float else a, clean)
+    refused(half, rf"is {np.dtype(dtype)}, too coarse .* convert it to float32 or float64")
+
+
+@pytest.mark.parametrize("part_and_name", [("nodes", "position"), ("globals", "time")])
+def test_complex_numbers_are_refused(clean, part_and_name):
+    part, name = part_and_name
+    odd = getattr(clean, part) | {name: getattr(clean, part)[name].astype(complex)}
+    refused(clean._replace(**{part: odd}), rf"{part}\['{name}'\] is complex")
+
+
+# Frames without bodies
+
+
+def without_frame(graphs, frame):
+    """The nodes and edges of a frame are given to the one before."""
+    n_node, n_edge = np.array(graphs.n_node), np.array(graphs.n_edge)
+    for count in (n_node, n_edge):
+        count[frame - 1] += count[frame]
+        count[frame] = 0
+    return graphs._replace(n_node=n_node, n_edge=n_edge)
+
+
+@pytest.mark.parametrize("frame", [1, 2, 3])
+def test_frames_without_bodies_are_named(clean, frame):
+    """Also the last one, after which the frame before would count as padding."""
+    refused(without_frame(clean, frame), f"frame {frame} has no bodies")
+
+
+def test_a_frame_at_rest_in_the_origin_with_edges_is_no_padding(clean):
+    odd = changed(without_frame(clean, 3), "nodes", "position", slice(8, 16), 0.0)
+    refused(odd, "frame 3 has no bodies. .* frame 2 before it is not padding as hgn.graphs.pad")
+
+
+def test_a_batch_of_padding_alone_is_refused():
+    graph = hgn.graphs.pad(hgn.graphs.chain(2), n_node=4, n_edge=3, n_graph=3)
+    alone = jax.tree.map(lambda a: np.asarray(a)[1:], graph)
+    alone = alone._replace(
+        nodes={k: np.asarray(v)[2:] for k, v in graph.nodes.items()},
+        senders=np.zeros(1, int), receivers=np.zeros(1, int),
+    )  # fmt: skip
+    refused(alone, "the batch has no bodies")
+
+
+def test_jraphs_padding_without_an_empty_graph_is_explained(clean):
+    padded = jraph.pad_with_graphs(clean, 20, 40, FRAMES + 1)
+    refused(padded, "frame 4: edge 0 -> 0 joins a node to itself. Padding needs an empty graph")
+    assert hgn.check(jraph.pad_with_graphs(clean, 20, 40, FRAMES + 2)) is None
+
+
 # Values
 
 
@@ -254,7 +367,10 @@ def test_nodes_are_counted_from_the_start_of_their_own_graph():
     assert hgn.check(whole) is None
     refused(changed(whole, "nodes", "momentum", (7, 0), np.nan), "frame 2, node 3 ")
     refused(changed(whole, "nodes", "mass", 3, 0), "frame 1, node 0 ")
-    refused(changed(whole, "nodes", "position", 5, whole.nodes["position"][4]), "frame 2, edge 0")
+    refused(
+        changed(whole, "nodes", "position", 5, whole.nodes["position"][4]),
+        "frame 2: edge 0 -> 1 has length zero",
+    )
 
 
 @pytest.mark.parametrize("bad", [0.0, -2.5])
@@ -281,7 +397,7 @@ def test_edges_out_of_their_graph_are_located(clean, name, node):
 def test_the_edge_without_its_reverse_is_named(clean, e):
     plain = clean._replace(edges={}, globals={})
     b, a = EDGES[e]
-    refused(drop_edge(plain, 16 + e), f"both directions.*frame 2, edge {a} -> {b}$")
+    refused(drop_edge(plain, 16 + e), f"^frame 2: edge {a} -> {b} has no reverse edge$")
 
 
 @pytest.mark.parametrize("missing", [(0, 1), (3, 7), (6, 4)])
@@ -291,14 +407,14 @@ def test_the_edge_without_its_reverse_is_named_in_a_lattice(cube, missing):
     odd = cube._replace(
         senders=cube.senders[keep], receivers=cube.receivers[keep], n_edge=np.array([23])
     )
-    refused(odd, f"both directions.*frame 0, edge {b} -> {a}$")
+    refused(odd, f"^frame 0: edge {b} -> {a} has no reverse edge$")
 
 
 @pytest.mark.parametrize("e", range(8))
 @pytest.mark.parametrize(("name", "value"), [("coupling", -1.0), ("coupling", 9.0), ("type", 7)])
 def test_directions_that_differ_are_named(clean, name, value, e):
     a, b = EDGES[e]
-    words = rf"edges\['{name}'\] differs.*frame 2, edge ({a} -> {b}|{b} -> {a})$"
+    words = rf"^frame 2: edges\['{name}'\] differs between ({a} -> {b} and|{b} -> {a} and)"
     refused(changed(clean, "edges", name, 16 + e, value), words)
 
 
@@ -306,22 +422,22 @@ def test_directions_that_differ_are_named(clean, name, value, e):
 @pytest.mark.parametrize("shift", [(1, 1), (-3, 0)])
 def test_a_shift_without_its_opposite_is_named(clean, shift, e):
     a, b = EDGES[e]
-    words = f"both directions.*frame 2, edge ({a} -> {b}|{b} -> {a})$"
+    words = f"^frame 2: edge ({a} -> {b}|{b} -> {a}) has no reverse edge$"
     refused(changed(clean, "edges", "shift", 16 + e, shift), words)
 
 
 def test_equal_shifts_of_both_directions_are_refused(clean):
     odd = changed(clean, "edges", "shift", slice(20, 24), clean.edges["shift"][16:20])
-    refused(odd, "both directions.*frame 2, edge (1 -> 2|2 -> 1|2 -> 0|0 -> 2)$")
+    refused(odd, "^frame 2: edge (1 -> 2|2 -> 1|2 -> 0|0 -> 2) has no reverse edge$")
 
 
 def test_shifts_need_a_cell(clean):
-    refused(without(clean, "globals", "cell"), "cell")
+    refused(without(clean, "globals", "cell"), r'^edges\["shift"\] requires globals\["cell"\]$')
 
 
 def test_two_joined_bodies_in_one_place_are_named(clean):
     odd = changed(clean, "nodes", "position", 11, clean.nodes["position"][10])
-    refused(odd, "one place.*frame 2, edge (2 -> 3|3 -> 2) has length zero")
+    refused(odd, "frame 2: edge (2 -> 3|3 -> 2) has length zero: two bodies in one place")
 
 
 def test_bodies_in_one_place_that_are_not_joined_pass(clean):
@@ -336,7 +452,7 @@ def test_joined_bodies_whose_images_coincide_are_named(clean):
     assert hgn.check(apart) is None
     # Edge 1 -> 2 has the shift (1, 0): with a cell of -4 it ends where it began.
     odd = changed(apart, "globals", "cell", 2, -4 * np.eye(2))
-    refused(odd, "one place.*frame 2, edge (1 -> 2|2 -> 1) has length zero")
+    refused(odd, "frame 2: edge (1 -> 2|2 -> 1) has length zero: two bodies in one place")
 
 
 def test_bodies_in_one_place_joined_through_the_boundary_pass(clean):
@@ -348,7 +464,10 @@ def test_self_loops_are_refused(clean):
     plain = clean._replace(edges={}, globals={})
     senders, receivers = np.array(plain.senders), np.array(plain.receivers)
     senders[[18, 22]] = receivers[[18, 22]] = 9
-    refused(plain._replace(senders=senders, receivers=receivers), "frame 2, edge 1 -> 1")
+    refused(
+        plain._replace(senders=senders, receivers=receivers),
+        "frame 2: edge 1 -> 1 joins a node to itself",
+    )
 
 
 # Where it runs
@@ -373,7 +492,7 @@ def test_a_pair_that_stands_twice_is_named():
         receivers=jnp.array([1, 1, 2, 0, 0, 1]),
         n_edge=jnp.array([6]),
     )
-    with pytest.raises(ValueError, match="more than once: frame 0, edge 0 -> 1"):
+    with pytest.raises(ValueError, match=r"^frame 0: duplicate edge 0 -> 1$"):
         hgn.check(doubled)
 
 

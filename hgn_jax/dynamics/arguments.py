@@ -12,7 +12,8 @@ from jraph import GraphsTuple
 
 from .._tree import is_concrete
 from ..graphs.neighbour_list import Neighbours
-from ..graphs.validate import check, require
+from ..graphs.schema import require
+from ..graphs.validate import check
 from ..integrators.tao import Tao
 from ..models.base import AbstractModel
 from .observables import AbstractObservable

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
 from ..features.base import AbstractEnergy
-from ..graphs.validate import check, require
+from ..graphs.schema import require
+from ..graphs.validate import check
 from ..linear.triangle import column_scale
 from ..models.basis import Basis
 from ..models.newtonian import Newtonian

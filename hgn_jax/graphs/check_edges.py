@@ -1,0 +1,87 @@
+"""Edges of a data set: inside their graph, in both directions, each once, of positive length."""
+
+from collections import Counter
+
+import numpy as np
+from jraph import GraphsTuple
+
+from .check_values import Frames
+
+
+def check_indices(graphs: GraphsTuple, frames: Frames) -> None:
+    """Raises `ValueError` for an edge that leaves its graph."""
+    node, edge = frames.of["nodes"], frames.of["edges"]
+    for name in ("senders", "receivers"):
+        index = getattr(graphs, name)
+        outside = (index < 0) | (index >= len(node))
+        if not outside.any():
+            outside = node[index] != edge
+        if outside.any():
+            e = int(np.argmax(outside))
+            raise ValueError(
+                f"{name} of edge {e} points to node {index[e]}, outside its graph (frame {edge[e]})"
+            )
+
+
+def check_pairs(graphs: GraphsTuple, frames: Frames, padding: np.ndarray) -> None:
+    """Raises `ValueError` for an edge without its reverse, a duplicate, or one of length zero."""
+    keep = ~padding[frames.of["edges"]]
+    sender, receiver = graphs.senders[keep], graphs.receivers[keep]
+    shift = graphs.edges.get("shift", np.zeros((len(keep), 0)))[keep]
+    names = [name for name in ("type", "coupling") if name in graphs.edges]
+    kind = [graphs.edges[name][keep] for name in names]
+    starts = np.concatenate([[0], np.cumsum(graphs.n_node)])
+
+    def ends(e: int) -> tuple[int, int, int]:
+        frame = int(frames.of["nodes"][sender[e]])
+        first = int(starts[frame])
+        return frame, int(sender[e]) - first, int(receiver[e]) - first
+
+    loops = (sender == receiver) & ~shift.any(axis=1)
+    if loops.any():
+        frame, a, _ = ends(int(np.argmax(loops)))
+        raise ValueError(
+            f"frame {frame}: edge {a} -> {a} joins a node to itself. Padding needs an empty graph "
+            "after it: pad with n_graph at least two above the number of graphs"
+        )
+    # Sorted by their ends, and by the ends of their reverse: pairs then stand side by side.
+    there = np.lexsort([*kind, *shift.T, receiver, sender])
+    back = np.lexsort([*kind, *-shift.T, sender, receiver])
+    same = (sender[there] == receiver[back]) & (receiver[there] == sender[back])
+    same &= (shift[there] == -shift[back]).all(axis=1)
+    if not same.all():
+        frame, a, b = ends(_without_reverse(sender, receiver, shift))
+        raise ValueError(f"frame {frame}: edge {a} -> {b} has no reverse edge")
+    twice = (np.diff(sender[there]) == 0) & (np.diff(receiver[there]) == 0)
+    twice &= (np.diff(shift[there], axis=0) == 0).all(axis=1)
+    if twice.any():
+        frame, a, b = ends(int(there[np.argmax(twice)]))
+        raise ValueError(f"frame {frame}: duplicate edge {a} -> {b}")
+    for name, values in zip(names, kind):
+        same = values[there] == values[back]
+        if not same.all():
+            frame, a, b = ends(int(there[np.argmin(same)]))
+            raise ValueError(
+                f"frame {frame}: edges[{name!r}] differs between {a} -> {b} and {b} -> {a}"
+            )
+    together = ~(_vectors(graphs, frames, keep) != 0).any(axis=1)
+    if together.any():
+        frame, a, b = ends(int(np.argmax(together)))
+        raise ValueError(f"frame {frame}: edge {a} -> {b} has length zero: two bodies in one place")
+
+
+def _vectors(graphs: GraphsTuple, frames: Frames, keep: np.ndarray) -> np.ndarray:
+    position = graphs.nodes["position"]
+    vector = position[graphs.receivers[keep]] - position[graphs.senders[keep]]
+    if "shift" not in graphs.edges:
+        return vector
+    cell = graphs.globals["cell"][frames.of["edges"][keep]]
+    return vector + np.einsum("ek,ekd->ed", graphs.edges["shift"][keep], cell)
+
+
+def _without_reverse(sender: np.ndarray, receiver: np.ndarray, shift: np.ndarray) -> int:
+    """The first edge that occurs more often than its reverse."""
+    edges = np.column_stack([sender, receiver, shift]).tolist()
+    count = Counter(map(tuple, edges))
+    back = np.column_stack([receiver, sender, -shift]).tolist()
+    return next(e for e, r in enumerate(back) if count[tuple(r)] < count[tuple(edges[e])])

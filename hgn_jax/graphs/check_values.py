@@ -1,0 +1,72 @@
+"""Values of a data set's arrays: finite, of the right sign, padding as `pad` makes it."""
+
+import numpy as np
+from jraph import GraphsTuple
+
+from .padding import real_counts
+from .schema import AXES
+
+
+class Frames:
+    """The frame (graph) of every node, edge and graph, and how an entry is named."""
+
+    def __init__(self, graphs: GraphsTuple) -> None:
+        number = np.arange(len(graphs.n_node))
+        self.of = {
+            "nodes": np.repeat(number, graphs.n_node),
+            "edges": np.repeat(number, graphs.n_edge),
+            "globals": number,
+        }
+
+    def located(self, part: str, i: int) -> str:
+        """Frame of entry i, and its number within the frame."""
+        frame = self.of[part]
+        if part == "globals":
+            return f"frame {i}"
+        return f"frame {frame[i]}, {part[:-1]} {i - int(np.searchsorted(frame, frame[i]))}"
+
+
+def padding_graphs(graphs: GraphsTuple) -> np.ndarray:
+    """True for padding. Raises `ValueError` naming frames without bodies, which are none."""
+    counts = real_counts(graphs.n_node, len(graphs.nodes["position"]))
+    real, nodes = int(counts[0]), int(counts[1])
+    edges = int(graphs.n_edge[:real].sum())
+    loops = graphs.senders[edges:] == graphs.receivers[edges:]
+    if graphs.nodes["position"][nodes:].any() or not loops.all():
+        raise ValueError(
+            f"frame {real + 1} has no bodies. A batch that ends in an empty graph counts as "
+            f"padded, but frame {real} before it is not padding as hgn.graphs.pad makes it "
+            "(positions zero, edges from a node to itself)"
+        )
+    if not graphs.n_node[:real].all():
+        raise ValueError(f"frame {int(np.argmin(graphs.n_node[:real]))} has no bodies")
+    if not real:
+        raise ValueError("the batch has no bodies")
+    return np.arange(len(graphs.n_node)) >= real
+
+
+def check_finite(graphs: GraphsTuple, frames: Frames) -> None:
+    for part in AXES:
+        for name, array in getattr(graphs, part).items():
+            bad = np.argwhere(~np.isfinite(array))
+            if len(bad):
+                where = frames.located(part, int(bad[0, 0]))
+                raise ValueError(
+                    f"{part}[{name!r}] is NaN or Inf in {where} ({len(bad)} such entries)"
+                )
+
+
+def check_signs(graphs: GraphsTuple, frames: Frames, padding: np.ndarray) -> None:
+    """Masses of bodies are positive; weights and kinds are not negative."""
+    mass = graphs.nodes.get("mass")
+    if mass is not None and (bad := ~(mass > 0) & ~padding[frames.of["nodes"]]).any():
+        i = int(np.argmax(bad))
+        raise ValueError(
+            f'nodes["mass"] must be positive; it is {mass[i]} in {frames.located("nodes", i)} '
+            f"({bad.sum()} such nodes)"
+        )
+    for part, name in (("nodes", "weight"), ("nodes", "species"), ("edges", "type")):
+        array = getattr(graphs, part).get(name, np.zeros(0))
+        if (array < 0).any():
+            i = int(np.argmax(array < 0))
+            raise ValueError(f"{part}[{name!r}] is negative in {frames.located(part, i)}")

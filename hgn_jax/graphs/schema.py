@@ -1,0 +1,61 @@
+"""The arrays that a graph may carry, their axes and kinds, and how missing ones are named."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+from jraph import GraphsTuple
+
+AXES: dict[str, dict[str, str]] = {
+    "nodes": {
+        "position": "n d", "momentum": "n d", "velocity": "n d", "force": "n d",
+        "mass": "n", "weight": "n", "species": "n", "fixed": "n",
+    },
+    "edges": {"shift": "e d", "coupling": "e", "type": "e"},
+    "globals": {
+        "energy": "g", "stress": "g d d", "cell": "g d d", "time": "g", "trajectory": "g",
+    },
+}  # fmt: skip
+"""Axes of every known array: n nodes, e edges, g graphs, d dimensions."""
+INTEGERS = {"species", "type", "trajectory"}
+BOOLEANS = {"fixed"}
+NUMBERS = {"shift", "cell", "time"}
+"""Integers or floats; all others must be floats."""
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """The nearest known name as a question, or nothing if none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def check_names(part: str, names: Iterable[str]) -> None:
+    """Raises `ValueError` for an array that is not known."""
+    known = AXES[part]
+    if unknown := sorted(set(names) - set(known)):
+        raise ValueError(
+            f"{part} has unknown keys {unknown}{meant(unknown[0], known)}; known are "
+            f"{sorted(known)}"
+        )
+
+
+def require(graphs: GraphsTuple, needed: Mapping[str, Collection[str]], why: str) -> None:
+    """Raises `ValueError` if arrays are missing, saying what the data hold; works inside jit.
+
+    `needed` names arrays by part, `{"nodes": ["velocity"], "globals": ["energy"]}`; `why` is the
+    subject of the sentence, such as "Derivatives()".
+    """
+    missing = [
+        (part, name) for part, names in needed.items() for name in sorted(names)
+        if name not in (getattr(graphs, part) or {})
+    ]  # fmt: skip
+    if not missing:
+        return
+    words = []
+    for part, name in missing:
+        strange = [k for k in getattr(graphs, part) or {} if k not in AXES[part]]
+        near = difflib.get_close_matches(name, strange, n=1, cutoff=0.6)
+        words.append(
+            f'{part}["{name}"]' + (f" ({near[0]!r}: did you mean {name!r}?)" if near else "")
+        )
+    held = "; ".join(f"{part} {sorted(getattr(graphs, part) or {})}" for part in AXES)
+    raise ValueError(f"{why} needs {', '.join(words)}. The data hold {held}")
