@@ -8,8 +8,10 @@ import pytest
 
 import hgn_jax as hgn
 from hgn_jax import _block_sizes as portion
+from hgn_jax.graphs._bits import nth_set_bit as nth_bit
+from hgn_jax.graphs._bits import unpack as places
 from hgn_jax.graphs.dense_edges import slotted, with_padding
-from hgn_jax.graphs.neighbour_list import find, nth_bit, places
+from hgn_jax.graphs.neighbour_list import find
 from hgn_jax.models import differentiated
 
 FIND = eqx.filter_jit(find)

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..fitting.checkpoint import SHARE
-from ..graphs.neighbour_list import Neighbours, Sizes
+from ..graphs.cell_list import Sizes
+from ..graphs.neighbour_list import Neighbours
 from ..io import array_file
 from ..io.digest import digest
 from .save_times import Schedule

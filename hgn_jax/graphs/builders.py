@@ -11,9 +11,11 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import ArrayLike
+from jaxtyping import Array, ArrayLike
 from jraph import GraphsTuple
-from scipy.spatial import cKDTree
+
+from .cell import Cell, require_cell
+from .pair_search import pairs_within
 
 
 def from_pairs(
@@ -37,16 +39,11 @@ def from_pairs(
     **Raises:** `ValueError` if shapes disagree or a pair names a node that does not exist, names
     one node twice, or stands twice.
     """
-    position = jnp.asarray(position)
-    if position.ndim != 2:
-        raise ValueError(f"position must be [n d] (bodies, dimensions), got shape {position.shape}")
-    if not jnp.issubdtype(position.dtype, jnp.floating):
-        position = position.astype(jnp.result_type(float))
-    n = position.shape[0]
-    links = np.asarray(pairs) if np.size(pairs) else np.zeros((0, 2), np.int32)
+    position = _sites(position)
+    n = len(position)
+    links = np.asarray(pairs) if np.size(pairs) else np.zeros((0, 2), np.int64)
     if links.ndim != 2 or links.shape[1] != 2 or not np.issubdtype(links.dtype, np.integer):
         raise ValueError(f"pairs must be integers [p 2], got {links.dtype} {links.shape}")
-    links = links.astype(np.int32)
     _check_pairs(links, n)
     names = {k: jnp.asarray(v) for k, v in edges.items()}
     for name, values in names.items():
@@ -54,21 +51,44 @@ def from_pairs(
             raise ValueError(
                 f"edges[{name!r}] must have one entry per pair ({len(links)}), got {values.shape}"
             )
+    both = {k: jnp.concatenate([v, v]) for k, v in names.items()}
+    return _graph(position, links, both, momentum, mass)
+
+
+def _sites(position: ArrayLike) -> Array:
+    """Positions `[n d]` as floats."""
+    position = jnp.asarray(position)
+    if position.ndim != 2:
+        raise ValueError(f"position must be [n d] (bodies, dimensions), got shape {position.shape}")
+    if not jnp.issubdtype(position.dtype, jnp.floating):
+        position = position.astype(jnp.result_type(float))
+    return position
+
+
+def _graph(
+    position: Array,
+    pairs: np.ndarray,
+    edges: dict[str, Array],
+    momentum: ArrayLike | None,
+    mass: ArrayLike,
+) -> GraphsTuple:
+    """One graph of pairs in both directions; `edges` are those of all first directions, then of
+    all second ones."""
     return GraphsTuple(
         nodes={
             "position": position,
             "momentum": jnp.zeros_like(position)
             if momentum is None
             else jnp.broadcast_to(jnp.asarray(momentum, position.dtype), position.shape),
-            "mass": jnp.broadcast_to(jnp.asarray(mass, position.dtype), (n,)),
+            "mass": jnp.broadcast_to(jnp.asarray(mass, position.dtype), (len(position),)),
         },
-        edges={k: jnp.concatenate([v, v]) for k, v in names.items()},
+        edges=edges,
         # Joined by NumPy and with a dtype: else JAX compiles anew for every number of edges.
-        senders=jnp.asarray(np.concatenate([links[:, 0], links[:, 1]]), jnp.int32),
-        receivers=jnp.asarray(np.concatenate([links[:, 1], links[:, 0]]), jnp.int32),
+        senders=jnp.asarray(np.concatenate([pairs[:, 0], pairs[:, 1]]), jnp.int32),
+        receivers=jnp.asarray(np.concatenate([pairs[:, 1], pairs[:, 0]]), jnp.int32),
         globals={},
-        n_node=jnp.array([n], jnp.int32),
-        n_edge=jnp.array([2 * len(links)], jnp.int32),
+        n_node=jnp.array([len(position)], jnp.int32),
+        n_edge=jnp.array([2 * len(pairs)], jnp.int32),
     )
 
 
@@ -76,14 +96,14 @@ def _check_pairs(links: np.ndarray, n: int) -> None:
     outside = (links < 0) | (links >= n)
     if outside.any():
         row = int(np.argwhere(outside)[0, 0])
-        raise ValueError(f"pair {row} {tuple(links[row])} names a node outside 0..{n - 1}")
+        raise ValueError(f"pair {row} {tuple(links[row].tolist())} names a node outside 0..{n - 1}")
     if (links[:, 0] == links[:, 1]).any():
         row = int(np.argmax(links[:, 0] == links[:, 1]))
         raise ValueError(f"pair {row} joins node {links[row, 0]} to itself")
     ordered = np.sort(links, axis=1)
     _, first, count = np.unique(ordered, axis=0, return_index=True, return_counts=True)
     if (count > 1).any():
-        pair = tuple(ordered[first[np.argmax(count > 1)]])
+        pair = tuple(ordered[first[np.argmax(count > 1)]].tolist())
         raise ValueError(f"pair {pair} stands more than once; name each pair once")
 
 
@@ -143,66 +163,50 @@ def radius(
     cell: ArrayLike | Sequence[float] | None = None,
     mass: ArrayLike = 1.0,
 ) -> GraphsTuple:
-    """Joins bodies at most `cutoff` (length) apart, found with a k-d tree; concrete arrays only.
+    """Joins all bodies at most `cutoff` (length) apart; concrete arrays of 1 to 3 dimensions.
 
-    With a periodic `cell`, `[d]` lengths or a diagonal matrix `[d d]`, each body is joined to the
-    nearest image of the others: `edges["shift"]` `[e d]` numbers it, so that the edge's vector is
+    With a periodic `cell`, `[d]` lengths of an orthorhombic one or lattice vectors as rows
+    `[d d]`, bodies are joined to all images within the cutoff, of others and of themselves, however
+    small the cell. `edges["shift"]` `[e d]` numbers the image: the edge's vector is
     x[receiver] - x[sender] + shift @ cell, and `globals["cell"]` is `[1 d d]`. Positions may lie
     anywhere and stay as they are: shifts hold as long as bodies move without being wrapped.
 
     For bodies that move, add a skin to the cutoff: all pairs within the cutoff are then joined
     until a body has moved by half the skin.
 
-    **Raises:** `ValueError` for positions that are not finite, or a cell of another shape, not
-    diagonal, not positive, or shorter than twice the cutoff.
+    **Raises:** `ValueError` for positions that are not finite, a cutoff that is not positive and
+    finite, or a cell of another shape, not finite or singular.
     """
     if isinstance(position, jax.core.Tracer) or isinstance(cell, jax.core.Tracer):
         raise ValueError("radius needs concrete positions: the number of edges depends on them")
-    points = np.asarray(position)
+    position = _sites(position)
+    points = np.asarray(position, float)
     if not np.isfinite(points).all():
         raise ValueError(
             f"position of node {int(np.argwhere(~np.isfinite(points))[0, 0])} not finite"
         )
-    lengths = None if cell is None else _box(cell, points.shape[-1], cutoff)
-    pairs = cKDTree(wrapped(points, lengths), boxsize=lengths).query_pairs(
-        cutoff, output_type="ndarray"
-    )
-    pairs = pairs[np.lexsort(pairs.T[::-1])]
-    graph = from_pairs(position, pairs, mass=mass)
-    if lengths is None:
-        return graph
-    arm = (points[pairs[:, 1]] - points[pairs[:, 0]]) / lengths
-    shift = -np.rint(arm).astype(np.int32)
+    if not 0 < cutoff < math.inf:
+        raise ValueError(f"cutoff must be positive and finite, got {cutoff}")
+    matrix = None if cell is None else _matrix(cell, points.shape[1])
+    pairs, shift = pairs_within(points, cutoff, None if matrix is None else Cell(matrix))
+    if matrix is None:
+        return _graph(position, pairs, {}, None, mass)
     both = jnp.asarray(np.concatenate([shift, -shift]), jnp.int32)
-    matrix = jnp.asarray(np.diag(lengths), graph.nodes["position"].dtype)
-    return graph._replace(edges={"shift": both}, globals={"cell": matrix[None]})
+    graph = _graph(position, pairs, {"shift": both}, None, mass)
+    return graph._replace(globals={"cell": jnp.asarray(matrix, position.dtype)[None]})
 
 
-def _box(cell: ArrayLike | Sequence[float], dimension: int, cutoff: float) -> np.ndarray:
-    """The lengths `[d]` of an orthorhombic cell."""
+def _matrix(cell: ArrayLike | Sequence[float], dimension: int) -> np.ndarray:
+    """Lattice vectors `[d d]` in double precision."""
     given = np.asarray(cell, float)
     if given.shape not in ((dimension,), (dimension, dimension)):
         raise ValueError(
             f"cell must be lengths ({dimension},) or a matrix ({dimension}, {dimension}), got "
             f"shape {given.shape}"
         )
-    lengths = given if given.ndim == 1 else np.diag(given)
-    if given.ndim == 2 and (given != np.diag(lengths)).any():
-        raise ValueError("cell must be diagonal: other periodic cells come later")
-    if not ((lengths > 0) & np.isfinite(lengths)).all():
-        raise ValueError(f"cell must have positive, finite lengths, got {lengths.tolist()}")
-    if (lengths < 2 * cutoff).any():
-        raise ValueError(
-            f"cell length {lengths.min()} is less than twice the cutoff {cutoff}: bodies would "
-            "meet several images of one another; full periodic images come later"
-        )
-    return lengths
-
-
-def wrapped(points: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-    """Points brought into a box of those lengths, [0, length) along each axis."""
-    if lengths is None:
-        return points
-    inside = np.mod(points, lengths)
-    # The remainder of a tiny negative number is rounded up to the length itself.
-    return np.where(inside < lengths, inside, 0)
+    if given.ndim == 1:
+        if not ((given > 0) & np.isfinite(given)).all():
+            raise ValueError(f"cell must have positive, finite lengths, got {given.tolist()}")
+        given = np.diag(given)
+    require_cell(given)
+    return given

@@ -6,6 +6,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from jraph import GraphsTuple
 
 from .._types import EdgeScalars, GraphScalars, NodeIndex, NodeMask, NodeScalars
+from .cell import Cell
 from .dense_edges import SlottedGraphs
 from .padding import Count, real_counts
 
@@ -89,7 +90,7 @@ def received(graphs: GraphsTuple) -> list[EdgeScalars]:
 
 
 def components(graphs: GraphsTuple, received: list[Float[Array, "..."]]) -> list[Edges]:
-    """Of the displacements of edges in any arrangement."""
+    """Components of the displacements of edges in any arrangement."""
     position = graphs.nodes["position"]
     apart = [end - x[graphs.senders] for x, end in zip(position.T, received)]
     if "shift" in graphs.edges:
@@ -98,8 +99,7 @@ def components(graphs: GraphsTuple, received: list[Float[Array, "..."]]) -> list
         images = jnp.einsum("...k,...kd->...d", shift, cell)
         return [x + images[..., k] for k, x in enumerate(apart)]
     if isinstance(graphs, SlottedGraphs) and "cell" in graphs.globals:
-        sides = [graphs.globals["cell"][0, k, k] for k in range(len(apart))]
-        return [x - side * jnp.round(x / side) for x, side in zip(apart, sides)]
+        return Cell(graphs.globals["cell"][0]).minimum_image_components(apart)
     return apart
 
 

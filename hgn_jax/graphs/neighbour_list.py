@@ -1,45 +1,39 @@
-"""Pairs within a cutoff among bodies that move, found inside the compiled loop."""
+"""Neighbour lists: edges by cutoff that follow bodies as they move."""
 
-import itertools
 import math
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, UInt
+from jaxtyping import Array, Bool, Int
 from jraph import GraphsTuple
-from scipy.spatial import cKDTree
 
-from .._block_sizes import portion
 from .._types import Vectors
-from .builders import wrapped
+from .cell import AnyArray, Cell, require_cell
+from .cell_list import Sizes, grid_index, run_lengths, search, steps_around
 from .dense_edges import SlottedGraphs, ends
 from .geometry import node_mask
+from .pair_search import most_neighbours
 
 SPARE = 1.2
-"""Room for more neighbours than there are at first."""
-WORD = 32
-
-
-class Sizes(NamedTuple):
-    """What must be known to compile: neighbours of a body, bodies in the cells that are within
-    reach along the last axis, cells along each axis."""
-
-    slots: int
-    run: int
-    grid: tuple[int, ...]
+"""Capacity over the number of neighbours at the start."""
+ROUNDING = 1 - 1e-6
+"""Share of the necessary height that a cell must have: heights are rounded."""
 
 
 class Neighbours(eqx.Module):
-    """Edges between all bodies nearer than `cutoff`, in free space or, if the graph has a diagonal
-    `cell`, between nearest images; positions need not be wrapped, and stay as they are.
+    """Edges between all bodies nearer than `cutoff` (length): in free space, or between nearest
+    images in a periodic `cell` of any shape. Positions need not be wrapped, and stay as they are.
 
-    The list holds all pairs within cutoff + `skin` (lengths). It is made anew as soon as a body has
-    moved by half the skin: a step that would go farther is taken again with a new list, so no pair
-    is ever missed. `sizes` is the room to be compiled for; None finds it, and finds more when it
-    does not suffice (concrete graphs only; inside jit give that of `allocate`).
+    The list holds all pairs within cutoff + `skin`. It is refreshed as soon as a body has moved by
+    half the skin: a step that would go farther is repeated with a new list, so no pair is ever
+    missed. `sizes` are the capacities to compile for; None finds them, and larger ones when they do
+    not suffice (concrete graphs only; inside jit use `allocate` outside of it).
+
+    Heights of the cell (distances of opposite faces) must be at least twice the cutoff; twice
+    cutoff + skin if the cell is skewed, since its nearest images are certain only up to half the
+    height (`Cell.minimum_image`).
     """
 
     cutoff: float = eqx.field(static=True)
@@ -69,61 +63,66 @@ class Neighbours(eqx.Module):
             )
         if "cell" not in graph.globals or isinstance(graph.globals["cell"], jax.core.Tracer):
             return
-        cell = np.asarray(graph.globals["cell"])[0]
-        sides = np.diagonal(cell)
-        if (cell != np.diag(sides)).any() or not (sides > 0).all():
-            raise ValueError("cell must be diagonal and positive: other cells come later")
-        if (sides < 2 * self.cutoff).any():
+        require_cell(np.asarray(graph.globals["cell"])[0])
+        cell = _on_host(graph)
+        assert cell is not None
+        least, heights = 2 * (self.reach if cell.skewed else self.cutoff), cell.heights
+        if heights.min() < least * ROUNDING:
+            twice = f"the cutoff {self.cutoff:g}"
+            if cell.skewed:
+                twice = f"cutoff + skin, {self.reach:g} (nearest images in a skewed cell)"
             raise ValueError(
-                f"cell length {sides.min():g} is less than twice the cutoff {self.cutoff:g}: "
-                "bodies would meet several images of one another; full periodic images come later"
+                f"cell height {heights.min():g}, the distance of two opposite faces, is less than "
+                f"twice {twice}: repeat the cell along short axes, or take a smaller cutoff or skin"
             )
-        with jax.ensure_compile_time_eval():  # a cell known inside jit is no tracer
-            fits = self.sizes is None or bool(_fits(self, sides))
-        if not fits:
+        if self.sizes is not None and not self._grid_suffices(heights, self.sizes.grid):
             raise ValueError(
-                f"{self.sizes} was allocated for a larger cell than {sides}: allocate anew, "
+                f"{self.sizes} was allocated for a larger cell than {heights}: allocate again, "
                 "hgn.Neighbours(cutoff, skin).allocate(graph)"
             )
 
     def allocate(self, graph: GraphsTuple) -> "Neighbours":
-        """With sizes that suffice for the graph as it is, with room to spare; concrete only."""
+        """The same with sizes that suffice for the graph and a little more; concrete only."""
         self.check(graph)
         points = np.asarray(graph.nodes["position"], float)
         n, d = points.shape
-        sides = None
-        extent = np.ptp(points, axis=0) + self.reach
-        if "cell" in graph.globals:
-            sides = extent = np.diagonal(np.asarray(graph.globals["cell"], float)[0])
+        cell = _on_host(graph)
+        extent = np.ptp(points, axis=0) + self.reach if cell is None else cell.heights
         most = max(1, int((4 * n) ** (1 / d)))
         grid = tuple(int(min(most, max(1, 2 * side // self.reach))) for side in extent)
-        with jax.ensure_compile_time_eval():
-            cells = np.asarray(_cells(graph.nodes["position"], sides, self.reach, grid))
-            inside = np.bincount(np.ravel_multi_index(cells.T, grid), minlength=math.prod(grid))
-            run = int(np.max(_runs(inside.reshape(-1, grid[-1]))))
-        tree = cKDTree(wrapped(points, sides), boxsize=sides)
-        near = tree.query_ball_point(tree.data, self.reach, return_length=True)
-        found = Sizes(int(near.max()), run, grid)
-        return Neighbours(self.cutoff, self.skin, _with_spare(found, n))
+        with jax.ensure_compile_time_eval():  # what is known inside jit
+            index = grid_index(graph.nodes["position"], _cell(graph), self.reach, grid)
+            number = np.ravel_multi_index(np.asarray(index).T, grid)
+            bodies = np.bincount(number, minlength=math.prod(grid))
+            run = int(np.max(run_lengths(bodies.reshape(-1, grid[-1]))))
+        slots = most_neighbours(points, self.reach, cell)
+        return Neighbours(self.cutoff, self.skin, _with_spare(Sizes(slots, run, grid), n))
 
     def with_room(self, slots: int, run: int, bodies: int) -> "Neighbours":
-        """With sizes for so many neighbours and bodies of a run, and more."""
+        """The same with capacities for that many neighbours and bodies of a run, and more."""
         assert self.sizes is not None
         old = self.sizes
-        found = Sizes(
+        needed = Sizes(
             max(slots, old.slots * 5 // 4) if slots > old.slots else old.slots,
             max(run, old.run * 5 // 4) if run > old.run else old.run,
             old.grid,
         )
-        return Neighbours(self.cutoff, self.skin, _with_spare(found, bodies))
+        return Neighbours(self.cutoff, self.skin, _with_spare(needed, bodies))
 
+    def fits(self, cell: Cell) -> Bool[Array, ""]:
+        """True if the search finds every pair in this cell; inside jit as well."""
+        assert self.sizes is not None
+        least = 2 * jnp.where(cell.skewed, self.reach, self.cutoff)
+        high = jnp.min(cell.heights) >= least * ROUNDING
+        return high & self._grid_suffices(cell.heights, self.sizes.grid)
 
-def _with_spare(found: Sizes, bodies: int) -> Sizes:
-    """With room to spare, and all bodies in one cell if cells leave few of them out."""
-    slots, run = (min(2 * int(SPARE * k / 2 + 2), bodies) for k in found[:2])
-    if run * math.prod(len(_around(k)) for k in found.grid[:-1]) < bodies:
-        return Sizes(slots, run, found.grid)
-    return Sizes(slots, bodies, tuple(1 for _ in found.grid))
+    def _grid_suffices(
+        self, heights: AnyArray, grid: tuple[int, ...]
+    ) -> Bool[AnyArray, ""] | np.bool:
+        """True if no pair within reach is more than two grid cells apart."""
+        return (
+            (np.asarray(grid) <= 5) | (2 * heights >= self.reach * np.asarray(grid) * ROUNDING)
+        ).all()
 
 
 class NeighbourList(eqx.Module):
@@ -134,11 +133,11 @@ class NeighbourList(eqx.Module):
     slots: Int[Array, ""]
     """The greatest number of neighbours: more than m if some are missing."""
     run: Int[Array, ""]
-    """The greatest number of bodies in a run of cells."""
+    """The greatest number of bodies in a run of grid cells."""
     complete: Bool[Array, ""]
 
     def stale(self, position: Vectors, skin: float) -> Bool[Array, ""]:
-        """Whether a pair within the cutoff might be missing."""
+        """True if a pair within the cutoff might be missing."""
         moved = jnp.max(jnp.sum((position - self.position) ** 2, axis=1))
         return ~self.complete | ~(moved <= (skin / 2) ** 2)  # NaN is stale
 
@@ -148,157 +147,38 @@ class NeighbourList(eqx.Module):
         return graph._replace(senders=self.senders.ravel(), receivers=ends(n, slots))
 
     def with_room(self, slots: int) -> "NeighbourList":
-        """The same neighbours in so many slots, if they are more."""
+        """The same neighbours in that many slots, if they are more."""
         missing = max(slots - len(self.senders), 0)
         none = jnp.full((missing, self.senders.shape[1]), self.senders.shape[1] - 1, jnp.int32)
         return eqx.tree_at(lambda f: f.senders, self, jnp.concatenate([self.senders, none]))
 
 
 def find(spec: Neighbours, graph: SlottedGraphs) -> NeighbourList:
-    """All pairs within the reach of `spec`, by cells not smaller than half that reach.
-
-    Bodies are sorted by cell, so that a run of cells along the last axis is a range of them; those
-    of the runs around are tested, and marked in words of bits, from which the k-th neighbour is
-    read: hardly anything is scattered. In free space cells repeat periodically, and distances tell
-    true neighbours.
-    """
+    """All pairs within the reach of `spec`; inside jit."""
     assert spec.sizes is not None
-    slots, capacity, grid = spec.sizes
-    position, mask = graph.nodes["position"], node_mask(graph)
-    n, d = position.shape
-    sides = None
-    if "cell" in graph.globals:
-        sides = jnp.diagonal(graph.globals["cell"][0])
-    place = _cells(position, sides, spec.reach, grid)
-    *across, along = grid
-    wide = jnp.asarray(across, jnp.int32)
-    strides = jnp.asarray([math.prod(across[k + 1 :]) for k in range(d - 1)], jnp.int32)
-    line = jnp.sum(place[:, :-1] * strides[None], axis=1, dtype=jnp.int32)
-    number = jnp.where(mask, line * along + place[:, -1], math.prod(grid))
-    order = jnp.argsort(number).astype(jnp.int32)
-    cells = jnp.arange(math.prod(grid) + 1, dtype=jnp.int32)
-    first = jnp.searchsorted(number[order], cells).astype(jnp.int32)
-    steps = list(itertools.product(*[_around(k) for k in across]))
-    runs, words = len(steps), -(-len(steps) * capacity // WORD)
-    towards = jnp.asarray(steps, jnp.int32).reshape(runs, d - 1)
-    sorted_position = [position[order, k] for k in range(d)]
-
-    def rows(block: tuple[Array, Array]) -> tuple[Array, Array]:
-        """Neighbours `[B m]` of the bodies at these places of the order, and their number."""
-        at, cells = block
-        near = (cells[:, None, :-1] + towards[None]) % wide[None, None]
-        line = along * jnp.sum(near * strides[None, None], axis=-1, dtype=jnp.int32)
-        start, end = first[line], first[line + along]
-        low, count = start, end - start
-        if len(_around(along)) < along:
-            last, next_ = ((cells[:, -1:] + step) % along for step in (-2, 2))
-            low, high = first[line + last], first[line + next_ + 1]
-            count = high - low + jnp.where(next_ < last, count, 0)
-
-        def member(low: Array, start: Array, end: Array, k: Array) -> Array:
-            """The k-th of a run, which goes on where the line starts."""
-            index = low + k
-            return jnp.minimum(jnp.where(index < end, index, index - end + start), n - 1)
-
-        k = jnp.arange(capacity, dtype=jnp.int32)[None, None]
-        index = member(low[:, :, None], start[:, :, None], end[:, :, None], k)
-        square = jnp.zeros(index.shape, position.dtype)
-        for axis, x in enumerate(sorted_position):
-            apart = x[index] - x[at][:, None, None]
-            if sides is not None:
-                apart = apart - sides[axis] * jnp.round(apart / sides[axis])
-            square = square + apart**2
-        found = (k < count[:, :, None]) & (square < spec.reach**2) & (index != at[:, None, None])
-        spare = words * WORD - runs * capacity
-        found = jnp.pad(found.reshape(-1, runs * capacity), ((0, 0), (0, spare)))
-        marks = sum(
-            marked.astype(jnp.uint32) << jnp.uint32(bit)
-            for bit, marked in enumerate(jnp.split(found, WORD, axis=1))
-        )
-        chosen, number = places(marks, slots)
-        run = jnp.minimum(chosen // capacity, runs - 1)
-        low, start, end = (jnp.take_along_axis(a, run, axis=1) for a in (low, start, end))
-        sender = order[member(low, start, end, chosen - run * capacity)]
-        return jnp.where(chosen < WORD * words, sender, n - 1), number
-
-    size = max(1, min(portion().candidates // (words * WORD), n))
-    blocks = -(-n // size)
-    at = jnp.minimum(jnp.arange(blocks * size, dtype=jnp.int32), n - 1)
-    split = (at.reshape(blocks, size), place[order][at].reshape(blocks, size, d))
-    table, neighbours = jax.lax.map(rows, split)
-    rank = jnp.zeros(n, jnp.int32).at[order].set(jnp.arange(n, dtype=jnp.int32))
-    senders = table.reshape(-1, slots)[:n][rank]
-    senders = jnp.where(mask[:, None], senders, n - 1).T
-    most = jnp.max(jnp.where(mask[order], neighbours.reshape(-1)[:n], 0))
-    fullest = jnp.max(_runs(jnp.diff(first).reshape(-1, along)))
-    return NeighbourList(
-        senders=senders,
-        position=position,
-        slots=most,
-        run=fullest,
-        complete=(most <= slots) & (fullest <= capacity) & _fits(spec, sides),
-    )
+    position = graph.nodes["position"]
+    cell = _cell(graph)
+    senders, slots, run = search(position, node_mask(graph), cell, spec.reach, spec.sizes)
+    complete = (slots <= spec.sizes.slots) & (run <= spec.sizes.run)
+    if cell is not None:
+        complete &= spec.fits(cell)
+    return NeighbourList(senders, position, slots, run, complete)
 
 
-def _fits(spec: Neighbours, sides: Array | np.ndarray | None) -> Bool[Array, ""]:
-    """Whether no pair within reach is more than two cells apart, and none has two near images."""
-    if sides is None:
-        return jnp.array(True)
-    assert spec.sizes is not None
-    grid, sides = np.asarray(spec.sizes.grid), jnp.asarray(sides)
-    cells = (grid <= 5) | (2 * sides >= spec.reach * grid * (1 - 1e-6))
-    return jnp.all(cells & (sides >= 2 * spec.cutoff))
+def _cell(graph: GraphsTuple) -> Cell | None:
+    return Cell(graph.globals["cell"][0]) if "cell" in graph.globals else None
 
 
-def _runs(inside: Int[Array, "l c"] | np.ndarray) -> Int[Array, "l c"]:
-    """Bodies within reach of each cell along its line, from those in every cell."""
-    around = jnp.asarray([jnp.roll(inside, -k, axis=1) for k in _around(inside.shape[1])])
-    return jnp.sum(around, axis=0, dtype=jnp.int32)
+def _on_host(graph: GraphsTuple) -> Cell | None:
+    """The single graph's cell in double precision."""
+    if "cell" not in graph.globals:
+        return None
+    return Cell(np.asarray(graph.globals["cell"], float)[0])
 
 
-def _around(cells: int) -> range:
-    """Steps to the cells within reach along an axis, none of them twice."""
-    return range(-2, 3) if cells >= 5 else range(cells)
-
-
-def _cells(
-    position: Vectors, sides: Array | np.ndarray | None, reach: float, grid: tuple[int, ...]
-) -> Int[Array, "n d"]:
-    """The cell of each body along each axis."""
-    along = jnp.asarray(grid, jnp.int32)[None]
-    if sides is None:
-        cells = jnp.floor(2 * position / reach)
-        return jnp.mod(cells, along.astype(position.dtype)).astype(jnp.int32)
-    share = position / sides[None]
-    place = ((share - jnp.floor(share)) * along.astype(position.dtype)).astype(jnp.int32)
-    return jnp.minimum(place, along - 1)
-
-
-def places(marks: UInt[Array, "b w"], most: int) -> tuple[Int[Array, "b {most}"], Int[Array, " b"]]:
-    """Places of the bits set in the words of each row, at most so many, and their number.
-
-    Bit k of word i stands for place `i + k w`; 32 w where there is none. Words are searched in
-    turn: the places are not in order.
-    """
-    words = marks.shape[1]
-    held = jax.lax.population_count(marks).astype(jnp.int32)
-    up_to = jnp.cumsum(held, axis=1)
-    k = jnp.arange(most, dtype=jnp.int32)[None]
-    word = jnp.sum(up_to[:, :, None] <= k[None], axis=1).astype(jnp.int32)
-    word = jnp.minimum(word, words - 1)
-    rank = k - jnp.take_along_axis(up_to - held, word, axis=1)
-    place = word + words * nth_bit(jnp.take_along_axis(marks, word, axis=1), rank)
-    return jnp.where(k < up_to[:, -1:], place, WORD * words), up_to[:, -1]
-
-
-def nth_bit(word: UInt[Array, "..."], n: Int[Array, "..."]) -> Int[Array, "..."]:
-    """The place of the n-th set bit, counted from 0, by halving."""
-    place = jnp.zeros(word.shape, jnp.int32)
-    for half in (16, 8, 4, 2, 1):
-        low = word & jnp.uint32((1 << half) - 1)
-        below = jax.lax.population_count(low).astype(jnp.int32)
-        up = n >= below
-        word = jnp.where(up, word >> half, low)
-        n = jnp.where(up, n - below, n)
-        place = jnp.where(up, place + half, place)
-    return place
+def _with_spare(sizes: Sizes, bodies: int) -> Sizes:
+    """The sizes with spare capacity; all bodies in one grid cell if a grid hardly leaves any out."""
+    slots, run = (min(2 * int(SPARE * k / 2 + 2), bodies) for k in sizes[:2])
+    if run * math.prod(len(steps_around(k)) for k in sizes.grid[:-1]) < bodies:
+        return Sizes(slots, run, sizes.grid)
+    return Sizes(slots, bodies, tuple(1 for _ in sizes.grid))

@@ -1,0 +1,107 @@
+"""Periodic cells of any shape: the one place for images, wrapping and what makes a cell usable."""
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+AnyArray: TypeAlias = Array | np.ndarray
+
+FLATTEST = 1e-6
+"""Least volume of the cell whose rows are scaled to length one; below it rows are dependent."""
+
+
+class Cell(eqx.Module):
+    """Periodic cell of any shape; arrays of NumPy give results of NumPy, in their own precision.
+
+    Row k of `matrix` `[d d]` is the k-th lattice vector (length); left-handed cells are allowed.
+    """
+
+    matrix: Float[AnyArray, "d d"]
+
+    @property
+    def inverse(self) -> Float[AnyArray, "d d"]:
+        """Inverse of `matrix`, the reciprocal vectors as columns (1 / length)."""
+        xp, d = _namespace(self.matrix), len(self.matrix)
+        scale = xp.max(xp.abs(self.matrix))  # products of SI lengths leave the range of float32
+        rows = self.matrix / scale
+        if d > 3:
+            return xp.linalg.inv(rows) / scale
+        # Cross products instead of LAPACK, which is slow inside a compiled loop.
+        padding = xp.asarray(np.diag(np.arange(3) >= d), rows.dtype)
+        a, b, c = xp.pad(rows, (0, 3 - d)) + padding
+        columns = xp.stack([xp.cross(b, c), xp.cross(c, a), xp.cross(a, b)], axis=1)
+        return columns[:d, :d] / (xp.sum(a * columns[:, 0]) * scale)
+
+    @property
+    def volume(self) -> Float[AnyArray, ""] | np.floating:
+        """Volume (length^d)."""
+        return abs(_namespace(self.matrix).linalg.det(self.matrix))
+
+    @property
+    def heights(self) -> Float[AnyArray, " d"]:
+        """Distances of opposite faces (length): the side lengths of an orthorhombic cell."""
+        xp = _namespace(self.matrix)
+        return 1 / xp.sqrt(xp.sum(self.inverse**2, axis=0))
+
+    @property
+    def skewed(self) -> Bool[AnyArray, ""] | np.bool:
+        """True unless all lattice vectors are perpendicular."""
+        xp = _namespace(self.matrix)
+        products = xp.sum(self.matrix[:, None] * self.matrix[None], axis=2)
+        return xp.any((products != 0) & ~np.eye(len(self.matrix), dtype=bool))
+
+    def fractional(self, x: Float[AnyArray, "... d"]) -> Float[AnyArray, "... d"]:
+        """Fractional coordinates: x = fractional(x) @ matrix."""
+        return _namespace(x).stack(_product(_components(x), self.inverse), axis=-1)
+
+    def wrap(self, x: Float[AnyArray, "... d"]) -> Float[AnyArray, "... d"]:
+        """Image of x inside the cell, up to rounding."""
+        xp = _namespace(x)
+        steps = xp.floor(self.fractional(x))
+        return x - xp.stack(_product(_components(steps), self.matrix), axis=-1)
+
+    def minimum_image(self, dx: Float[AnyArray, "... d"]) -> Float[AnyArray, "... d"]:
+        """Shortest image of displacements, by rounding their fractional coordinates.
+
+        Exact if an image is shorter than half the smallest height h: each of its fractional
+        coordinates is a projection onto a face's normal over a height, so less than (h/2)/h = 1/2.
+        Cells that are not skewed: exact for all displacements.
+        """
+        return _namespace(dx).stack(self.minimum_image_components(_components(dx)), axis=-1)
+
+    def minimum_image_components(self, dx: Sequence[AnyArray]) -> list[AnyArray]:
+        """`minimum_image` of the components `dx[k]`; arrays [e d] of so small a d are slow."""
+        steps = [_namespace(x).round(x) for x in _product(dx, self.inverse)]
+        return [x - image for x, image in zip(dx, _product(steps, self.matrix))]
+
+
+def require_cell(matrix: np.ndarray, name: str = "cell") -> None:
+    """Raises `ValueError`, beginning with `name`, for a matrix `[d d]` that spans no cell."""
+    if not np.isfinite(matrix).all():
+        raise ValueError(f"{name} must be finite, got {matrix.tolist()}")
+    lengths = np.linalg.norm(np.asarray(matrix, float), axis=1, keepdims=True)
+    if (lengths == 0).any() or abs(np.linalg.det(matrix / lengths)) < FLATTEST:
+        raise ValueError(
+            f"{name} is singular: its rows must be linearly independent lattice vectors, got "
+            f"{matrix.tolist()}. For an axis without period, give a vector longer than the bodies' "
+            "extent plus the cutoff"
+        )
+
+
+def _product(coordinates: Sequence[Any], matrix: Any) -> list[Any]:
+    """Components of row vectors times the matrix; no dot, which GPUs round to ten bits."""
+    columns = range(matrix.shape[1])
+    return [sum(x * row[j] for x, row in zip(coordinates, matrix)) for j in columns]
+
+
+def _components(x: Any) -> list[Any]:
+    return [x[..., k] for k in range(x.shape[-1])]
+
+
+def _namespace(array: Any) -> ModuleType:
+    return np if isinstance(array, np.ndarray | np.generic) else jnp

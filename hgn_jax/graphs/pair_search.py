@@ -1,0 +1,97 @@
+"""Pairs within a cutoff and all their periodic images, found by vesin on the host."""
+
+import numpy as np
+import vesin
+
+from .cell import Cell
+
+GRID = 1e5
+"""Grid cells that vesin 0.6 makes at most; it divides by zero where that leaves an axis none."""
+MARGIN = 1 + 1e-9
+"""Reach of the search over the cutoff: vesin leaves out pairs that lie exactly at its own."""
+
+
+def pairs_within(
+    position: np.ndarray, cutoff: float, cell: Cell | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs `[p 2]` at most `cutoff` (length) apart, each once, and their shifts `[p d]`, sorted.
+
+    The distance of pair (i, j) is |x[j] - x[i] + shift @ cell|. i < j, or i = j for a body and its
+    own image; positions may lie anywhere. One to three dimensions.
+    """
+    points = np.asarray(position, float)
+    steps = np.zeros(points.shape, np.int64)
+    if cell is not None:
+        steps = np.floor(_in_double(cell).fractional(points)).astype(np.int64)
+        points = points - steps @ np.asarray(cell.matrix, float)
+    pairs, shift = _search(points, cutoff, cell)
+    shift = shift + steps[pairs[:, 0]] - steps[pairs[:, 1]]
+    reversed_ = _reversed(pairs, shift)[:, None]
+    pairs = np.where(reversed_, pairs[:, ::-1], pairs)
+    shift = np.where(reversed_, -shift, shift)
+    order = np.lexsort([*shift.T[::-1], *pairs.T[::-1]])
+    return pairs[order], shift[order]
+
+
+def most_neighbours(position: np.ndarray, reach: float, cell: Cell | None) -> int:
+    """Greatest number of bodies within `reach` (length) of one, itself included."""
+    points = np.asarray(position, float)
+    if cell is not None:
+        points = _in_double(cell).wrap(points)
+    pairs, _ = _search(points, reach, cell)
+    if cell is not None and min(_in_double(cell).heights) < 2 * reach:  # two images of one body
+        pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
+    return 1 + int(np.bincount(pairs.ravel(), minlength=1).max())
+
+
+def _search(points: np.ndarray, cutoff: float, cell: Cell | None) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs at most `cutoff` apart, each in one direction, and their shifts, in any order."""
+    n, d = points.shape
+    if d > 3:
+        raise ValueError(f"neighbours are found in 1 to 3 dimensions, position has {d}")
+    if n == 0:
+        return np.zeros((0, 2), np.int64), np.zeros((0, d), np.int64)
+    # Lengths in units of the cutoff: vesin refuses cutoffs below 1e-6.
+    points = np.pad(points / cutoff, ((0, 0), (0, 3 - d)))
+    box, reach = _box(points, None if cell is None else _in_double(cell).matrix / cutoff)
+    search = vesin.NeighborList(cutoff=reach, full_list=False)
+    pairs, shift, distance = search.compute(points, box, True, quantities="PSd")
+    near = distance <= 1
+    return pairs[near].astype(np.int64), shift[near, :d].astype(np.int64)
+
+
+def _box(points: np.ndarray, matrix: np.ndarray | None) -> tuple[np.ndarray, float]:
+    """Three-dimensional cell for vesin, and how far to search, for pairs of distance one.
+
+    Axes without period get one that no pair reaches across.
+    """
+    box = np.diag(np.ptp(points, axis=0) + 3)
+    if matrix is not None:
+        d = len(matrix)
+        box[:d, :d] = matrix
+    periodic = np.arange(3) < (0 if matrix is None else len(matrix))
+    third, second, first = np.argsort(Cell(box).heights)
+    for axis, others in ((second, [first]), (third, [first, second])):
+        if not periodic[axis]:
+            least = (np.prod(Cell(box).heights[others]) / GRID) ** (1 / len(others))
+            box[axis, axis] = max(box[axis, axis], least + 2)
+    reach, heights = MARGIN, Cell(box).heights
+    if min(_grid(heights, reach)) * (GRID / np.prod(_grid(heights, reach))) ** (1 / 3) < 1.01:
+        while np.prod(_grid(heights, reach)) > GRID:
+            reach *= 1.2
+    return box, reach
+
+
+def _grid(heights: np.ndarray, reach: float) -> np.ndarray:
+    """Cells of vesin's grid along each axis, if it had no limit."""
+    return np.maximum(1, np.trunc(heights / reach))
+
+
+def _in_double(cell: Cell) -> Cell:
+    return Cell(np.asarray(cell.matrix, float))
+
+
+def _reversed(pairs: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """True for pairs in the wrong order: i > j, or i = j with a first non-zero step below zero."""
+    step = np.take_along_axis(shift, np.argmax(shift != 0, axis=1)[:, None], axis=1)[:, 0]
+    return (pairs[:, 0] > pairs[:, 1]) | ((pairs[:, 0] == pairs[:, 1]) & (step < 0))
