@@ -96,6 +96,15 @@ class Equations(eqx.Module):
             systems.append(System(matrix, target, rows, tuple((i, widths[i]) for i in members)))
         return tuple(systems)
 
+    def groups(self, members: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+        """Widths of the groups of columns of one system: those of its feature sets, and constants,
+        each of which may have a ridge of its own."""
+        every = [
+            self.features[i].groups(width) if i < len(self.features) else (width,)
+            for i, width in members
+        ]
+        return tuple(width for of_set in every for width in of_set if width)
+
 
 def _arrays(data: GraphsTuple) -> tuple[tuple[str, str, str], ...]:
     """Those that a fit looks at."""

@@ -107,7 +107,8 @@ class Fit(eqx.Module):
 
     @property
     def ridge(self) -> Float[Array, "..."]:
-        return jnp.max(jnp.stack([s.ridge for s in self.solutions]), axis=0)
+        """Greatest ridge of all groups of columns."""
+        return jnp.max(jnp.concatenate([s.ridge for s in self.solutions], axis=-1), axis=-1)
 
     @property
     def growth(self) -> Float[Array, "..."]:
@@ -161,7 +162,7 @@ def conclude(
     }
     solutions = []
     for i, (triangle, members) in enumerate(zip(reduction.triangles, reduction.members)):
-        solution = solver.solve(triangle)
+        solution = solver.solve(triangle, equations.groups(members))
         theta = solution.theta
         if systems:
             theta = differentiable(systems[i].matrix, systems[i].target, triangle, solution)

@@ -47,6 +47,11 @@ class AbstractFeatures(eqx.Module):
         """Raises `ValueError` for graphs that hold something training never saw; concrete only."""
         return None
 
+    def groups(self, columns: int) -> tuple[int, ...]:
+        """Widths of the consecutive groups of these K `columns` that each get a ridge of their own
+        from `QR(ridge="groups")`: one group unless a class says otherwise."""
+        return (columns,)
+
     @abstractmethod
     def trained_range(self) -> Float[Array, "... 2"]:
         """Least and greatest local input seen in sampling."""
