@@ -61,6 +61,11 @@ class AbstractTerm(eqx.Module):
     def trained_range(self) -> Float[Array, "... 2"] | None:
         """Least and greatest local input seen in sampling; None if there is no such range."""
 
+    def groups(self, columns: int) -> tuple[int, ...]:
+        """Widths of the consecutive groups of the K `columns` that each get a ridge of their own
+        from `QR(ridge="groups")`: one group unless a class says otherwise."""
+        return (columns,)
+
 
 class AbstractUntrained(AbstractTerm):
     """A term that was not sampled for any data: it works in every dimension and range.

@@ -83,6 +83,13 @@ class ExternalFeatures(AbstractEnergy):
     ) -> tuple[AbstractEnergy, Float[Array, " _"]]:
         return self, theta
 
+    def groups(self, columns: int) -> tuple[int, ...]:
+        """Units that act alike, units by mass, the uniform field."""
+        alike, by_mass = (
+            sum(layer.bias.shape[-1] for layer in layers) for layers in (self.alike, self.by_mass)
+        )
+        return alike, by_mass, columns - alike - by_mass
+
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         x, mask = graphs.nodes["position"], movable(graphs)
         out = [outside(x[:, k], mask, self.box[k]) for k in range(x.shape[1])]

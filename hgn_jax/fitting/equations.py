@@ -99,6 +99,15 @@ class Equations(eqx.Module):
         return tuple(systems)
 
 
+def column_groups(basis: Basis, members: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """Widths of the column groups of one system, each of which may have a ridge of its own: those
+    of its terms, and the constants."""
+    widths = [
+        basis.terms[i].groups(width) if i < len(basis.terms) else (width,) for i, width in members
+    ]
+    return tuple(width for of_term in widths for width in of_term if width)
+
+
 def with_kinetic_energy(basis: Basis) -> Basis:
     """The basis with the Newtonian kinetic energy as its known part, where momenta move bodies but
     neither a term nor a known part depends on them."""

@@ -15,7 +15,7 @@ from ..linear.base import AbstractLeastSquares, LeastSquaresSolution, differenti
 from ..linear.ridge import RidgePath, path, ridges, spectrum
 from ..linear.triangle import Triangle
 from ..models.network import HamiltonianGraphNetwork
-from .equations import Equations, LinearSystem
+from .equations import Equations, LinearSystem, column_groups
 from .observations import Energies
 from .reduction import Reduction, extend
 from .uncertainty import StandardDeviation, standard_deviation
@@ -116,7 +116,8 @@ class Fit(eqx.Module):
 
     @property
     def ridge(self) -> Float[Array, "..."]:
-        return jnp.max(jnp.stack([s.ridge for s in self.solutions]), axis=0)
+        """Greatest ridge of all groups of columns."""
+        return jnp.max(jnp.concatenate([s.ridge for s in self.solutions], axis=-1), axis=-1)
 
     @property
     def growth(self) -> Float[Array, "..."]:
@@ -176,7 +177,7 @@ def conclude(
     unknowns: dict[int, Array] = {len(basis.terms): jnp.zeros(basis.constant_count, dtype)}
     solutions = []
     for i, (triangle, members) in enumerate(zip(reduction.triangles, reduction.members)):
-        solution = solver.solve(triangle)
+        solution = solver.solve(triangle, column_groups(basis, members))
         theta = solution.theta
         if systems and members:
             theta = differentiable(systems[i].matrix, systems[i].target, triangle, solution)

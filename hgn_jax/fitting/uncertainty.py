@@ -21,8 +21,8 @@ class StandardDeviation(eqx.Module):
 
     Bayesian linear regression (Bishop, Pattern Recognition and Machine Learning, section 3.3):
     theta is normal with covariance $\sigma^2 (Z^T Z + \lambda^2 D^2)^{-1}$, D the column norms,
-    $\lambda$ the ridge, $\sigma$ the noise of a weighted row. A prediction is a row z times theta:
-    $\sigma |(R_\lambda D)^{-T} z|$.
+    $\lambda$ the ridge (of each column its own), $\sigma$ the noise of a weighted row. A prediction
+    is a row z times theta: $\sigma |(R_\lambda D)^{-T} z|$.
 
     It states what the noise and the number of the data leave open, if the features can express the
     truth and the noise of all weighted rows is alike. What the features cannot express (too few
@@ -90,7 +90,7 @@ def _variance(
         return jnp.zeros(shape, triangle.r.dtype)
     scale = column_scale(triangle.r)
     z = jnp.concatenate(parts, axis=-1).reshape(-1, len(scale)) / scale[None]
-    r, _ = augmented(triangle, solution.ridge)
+    r, _, _ = augmented(triangle, solution.column_ridge)
     half = jsl.solve_triangular(r, z.T, trans=1)
     return jnp.sum((solution.noise * half) ** 2, axis=0).reshape(shape)
 

@@ -177,7 +177,7 @@ def _on_host(graph: GraphsTuple) -> Cell | None:
 
 
 def _with_spare(sizes: Sizes, bodies: int) -> Sizes:
-    """The sizes with spare capacity; all bodies in one grid cell if a grid hardly leaves any out."""
+    """The sizes with spare capacity; one grid cell if a grid hardly leaves any body out."""
     slots, run = (min(2 * int(SPARE * k / 2 + 2), bodies) for k in sizes[:2])
     if run * math.prod(len(steps_around(k)) for k in sizes.grid[:-1]) < bodies:
         return Sizes(slots, run, sizes.grid)

@@ -1,7 +1,7 @@
 """The arrays that a graph may carry, their axes and kinds, and how missing ones are named."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from jraph import GraphsTuple
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float, Int
 
+from .groups import of_columns, sums
 from .ridge import floor
 from .triangle import Method, Triangle, column_scale, triangle
 
@@ -22,10 +23,15 @@ class LeastSquaresSolution(eqx.Module):
     """Condition number of the column-scaled matrix, before the ridge; inf if singular."""
     residual: Float[Array, "*m"]
     """|Z theta - u| / |u| over the weighted rows."""
-    ridge: Float[Array, "*m"]
-    """lambda, relative to the column norms."""
-    freedom: Float[Array, "*m"]
-    """Effective degrees of freedom: how many coefficients the data, not the ridge, determine."""
+    ridge: Float[Array, "*m G"]
+    """lambda of each group of columns, relative to the column norms; all alike unless each group
+    has its own."""
+    group_freedom: Float[Array, "*m G"]
+    """Effective degrees of freedom of each group: how many coefficients the data, not the ridge,
+    determine."""
+    evidence: Float[Array, "*m"]
+    """Log marginal likelihood (nats, up to a constant of the rows), see `RidgePath`; -inf without a
+    ridge."""
     noise: Float[Array, "*m"]
     """Standard deviation of a weighted row: under the evidence if that chose the ridge, otherwise
     from the residual and the degrees of freedom left."""
@@ -34,6 +40,18 @@ class LeastSquaresSolution(eqx.Module):
     is the number of digits lost to cancellation."""
     method: Method = eqx.field(static=True)
     """How the rows were factorised."""
+    groups: tuple[int, ...] = eqx.field(static=True)
+    """Widths of the consecutive groups of columns."""
+
+    @property
+    def freedom(self) -> Float[Array, "*m"]:
+        """Effective degrees of freedom of all columns."""
+        return jnp.sum(self.group_freedom, axis=-1)
+
+    @property
+    def column_ridge(self) -> Float[Array, "*m K"]:
+        """lambda of each column."""
+        return of_columns(self.ridge, self.groups)
 
 
 class AbstractLeastSquares(eqx.Module):
@@ -51,7 +69,7 @@ class AbstractLeastSquares(eqx.Module):
         """How a matrix of this shape and precision is factorised."""
 
     @abstractmethod
-    def _solve(self, triangle: Triangle) -> LeastSquaresSolution: ...
+    def _solve(self, triangle: Triangle, groups: tuple[int, ...]) -> LeastSquaresSolution: ...
 
     def factorise(
         self,
@@ -65,13 +83,28 @@ class AbstractLeastSquares(eqx.Module):
         """
         return triangle(matrix, target, rows, self.method(matrix))
 
-    def solve(self, triangle: Triangle) -> LeastSquaresSolution:
-        """Coefficients of every target."""
+    def solve(
+        self, triangle: Triangle, groups: tuple[int, ...] | None = None
+    ) -> LeastSquaresSolution:
+        """Coefficients of every target.
+
+        `groups` are the widths of consecutive groups of columns, one group if None.
+
+        **Raises:** `ValueError` if the widths do not add up to the columns.
+        """
+        if not triangle.columns:
+            return _without_columns(triangle)
+        groups = (triangle.columns,) if groups is None else groups
+        if sum(groups) != triangle.columns or min(groups) < 1:
+            raise ValueError(
+                f"groups must be positive widths that add up to the {triangle.columns} columns, "
+                f"got {groups}"
+            )
         if triangle.qu.ndim == 1:
-            return self._solve(triangle)
+            return self._solve(triangle, groups)
         return jax.vmap(
             lambda qu, rest: self._solve(
-                Triangle(triangle.r, qu, rest, triangle.rows, triangle.method)
+                Triangle(triangle.r, qu, rest, triangle.rows, triangle.method), groups
             ),
             in_axes=(1, 0),
         )(triangle.qu, triangle.rest)
@@ -101,7 +134,7 @@ def differentiable(
     the derivatives are solved by the triangle, with a ridge that bears the squared condition.
     """
     least = float(jnp.finfo(matrix.dtype).eps) ** 0.5
-    ridge = jnp.maximum(solution.ridge, least)
+    ridge = jnp.maximum(solution.column_ridge, least)
     start = jax.lax.stop_gradient(solution.theta)
 
     def gradient(theta: Float[Array, " K"]) -> Float[Array, " K"]:
@@ -110,7 +143,7 @@ def differentiable(
 
     def normal(_: object, right: Float[Array, " K"]) -> Float[Array, " K"]:
         scale = column_scale(triangle.r)
-        r, _ = jax.lax.stop_gradient(augmented(triangle, ridge))
+        r, _, _ = jax.lax.stop_gradient(augmented(triangle, ridge))
         half = jsl.solve_triangular(r, right / scale, trans=1)
         return jsl.solve_triangular(r, half) / scale
 
@@ -123,15 +156,22 @@ def differentiable(
 
 
 def augmented(
-    triangle: Triangle, ridge: Float[Array, ""]
-) -> tuple[Float[Array, "K K"], Float[Array, " K"]]:
-    """R and Q^T u of the column-scaled [R u; lambda I 0], lambda not below the floor."""
+    triangle: Triangle, ridge: Float[Array, " K"]
+) -> tuple[Float[Array, "K K"], Float[Array, " K"], Float[Array, ""]]:
+    """R, Q^T u and rest of the column-scaled [R u; diag(lambda) 0], no ridge below the floor."""
     columns, dtype = triangle.columns, triangle.r.dtype
     scaled = triangle.r / column_scale(triangle.r)[None]
     above = jnp.concatenate([scaled, triangle.qu[:, None]], axis=1)
-    below = jnp.maximum(ridge, floor(dtype)) * jnp.eye(columns, columns + 1, dtype=dtype)
+    below = jnp.maximum(ridge, floor(dtype))[:, None] * jnp.eye(columns, columns + 1, dtype=dtype)
     system = jnp.linalg.qr(jnp.concatenate([above, below]), mode="r")
-    return system[:columns, :columns], system[:columns, columns]
+    rest = jnp.hypot(triangle.rest, system[columns, columns])
+    return system[:columns, :columns], system[:columns, columns], rest
+
+
+def column_freedom(r: Float[Array, "K K"], ridge: Float[Array, " K"]) -> Float[Array, " K"]:
+    """Effective degrees of freedom of each column, 1 - lambda_k^2 (R^T R)^-1_kk, R `augmented`."""
+    half = jsl.solve_triangular(r, jnp.diag(ridge), trans=1)
+    return 1 - jnp.sum(half**2, axis=0)
 
 
 def residual(triangle: Triangle, theta: Float[Array, " K"]) -> Float[Array, ""]:
@@ -140,15 +180,38 @@ def residual(triangle: Triangle, theta: Float[Array, " K"]) -> Float[Array, ""]:
     return jnp.where(jnp.any(left != 0), column_scale(left[:, None])[0], 0)
 
 
+def _without_columns(triangle: Triangle) -> LeastSquaresSolution:
+    """The solution for rows that no column appears in: all of u remains."""
+    rest = triangle.rest
+    none = jnp.zeros((*rest.shape, 0), rest.dtype)
+    rows = jnp.maximum(triangle.rows, 1).astype(rest.dtype)
+    return LeastSquaresSolution(
+        none,
+        rank=jnp.zeros(rest.shape, jnp.int32),
+        condition=jnp.ones_like(rest),
+        residual=jnp.where(rest > 0, jnp.ones_like(rest), 0),
+        ridge=none,
+        group_freedom=none,
+        evidence=jnp.zeros_like(rest),
+        noise=rest / jnp.sqrt(rows),
+        growth=jnp.zeros_like(rest),
+        method=triangle.method,
+        groups=(),
+    )
+
+
 def describe(
     triangle: Triangle,
     theta: Float[Array, " K"],
     singular: Float[Array, " K"],
-    ridge: Float[Array, ""],
-    freedom: Float[Array, ""],
+    ridge: Float[Array, " G"],
+    freedom: Float[Array, " K"],
+    evidence: Float[Array, ""],
     noise: Float[Array, ""],
+    groups: tuple[int, ...],
 ) -> LeastSquaresSolution:
-    """Completes a solution from the singular values of the column-scaled matrix."""
+    """Completes a solution from the singular values of the column-scaled matrix, and the degrees of
+    freedom of its columns."""
     largest, smallest = singular[0], singular[-1]
     eps = jnp.finfo(singular.dtype).eps
     rounding = jnp.maximum(triangle.rows, triangle.columns).astype(singular.dtype) * eps * largest
@@ -162,8 +225,10 @@ def describe(
         ),
         residual=left / size,
         ridge=ridge,
-        freedom=freedom,
+        group_freedom=sums(freedom, groups),
+        evidence=evidence,
         noise=noise,
         growth=jnp.sum(jnp.abs(theta) * column_scale(triangle.r)) / size,
         method=triangle.method,
+        groups=groups,
     )

@@ -21,19 +21,23 @@ class LSTSQ(AbstractLeastSquares):
     def method(self, matrix: Float[Array, "r K"]) -> Method:
         return "householder"
 
-    def _solve(self, triangle: Triangle) -> LeastSquaresSolution:
+    def _solve(self, triangle: Triangle, groups: tuple[int, ...]) -> LeastSquaresSolution:
         scale = column_scale(triangle.r)
         dtype = triangle.r.dtype
         more = jnp.maximum(triangle.rows, triangle.columns).astype(dtype)
         cut = more * jnp.finfo(dtype).eps if self.rcond is None else jnp.asarray(self.rcond, dtype)
+        scaled = triangle.r / scale[None]
         theta, _, rank, singular = jnp.linalg.lstsq(
-            triangle.r / scale[None],
+            scaled,
             triangle.qu,
             rcond=cut,  # type: ignore[arg-type]
         )
         left = residual(triangle, theta / scale)
-        freedom = rank.astype(left.dtype)
-        spare = jnp.maximum(triangle.rows.astype(left.dtype) - freedom, 1)
-        ridge = jnp.zeros((), left.dtype)
+        spare = jnp.maximum(triangle.rows.astype(dtype) - rank.astype(dtype), 1)
+        # The part of every column that the kept directions make up.
+        _, _, directions = jnp.linalg.svd(scaled, full_matrices=False)
+        kept = jnp.arange(len(singular)) < rank
+        freedom = jnp.sum(jnp.where(kept[:, None], directions**2, 0), axis=0)
+        ridge, evidence = jnp.zeros(len(groups), dtype), jnp.asarray(-jnp.inf, dtype)
         noise = left / jnp.sqrt(spare)
-        return describe(triangle, theta / scale, singular, ridge, freedom, noise)
+        return describe(triangle, theta / scale, singular, ridge, freedom, evidence, noise, groups)

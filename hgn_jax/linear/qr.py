@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float
 
-from .base import AbstractLeastSquares, LeastSquaresSolution, augmented, describe
+from .base import AbstractLeastSquares, LeastSquaresSolution, augmented, column_freedom, describe
+from .group_ridge import group_ridges
+from .groups import of_columns
 from .ridge import floor, path, ridges, spectrum
 from .triangle import Method, Triangle, column_scale
 
@@ -26,6 +28,11 @@ class QR(AbstractLeastSquares):
     data are not followed into their noise. The evidence bears rows of unequal noise, where
     cross-validation follows the loudest.
 
+    "groups" goes on from the ridge of "evidence" to one ridge for each group of columns, those that
+    maximise the evidence together: what the data do not need vanishes, and costs no accuracy. Like
+    the evidence of one ridge it takes the noise of all weighted rows for alike: give
+    `uniform_weights` where the noise of all bodies is. It costs about ten more QR factorisations.
+
     `method` is how the rows are factorised: "householder", "cholesky" (shifted Cholesky QR), or
     "auto": Cholesky for tall float64 matrices on a GPU, Householder elsewhere (in float32 Cholesky
     QR loses a digit).
@@ -34,21 +41,22 @@ class QR(AbstractLeastSquares):
     """
 
     ridge: Float[Array, ""] | float | None
-    choice: Literal["given", "evidence", "gcv"] = eqx.field(static=True)
+    choice: Literal["given", "evidence", "gcv", "groups"] = eqx.field(static=True)
     how: Literal["auto", "householder", "cholesky"] = eqx.field(static=True)
 
     def __init__(
         self,
-        ridge: Float[Array, ""] | float | Literal["auto", "evidence", "gcv"] = "auto",
+        ridge: Float[Array, ""] | float | Literal["auto", "evidence", "gcv", "groups"] = "auto",
         method: Literal["auto", "householder", "cholesky"] = "auto",
     ) -> None:
-        named = {"auto": "evidence", "evidence": "evidence", "gcv": "gcv"}
+        named = {"auto": "evidence", "evidence": "evidence", "gcv": "gcv", "groups": "groups"}
         if ridge is None:
             raise ValueError("ridge=None is gone: 0.0 is the least ridge, 'auto' asks the data")
         if isinstance(ridge, str):
             if ridge not in named:
                 raise ValueError(f"ridge must be a number or one of {sorted(named)}, got {ridge!r}")
-            self.ridge, self.choice = None, cast(Literal["evidence", "gcv"], named[ridge])
+            self.ridge = None
+            self.choice = cast(Literal["evidence", "gcv", "groups"], named[ridge])
         else:
             self.ridge, self.choice = ridge, "given"
         if method not in ("auto", "householder", "cholesky"):
@@ -61,20 +69,26 @@ class QR(AbstractLeastSquares):
         tall = len(matrix) >= 8 * matrix.shape[1] and matrix.dtype == jnp.float64
         return "cholesky" if tall and jax.default_backend() == "gpu" else "householder"
 
-    def _solve(self, triangle: Triangle) -> LeastSquaresSolution:
+    def _solve(self, triangle: Triangle, groups: tuple[int, ...]) -> LeastSquaresSolution:
         dtype = triangle.r.dtype
         tried = ridges(dtype) if self.ridge is None else self._given(dtype)
         singular, b = spectrum(triangle)
         every = path(triangle, singular, b, tried)
         best = jnp.argmax(-every.gcv if self.choice == "gcv" else every.evidence)
         chosen = jax.tree.map(lambda a: a[best], every)
-        r, qu = augmented(triangle, chosen.ridge)
-        theta = jsl.solve_triangular(r, qu) / column_scale(triangle.r)
-        noise = chosen.noise
-        if self.choice != "evidence":
+        ridge = jnp.broadcast_to(chosen.ridge, len(groups))
+        evidence, noise = chosen.evidence, chosen.noise
+        if self.choice == "groups":
+            found = group_ridges(triangle, groups, chosen.ridge)
+            ridge, evidence, noise = found.ridge, found.evidence, found.noise
+        elif self.choice != "evidence":
             spare = jnp.maximum(triangle.rows.astype(dtype) - chosen.freedom, 1)
             noise = chosen.residual / jnp.sqrt(spare)
-        return describe(triangle, theta, singular, chosen.ridge, chosen.freedom, noise)
+        per_column = of_columns(ridge, groups)
+        r, qu, _ = augmented(triangle, per_column)
+        theta = jsl.solve_triangular(r, qu) / column_scale(triangle.r)
+        freedom = column_freedom(r, per_column)
+        return describe(triangle, theta, singular, ridge, freedom, evidence, noise, groups)
 
     def _given(self, dtype: jnp.dtype) -> Float[Array, " 1"]:
         return jnp.maximum(jnp.asarray(self.ridge, dtype), floor(dtype))[None]
