@@ -486,9 +486,21 @@ def test_trained_range_is_that_of_the_data(triangle, spring_fit):
     np.testing.assert_allclose(ranges["kinetic"], [speed.min(), speed.max()], rtol=1e-14)
 
 
-def test_rows_that_no_feature_sees_are_refused(data):
-    with pytest.raises(ValueError, match="no feature sees the velocity rows"):
-        hgn.fit(data, key=jr.key(0), terms=[hgn.Pair(4)])
+def test_rows_to_which_no_term_contributes_are_refused(data):
+    with pytest.raises(ValueError, match="no term contributes to the force rows"):
+        hgn.fit(data, key=jr.key(0), terms=[hgn.Kinetic(4)])
+
+
+def test_the_kinetic_energy_is_newtons_where_no_term_has_momenta(data):
+    """Rows that the known part explains alone are judged all the same."""
+    fit = hgn.fit(data, key=jr.key(0), terms=[hgn.Pair(32)])
+    assert fit.residual < 1e-8 and fit.rows == 200 * 8 * 6
+    errors = hgn.metrics.relative_error(fit.model, data)
+    assert errors["velocity"] < 1e-14 and errors["force"] < 1e-8
+    fast = data._replace(nodes=data.nodes | {"velocity": 2 * data.nodes["velocity"]})
+    with pytest.warns(UserWarning, match="POOR: the model explains only 75%"):
+        wrong = hgn.fit(fast, key=jr.key(0), terms=[hgn.Pair(32)])
+    np.testing.assert_allclose(wrong.residual, 0.5, rtol=1e-6)
 
 
 def test_data_without_a_weighted_row_are_no_success(data, specs):

@@ -163,19 +163,18 @@ def test_forces_alone_make_the_kinetic_energy_exactly_newtons(snapshots, springs
     fit = hgn.fit(
         only,
         key=jr.key(0),
-        terms=(hgn.Kinetic(0), hgn.Pair(32)),
+        terms=[hgn.Pair(32)],
         observations=[hgn.Forces()],
     )
-    np.testing.assert_allclose(fit.model.theta[0], [1.0], rtol=1e-14)
     errors = hgn.metrics.relative_error(fit.model, snapshots)
     assert errors["velocity"] < 1e-14 and errors["force"] < 1e-8
 
 
 def test_force_rows_are_those_of_derivatives(snapshots, features):
-    forces = hgn.sample((hgn.Kinetic(0), hgn.Pair(8)), snapshots, key=jr.key(0))
+    forces = hgn.sample([hgn.Pair(8)], snapshots, key=jr.key(0))
     _, expected = rows_of(hgn.Derivatives(), forces, snapshots)
-    _, force = rows_of(hgn.Forces(), forces, snapshots)
-    assert (force.columns[1] == expected.columns[1]).all()
+    (force,) = rows_of(hgn.Forces(), forces, snapshots)
+    assert (force.columns[0] == expected.columns[0]).all()
     assert (force.target == expected.target).all() and (force.weight == expected.weight).all()
 
 
@@ -190,8 +189,16 @@ def test_forces_alone_refuse_features_that_they_cannot_determine(snapshots, spec
 
 def test_forces_need_forces(snapshots, features):
     nodes = {k: v for k, v in snapshots.nodes.items() if k != "force"}
-    with pytest.raises(ValueError, match=r"lack nodes .*force"):
-        rows_of(hgn.Forces(), features, snapshots._replace(nodes=nodes))
+    with pytest.raises(ValueError, match=r"Forces needs nodes.*force"):
+        hgn.solve(features[1:], snapshots._replace(nodes=nodes), observations=[hgn.Forces()])
+
+
+def test_forces_need_neither_momenta_nor_velocities_nor_masses(snapshots):
+    full = hgn.fit(snapshots, key=jr.key(0), terms=[hgn.Pair(8)], observations=[hgn.Forces()])
+    kept = {k: snapshots.nodes[k] for k in ("position", "force", "mass")}
+    bare = snapshots._replace(nodes=kept, globals={})
+    fit = hgn.fit(bare, key=jr.key(0), terms=[hgn.Pair(8)], observations=[hgn.Forces()])
+    np.testing.assert_allclose(fit.model.theta[0], full.model.theta[0], rtol=1e-12)
 
 
 # Energies
@@ -219,9 +226,20 @@ def test_energy_rows_are_numpys(springs, features):
     np.testing.assert_allclose(rows.columns[2][:, 0], count - 1)
 
 
-def test_equal_energies_have_spread_one(springs, snapshots, features):
+def test_equal_energies_have_the_spread_of_a_tenth_of_the_kinetic_energy(snapshots, features):
+    """Total energies of one trajectory hardly vary: they must not outweigh everything else."""
     flat = snapshots._replace(globals=snapshots.globals | {"energy": jnp.full(20, 3.0)})
     (rows,) = rows_of(hgn.Energies(), features, flat)
+    square = np.sum(np.asarray(snapshots.nodes["momentum"]) ** 2, axis=1)
+    kinetic = np.mean(square / np.asarray(snapshots.nodes["mass"]) / 2)
+    np.testing.assert_allclose(rows.weight, 1 / (3 * 0.1 * kinetic), rtol=1e-13)
+
+
+def test_equal_energies_without_momenta_have_spread_one(snapshots, features):
+    nodes = {k: v for k, v in snapshots.nodes.items() if k != "momentum"}
+    globals_ = snapshots.globals | {"energy": jnp.full(20, 3.0)}
+    flat = snapshots._replace(nodes=nodes, globals=globals_)
+    (rows,) = rows_of(hgn.Energies(), features[1:], flat)
     np.testing.assert_allclose(rows.weight, 1 / 3, rtol=1e-15)
 
 

@@ -176,24 +176,22 @@ def assemble(
     blocks: Sequence[Rows], members: Sequence[int], widths: Sequence[int]
 ) -> tuple[Float[Array, "r K"], Float[Array, " r"]]:
     """Weighted matrix and target of one system; zeros where a term does not take part."""
-    matrix = jnp.concatenate(
-        [
-            jnp.concatenate(
-                [
-                    *(
-                        jnp.zeros((len(b.target), widths[i]), b.target.dtype)
-                        if (c := b.columns[i]) is None
-                        else c * b.weight[:, None]
-                        for i in members
-                    ),
-                ],
-                axis=1,
-            )
-            for b in blocks
-        ]
-    )
+    matrix = jnp.concatenate([_columns(b, members, widths) for b in blocks])
     left = [b.target if b.known is None else b.target - b.known for b in blocks]
     return matrix, jnp.concatenate([u * b.weight for u, b in zip(left, blocks)])
+
+
+def _columns(block: Rows, members: Sequence[int], widths: Sequence[int]) -> Float[Array, "r K"]:
+    """Weighted columns of one block side by side, `[r 0]` without members."""
+    if not members:
+        return jnp.zeros((len(block.target), 0), block.target.dtype)
+    columns = [
+        jnp.zeros((len(block.target), widths[i]), block.target.dtype)
+        if (column := block.columns[i]) is None
+        else column * block.weight[:, None]
+        for i in members
+    ]
+    return jnp.concatenate(columns, axis=1)
 
 
 def _width(blocks: Sequence[Rows], i: int, name: str) -> int:

@@ -1,5 +1,6 @@
 """The seam of observations: measured quantities as rows of a least-squares system for theta."""
 
+import dataclasses
 from abc import abstractmethod
 from typing import ClassVar
 
@@ -69,7 +70,8 @@ class Derivatives(AbstractObservation):
         return {"nodes": {*basis.dynamics.observed, *basis.dynamics.state}}
 
     def calibrated(self, data: GraphsTuple, basis: Basis) -> "Derivatives":
-        return Derivatives(self.weights.calibrated(data, basis.dynamics.observed))
+        weights = self.weights.calibrated(data, basis.dynamics.observed)
+        return dataclasses.replace(self, weights=weights)
 
     def rows(self, basis: Basis, graphs: GraphsTuple) -> tuple[Rows, ...]:
         names = basis.dynamics.observed
@@ -92,7 +94,7 @@ class Forces(AbstractObservation):
         return {"nodes": {"force"}}
 
     def calibrated(self, data: GraphsTuple, basis: Basis) -> "Forces":
-        return Forces(self.weights.calibrated(data, ("force",)))
+        return dataclasses.replace(self, weights=self.weights.calibrated(data, ("force",)))
 
     def rows(self, basis: Basis, graphs: GraphsTuple) -> tuple[Rows, ...]:
         for term in basis.terms:
@@ -145,7 +147,7 @@ class Energies(AbstractObservation):
             doubled = jnp.sum(data.nodes["momentum"] * velocity_of(data), axis=1)
             kinetic = per_body(sum_over_graphs(data, doubled) / 2)
             spread = jnp.maximum(spread, 0.1 * jnp.sum(kinetic) / graph_count)
-        return Energies(self.weight, jnp.where(spread > 0, spread, 1))
+        return dataclasses.replace(self, spread=jnp.where(spread > 0, spread, 1))
 
     def rows(self, basis: Basis, graphs: GraphsTuple) -> tuple[Rows, ...]:
         count = bodies(graphs)
