@@ -15,7 +15,7 @@ from jraph import GraphsTuple
 from .._tree import all_finite, is_concrete
 from ..features.message_passing import MessagePassingFeatures
 from ..features.pair_base import AbstractPairFeatures
-from ..graphs.dense_edges import slotted, with_padding
+from ..graphs.dense_edges import slotted
 from ..graphs.neighbour_list import Neighbours
 from ..graphs.validate import check
 from ..integrators.stormer_verlet import StormerVerlet
@@ -175,7 +175,7 @@ def _motion(
                 "neighbours=hgn.Neighbours(cutoff, skin).allocate(graph)"
             )
         neighbours = neighbours.allocate(graph)
-    return Motion(model, with_padding(graph), dt, integrator, neighbours, observables, states)
+    return Motion(model, neighbours.prepare(graph), dt, integrator, neighbours, observables, states)
 
 
 def _check_cutoffs(model: AbstractHamiltonian, neighbours: Neighbours) -> None:

@@ -7,7 +7,7 @@ from jraph import GraphsTuple
 
 from .._types import EdgeScalars, GraphScalars, NodeIndex, NodeMask, NodeScalars
 from .cell import Cell
-from .dense_edges import SlottedGraphs
+from .dense_edges import DiagonalCellGraphs, SlottedGraphs
 
 Edges = Float[Array, "*e"]
 """Numbers of edges; those in slots may stand as [slots bodies]."""
@@ -72,6 +72,11 @@ def received(graphs: GraphsTuple) -> list[EdgeScalars]:
     return [x[graphs.receivers] for x in position.T]
 
 
+def cell_of(graphs: GraphsTuple) -> Cell:
+    """Cell of the first graph."""
+    return Cell(graphs.globals["cell"][0], isinstance(graphs, DiagonalCellGraphs))
+
+
 def components(graphs: GraphsTuple, received: list[Float[Array, "..."]]) -> list[Edges]:
     """Components of the displacements of edges in any arrangement."""
     position = graphs.nodes["position"]
@@ -82,7 +87,7 @@ def components(graphs: GraphsTuple, received: list[Float[Array, "..."]]) -> list
         images = jnp.einsum("...k,...kd->...d", shift, cell)
         return [x + images[..., k] for k, x in enumerate(apart)]
     if isinstance(graphs, SlottedGraphs) and "cell" in graphs.globals:
-        return Cell(graphs.globals["cell"][0]).minimum_image_components(apart)
+        return cell_of(graphs).minimum_image_components(apart)
     return apart
 
 
