@@ -15,6 +15,9 @@ AnyArray: TypeAlias = Any
 FLATTEST = 1e-6
 """Least volume of the cell whose rows are scaled to length one; below it rows are dependent."""
 
+ROUNDING = 1 - 1e-6
+"""Share of a necessary height that a cell must have: heights are rounded."""
+
 
 class Cell(eqx.Module):
     """Periodic cell of any shape; arrays of NumPy give results of NumPy, in their own precision.
@@ -87,16 +90,21 @@ class Cell(eqx.Module):
 
 
 def require_cell(matrix: np.ndarray, name: str = "cell") -> None:
-    """Raises `ValueError`, beginning with `name`, for a matrix `[d d]` that spans no cell."""
+    """Raises `ValueError`, beginning with `name`, for a matrix `[d d]` that spans no volume."""
     if not np.isfinite(matrix).all():
         raise ValueError(f"{name} must be finite, got {matrix.tolist()}")
-    lengths = np.linalg.norm(np.asarray(matrix, float), axis=1, keepdims=True)
-    if (lengths == 0).any() or abs(np.linalg.det(matrix / lengths)) < FLATTEST:
+    if is_singular(matrix):
         raise ValueError(
             f"{name} is singular: its rows must be linearly independent lattice vectors, got "
             f"{matrix.tolist()}. For an axis without period, give a vector longer than the bodies' "
             "extent plus the cutoff"
         )
+
+
+def is_singular(matrix: Float[np.ndarray, "*g d d"]) -> Bool[np.ndarray, "*g"] | np.bool:
+    """True for finite cells whose rows are linearly dependent."""
+    lengths = np.linalg.norm(np.asarray(matrix, float), axis=-1, keepdims=True)
+    return np.abs(np.linalg.det(matrix / np.where(lengths == 0, 1, lengths))) < FLATTEST
 
 
 def _product(coordinates: Sequence[Any], matrix: Any) -> list[Any]:

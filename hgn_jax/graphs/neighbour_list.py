@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Int
 from jraph import GraphsTuple
 
 from .._types import Vectors
-from .cell import AnyArray, Cell, require_cell
+from .cell import ROUNDING, AnyArray, Cell, require_cell
 from .cell_list import Sizes, grid_index, run_lengths, search, steps_around
 from .dense_edges import DiagonalCellGraphs, SlottedGraphs, ends, with_padding
 from .geometry import cell_of, node_mask
@@ -18,8 +18,6 @@ from .pair_search import most_neighbours
 
 SPARE = 1.2
 """Capacity over the number of neighbours at the start."""
-ROUNDING = 1 - 1e-6
-"""Share of the necessary height that a cell must have: heights are rounded."""
 
 
 class Neighbours(eqx.Module):

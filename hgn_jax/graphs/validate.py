@@ -10,6 +10,7 @@ import numpy as np
 from jraph import GraphsTuple
 
 from .._tree import is_concrete
+from .cell import is_singular, require_cell
 
 _NODES = {
     "position": "n d", "momentum": "n d", "velocity": "n d", "force": "n d",
@@ -17,7 +18,7 @@ _NODES = {
 }  # fmt: skip
 _EDGES = {"shift": "e d", "coupling": "e", "type": "e"}
 _GLOBALS = {"energy": "g", "cell": "g d d", "time": "g", "trajectory": "g"}
-_INTEGER = {"species", "type", "trajectory"}
+_INTEGER = {"species", "type", "trajectory", "shift"}
 _FLOATING = {"position", "momentum", "velocity", "force", "mass", "weight", "coupling", "energy"}
 
 
@@ -34,9 +35,10 @@ def warn_about_precision(data: GraphsTuple) -> None:
 def check(data: GraphsTuple) -> None:
     """Raises `ValueError` for bad data, naming array, frame (graph) and node or edge.
 
-    Checked: keys and shapes; NaN and Inf; positive masses; edges inside their graph, each with
-    its reverse of equal coupling, type and opposite shift, and only once; no two joined bodies in
-    one place; weights, and species that are not negative.
+    Checked: keys and shapes; NaN and Inf; positive masses; cells that span a volume,
+    and shifts beside them; edges inside their graph, each with its reverse of equal coupling, type
+    and opposite shift, and only once; no two joined bodies in one place; weights, and species that
+    are not negative.
     Padding (a trailing massless graph of self-loops) is passed over.
 
     `fit` calls it when its data are concrete. Inside jit no value can be inspected.
@@ -55,6 +57,7 @@ def check(data: GraphsTuple) -> None:
     _check_finite(graphs, frame_of_node, frame_of_edge)
     _check_masses(graphs, padding[frame_of_node], frame_of_node)
     _check_signs(graphs, frame_of_node, frame_of_edge)
+    _check_cells(graphs, padding)
     _check_edges(graphs, frame_of_node, frame_of_edge)
     _check_pairs(graphs, padding[frame_of_edge], frame_of_node, frame_of_edge)
 
@@ -92,6 +95,11 @@ def _check_shapes(graphs: GraphsTuple) -> None:
                 raise ValueError(f"{part}[{name!r}] must hold integers, got {array.dtype}")
     if "shift" in graphs.edges and "cell" not in graphs.globals:
         raise ValueError('edges["shift"] counts images of globals["cell"], which is missing')
+    if "cell" in graphs.globals and "shift" not in graphs.edges and sizes["e"]:
+        raise ValueError(
+            "edges carry no `shift`: use hgn.graphs.radius(..., cell=), or shift of zeros if no "
+            "edge crosses the cell's boundary"
+        )
     for name in ("senders", "receivers", "n_node", "n_edge"):
         if not np.issubdtype(getattr(graphs, name).dtype, np.integer):
             raise ValueError(f"{name} must hold integers, got {getattr(graphs, name).dtype}")
@@ -153,6 +161,15 @@ def _check_masses(graphs: GraphsTuple, padding: np.ndarray, frame: np.ndarray) -
             f'nodes["mass"] must be positive; it is {graphs.nodes["mass"][i]} in '
             f"{_locate('nodes', frame, i)} ({bad.sum()} such nodes)"
         )
+
+
+def _check_cells(graphs: GraphsTuple, padding: np.ndarray) -> None:
+    if "cell" not in graphs.globals:
+        return
+    bad = is_singular(graphs.globals["cell"]) & ~padding
+    if bad.any():
+        frame = int(np.argmax(bad))
+        require_cell(graphs.globals["cell"][frame], f'globals["cell"] of frame {frame}')
 
 
 def _check_signs(graphs: GraphsTuple, frame: np.ndarray, edge_frame: np.ndarray) -> None:
