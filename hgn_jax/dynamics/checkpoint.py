@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..fitting.checkpoint import SHARE
-from ..graphs.cell_list import Sizes
 from ..graphs.neighbour_list import Neighbours
 from ..io import array_file
 from ..io.digest import digest
@@ -72,9 +71,9 @@ class Journal:
             )
         if header["sizes"] is not None:
             slots, run, grid = header["sizes"]
-            spec = self._plain
-            assert spec is not None
-            sizes = Sizes(slots, run, tuple(grid))
+            spec = motion.neighbours
+            assert spec is not None and spec.sizes is not None
+            sizes = spec.sizes._replace(slots=slots, run=run, grid=tuple(grid))
             motion = with_neighbours(motion, Neighbours(spec.cutoff, spec.skin, sizes))
         found = eqx.filter_eval_shape(Motion.find, motion, motion.begin())
         state = _filled(eqx.filter_eval_shape(Motion.start, motion, found), leaves)

@@ -1,5 +1,7 @@
 """Quantities of a state, taken along a rollout in the place of the state itself."""
 
+import math
+import numbers
 from abc import abstractmethod
 from typing import ClassVar
 
@@ -11,11 +13,14 @@ from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
 from .._tree import is_concrete
-from ..graphs.geometry import movable, node_mask, sum_over_graphs, velocity_of
+from ..graphs.cell import ROUNDING, Cell, require_cell
+from ..graphs.geometry import cell_of, movable, node_mask, sum_over_graphs, velocity_of
 from ..models.base import AbstractModel
 
 PAIRS = 2**20
 """Distances looked at in one go."""
+BALLS = {1: 2.0, 2: np.pi, 3: 4 / 3 * np.pi}
+"""Volume of the unit ball in each dimension."""
 
 
 class AbstractObservable(eqx.Module):
@@ -116,9 +121,12 @@ class MeanSquaredDisplacement(AbstractObservable):
 class RadialDistribution(AbstractObservable):
     r"""g(r) in `bins` shells up to `reach` (length): pairs over those of bodies spread evenly.
 
-    Of a single graph in a periodic `cell` with sides of at least twice the reach, `[1 bins]`:
+    `[1 bins]`, for a single graph in a periodic `cell` of any shape, with heights (distances of
+    opposite faces) of at least twice the reach, in 1 to 3 dimensions:
     $g_k = 2 N_k V / (n (n - 1) V_k)$, with $N_k$ pairs in shell k of volume $V_k$. All pairs are
     looked at, n^2 distances. The shells' middles are `r`; average over times for a smooth curve.
+
+    **Raises:** `ValueError` for a reach or a number of bins that is not positive.
 
     Allen and Tildesley, Computer Simulation of Liquids, 2nd ed., section 8.2.
     """
@@ -126,6 +134,12 @@ class RadialDistribution(AbstractObservable):
     name: ClassVar[str] = "radial_distribution"
     reach: float = eqx.field(static=True)
     bins: int = eqx.field(default=100, static=True)
+
+    def __check_init__(self) -> None:
+        if not 0 < self.reach < math.inf:
+            raise ValueError(f"reach must be positive and finite, got {self.reach}")
+        if not isinstance(self.bins, numbers.Integral) or self.bins < 1:
+            raise ValueError(f"bins must be an integer of at least 1, got {self.bins!r}")
 
     @property
     def r(self) -> np.ndarray:
@@ -135,14 +149,20 @@ class RadialDistribution(AbstractObservable):
     def check(self, graphs: GraphsTuple) -> None:
         if "cell" not in graphs.globals or int(graphs.n_node.shape[0]) > 1:
             raise ValueError("g(r) needs a single graph with a periodic cell")
+        if graphs.nodes["position"].shape[1] not in BALLS:
+            raise ValueError(
+                f"g(r) is known in 1 to 3 dimensions, position has "
+                f"{graphs.nodes['position'].shape[1]}"
+            )
         if not is_concrete(graphs.globals["cell"]):
             return
-        cell = np.asarray(graphs.globals["cell"])[0]
-        sides = np.diagonal(cell)
-        if (cell != np.diag(sides)).any() or (sides < 2 * self.reach).any():
+        cell = Cell(np.asarray(graphs.globals["cell"], float)[0])
+        require_cell(cell.matrix)
+        if cell.heights.min() < 2 * self.reach * ROUNDING:
             raise ValueError(
-                f"g(r) up to {self.reach:g} needs an orthorhombic cell with sides of at least "
-                f"twice that, got {cell.tolist()}"
+                f"g(r) up to {self.reach:g} needs a cell whose heights, the distances of opposite "
+                f"faces, are at least twice that, got {cell.heights.tolist()}: take a smaller "
+                "reach, or repeat the cell"
             )
 
     def __call__(
@@ -150,13 +170,11 @@ class RadialDistribution(AbstractObservable):
     ) -> Float[Array, "g bins"]:
         position, mask = graphs.nodes["position"], node_mask(graphs)
         n, d = position.shape
-        sides = jnp.diagonal(graphs.globals["cell"][0])
-        walls = sides[None, None]
+        cell = cell_of(graphs)
 
         def counts(block: tuple[Array, Array]) -> Array:
             here, real = block
-            apart = position[None] - here[:, None]
-            apart = apart - walls * jnp.round(apart / walls)
+            apart = cell.minimum_image(position[None] - here[:, None])
             r = jnp.sqrt(jnp.sum(apart**2, axis=-1))
             shell = jnp.floor(r * (self.bins / self.reach)).astype(jnp.int32)
             counted = real[:, None] & mask[None] & (shell < self.bins) & (r > 0)
@@ -173,9 +191,8 @@ class RadialDistribution(AbstractObservable):
         pairs = jnp.sum(jax.lax.map(counts, split), axis=0).astype(position.dtype)
         bodies = jnp.sum(mask).astype(position.dtype)
         edges = np.arange(self.bins + 1) * self.reach / self.bins
-        ball = {1: 2.0, 2: np.pi, 3: 4 / 3 * np.pi}[d]
-        volume = jnp.asarray(ball * np.diff(edges**d), position.dtype)
-        even = bodies * (bodies - 1) / jnp.prod(sides) * volume
+        volume = jnp.asarray(BALLS[d] * np.diff(edges**d), position.dtype)
+        even = bodies * (bodies - 1) / cell.volume * volume
         g = (pairs / even)[None]
         return jnp.concatenate([g, jnp.zeros((graphs.n_node.shape[0] - 1, self.bins), g.dtype)])
 

@@ -13,7 +13,7 @@ from jaxtyping import ArrayLike
 from jraph import GraphsTuple
 
 from .._tree import is_concrete
-from ..graphs.dense_edges import slotted, with_padding
+from ..graphs.dense_edges import slotted
 from ..graphs.neighbour_list import Neighbours
 from ..integrators.stormer_verlet import StormerVerlet
 from ..models.base import AbstractModel
@@ -145,7 +145,7 @@ def _motion(
                     "neighbours=hgn.Neighbours(cutoff, skin).allocate(graph)"
                 )
             neighbours = neighbours.allocate(graph)
-        laid_out = with_padding(graph)
+        laid_out = neighbours.prepare(graph)
     return Motion(
         model=model,
         graph=laid_out,

@@ -7,12 +7,16 @@ from typing import Any, TypeAlias
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
-AnyArray: TypeAlias = Array | np.ndarray
+AnyArray: TypeAlias = Any
+"""Array of JAX or NumPy."""
 
 FLATTEST = 1e-6
 """Least volume of the cell whose rows are scaled to length one; below it rows are dependent."""
+
+ROUNDING = 1 - 1e-6
+"""Share of a necessary height that a cell must have: heights are rounded."""
 
 
 class Cell(eqx.Module):
@@ -22,6 +26,8 @@ class Cell(eqx.Module):
     """
 
     matrix: Float[AnyArray, "d d"]
+    diagonal: bool = eqx.field(default=False, static=True)
+    """True if the matrix is known to be diagonal when a program is compiled, which saves time."""
 
     @property
     def inverse(self) -> Float[AnyArray, "d d"]:
@@ -38,7 +44,7 @@ class Cell(eqx.Module):
         return columns[:d, :d] / (xp.sum(a * columns[:, 0]) * scale)
 
     @property
-    def volume(self) -> Float[AnyArray, ""] | np.floating:
+    def volume(self) -> Float[AnyArray, ""]:
         """Volume (length^d)."""
         return abs(_namespace(self.matrix).linalg.det(self.matrix))
 
@@ -49,7 +55,7 @@ class Cell(eqx.Module):
         return 1 / xp.sqrt(xp.sum(self.inverse**2, axis=0))
 
     @property
-    def skewed(self) -> Bool[AnyArray, ""] | np.bool:
+    def skewed(self) -> Bool[AnyArray, ""]:
         """True unless all lattice vectors are perpendicular."""
         xp = _namespace(self.matrix)
         products = xp.sum(self.matrix[:, None] * self.matrix[None], axis=2)
@@ -76,21 +82,29 @@ class Cell(eqx.Module):
 
     def minimum_image_components(self, dx: Sequence[AnyArray]) -> list[AnyArray]:
         """`minimum_image` of the components `dx[k]`; arrays [e d] of so small a d are slow."""
+        if self.diagonal:
+            sides = [self.matrix[k, k] for k in range(len(dx))]
+            return [x - side * _namespace(x).round(x / side) for x, side in zip(dx, sides)]
         steps = [_namespace(x).round(x) for x in _product(dx, self.inverse)]
         return [x - image for x, image in zip(dx, _product(steps, self.matrix))]
 
 
 def require_cell(matrix: np.ndarray, name: str = "cell") -> None:
-    """Raises `ValueError`, beginning with `name`, for a matrix `[d d]` that spans no cell."""
+    """Raises `ValueError`, beginning with `name`, for a matrix `[d d]` that spans no volume."""
     if not np.isfinite(matrix).all():
         raise ValueError(f"{name} must be finite, got {matrix.tolist()}")
-    lengths = np.linalg.norm(np.asarray(matrix, float), axis=1, keepdims=True)
-    if (lengths == 0).any() or abs(np.linalg.det(matrix / lengths)) < FLATTEST:
+    if is_singular(matrix):
         raise ValueError(
             f"{name} is singular: its rows must be linearly independent lattice vectors, got "
             f"{matrix.tolist()}. For an axis without period, give a vector longer than the bodies' "
             "extent plus the cutoff"
         )
+
+
+def is_singular(matrix: Float[np.ndarray, "*g d d"]) -> Bool[np.ndarray, "*g"] | np.bool:
+    """True for finite cells whose rows are linearly dependent."""
+    lengths = np.linalg.norm(np.asarray(matrix, float), axis=-1, keepdims=True)
+    return np.abs(np.linalg.det(matrix / np.where(lengths == 0, 1, lengths))) < FLATTEST
 
 
 def _product(coordinates: Sequence[Any], matrix: Any) -> list[Any]:

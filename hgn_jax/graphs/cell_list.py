@@ -21,19 +21,20 @@ from .cell import Cell
 
 
 class Sizes(NamedTuple):
-    """Shapes that must be known to compile: neighbours of a body, bodies of a run, and grid cells
-    along each axis."""
+    """What must be known to compile: neighbours of a body, bodies of a run, grid cells along each
+    axis, and if the cell is diagonal."""
 
     slots: int
     run: int
     grid: tuple[int, ...]
+    diagonal: bool = False
 
 
 class _Runs(NamedTuple):
     """Ranges `[b l]` of the sorted bodies, of which each goes round within its line."""
 
     first: Int[Array, "b l"]
-    count: Int[Array, "b l"]
+    bodies: Int[Array, "b l"]
     line_start: Int[Array, "b l"]
     line_end: Int[Array, "b l"]
 
@@ -52,7 +53,7 @@ def search(
     In free space the grid repeats periodically; only distances tell which bodies are near.
     """
     n, d = position.shape
-    slots, capacity, grid = sizes
+    slots, capacity, grid = sizes[:3]
     along = grid[-1]
     index = grid_index(position, cell, reach, grid)
     number = _line(index[:, :-1], grid) * along + index[:, -1]
@@ -74,7 +75,7 @@ def search(
         if cell is not None:
             dx = cell.minimum_image_components(dx)
         square = sum((x**2 for x in dx), start=jnp.zeros(candidate.shape, position.dtype))
-        near = (k < wide.count) & (square < reach**2) & (candidate != body[:, None, None])
+        near = (k < wide.bodies) & (square < reach**2) & (candidate != body[:, None, None])
         place, number = unpack(pack(near.reshape(-1, lines * capacity)), slots)
         line = jnp.minimum(place // capacity, lines - 1)
         chosen = _Runs(*(jnp.take_along_axis(a, line, axis=1) for a in runs))

@@ -3,6 +3,7 @@
 import numpy as np
 from jraph import GraphsTuple
 
+from .cell import is_singular, require_cell
 from .padding import real_counts
 from .schema import AXES
 
@@ -43,6 +44,16 @@ def padding_graphs(graphs: GraphsTuple) -> np.ndarray:
     if not real:
         raise ValueError("the batch has no bodies")
     return np.arange(len(graphs.n_node)) >= real
+
+
+def check_cells(graphs: GraphsTuple, padding: np.ndarray) -> None:
+    """Cells span a volume."""
+    if "cell" not in graphs.globals:
+        return
+    bad = is_singular(graphs.globals["cell"]) & ~padding
+    if bad.any():
+        frame = int(np.argmax(bad))
+        require_cell(graphs.globals["cell"][frame], f'globals["cell"] of frame {frame}')
 
 
 def check_finite(graphs: GraphsTuple, frames: Frames) -> None:

@@ -30,6 +30,13 @@ class SlottedGraphs(GraphsTuple):
         return len(self.senders) // len(self.nodes["position"])
 
 
+class DiagonalCellGraphs(SlottedGraphs):
+    """Slotted graphs whose cell is known to be diagonal when a program is compiled.
+
+    Nearest images in a cell of any shape take twice the time of a step with neighbour lists.
+    """
+
+
 def slotted(graphs: GraphsTuple) -> GraphsTuple:
     """The same bodies and edges in slots, with one body and graph of padding at the end.
 

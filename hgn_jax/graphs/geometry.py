@@ -7,7 +7,7 @@ from jraph import GraphsTuple
 
 from .._types import EdgeScalars, GraphScalars, NodeIndex, NodeMask, NodeScalars
 from .cell import Cell
-from .dense_edges import SlottedGraphs
+from .dense_edges import DiagonalCellGraphs, SlottedGraphs
 from .padding import Count, real_counts
 
 Edges = Float[Array, "*e"]
@@ -89,6 +89,11 @@ def received(graphs: GraphsTuple) -> list[EdgeScalars]:
     return [x[graphs.receivers] for x in position.T]
 
 
+def cell_of(graphs: GraphsTuple) -> Cell:
+    """Cell of the first graph."""
+    return Cell(graphs.globals["cell"][0], isinstance(graphs, DiagonalCellGraphs))
+
+
 def components(graphs: GraphsTuple, received: list[Float[Array, "..."]]) -> list[Edges]:
     """Components of the displacements of edges in any arrangement."""
     position = graphs.nodes["position"]
@@ -96,10 +101,12 @@ def components(graphs: GraphsTuple, received: list[Float[Array, "..."]]) -> list
     if "shift" in graphs.edges:
         cell = graphs.globals["cell"][graph_index(graphs)[graphs.senders]]
         shift = graphs.edges["shift"].astype(position.dtype)
-        images = jnp.einsum("...k,...kd->...d", shift, cell)
-        return [x + images[..., k] for k, x in enumerate(apart)]
+        # Sums by hand: GPUs round the factors of a dot in float32 to ten bits.
+        axes = range(position.shape[1])
+        images = [sum(shift[..., k] * cell[..., k, j] for k in axes) for j in axes]
+        return [x + image for x, image in zip(apart, images)]
     if isinstance(graphs, SlottedGraphs) and "cell" in graphs.globals:
-        return Cell(graphs.globals["cell"][0]).minimum_image_components(apart)
+        return cell_of(graphs).minimum_image_components(apart)
     return apart
 
 

@@ -10,16 +10,14 @@ from jaxtyping import Array, Bool, Int
 from jraph import GraphsTuple
 
 from .._types import Vectors
-from .cell import AnyArray, Cell, require_cell
+from .cell import ROUNDING, AnyArray, Cell, require_cell
 from .cell_list import Sizes, grid_index, run_lengths, search, steps_around
-from .dense_edges import SlottedGraphs, ends
-from .geometry import node_mask
+from .dense_edges import DiagonalCellGraphs, SlottedGraphs, ends, with_padding
+from .geometry import cell_of, node_mask
 from .pair_search import most_neighbours
 
 SPARE = 1.2
 """Capacity over the number of neighbours at the start."""
-ROUNDING = 1 - 1e-6
-"""Share of the necessary height that a cell must have: heights are rounded."""
 
 
 class Neighbours(eqx.Module):
@@ -75,7 +73,14 @@ class Neighbours(eqx.Module):
                 f"cell height {heights.min():g}, the distance of two opposite faces, is less than "
                 f"twice {twice}: repeat the cell along short axes, or take a smaller cutoff or skin"
             )
-        if self.sizes is not None and not self._grid_suffices(heights, self.sizes.grid):
+        if self.sizes is None:
+            return
+        if self.sizes.diagonal and not _is_diagonal(cell):
+            raise ValueError(
+                f"{self.sizes} was allocated for a diagonal cell, got {cell.matrix.tolist()}: "
+                "allocate again, hgn.Neighbours(cutoff, skin).allocate(graph)"
+            )
+        if not self._grid_suffices(heights, self.sizes.grid):
             raise ValueError(
                 f"{self.sizes} was allocated for a larger cell than {heights}: allocate again, "
                 "hgn.Neighbours(cutoff, skin).allocate(graph)"
@@ -87,38 +92,45 @@ class Neighbours(eqx.Module):
         points = np.asarray(graph.nodes["position"], float)
         n, d = points.shape
         cell = _on_host(graph)
+        device_cell = None if cell is None else cell_of(graph)
         extent = np.ptp(points, axis=0) + self.reach if cell is None else cell.heights
         most = max(1, int((4 * n) ** (1 / d)))
         grid = tuple(int(min(most, max(1, 2 * side // self.reach))) for side in extent)
         with jax.ensure_compile_time_eval():  # what is known inside jit
-            index = grid_index(graph.nodes["position"], _cell(graph), self.reach, grid)
+            index = grid_index(graph.nodes["position"], device_cell, self.reach, grid)
             number = np.ravel_multi_index(np.asarray(index).T, grid)
             bodies = np.bincount(number, minlength=math.prod(grid))
             run = int(np.max(run_lengths(bodies.reshape(-1, grid[-1]))))
         slots = most_neighbours(points, self.reach, cell)
-        return Neighbours(self.cutoff, self.skin, _with_spare(Sizes(slots, run, grid), n))
+        sizes = Sizes(slots, run, grid, cell is not None and bool(_is_diagonal(cell)))
+        return Neighbours(self.cutoff, self.skin, _with_spare(sizes, n))
 
     def with_room(self, slots: int, run: int, bodies: int) -> "Neighbours":
         """The same with capacities for that many neighbours and bodies of a run, and more."""
         assert self.sizes is not None
         old = self.sizes
-        needed = Sizes(
-            max(slots, old.slots * 5 // 4) if slots > old.slots else old.slots,
-            max(run, old.run * 5 // 4) if run > old.run else old.run,
-            old.grid,
+        needed = old._replace(
+            slots=max(slots, old.slots * 5 // 4) if slots > old.slots else old.slots,
+            run=max(run, old.run * 5 // 4) if run > old.run else old.run,
         )
         return Neighbours(self.cutoff, self.skin, _with_spare(needed, bodies))
+
+    def prepare(self, graph: GraphsTuple) -> SlottedGraphs:
+        """The graph without edges, for `find`, with one body and graph of padding at the end."""
+        assert self.sizes is not None
+        padded = with_padding(graph)
+        return DiagonalCellGraphs(*padded) if self.sizes.diagonal else padded
 
     def fits(self, cell: Cell) -> Bool[Array, ""]:
         """True if the search finds every pair in this cell; inside jit as well."""
         assert self.sizes is not None
         least = 2 * jnp.where(cell.skewed, self.reach, self.cutoff)
         high = jnp.min(cell.heights) >= least * ROUNDING
+        if self.sizes.diagonal:
+            high &= _is_diagonal(cell)
         return high & self._grid_suffices(cell.heights, self.sizes.grid)
 
-    def _grid_suffices(
-        self, heights: AnyArray, grid: tuple[int, ...]
-    ) -> Bool[AnyArray, ""] | np.bool:
+    def _grid_suffices(self, heights: AnyArray, grid: tuple[int, ...]) -> Bool[AnyArray, ""]:
         """True if no pair within reach is more than two grid cells apart."""
         return (
             (np.asarray(grid) <= 5) | (2 * heights >= self.reach * np.asarray(grid) * ROUNDING)
@@ -157,7 +169,7 @@ def find(spec: Neighbours, graph: SlottedGraphs) -> NeighbourList:
     """All pairs within the reach of `spec`; inside jit."""
     assert spec.sizes is not None
     position = graph.nodes["position"]
-    cell = _cell(graph)
+    cell = cell_of(graph) if "cell" in graph.globals else None
     senders, slots, run = search(position, node_mask(graph), cell, spec.reach, spec.sizes)
     complete = (slots <= spec.sizes.slots) & (run <= spec.sizes.run)
     if cell is not None:
@@ -165,8 +177,8 @@ def find(spec: Neighbours, graph: SlottedGraphs) -> NeighbourList:
     return NeighbourList(senders, position, slots, run, complete)
 
 
-def _cell(graph: GraphsTuple) -> Cell | None:
-    return Cell(graph.globals["cell"][0]) if "cell" in graph.globals else None
+def _is_diagonal(cell: Cell) -> Bool[AnyArray, ""]:
+    return ((cell.matrix == 0) | np.eye(len(cell.matrix), dtype=bool)).all()
 
 
 def _on_host(graph: GraphsTuple) -> Cell | None:
@@ -177,8 +189,8 @@ def _on_host(graph: GraphsTuple) -> Cell | None:
 
 
 def _with_spare(sizes: Sizes, bodies: int) -> Sizes:
-    """The sizes with spare capacity; one grid cell if a grid hardly leaves any body out."""
+    """The sizes with spare capacity; one grid cell for all if a grid leaves few bodies out."""
     slots, run = (min(2 * int(SPARE * k / 2 + 2), bodies) for k in sizes[:2])
     if run * math.prod(len(steps_around(k)) for k in sizes.grid[:-1]) < bodies:
-        return Sizes(slots, run, sizes.grid)
-    return Sizes(slots, bodies, tuple(1 for _ in sizes.grid))
+        return sizes._replace(slots=slots, run=run)
+    return sizes._replace(slots=slots, run=bodies, grid=tuple(1 for _ in sizes.grid))

@@ -1,7 +1,7 @@
 """Pairs within a cutoff and all their periodic images, found by vesin on the host."""
 
 import numpy as np
-import vesin
+import vesin  # type: ignore[import-untyped]
 
 from .cell import Cell
 

@@ -16,9 +16,9 @@ AXES: dict[str, dict[str, str]] = {
     },
 }  # fmt: skip
 """Axes of every known array: n nodes, e edges, g graphs, d dimensions."""
-INTEGERS = {"species", "type", "trajectory"}
+INTEGERS = {"species", "type", "trajectory", "shift"}
 BOOLEANS = {"fixed"}
-NUMBERS = {"shift", "cell", "time"}
+NUMBERS = {"cell", "time"}
 """Integers or floats; all others must be floats."""
 
 

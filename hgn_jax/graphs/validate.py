@@ -10,7 +10,7 @@ from jraph import GraphsTuple
 from .._tree import is_concrete
 from .check_edges import check_indices, check_pairs
 from .check_shapes import check_arrays, check_shapes
-from .check_values import Frames, check_finite, check_signs, padding_graphs
+from .check_values import Frames, check_cells, check_finite, check_signs, padding_graphs
 
 
 def warn_about_precision(data: GraphsTuple) -> None:
@@ -46,3 +46,4 @@ def check(data: GraphsTuple) -> None:
     check_indices(graphs, frames)
     check_pairs(graphs, frames, padding)
     check_signs(graphs, frames, padding)
+    check_cells(graphs, padding)
