@@ -10,6 +10,6 @@ from .builders import fully_connected as fully_connected
 from .builders import lattice as lattice
 from .builders import radius as radius
 from .builders import ring as ring
+from .differences import differentiate as differentiate
 from .padding import pad as pad
-from .trajectories import differentiate as differentiate
 from .trajectories import from_trajectories as from_trajectories
