@@ -431,7 +431,7 @@ def paths(data):
     return part._replace(globals=part.globals | {"trajectory": jnp.arange(21) // 3})
 
 
-@pytest.mark.parametrize(("fraction", "count"), [(0.0, 1), (0.3, 2), (0.5, 4), (1.0, 6)])
+@pytest.mark.parametrize(("fraction", "count"), [(0.01, 1), (0.3, 2), (0.5, 4), (0.99, 6)])
 def test_split_never_divides_a_trajectory(paths, fraction, count):
     train, test = G.split(paths, fraction, key=jr.key(0))
     a, b = (np.asarray(part.globals["trajectory"]) for part in (train, test))
@@ -465,6 +465,12 @@ def test_split_is_reproducible_and_depends_on_the_key(paths):
     assert len({drawn(seed) for seed in range(10)}) > 1
 
 
+@pytest.mark.parametrize("fraction", [0.0, 1.0, 2.0, -1.0, np.nan])
+def test_split_needs_a_fraction_between_0_and_1(paths, fraction):
+    with pytest.raises(ValueError, match="fraction must be between 0 and 1, got"):
+        G.split(paths, fraction, key=jr.key(0))
+
+
 def test_split_needs_numbered_trajectories_and_two_of_them(paths):
     with pytest.raises(ValueError, match="trajectory"):
         G.split(paths._replace(globals={}), 0.5, key=jr.key(0))
@@ -492,6 +498,12 @@ def test_take_keeps_exactly_the_chosen_graphs(mixed, keep):
 def test_take_needs_one_entry_per_graph(paths):
     with pytest.raises(ValueError, match=r"\(21,\).*\(3,\)"):
         G.take(paths, np.ones(3, bool))
+
+
+@pytest.mark.parametrize("keep", [[0, 1, 2], np.arange(21), np.ones(21), list("a" * 21)])
+def test_take_refuses_numbers_of_graphs(paths, keep, no_type_checks):
+    with pytest.raises(ValueError, match=r"keep must hold booleans, one per graph, got .*np.isin"):
+        G.take(paths, keep)
 
 
 # Geometry

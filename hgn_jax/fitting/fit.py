@@ -12,7 +12,7 @@ from .._types import Key
 from ..features.base import AbstractEnergy, AbstractTermSpec
 from ..features.kinetic import Kinetic
 from ..features.pair import Pair
-from ..graphs.batching import chunks
+from ..graphs.pieces import chunks
 from ..graphs.validate import check, warn_about_precision
 from ..linear.base import AbstractLeastSquares
 from ..linear.qr import QR
