@@ -5,33 +5,63 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
+from ._tree import is_concrete
 from .graphs.geometry import movable
+from .graphs.schema import require
 from .models.base import AbstractModel
 
 
-@eqx.filter_jit
 def relative_error(model: AbstractModel, data: GraphsTuple) -> dict[str, Float[Array, ""]]:
     r"""$|\hat v - v| / |v|$ and $|\hat f - f| / |f|$, Euclidean norms over all moving bodies.
 
-    Returns `{"velocity": ..., "force": ...}`. The square is the mean square error relative to the
-    mean square target.
+    Returns `{"velocity": ..., "force": ...}`, or the rates that the model's dynamics
+    names. The square is the mean square error relative to the mean square target.
+
+    **Raises:** `ValueError` if the data lack a rate, if it has another shape, or if it is zero for
+    all moving bodies, so that there is no relative error (inside jit that is inf or NaN).
     """
-    mask = movable(data)[:, None]
-    errors = {}
-    for name, rate in zip(("velocity", "force"), model.vector_field(data), strict=True):
-        target = data.nodes[name]
-        wrong = jnp.where(mask, rate - target, 0)
-        errors[name] = jnp.linalg.norm(wrong) / jnp.linalg.norm(jnp.where(mask, target, 0))
-    return errors
+    squares = _squares(model, data)
+    for name, (_, target, _) in squares.items():
+        _require_motion(f'nodes["{name}"] is', target)
+    return {name: jnp.sqrt(wrong / target) for name, (wrong, target, _) in squares.items()}
+
+
+def mean_square_error(model: AbstractModel, data: GraphsTuple) -> Float[Array, ""]:
+    """Mean square error of all rates over their mean square, as the paper's tables pool them.
+
+    **Raises:** as `relative_error`, if all rates are zero.
+    """
+    wrong, target, scale = (jnp.stack(x) for x in zip(*_squares(model, data).values()))
+    _require_motion("all rates are", jnp.max(target))
+    share = (scale / jnp.max(scale)) ** 2
+    return jnp.sum(wrong * share) / jnp.sum(target * share)
 
 
 @eqx.filter_jit
-def mean_square_error(model: AbstractModel, data: GraphsTuple) -> Float[Array, ""]:
-    """Mean square error of all rates over their mean square, as the paper's tables pool them."""
+def _squares(
+    model: AbstractModel, data: GraphsTuple
+) -> dict[str, tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]]:
+    """Sums of squares of error and target of each rate, and the target's greatest entry, by which
+    both are divided before: squares of SI units overflow in float32."""
     mask = movable(data)[:, None]
-    pairs = [
-        (rate, data.nodes[name])
-        for name, rate in zip(("velocity", "force"), model.vector_field(data), strict=True)
-    ]
-    wrong = sum(jnp.sum(jnp.where(mask, rate - target, 0) ** 2) for rate, target in pairs)
-    return jnp.asarray(wrong / sum(jnp.sum(jnp.where(mask, t, 0) ** 2) for _, t in pairs))
+    rates = dict(zip(model.dynamics.observed, model.vector_field(data), strict=True))
+    require(data, {"nodes": list(rates)}, "the error of a model")
+    sums = {}
+    for name, rate in rates.items():
+        target = data.nodes[name]
+        if target.shape != rate.shape:
+            raise ValueError(
+                f'nodes["{name}"] must be [n d] = {rate.shape}, as the model gives it, got '
+                f"{target.shape}"
+            )
+        target = jnp.where(mask, target, 0)
+        scale = jnp.max(jnp.abs(target))
+        scale = jnp.where(scale > 0, scale, 1)
+        wrong = jnp.where(mask, rate - target, 0) / scale
+        sums[name] = (jnp.sum(wrong**2), jnp.sum((target / scale) ** 2), scale)
+    return sums
+
+
+def _require_motion(what: str, target: Float[Array, ""]) -> None:
+    if is_concrete(target) and target == 0:
+        raise ValueError(f"{what} zero for all moving bodies: there is no relative error")

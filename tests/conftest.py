@@ -10,6 +10,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
 import jax.random as jr
+import jaxtyping
 import pytest
 
 import hgn_jax as hgn
@@ -32,6 +33,12 @@ def few_programs():
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_text().count("\n") > 45_000:
         jax.clear_caches()
+
+
+@pytest.fixture
+def no_type_checks(monkeypatch):
+    """As users run it: in tests beartype would speak before the function's own words."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture

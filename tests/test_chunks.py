@@ -110,8 +110,93 @@ def test_graphs_without_edges_are_pieces_as_well():
 
 @pytest.mark.parametrize("size", [0, -1])
 def test_a_piece_needs_a_graph(unequal, size):
-    with pytest.raises(ValueError, match=f"at least one graph, got size {size}"):
+    with pytest.raises(ValueError, match=f"size must be at least 1, got {size}"):
         list(G.chunks(unequal, size))
+
+
+@pytest.mark.parametrize("size", [3.0, "3", None])
+def test_the_size_must_be_an_integer(unequal, size, no_type_checks):
+    with pytest.raises(ValueError, match=f"size must be an integer, got {size!r}"):
+        list(G.chunks(unequal, size))
+
+
+# Windows of frames
+
+
+def trajectories(lengths):
+    """Chains of 2, 3, .. bodies with those numbers of frames; the energy counts all frames."""
+    parts = []
+    for k, length in enumerate(lengths):
+        part = snapshots(k + 2, length, seed=k)
+        number = {"trajectory": jnp.full(length, 7 - k)}
+        parts.append(part._replace(globals=number | {"energy": jnp.zeros(length)}))
+    data = G.batch(parts)
+    return data._replace(globals=data.globals | {"energy": jnp.arange(1.0 * sum(lengths))})
+
+
+def frames(pieces):
+    """The frames of each piece by their number, the padding left out."""
+    return [
+        [int(e) for e in np.concatenate([g.globals["energy"] for g in G.unbatch(piece)])]
+        for piece in pieces
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "expected"),
+    [
+        (4, 3, [3, 3, 3, 3, 3]),  # one window fits
+        (6, 3, [6, 6, 3]),
+        (7, 3, [6, 6, 3]),
+        (1, 3, [3, 3, 3, 3, 3]),  # a window is never cut
+        (100, 3, [15]),
+        (4, 1, [4, 4, 4, 3]),
+        (6, None, [6, 3, 6]),  # whole trajectories
+        (8, None, [6, 3, 6]),
+        (9, None, [9, 6]),
+        (3, None, [6, 3, 6]),
+        (100, None, [15]),
+    ],
+)
+def test_pieces_are_cut_between_windows(size, window, expected):
+    data = trajectories((6, 3, 6))
+    pieces = list(G.chunks(data, size, window))
+    numbers = frames(pieces)
+    assert [n for piece in numbers for n in piece] == list(range(15))
+    assert [len(piece) for piece in numbers] == expected
+    same(G.batch([g for p in pieces for g in G.unbatch(p)]), data)
+    shapes = [jax.tree.map(lambda a: (a.shape, a.dtype), p) for p in pieces]
+    assert all(s == shapes[0] for s in shapes)
+    for piece in pieces:
+        hgn.check(piece)
+
+
+def test_a_trajectory_must_be_a_whole_number_of_windows():
+    data = trajectories((6, 4, 6))
+    with pytest.raises(ValueError, match="trajectory 6 has 4 frames, which is no multiple of"):
+        list(G.chunks(data, 6, 3))
+    # Together a multiple of the window, but the second trajectory begins within one.
+    with pytest.raises(ValueError, match="trajectory 7 has 2 frames"):
+        list(G.chunks(trajectories((2, 4)), 6, 3))
+
+
+@pytest.mark.parametrize("window", [2.0, "2", 0, -1])
+def test_the_window_must_be_a_positive_integer(window, no_type_checks):
+    with pytest.raises(ValueError, match="window must be"):
+        list(G.chunks(trajectories((4,)), 6, window))
+
+
+@pytest.mark.parametrize("window", [2, None])
+def test_windows_need_numbered_trajectories(unequal, window):
+    with pytest.raises(ValueError, match=f"window={window} needs globals..trajectory"):
+        list(G.chunks(unequal, 6, window))
+
+
+def test_windows_of_padded_data_are_those_of_the_data():
+    data = trajectories((6, 3, 6))
+    padded = G.pad(data, n_node=80, n_edge=100, n_graph=20)
+    for a, b in zip(G.chunks(padded, 6, 3), G.chunks(data, 6, 3), strict=True):
+        same(a, b)
 
 
 @pytest.mark.parametrize("size", [1, 3, 12])

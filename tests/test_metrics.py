@@ -1,3 +1,5 @@
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -50,6 +52,67 @@ def test_targets_of_fixed_bodies_do_not_count(springs, observed, poison):
     poisoned = observed._replace(nodes=observed.nodes | rates)
     for metric in (hgn.metrics.relative_error, hgn.metrics.mean_square_error):
         assert metric(springs, poisoned) == metric(springs, observed)
+
+
+class Flow(eqx.Module):
+    """A model of velocities alone."""
+
+    separable: bool = False
+
+    def vector_field(self, graphs):
+        return -graphs.nodes["position"], None
+
+
+def test_a_model_of_velocities_alone_is_judged_by_them(no_type_checks):
+    x = jnp.array([[1.0, 2.0], [3.0, 4.0]])
+    graph = hgn.graphs.from_pairs(x, [(0, 1)])
+    graph = graph._replace(nodes={"position": x, "velocity": -1.25 * x})
+    errors = hgn.metrics.relative_error(Flow(), graph)
+    assert errors == {"velocity": pytest.approx(0.2, rel=1e-14)}
+    assert hgn.metrics.mean_square_error(Flow(), graph) == pytest.approx(0.04, rel=1e-14)
+
+
+METRICS = (hgn.metrics.relative_error, hgn.metrics.mean_square_error)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("name", ["velocity", "force"])
+def test_missing_rates_are_named(springs, observed, metric, name):
+    nodes = {k: v for k, v in observed.nodes.items() if k != name} | {f"{name}s": None}
+    words = rf"error of a model needs nodes\[.{name}.\] \('{name}s': did you mean '{name}'\?\)"
+    with pytest.raises(ValueError, match=words):
+        metric(springs, observed._replace(nodes=nodes))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_rates_of_another_shape_are_refused(springs, observed, metric):
+    """A single column would be compared with both components."""
+    narrow = observed._replace(nodes=observed.nodes | {"force": observed.nodes["force"][:, :1]})
+    with pytest.raises(
+        ValueError, match=r"nodes..force.. must be \[n d\] = \(7, 2\).*got \(7, 1\)"
+    ):
+        metric(springs, narrow)
+
+
+def test_rates_that_are_zero_have_no_relative_error(springs, observed):
+    still = observed._replace(nodes=observed.nodes | {"force": 0 * observed.nodes["force"]})
+    with pytest.raises(ValueError, match=r"nodes..force.. is zero for all moving bodies"):
+        hgn.metrics.relative_error(springs, still)
+    assert jnp.isinf(jax.jit(hgn.metrics.relative_error)(springs, still)["force"])
+    assert hgn.metrics.mean_square_error(springs, still) > 0
+    both = still._replace(nodes=still.nodes | {"velocity": still.nodes["force"]})
+    with pytest.raises(ValueError, match="all rates are zero for all moving bodies"):
+        hgn.metrics.mean_square_error(springs, both)
+
+
+def test_rates_whose_squares_overflow_have_the_errors_of_others(no_type_checks):
+    x = jnp.array([[1.0, 2.0], [3.0, 4.0]], jnp.float32) * jnp.float32(1e27)
+    graph = hgn.graphs.from_pairs(x, [(0, 1)])
+    graph = graph._replace(nodes={"position": x, "velocity": jnp.float32(-1.25) * x})
+    for metric, expected in zip(METRICS, (0.2, 0.04)):
+        found = metric(Flow(), graph)
+        found = found["velocity"] if isinstance(found, dict) else found
+        assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_padding_does_not_count(springs, observed):

@@ -152,3 +152,13 @@ def test_a_graph_without_nodes_inside_a_batch_is_named(whole, tool):
     odd = whole._replace(n_node=jnp.array([4, 0, 4]), n_edge=jnp.array([4, 0, 6]))
     with pytest.raises(ValueError, match="graph 1 has no node"):
         tool(odd)
+
+
+@pytest.mark.parametrize("name", ["n_node", "n_edge", "n_graph"])
+@pytest.mark.parametrize("total", [20.0, "20", None])
+def test_totals_must_be_integers(whole, name, total, no_type_checks):
+    totals = {"n_node": 20, "n_edge": 20, "n_graph": 20} | {name: total}
+    with pytest.raises(ValueError, match=f"{name} must be an integer, got {total!r}"):
+        G.pad(whole, **totals)
+    totals = {"n_node": np.int64(20), "n_edge": np.int32(20), "n_graph": 20}
+    assert G.pad(whole, **totals).n_node.sum() == 20

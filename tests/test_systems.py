@@ -462,6 +462,30 @@ def test_times_must_increase(graph, times):
         S.simulate(S.mass_spring(), graph, key=jr.key(0), trajectories=1, times=np.array(times))
 
 
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [("tolerance", x) for x in (np.nan, np.inf, 0.0, -1.0)]
+    + [("noise", x) for x in (np.nan, np.inf, -1.0)]
+    + [("trajectories", x) for x in (0, -1, 2.0)],
+)
+def test_numbers_out_of_range_are_refused(graph, name, bad, no_type_checks):
+    """A tolerance of NaN ran for ever."""
+    with pytest.raises(ValueError, match=f"{name} must be .*, got {bad}"):
+        S.simulate(S.mass_spring(), graph, key=jr.key(0), times=(0.0, 1.0), **{name: bad})
+
+
+def test_complex_times_are_refused(graph):
+    with pytest.raises(ValueError, match="times is complex"):
+        S.simulate(S.mass_spring(), graph, key=jr.key(0), times=np.array([0, 1j]))
+
+
+@pytest.mark.parametrize("name", ["momentum", "mass"])
+def test_a_graph_without_momenta_or_masses_is_refused(graph, name):
+    bare = graph._replace(nodes={k: v for k, v in graph.nodes.items() if k != name})
+    with pytest.raises(ValueError, match=rf"simulate needs nodes\[.{name}.\]. The data hold"):
+        S.simulate(S.mass_spring(), bare, key=jr.key(0))
+
+
 def test_a_batch_of_graphs_is_refused(graph):
     both = hgn.graphs.snapshots(graph, {"position": jnp.stack([SITES, SITES])}, {})
     with pytest.raises(ValueError, match="batch of 2"):

@@ -195,9 +195,9 @@ def test_force_comes_from_the_momentum_when_the_system_is_not_newtonian():
 
 def test_trajectories_and_times_are_numbered(rng):
     times = np.stack([random_times(rng, 15, 0.1) + 10 * k for k in range(3)])
-    x = np.stack([oscillators(t)[0][0] for t in times])
+    x, v = (np.stack([oscillators(t)[q][0] for t in times]) for q in (0, 1))
     data = from_trajectories(
-        times, x, mass=MASS, edges=np.array([(0, 1), (1, 2)]), order=4, velocity=x
+        times, x, mass=MASS, edges=np.array([(0, 1), (1, 2)]), order=4, velocity=v
     )
     np.testing.assert_array_equal(data.globals["trajectory"], np.repeat(np.arange(3), 11))
     np.testing.assert_array_equal(data.globals["time"], times[:, 2:-2].ravel())
@@ -400,3 +400,164 @@ def test_pairs_are_checked(arguments, pairs):
 def test_node_arrays_of_another_length_are_refused(arguments):
     with pytest.raises(ValueError, match="species"):
         hgn.check(from_trajectories(**arguments, species=np.zeros(2, int)))
+
+
+# Resolution of times
+
+
+def moving(times):
+    """Positions at the exact times, and the greatest error of forces from the times as given."""
+
+    def error(given, **more):
+        x, _, f = oscillators(times)
+        data = from_trajectories(given, x, mass=MASS, edges=NO_PAIRS, trim=False, **more)
+        found = np.asarray(data.nodes["force"]).reshape(-1, 3, 2)
+        return np.abs(found - f[0])[10:-10].max() / np.abs(f).max()
+
+    return error
+
+
+@pytest.mark.parametrize(
+    ("start", "dtype"), [(0, "float32"), (1e4, "float32"), (1.7e9, "float64"), (0, "float16")]
+)
+def test_times_whose_rounding_spoils_their_differences_are_refused(start, dtype):
+    """As JAX makes times by default, or counted since 1970."""
+    times = 0.01 * np.arange(1000 if dtype == "float16" else 10_000)
+    with pytest.raises(ValueError, match=f"{dtype}.* (float64|too coarse)"):
+        moving(times)((start + times).astype(dtype))
+
+
+def test_times_just_fine_enough_give_good_forces():
+    """A rounding of 4e-7 of a step costs 1e-4 of the forces at 60 frames per oscillation."""
+    times = 0.1 * np.arange(400)
+    given = times + 2**27
+    assert 2e-7 < np.spacing(given.max()) / 0.1 < 1e-6
+    assert moving(times)(given) < 1e-3
+    with pytest.raises(
+        ValueError,
+        match=r"rounded to 6e-08, which is 2.4e-06 of the step 0.025; derivatives need 1e-06",
+    ):
+        moving(times / 4)(times / 4 + 2**28 + 0.0125)
+
+
+def test_coarse_times_pass_where_nothing_is_differentiated(arguments):
+    arguments["times"] = np.arange(12, dtype=np.float32) * 0.1 + 7e3
+    assert len(from_trajectories(**arguments).n_node) == 24
+
+
+@pytest.mark.parametrize("step", [1, 0.25, 2])
+def test_times_without_rounding_pass_in_single_precision(step):
+    times = step * np.arange(4000)
+    x, v, _ = oscillators(0.1 * np.arange(4000))
+    data = from_trajectories(times.astype(np.float32), x, mass=MASS, edges=NO_PAIRS, trim=False)
+    found = np.asarray(data.nodes["velocity"]).reshape(-1, 3, 2)
+    np.testing.assert_allclose(found[10:-10], v[0, 10:-10] * 0.1 / step, rtol=0, atol=1e-7)
+
+
+# Units
+
+
+@pytest.mark.parametrize("factor", [1e-3, 0.4, 2.5, 1000])
+def test_velocities_in_another_unit_are_refused(arguments, factor):
+    arguments["velocity"] = factor * arguments["velocity"]
+    arguments["momentum"] = factor * arguments["momentum"]
+    _, v, _ = oscillators(arguments["times"], trajectories=2)
+    size = np.median(np.linalg.norm(v, axis=-1))
+    with pytest.raises(ValueError, match=r"velocity is about .* position changes by about") as e:
+        from_trajectories(**arguments)
+    words = str(e.value).split()
+    found, expected = float(words[3]), float(words[9])
+    assert found / expected == pytest.approx(factor, rel=0.02)
+    assert expected == pytest.approx(size, rel=0.2)
+
+
+@pytest.mark.parametrize("step", [0.5, 1.3, 2.0, 4.0, 30.0])
+def test_coarse_frames_of_true_velocities_pass(step):
+    """Differences over a good part of an oscillation, or several, are much too small."""
+    times = step * np.arange(300)
+    x, v, f = oscillators(times, amplitude=3)
+    data = from_trajectories(times, x, mass=MASS, edges=NO_PAIRS, velocity=v, force=f)
+    assert len(data.n_node) == 300
+
+
+def test_noisy_positions_of_dense_frames_pass(rng):
+    """Differences are then of the noise: twenty times the velocity."""
+    times = 0.001 * np.arange(300)
+    x, v, f = oscillators(times)
+    noisy = x + rng.normal(0, 0.01, x.shape)
+    data = from_trajectories(times, noisy, mass=MASS, edges=NO_PAIRS, velocity=v, force=f)
+    np.testing.assert_array_equal(data.nodes["velocity"], v.reshape(-1, 2))
+
+
+def test_bodies_at_rest_pass(arguments):
+    still = {"velocity": 0, "momentum": 0}
+    for rest in (
+        arguments | {k: 0 * arguments[k] for k in still},
+        arguments | {"position": arguments["position"][:, :1].repeat(12, axis=1)},
+    ):
+        assert len(from_trajectories(**rest).n_node) == 24  # fmt: skip
+
+
+# Arguments
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("velocities", "velocity"), ("forces", "force"), ("specie", "species"), ("masses", "mass")],
+)
+def test_unknown_keywords_are_refused_at_once(arguments, name, near):
+    words = rf"unknown keyword '{name}' \(did you mean '{near}'\?\)"
+    with pytest.raises(ValueError, match=words):
+        from_trajectories(**arguments, **{name: arguments["velocity"]})
+
+
+def test_a_keyword_like_no_other_is_refused(arguments):
+    with pytest.raises(ValueError, match=r"unknown keyword 'cell'$"):
+        from_trajectories(**arguments, cell=np.eye(2))
+
+
+def test_swapped_axes_are_guessed():
+    times = 0.1 * np.arange(40)
+    swapped = np.swapaxes(oscillators(times)[0][0], 0, 1)
+    words = r"got \(40,\); position \(3, 40, 2\) has that length along axis 1: axes swapped\?"
+    with pytest.raises(ValueError, match=words):
+        from_trajectories(times, swapped, mass=MASS, edges=NO_PAIRS)
+
+
+@pytest.mark.parametrize("name", ["times", "position", "velocity", "momentum", "force"])
+def test_complex_arrays_are_refused(arguments, name):
+    arguments[name] = arguments[name].astype(complex)
+    with pytest.raises(ValueError, match=f"{name} is complex"):
+        from_trajectories(**arguments)
+
+
+def test_edges_all_joins_every_pair(arguments):
+    data = from_trajectories(**(arguments | {"edges": "all"}))
+    hgn.check(data)
+    first = np.stack([data.senders, data.receivers], 1)[: int(data.n_edge[0])].tolist()
+    assert sorted(map(tuple, first)) == [(i, j) for i in range(3) for j in range(3) if i != j]
+    one = from_trajectories(
+        0.1 * np.arange(20), oscillators(0.1 * np.arange(20))[0][:, :, :1], mass=1.0, edges="all"
+    )
+    assert len(one.senders) == 0
+
+
+@pytest.mark.parametrize("edges", ["pairs", "radius", 3.0])
+def test_other_words_for_edges_are_refused(arguments, edges):
+    with pytest.raises(ValueError, match=rf'pairs of bodies \[p 2\] or "all", got {edges!r}'):
+        from_trajectories(**(arguments | {"edges": edges}))
+
+
+@pytest.mark.parametrize("shape", [(0, 12, 3, 2), (2, 0, 3, 2), (2, 12, 0, 2)])
+def test_no_trajectory_frame_or_body_is_refused(arguments, shape):
+    with pytest.raises(ValueError, match="holds no trajectory, frame or body"):
+        from_trajectories(**(arguments | {"position": np.zeros(shape)}))
+
+
+def test_weights_and_couplings_take_the_precision_of_the_positions(arguments):
+    single = {k: arguments[k].astype("f4") for k in ("position", "velocity", "momentum", "force")}
+    data = from_trajectories(
+        **(arguments | single), coupling=np.array([2.0]), weight=np.array([1, 2, 3])
+    )
+    assert data.edges["coupling"].dtype == data.nodes["weight"].dtype == jnp.float32
+    hgn.check(data)

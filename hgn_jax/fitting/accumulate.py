@@ -11,8 +11,8 @@ import numpy as np
 from jraph import GraphsTuple
 
 from .._progress import Reporter
-from ..graphs.batching import chunks
 from ..graphs.padding import without_padding
+from ..graphs.pieces import chunks
 from ..io.digest import digest
 from ..linear.base import AbstractLeastSquares
 from .checkpoint import Checkpoint

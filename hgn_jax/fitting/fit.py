@@ -11,7 +11,7 @@ from .._types import Key
 from ..features.base import AbstractTerm
 from ..features.kinetic import Kinetic
 from ..features.pair import Pair
-from ..graphs.batching import chunks
+from ..graphs.pieces import chunks
 from ..graphs.species import typed_by_species
 from ..graphs.validate import check, warn_about_precision
 from ..linear.base import AbstractLeastSquares

@@ -18,9 +18,9 @@ from ..features.base import AbstractEnergy, AbstractTermSpec
 from ..features.dense import Dense
 from ..features.kinetic import Kinetic
 from ..features.pair import Pair
-from ..graphs.batching import split
 from ..graphs.geometry import movable
 from ..graphs.padding import without_padding
+from ..graphs.selection import split
 from ..graphs.validate import check
 from ..models.base import AbstractModel
 from ..models.basis import Basis

@@ -1,8 +1,5 @@
 from .batching import batch as batch
-from .batching import chunks as chunks
 from .batching import snapshots as snapshots
-from .batching import split as split
-from .batching import take as take
 from .batching import unbatch as unbatch
 from .builders import chain as chain
 from .builders import from_pairs as from_pairs
@@ -10,6 +7,9 @@ from .builders import fully_connected as fully_connected
 from .builders import lattice as lattice
 from .builders import radius as radius
 from .builders import ring as ring
+from .differences import differentiate as differentiate
 from .padding import pad as pad
-from .trajectories import differentiate as differentiate
+from .pieces import chunks as chunks
+from .selection import split as split
+from .selection import take as take
 from .trajectories import from_trajectories as from_trajectories

@@ -16,6 +16,7 @@ from jraph import GraphsTuple
 
 from .cell import Cell, require_cell
 from .pair_search import pairs_within
+from .schema import check_float, check_names
 
 
 def from_pairs(
@@ -37,15 +38,20 @@ def from_pairs(
     - `edges`: further edge arrays `[p ...]` by name, such as `coupling` or `type`.
 
     **Raises:** `ValueError` if shapes disagree or a pair names a node that does not exist, names
-    one node twice, or stands twice.
+    one node twice, or occurs twice, or an edge array is not known.
     """
     position = _sites(position)
     n = len(position)
     links = np.asarray(pairs) if np.size(pairs) else np.zeros((0, 2), np.int64)
     if links.ndim != 2 or links.shape[1] != 2 or not np.issubdtype(links.dtype, np.integer):
         raise ValueError(f"pairs must be integers [p 2], got {links.dtype} {links.shape}")
+    # Checked before they are cast: an index beyond 32 bits would become a small one.
     _check_pairs(links, n)
-    names = {k: jnp.asarray(v) for k, v in edges.items()}
+    links = links.astype(np.int32)
+    check_names("edges", edges)
+    names = {
+        k: jnp.asarray(v, position.dtype if k == "coupling" else None) for k, v in edges.items()
+    }
     for name, values in names.items():
         if values.shape[:1] != (len(links),):
             raise ValueError(
@@ -58,8 +64,13 @@ def from_pairs(
 def _sites(position: ArrayLike) -> Array:
     """Positions `[n d]` as floats."""
     position = jnp.asarray(position)
-    if position.ndim != 2:
-        raise ValueError(f"position must be [n d] (bodies, dimensions), got shape {position.shape}")
+    if position.ndim != 2 or not position.size:
+        raise ValueError(
+            "position must be [n d] with at least one body and dimension, got shape "
+            f"{position.shape}"
+        )
+    if not jnp.issubdtype(position.dtype, jnp.integer):
+        check_float("position", position.dtype)
     if not jnp.issubdtype(position.dtype, jnp.floating):
         position = position.astype(jnp.result_type(float))
     return position
@@ -104,7 +115,7 @@ def _check_pairs(links: np.ndarray, n: int) -> None:
     _, first, count = np.unique(ordered, axis=0, return_index=True, return_counts=True)
     if (count > 1).any():
         pair = tuple(ordered[first[np.argmax(count > 1)]].tolist())
-        raise ValueError(f"pair {pair} stands more than once; name each pair once")
+        raise ValueError(f"pair {pair} occurs more than once; name each pair once")
 
 
 def lattice(shape: Sequence[int], *, spacing: float = 1.0, mass: ArrayLike = 1.0) -> GraphsTuple:
@@ -112,7 +123,11 @@ def lattice(shape: Sequence[int], *, spacing: float = 1.0, mass: ArrayLike = 1.0
 
     `shape` gives the number of sites along each axis, `spacing` their distance (length). The
     spatial dimension is `len(shape)`.
+
+    **Raises:** `ValueError` unless there is an axis, and at least one site along each.
     """
+    if not shape or min(shape) < 1:
+        raise ValueError(f"a lattice needs at least one site along each axis, got {tuple(shape)}")
     sites = np.array(list(itertools.product(*map(range, shape))), dtype=float)
     index = np.arange(math.prod(shape)).reshape(shape)
     pairs = [
@@ -145,7 +160,12 @@ def ring(n: int, *, dimension: int = 2, spacing: float = 1.0, mass: ArrayLike = 
 def fully_connected(
     n: int, dimension: int, *, position: ArrayLike | None = None, mass: ArrayLike = 1.0
 ) -> GraphsTuple:
-    """Every pair of n bodies joined. Without `position` they sit on a unit cubic lattice."""
+    """Every pair of n bodies joined. Without `position` they sit on a unit cubic lattice.
+
+    **Raises:** `ValueError` for less than one body or dimension, or positions of another shape.
+    """
+    if n < 1 or dimension < 1:
+        raise ValueError(f"need at least one body and dimension, got {n} and {dimension}")
     if position is None:
         side = math.ceil(round(n ** (1 / dimension), 9))
         sites = itertools.islice(itertools.product(range(side), repeat=dimension), n)

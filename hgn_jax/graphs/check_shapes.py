@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jraph import GraphsTuple
 
-from .schema import AXES, BOOLEANS, INTEGERS, NUMBERS, check_names, require
+from .schema import AXES, BOOLEANS, INTEGERS, NUMBERS, check_float, check_names, require
 
 
 def check_arrays(graphs: GraphsTuple) -> None:
@@ -84,21 +84,14 @@ def _check_counts(graphs: GraphsTuple) -> None:
 
 
 def _check_kind(where: str, name: str, dtype: np.dtype) -> None:
-    if jnp.issubdtype(dtype, jnp.complexfloating):
-        raise ValueError(f"{where} is complex ({dtype}): its imaginary part would be lost")
-    floats = jnp.issubdtype(dtype, jnp.floating)
-    if floats and dtype.itemsize < 4:
-        raise ValueError(
-            f"{where} is {dtype}, too coarse to fit or integrate: convert it to float32 or float64"
-        )
     if name in BOOLEANS:
         if not jnp.issubdtype(dtype, jnp.bool_):
             raise ValueError(f"{where} must hold booleans, got {dtype}")
-    elif name in INTEGERS or (name in NUMBERS and not floats):
+    elif name in INTEGERS:
         if not jnp.issubdtype(dtype, jnp.integer):
             raise ValueError(f"{where} must hold integers, got {dtype}")
-    elif not floats:
-        raise ValueError(f"{where} must hold floats, got {dtype}")
+    elif name not in NUMBERS or not jnp.issubdtype(dtype, jnp.integer):
+        check_float(where, dtype)
 
 
 def _check_precision(graphs: GraphsTuple) -> None:

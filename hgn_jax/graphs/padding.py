@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Int
 from jraph import GraphsTuple
 
+from .._arguments import whole_number
 from .._tree import is_concrete
 
 PADDING_GRAPHS = 2
@@ -70,8 +71,12 @@ def pad(graphs: GraphsTuple, *, n_node: int, n_edge: int, n_graph: int) -> Graph
     two or more, `n_edge` must not be less. Padding that is already there is replaced. Concrete
     arrays only.
 
-    **Raises:** `ValueError` if the batch does not fit.
+    **Raises:** `ValueError` if the batch does not fit, or for totals that are no integers.
     """
+    n_node, n_edge, n_graph = (
+        whole_number(name, total, 0)
+        for name, total in (("n_node", n_node), ("n_edge", n_edge), ("n_graph", n_graph))
+    )
     graphs = without_padding(graphs)
     own = (len(graphs.nodes["position"]), len(graphs.senders), len(graphs.n_node))
     least = (own[0] + 1, own[1], own[2] + PADDING_GRAPHS)

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Collection, Iterable, Mapping
 
+import jax.numpy as jnp
+import numpy as np
 from jraph import GraphsTuple
 
 AXES: dict[str, dict[str, str]] = {
@@ -35,6 +37,18 @@ def check_names(part: str, names: Iterable[str]) -> None:
         raise ValueError(
             f"{part} has unknown keys {unknown}{meant(unknown[0], known)}; known are "
             f"{sorted(known)}"
+        )
+
+
+def check_float(where: str, dtype: np.dtype) -> None:
+    """Raises `ValueError` for a dtype other than single or double precision."""
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        raise ValueError(f"{where} is complex ({dtype}): its imaginary part would be lost")
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"{where} must hold floats, got {dtype}")
+    if dtype.itemsize < 4:
+        raise ValueError(
+            f"{where} is {dtype}, too coarse to fit or integrate: convert it to float32 or float64"
         )
 
 

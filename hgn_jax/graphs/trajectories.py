@@ -1,14 +1,30 @@
 """A user's own measured or simulated trajectories as a data set."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import ArrayLike, Float
+from jaxtyping import ArrayLike
 from jraph import GraphsTuple
 
 from .batching import snapshots
 from .builders import from_pairs
+from .check_trajectories import (
+    check_frames,
+    check_newtonian,
+    check_numbers,
+    check_resolution,
+    check_velocity,
+)
+from .differences import differentiate
+from .schema import meant
+
+FURTHER = ("species", "fixed", "weight")
+KEYWORDS = (
+    "mass", "edges", "coupling", "type", "velocity", "momentum", "force", "order", "newtonian",
+    "trim", *FURTHER,
+)  # fmt: skip
 
 
 def from_trajectories(
@@ -16,7 +32,7 @@ def from_trajectories(
     position: ArrayLike,
     *,
     mass: ArrayLike,
-    edges: ArrayLike | Sequence[tuple[int, int]],
+    edges: ArrayLike | Sequence[tuple[int, int]] | str,
     coupling: ArrayLike | None = None,
     type: ArrayLike | None = None,
     velocity: ArrayLike | None = None,
@@ -37,11 +53,13 @@ def from_trajectories(
     **Arguments:**
 
     - `times`: `[t]`, or `[k t]` for k trajectories; strictly increasing, steps may be irregular.
+        In NumPy's float64, counted from the first frame: if something is differentiated, their
+        rounding must be less than 1e-6 of a step.
     - `position`: `[t n d]` or `[k t n d]`, length.
     - `velocity`, `momentum`, `force`: as `position`, in length / time, mass * length / time and
         mass * length / time^2; each optional.
     - `mass`: `[n]` or one number.
-    - `edges`: `[p 2]`, the pairs of bodies that interact, each once.
+    - `edges`: `[p 2]`, the pairs of bodies that interact, each once; "all" for every pair.
     - `coupling`, `type`: `[p]`, known factors of the pairs' energies and kinds of pairs.
     - `newtonian`: the kinetic energy is $|p|^2/2m$. Set it to False for another one: then
         `momentum` must be given.
@@ -52,24 +70,28 @@ def from_trajectories(
     **Returns:** a batch of one graph per frame, with `globals["time"]` and
     `globals["trajectory"]`. Test on other trajectories (`hgn.graphs.split`), not on other frames.
 
-    **Raises:** `ValueError` for shapes that disagree, times that do not increase, too few frames,
-    NaN or Inf (naming trajectory, frame, node), or a momentum that is not mass times velocity
-    although `newtonian`.
+    **Raises:** `ValueError` for unknown keywords, shapes that disagree, complex numbers, times that
+    do not increase or are rounded too coarsely, too few frames, NaN or Inf (naming trajectory,
+    frame, node), velocities whose median size differs from that of the positions' differences by a
+    factor of 2 (where frames are dense enough to tell), or a momentum that is not mass times
+    velocity although `newtonian`.
     """
+    if unknown := sorted(set(nodes) - set(FURTHER)):
+        raise ValueError(f"unknown keyword {unknown[0]!r}{meant(unknown[0], KEYWORDS)}")
     x = np.asarray(position)
+    check_numbers("position", x)
     x = x[None] if x.ndim == 3 else x
     x = x if np.issubdtype(x.dtype, np.floating) else x.astype(float)
     if x.ndim != 4:
         raise ValueError(f"position must be [t n d] or [k t n d], got {np.shape(position)}")
     k, t, n, _ = x.shape
-    ts = np.asarray(times, dtype=np.float64)
-    if ts.shape not in ((t,), (k, t)):
-        raise ValueError(f"times must be [t] = ({t},) or [k t] = ({k}, {t}), got {ts.shape}")
-    ts = np.broadcast_to(ts, (k, t))
+    if not x.size:
+        raise ValueError(f"position {np.shape(position)} holds no trajectory, frame or body")
+    ts = _as_times(times, x.shape, np.shape(position))
     dtype = x.dtype
     given = {"velocity": velocity, "momentum": momentum, "force": force}
     arrays = {name: _as_frames(name, a, x.shape) for name, a in given.items() if a is not None}
-    _check_frames(ts, {"position": x, **arrays})
+    check_frames(ts, {"position": x, **arrays})
     if np.shape(mass) not in ((), (n,)):
         raise ValueError(f"mass must be one number or [n] = ({n},), got {np.shape(mass)}")
     m = np.broadcast_to(np.asarray(mass, dtype=dtype), (n,))[:, None]
@@ -86,6 +108,10 @@ def from_trajectories(
             f"{t} frames are too few to differentiate {times_differentiated} times with order "
             f"{order}: need {least}; give velocity and force, or a lower order"
         )
+    if times_differentiated:
+        check_resolution(ts, np.asarray(times).dtype)
+    if "velocity" in arrays:
+        check_velocity(ts, x, arrays["velocity"])
     v = arrays.get("velocity")
     p = arrays.get("momentum")
     v = differentiate(ts, x, order) if v is None else v
@@ -94,13 +120,15 @@ def from_trajectories(
     p = m * v if p is None else p
     if newtonian and "momentum" in arrays:
         # A differentiated velocity has errors of its own; a wrong unit is far larger.
-        _check_newtonian(m * v, p, 1e-6 if "velocity" in arrays else 1e-2)
+        check_newtonian(m * v, p, 1e-6 if "velocity" in arrays else 1e-2)
     f = arrays["force"] if "force" in arrays else differentiate(ts, p, order)
 
     keep = slice(cut, t - cut) if trim else slice(None)
     known = {"coupling": coupling, "type": type}
     extra = {name: array for name, array in known.items() if array is not None}
-    graph = from_pairs(x[0, 0], edges, mass=m[:, 0], **extra)
+    graph = from_pairs(x[0, 0], _as_pairs(edges, n), mass=m[:, 0], **extra)
+    if "weight" in nodes:
+        nodes["weight"] = np.asarray(nodes["weight"], dtype)
     graph = graph._replace(nodes=graph.nodes | {q: jnp.asarray(a) for q, a in nodes.items()})
 
     def flat(a: np.ndarray) -> np.ndarray:
@@ -115,65 +143,38 @@ def from_trajectories(
     )
 
 
-def differentiate(
-    times: Float[np.ndarray, "k t"], values: Float[np.ndarray, "k t ..."], order: int
-) -> Float[np.ndarray, "k t ..."]:
-    """Time derivative by `order + 1`-point differences, exact for polynomials of degree `order`.
-
-    Central in the interior, one-sided near the ends.
-    """
-    if order < 2 or order % 2:
-        raise ValueError(f"order must be even and at least 2, got {order}")
-    t = times.shape[1]
-    first = np.clip(np.arange(t) - order // 2, 0, t - order - 1)
-    stencil = first[:, None] + np.arange(order + 1)
-    weights = _difference_weights(times[:, stencil] - times[:, :, None])
-    # The weights sum to zero: differences to the centre frame keep the digits of slow motion.
-    result = np.zeros(values.shape, dtype=np.float64)
-    for j in range(order + 1):
-        w = weights[..., j].reshape(*times.shape, *[1] * (values.ndim - 2))
-        result += w * (values[:, stencil[:, j]] - values)
-    return result
-
-
-def _difference_weights(offsets: Float[np.ndarray, "k t s"]) -> Float[np.ndarray, "k t s"]:
-    scale = np.abs(offsets).max(axis=-1, keepdims=True)
-    powers = (offsets / scale)[..., None, :] ** np.arange(offsets.shape[-1])[:, None]
-    unit = np.zeros((*offsets.shape, 1))
-    unit[..., 1, 0] = 1
-    return np.linalg.solve(powers, unit)[..., 0] / scale
-
-
 def _as_frames(name: str, array: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
     frames = np.asarray(array)
+    check_numbers(name, frames)
     frames = frames[None] if frames.ndim == 3 else frames
     if frames.shape != shape:
         raise ValueError(f"{name} must have the shape of position {shape}, got {np.shape(array)}")
     return frames
 
 
-def _check_frames(times: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
-    if not np.isfinite(times).all() or not (np.diff(times, axis=1) > 0).all():
-        raise ValueError("times must be finite and strictly increasing in every trajectory")
-    for name, array in arrays.items():
-        bad = np.argwhere(~np.isfinite(array))
-        if len(bad):
-            k, frame, node, _ = bad[0]
-            raise ValueError(
-                f"{name} is not finite in trajectory {k}, frame {frame}, node {node}; "
-                f"{len(bad)} such entries"
-            )
+def _as_times(times: ArrayLike, shape: tuple[int, ...], given: tuple[int, ...]) -> np.ndarray:
+    ts = np.asarray(times)
+    check_numbers("times", ts)
+    k, t = shape[:2]
+    if ts.shape not in ((t,), (k, t)):
+        words = f"times must be [t] = ({t},) or [k t] = ({k}, {t}), got {ts.shape}"
+        if ts.ndim and ts.shape[-1] in given:
+            axis = given.index(ts.shape[-1])
+            words += f"; position {given} has that length along axis {axis}: axes swapped?"
+        raise ValueError(words)
+    return np.broadcast_to(ts.astype(np.float64), (k, t))
 
 
-def _check_newtonian(expected: np.ndarray, momentum: np.ndarray, slack: float) -> None:
-    size = np.linalg.norm(expected, axis=-1, keepdims=True)
-    rounding = 1e3 * np.finfo(momentum.dtype).eps * size.max()
-    # A differentiated velocity is compared with the greatest of its body, not with every zero.
-    size = size if slack < 1e-3 else size.max(axis=1, keepdims=True)
-    bad = np.argwhere(np.abs(expected - momentum) > rounding + slack * size)
-    if len(bad):
-        k, frame, node, _ = bad[0]
+def _as_pairs(
+    edges: ArrayLike | Sequence[tuple[int, int]] | str, n: int
+) -> ArrayLike | Sequence[tuple[int, int]]:
+    if isinstance(edges, str):
+        if edges != "all":
+            raise ValueError(f'edges must be pairs of bodies [p 2] or "all", got {edges!r}')
+        return np.array(list(itertools.combinations(range(n), 2)), int).reshape(-1, 2)
+    if np.ndim(edges) == 0:
         raise ValueError(
-            f"momentum is not mass times velocity in trajectory {k}, frame {frame}, node {node}: "
-            "check the unit of mass, or pass newtonian=False if the kinetic energy is not |p|^2/2m"
+            f'edges must be pairs of bodies [p 2] or "all", got {edges!r}. Edges by a cutoff '
+            "differ between frames: join each by hgn.graphs.radius, and all by hgn.graphs.batch"
         )
+    return edges

@@ -14,10 +14,13 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float
 from jraph import GraphsTuple
 
+from .._arguments import whole_number
 from .._tree import is_concrete
 from .._types import Key, Rates
 from ..graphs.batching import snapshots
+from ..graphs.check_trajectories import check_numbers
 from ..graphs.geometry import movable
+from ..graphs.schema import require
 from ..graphs.validate import check
 from ..models.base import AbstractModel
 from .system import System
@@ -82,14 +85,22 @@ def simulate(
     array's standard deviation (for positions that of the displacements). May be vmapped over
     keys; times are concrete.
 
-    **Raises:** `ValueError` for a bad graph (see `hgn.check`), times that do not increase or a
-    batch of several graphs. `RuntimeError` if the integration fails, as when bodies collide, or a
-    potential is not finite where bodies start.
+    **Raises:** `ValueError` for a bad graph (see `hgn.check`), times that do not increase, a batch
+    of several graphs, or a number of trajectories, tolerance or noise out of range. `RuntimeError`
+    if the integration fails, as when bodies collide, or a potential is not finite where bodies
+    start.
     """
     if graph.n_node.shape[0] != 1:
         raise ValueError(f"simulate takes one graph, got a batch of {graph.n_node.shape[0]}")
+    require(graph, {"nodes": ["position", "momentum", "mass"]}, "simulate")
     position = graph.nodes["position"]
+    trajectories = whole_number("trajectories", trajectories, 1)
+    if not 0 < tolerance < np.inf:
+        raise ValueError(f"tolerance must be positive and finite, got {tolerance}")
+    if not 0 <= noise < np.inf:
+        raise ValueError(f"noise must be finite and not negative, got {noise}")
     moments = np.asarray(times)
+    check_numbers("times", moments)
     rising = np.isfinite(moments).all() and (np.diff(moments) > 0).all()
     if moments.ndim != 1 or len(moments) < 1 or not rising:
         raise ValueError("times must be finite and strictly increasing, [t], at least one")

@@ -1,0 +1,94 @@
+"""Trajectories that cannot be right: times, values and units that disagree."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .schema import check_float
+
+RESOLUTION = 1e-6
+"""The greatest rounding of times, as a part of the step between frames."""
+UNITS = 2.0
+"""Velocities may differ from the positions' differences by this factor."""
+
+
+def check_numbers(name: str, array: np.ndarray) -> None:
+    """Raises `ValueError` for what is no number, complex, or of half precision."""
+    if not np.issubdtype(array.dtype, np.integer):
+        check_float(name, array.dtype)
+
+
+def check_frames(times: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises `ValueError` for times that do not increase, or values that are not finite."""
+    if not np.isfinite(times).all() or not (np.diff(times, axis=1) > 0).all():
+        raise ValueError("times must be finite and strictly increasing in every trajectory")
+    for name, array in arrays.items():
+        bad = np.argwhere(~np.isfinite(array))
+        if len(bad):
+            k, frame, node, _ = bad[0]
+            raise ValueError(
+                f"{name} is not finite in trajectory {k}, frame {frame}, node {node}; "
+                f"{len(bad)} such entries"
+            )
+
+
+def check_newtonian(expected: np.ndarray, momentum: np.ndarray, slack: float) -> None:
+    """Raises `ValueError` if the momentum is not the expected mass times velocity."""
+    size = np.linalg.norm(expected, axis=-1, keepdims=True)
+    rounding = 1e3 * np.finfo(momentum.dtype).eps * size.max()
+    # A differentiated velocity is compared with the greatest of its body, not with every zero.
+    size = size if slack < 1e-3 else size.max(axis=1, keepdims=True)
+    bad = np.argwhere(np.abs(expected - momentum) > rounding + slack * size)
+    if len(bad):
+        k, frame, node, _ = bad[0]
+        raise ValueError(
+            f"momentum is not mass times velocity in trajectory {k}, frame {frame}, node {node}: "
+            "check the unit of mass, or pass newtonian=False if the kinetic energy is not |p|^2/2m"
+        )
+
+
+def check_resolution(times: np.ndarray, dtype: np.dtype) -> None:
+    """Raises `ValueError` if the rounding of times spoils their differences.
+
+    A time t is known to eps |t|. Over a step dt that is an error of eps |t| / dt of every
+    derivative, and each further derivative multiplies it by frames per oscillation. Frames that are
+    all exactly one step apart are known better by their number.
+    """
+    if not np.issubdtype(dtype, np.floating):
+        return
+    steps = np.diff(times, axis=1)
+    rounding = float(np.finfo(dtype).eps) * np.abs(times).max(axis=1)
+    even = (steps == steps[:, :1]).all(axis=1)
+    error = rounding / steps.min(axis=1) / np.where(even, steps.shape[1], 1)
+    k = int(np.argmax(error))
+    if error[k] > RESOLUTION:
+        raise ValueError(
+            f"times in {dtype} up to {np.abs(times[k]).max():.6g} are rounded to "
+            f"{rounding[k]:.2g}, which is {error[k]:.2g} of the step {steps[k].min():.6g}; "
+            f"derivatives need {RESOLUTION:g}. Pass times in NumPy's float64, counted from the "
+            "first frame: such as dt * np.arange(t)"
+        )
+
+
+def check_velocity(times: np.ndarray, x: np.ndarray, v: np.ndarray) -> None:
+    """Raises `ValueError` if velocities are not of the size of the positions' differences.
+
+    Compared are medians over all bodies and frames where both vary slowly from frame to frame.
+    Frames too coarse for that, and positions that are mostly noise, tell nothing.
+    """
+    if times.shape[1] < 3:
+        return
+    differences = np.diff(x, axis=1) / np.diff(times)[..., None, None]
+    between = (v[:, 1:] + v[:, :-1]) / 2
+    sizes = [np.linalg.norm(u, axis=-1)[:, :-1] for u in (differences, between)]
+    changes = [np.linalg.norm(np.diff(u, axis=1), axis=-1) for u in (differences, between)]
+    moving = (sizes[0] > 0) & (sizes[1] > 0)
+    slow = moving & (changes[0] <= sizes[0] / 2) & (changes[1] <= sizes[1] / 2)
+    if 2 * slow.sum() <= moving.sum():
+        return
+    expected, found = (float(np.median(size[slow])) for size in sizes)
+    if not 1 / UNITS < found / expected < UNITS:
+        raise ValueError(
+            f"velocity is about {found:.3g} but position changes by about {expected:.3g} per unit "
+            "of time (medians): the units of position, velocity and times do not agree"
+        )

@@ -1,0 +1,33 @@
+"""Time derivatives by finite differences on evenly or unevenly spaced frames."""
+
+import numpy as np
+from jaxtyping import Float
+
+
+def differentiate(
+    times: Float[np.ndarray, "k t"], values: Float[np.ndarray, "k t ..."], order: int
+) -> Float[np.ndarray, "k t ..."]:
+    """Time derivative by `order + 1`-point differences, exact for polynomials of degree `order`.
+
+    Central in the interior, one-sided near the ends.
+    """
+    if order < 2 or order % 2:
+        raise ValueError(f"order must be even and at least 2, got {order}")
+    t = times.shape[1]
+    first = np.clip(np.arange(t) - order // 2, 0, t - order - 1)
+    stencil = first[:, None] + np.arange(order + 1)
+    weights = _difference_weights(times[:, stencil] - times[:, :, None])
+    # The weights sum to zero: differences to the centre frame keep the digits of slow motion.
+    result = np.zeros(values.shape, dtype=np.float64)
+    for j in range(order + 1):
+        w = weights[..., j].reshape(*times.shape, *[1] * (values.ndim - 2))
+        result += w * (values[:, stencil[:, j]] - values)
+    return result
+
+
+def _difference_weights(offsets: Float[np.ndarray, "k t s"]) -> Float[np.ndarray, "k t s"]:
+    scale = np.abs(offsets).max(axis=-1, keepdims=True)
+    powers = (offsets / scale)[..., None, :] ** np.arange(offsets.shape[-1])[:, None]
+    unit = np.zeros((*offsets.shape, 1))
+    unit[..., 1, 0] = 1
+    return np.linalg.solve(powers, unit)[..., 0] / scale
