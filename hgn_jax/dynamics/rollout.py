@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import diffrax
 import equinox as eqx
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 from jraph import GraphsTuple
 
+from .._progress import Progress, Reporter
 from .._tree import all_finite, is_concrete
 from ..features.message_passing import MessagePassingFeatures
 from ..features.pair_base import AbstractPairFeatures
@@ -22,9 +24,9 @@ from ..integrators.stormer_verlet import StormerVerlet
 from ..models.hamiltonian import AbstractHamiltonian, HamiltonianGraphNetwork
 from ..systems.system import System
 from . import diagnostics
-from .checkpoint import Journal
+from .checkpoint import RolloutCheckpoint
 from .compiled_loop import whole
-from .host_loop import Reporter, RolloutProgress, stepwise
+from .host_loop import stepwise
 from .observables import AbstractObservable
 from .save_times import Every, Schedule, counted
 from .stepper import Motion, Run
@@ -61,9 +63,8 @@ def rollout(
     neighbours: Neighbours | None = None,
     observables: Sequence[AbstractObservable] = (),
     states: bool = True,
-    progress: Callable[[RolloutProgress], object] | None = None,
+    progress: Callable[[Progress], object] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
-    resume: bool = False,
     throw: bool = True,
 ) -> Trajectory:
     """Integrates the motion of `graph` from `times[0]` and returns it at all `times`.
@@ -86,8 +87,9 @@ def rollout(
     - `observables`: quantities to take at every output, such as `hgn.Temperature()`.
     - `states`: whether positions and momenta are kept, at every output.
     - `progress`: called about once a second, and at the end; `print` will do.
-    - `checkpoint`: a new folder, to which outputs and state are written as they come.
-    - `resume`: go on with the rollout in that folder, to the same bits as without interruption.
+    - `checkpoint`: a folder, to which outputs and state are written as often as takes 5% of the
+        time. If it holds them already, and the same call made them, the rollout is resumed from
+        there; the result is bitwise identical to that of an uninterrupted run.
     - `throw`: raise if the state does not stay finite or the energy jumps; if False look at
         `path.finite`.
 
@@ -101,9 +103,10 @@ def rollout(
     model's, an integrator that needs H = T(p) + V(q) and a model that is not, a cell shorter than
     twice the cutoff, or a model that has no cutoff or one beyond the neighbours'. `RuntimeError` if
     the state does not stay finite, naming time, body and the nearest pair, or, outside of jit, if
-    the energy changes by more than half of the greatest kinetic energy so far, with a step that would
-    do. `FileExistsError` for a checkpoint folder that exists, without `resume`; `OSError` if it
-    cannot be written: what was written remains, and can be resumed.
+    the energy changes by more than half of the greatest kinetic energy so far, with a step that
+    would do. For a checkpoint: `ValueError` if another call made it, or it is damaged;
+    `RuntimeError` if another run is using it; `OSError` if it cannot be written: what was written
+    remains.
 
     **Warns** of a start with pairs or bodies outside of the model's trained range.
     """
@@ -117,8 +120,6 @@ def rollout(
     schedule = counted(times, dt, graph.nodes["position"].dtype)
     motion = _motion(model, graph, jnp.where(schedule.back, -schedule.dt, schedule.dt), integrator,
                      neighbours, tuple(observables), states)  # fmt: skip
-    if resume and checkpoint is None:
-        raise ValueError("resume=True needs the folder: checkpoint=...")
     concrete = is_concrete((motion, schedule))
     led = neighbours is not None or progress is not None or checkpoint is not None
     if not concrete and (progress is not None or checkpoint is not None):
@@ -128,10 +129,11 @@ def rollout(
     if concrete and isinstance(model, HamiltonianGraphNetwork):
         _warn_about_range(model, motion)
     if concrete and led:
-        journal = None
-        if checkpoint is not None:
-            journal = Journal(checkpoint, motion, schedule, resume)
-        run = stepwise(motion, schedule, Reporter(progress, int(np.sum(schedule.strides))), journal)
+        report = Reporter(progress, "step", int(np.sum(schedule.strides)))
+        with (
+            nullcontext() if checkpoint is None else RolloutCheckpoint(checkpoint, motion, schedule)
+        ) as held:
+            run = stepwise(motion, schedule, report, held)
     else:
         run = whole(motion, schedule)
     path = _path(graph, motion, schedule, run)
