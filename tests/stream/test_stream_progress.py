@@ -92,7 +92,7 @@ def test_progress_may_stop_the_stream(pieces, clock, path):
 def test_progress_reads_well(pieces, capsys):
     assert str(hgn.Progress(3, 11, 1.2, 3.2, "batch")) == "batch 3 of 11, 1 s, 3 s left"
     assert str(hgn.Progress(3, None, 61.7, None, "step", "hot")) == "step 3, 62 s: hot"
-    assert str(hgn.Progress(3, 9, 600, 9000, "epoch")) == "epoch 3 of 9, 10 min, 2.5 h left"
+    assert str(hgn.Progress(3, 9, 600.0, 9000.0, "epoch")) == "epoch 3 of 9, 10 min, 2.5 h left"
     stream(pieces[:3], progress=print)
     first, *others, last = capsys.readouterr().out.splitlines()
     assert first == "batch 0 of 3, 0 s: compiling"
