@@ -89,7 +89,7 @@ def read(path: str | os.PathLike[str], format: Format) -> tuple[dict[str, Any], 
     return header, {name: _as_jax(path, name, a) for name, a in values.items()}
 
 
-def named(tree: PyTree) -> dict[str, Array]:
+def named(tree: PyTree) -> dict[str, Any]:
     """The tree's arrays by their places in it, such as "layers.0.weight"."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     arrays = {_place(path): leaf for path, leaf in leaves}
