@@ -37,7 +37,7 @@ class RolloutCheckpoint:
         self._kept = 0
 
     def __enter__(self) -> "RolloutCheckpoint":
-        with self._run.writing("0 outputs"):
+        with self._run.writing("at the start"):
             self.folder.mkdir(parents=True, exist_ok=True)
         self._run.__enter__()
         return self
@@ -64,7 +64,7 @@ class RolloutCheckpoint:
             sizes = Sizes(slots, run, tuple(grid))
             motion = with_neighbours(motion, Neighbours(spec.cutoff, spec.skin, sizes))
         found = eqx.filter_eval_shape(Motion.find, motion, motion.begin())
-        state = _filled(eqx.filter_eval_shape(Motion.start, motion, found), arrays)
+        state = self._filled(eqx.filter_eval_shape(Motion.start, motion, found), arrays)
         part = jnp.zeros((), motion.dt.dtype)
         shape = eqx.filter_eval_shape(Motion.output, motion, state, part, motion.graph)
         outputs: list[Output] = []
@@ -76,7 +76,7 @@ class RolloutCheckpoint:
             columns = {name: np.asarray(values) for name, values in stacked.items()}
             rows = len(next(iter(columns.values())))
             outputs += [
-                _filled(shape, {name: np.asarray(v[k]) for name, v in columns.items()})
+                self._filled(shape, {name: np.asarray(v[k]) for name, v in columns.items()})
                 for k in range(rows)
             ]
         self._kept = count
@@ -96,7 +96,7 @@ class RolloutCheckpoint:
             "outputs": len(outputs), "ahead": ahead,
             "sizes": None if sizes is None else [sizes.slots, sizes.run, list(sizes.grid)],
         }  # fmt: skip
-        with self._run.writing(f"{len(outputs)} outputs"):
+        with self._run.writing(f"after {len(outputs)} outputs"):
             if outputs[self._kept :]:
                 stacked = jax.tree.map(lambda *values: np.stack(values), *outputs[self._kept :])
                 file = self._file(self._kept)
@@ -113,6 +113,14 @@ class RolloutCheckpoint:
         if count > len(strides) or not same or ahead > left:
             self._run.refuse("other times, and it is beyond the first of them that differs")
 
+    def _filled(self, shape: Any, arrays: dict[str, Any]) -> Any:
+        """The tree of shapes with these arrays in the place of its arrays."""
+        shapes, settings = eqx.partition(shape, lambda x: isinstance(x, jax.ShapeDtypeStruct))
+        try:
+            return eqx.combine(array_file.filled(shapes, arrays), settings)
+        except ValueError:
+            self._run.refuse("of another release")
+
     def _file(self, first: int) -> Path:
         return self.folder / f"outputs-{first:09d}.hgn"
 
@@ -120,9 +128,3 @@ class RolloutCheckpoint:
 def with_neighbours(motion: Motion, neighbours: Neighbours) -> Motion:
     """The motion with that capacity for neighbours."""
     return dataclasses.replace(motion, neighbours=neighbours)
-
-
-def _filled(shape: Any, arrays: dict[str, Any]) -> Any:
-    """The tree of shapes with these arrays in the place of its arrays."""
-    shapes, settings = eqx.partition(shape, lambda x: isinstance(x, jax.ShapeDtypeStruct))
-    return eqx.combine(array_file.filled(shapes, arrays), settings)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 from jraph import GraphsTuple
 
 from ..io import array_file
@@ -43,12 +44,10 @@ class StreamCheckpoint:
         if held is None:
             return tuple(reductions), 0
         header, arrays = held
-        try:
-            filled = array_file.filled(tuple(reductions), arrays)
-        except ValueError:
-            self._run.refuse("another solver or precision")
+        if header["factors"] != _form(reductions):
+            self._run.refuse("other factorisation of the rows by the solver")
         self.last = header["last"]
-        return filled, int(header["batches"])
+        return array_file.filled(tuple(reductions), arrays), int(header["batches"])
 
     def recognise(self, batch: GraphsTuple) -> None:
         """Raises `ValueError` if this is not the last batch that the file holds."""
@@ -65,6 +64,12 @@ class StreamCheckpoint:
 
         **Raises:** `OSError` naming the file; what was there before remains.
         """
-        with self._run.writing(f"{batches} batches"):
-            content = {"batches": batches, "last": last}
+        with self._run.writing(f"after {batches} batches"):
+            content = {"batches": batches, "last": last, "factors": _form(reductions)}
             self._run.write(content, array_file.named(tuple(reductions)))
+
+
+def _form(reductions: Sequence[Reduction]) -> str:
+    """Digest of all about the reductions but their values."""
+    leaves, structure = jax.tree.flatten(tuple(reductions))
+    return digest([str(structure), *((a.shape, str(a.dtype)) for a in leaves)])

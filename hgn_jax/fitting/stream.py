@@ -58,6 +58,7 @@ def fit_stream(
     - `checkpoint`: a file, written as often as takes 5% of the time. If it exists, and the same
         call made it, the stream is resumed after the batches in it (which are drawn from `batches`
         again, and skipped); the result is bitwise identical to that of an uninterrupted run.
+        There may be more batches than before, and another ridge.
     - `progress`: called at the start, at most once a second, and at the end; `print` will do.
     - `mesh`: its local devices take the batches in turn; their triangles are merged at the end.
 

@@ -2,13 +2,12 @@
 
 import dataclasses
 import os
-import socket
 import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 from jaxtyping import Array
@@ -16,7 +15,7 @@ from jaxtyping import Array
 from . import array_file
 from .atomic import hidden_name
 from .digest import digest
-from .lock import is_at, try_lock
+from .lock import acquire
 
 SHARE = 0.05
 """Fraction of the time that writing may take."""
@@ -29,10 +28,10 @@ def numbered(path: str | os.PathLike[str]) -> Path:
 
 
 class Checkpoint:
-    """The file that a run goes on from, if the same call made it.
+    """The file from which a run is resumed, if the same call made it.
 
-    To be used in a `with` statement: inside, the run holds a lock that no second run gets. It ends
-    with the process at the latest.
+    To be used in a `with` statement: inside, the run holds a lock, and a second run is refused. The
+    operating system releases the lock when the process dies.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class Checkpoint:
         **Raises:** `RuntimeError` if another run holds the lock; `OSError` naming the path if its
         folder cannot be written.
         """
-        with self.writing("0 steps"):
+        with self.writing("at the start"):
             self._lock = self._locked()
         return self
 
@@ -81,7 +80,7 @@ class Checkpoint:
             self.refuse(", ".join(f"other {name}" for name in names))
         return header, arrays
 
-    def refuse(self, difference: str) -> None:
+    def refuse(self, difference: str) -> NoReturn:
         """Raises the `ValueError` for the checkpoint of another run."""
         raise ValueError(
             f"{self.path}: the checkpoint of another run ({difference}): repeat the call that made "
@@ -98,7 +97,7 @@ class Checkpoint:
         array_file.write(self._file, self._format, content | {"call": self._call}, arrays)
 
     @contextmanager
-    def writing(self, done: str) -> Iterator[None]:
+    def writing(self, when: str) -> Iterator[None]:
         """Times what is written inside, and says in an `OSError` what remains."""
         start = time.perf_counter()
         try:
@@ -107,8 +106,8 @@ class Checkpoint:
             remains = "what it held remains" if self._file.exists() else "there is none yet"
             raise OSError(
                 error.errno,
-                f"cannot write the checkpoint after {done} ({error.strerror}); {remains}. Make "
-                "room, or give a folder that can be written; the same call goes on from there",
+                f"cannot write the checkpoint {when} ({error.strerror}); {remains}. Make "
+                "room, or give a folder that can be written; the same call resumes",
                 os.fspath(self.path),
             ) from error
         self._written = time.perf_counter()
@@ -117,28 +116,17 @@ class Checkpoint:
     def _locked(self) -> tuple[Path, int] | None:
         target = Path(os.path.realpath(self._file))
         lock = target.with_name(f"{hidden_name(target)}.lock")
-        while True:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                held = not try_lock(descriptor)
-            except OSError:
-                os.close(descriptor)
-                warnings.warn(
-                    f"{self.path}: this file system has no locks: start no second run with this "
-                    "checkpoint",
-                    stacklevel=4,
-                )
-                return None
-            if held:
-                owner = os.read(descriptor, 200).decode(errors="replace") or "unknown process"
-                os.close(descriptor)
-                raise RuntimeError(
-                    f"{self.path}: another run ({owner}) is using this checkpoint: wait until it "
-                    "ends, or give another path"
-                )
-            # A run that ended in between has removed the file it had locked.
-            if is_at(descriptor, lock):
-                os.truncate(descriptor, 0)
-                os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
-                return lock, descriptor
-            os.close(descriptor)
+        try:
+            descriptor = acquire(lock)
+        except BlockingIOError as error:
+            raise RuntimeError(
+                f"{self.path}: another run ({error.strerror}) is using this checkpoint: wait until "
+                "it ends, or give another path"
+            ) from None
+        if descriptor is not None:
+            return lock, descriptor
+        warnings.warn(
+            f"{self.path}: this file system has no locks: start no second run with this checkpoint",
+            stacklevel=4,
+        )
+        return None

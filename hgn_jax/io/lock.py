@@ -1,7 +1,10 @@
 """Locks on open files, which the operating system releases when their process dies."""
 
+import errno
 import os
+import socket
 import sys
+from contextlib import suppress
 
 if sys.platform == "win32":
     import msvcrt
@@ -38,3 +41,31 @@ def is_at(descriptor: int, path: str | os.PathLike[str]) -> bool:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
         return False
+
+
+def acquire(path: str | os.PathLike[str]) -> int | None:
+    """Descriptor of a lock file, created if needed, that names this process; it is unlocked by
+    closing. None if the file system has no locks.
+
+    **Raises:** `BlockingIOError` with the name of the process that holds the lock; `OSError` if the
+    file cannot be opened.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            locked = try_lock(descriptor)
+        except OSError:
+            os.close(descriptor)
+            return None
+        if not locked:
+            owner = b""
+            with suppress(OSError):
+                owner = os.read(descriptor, 200)
+            os.close(descriptor)
+            raise BlockingIOError(errno.EWOULDBLOCK, owner.decode(errors="replace") or "unknown")
+        # A process that ended in between has removed the file.
+        if is_at(descriptor, path):
+            os.truncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+            return descriptor
+        os.close(descriptor)

@@ -10,7 +10,7 @@ import jax
 import pytest
 
 import hgn_jax as hgn
-from hgn_jax.io import array_file, checkpoint
+from hgn_jax.io import array_file, checkpoint, lock
 
 FORMAT = array_file.Format("test", 1)
 
@@ -83,23 +83,23 @@ def test_a_file_system_without_locks_is_said(path, tmp_path, monkeypatch):
     def unsupported(_):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(checkpoint, "try_lock", unsupported)
+    monkeypatch.setattr(lock, "try_lock", unsupported)
     with pytest.warns(UserWarning, match="has no locks: start no second run"), opened(path):
         pass
 
 
 def test_a_run_that_ended_while_another_opened_the_lock_is_not_waited_for(path, monkeypatch):
     """The file that was opened is not in its folder any more when it is locked."""
-    original, removed = checkpoint.try_lock, []
+    original, removed = lock.try_lock, []
 
     def late(descriptor):
         if not removed:
-            (lock,) = path.parent.iterdir()
-            removed.append(lock)
-            lock.unlink()
+            (opened_file,) = path.parent.iterdir()
+            removed.append(opened_file)
+            opened_file.unlink()
         return original(descriptor)
 
-    monkeypatch.setattr(checkpoint, "try_lock", late)
+    monkeypatch.setattr(lock, "try_lock", late)
     with opened(path):
         refused(path)
     assert removed

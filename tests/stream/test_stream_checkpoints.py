@@ -136,6 +136,7 @@ def test_the_checkpoint_of_another_fit_is_refused(pieces, path):
 
 
 OTHERS = {
+    "factorisation": ({}, {"solver": hgn.QR(method="cholesky")}),
     "features": ({}, {"terms": (hgn.Kinetic(4), hgn.Pair(16, activation="erf"))}),
     "weights": (
         {"weights": lambda graphs: (graphs.nodes["mass"], 3 * graphs.nodes["mass"])},
@@ -160,6 +161,15 @@ def test_the_same_settings_made_anew_are_accepted(pieces, path):
     terms = (hgn.Kinetic(units=4), hgn.Pair(units=16, sampling=hgn.ELM(1.0)))
     stream(pieces, checkpoint=str(path), terms=terms, observations=(hgn.Derivatives(),))
     assert held(path) == PIECES
+
+
+def test_another_ridge_is_solved_for_from_the_checkpoint(pieces, path, extended):
+    stream(pieces, checkpoint=path)
+    extended.clear()
+    solver = hgn.QR(ridge=1e-3)
+    again = stream(pieces, checkpoint=path, solver=solver)
+    assert not extended
+    assert same_bits(again, stream(pieces, solver=solver))
 
 
 def test_damaged_checkpoints_are_refused_and_left(pieces, path, extended):
