@@ -7,7 +7,6 @@ from ._progress import Progress as Progress
 from ._types import Gradient as Gradient
 from .dynamics.ensemble import Spread as Spread
 from .dynamics.ensemble import rollout_ensemble as rollout_ensemble
-from .dynamics.host_loop import RolloutProgress as RolloutProgress
 from .dynamics.observables import AbstractObservable as AbstractObservable
 from .dynamics.observables import AngularMomentum as AngularMomentum
 from .dynamics.observables import KineticEnergy as KineticEnergy

@@ -458,12 +458,16 @@ def test_float32_stays_float32(exact):
     recovers(model, 1e-4)
 
 
-def test_progress_prints_losses_and_is_quiet_otherwise(triangles, capsys):
+def test_progress_tells_losses_and_is_quiet_otherwise(triangles, capsys):
     train(START, triangles, batch_size=4, epochs=3)
     assert capsys.readouterr().out == ""
-    training = train(START, triangles, batch_size=4, epochs=3, progress=True)
-    first = capsys.readouterr().out.splitlines()[0]
-    assert first.startswith(f"epoch 1/3: loss {training.loss[0]:.3e}")
+    told = []
+    training = train(START, triangles, batch_size=4, epochs=3, progress=told.append)
+    assert all(isinstance(p, hgn.Progress) for p in told)
+    assert str(told[0]) == "epoch 0 of 3, 0 s: compiling"
+    assert (told[-1].done, told[-1].total, told[-1].left, told[-1].what) == (3, 3, 0, "epoch")
+    loss, validation = training.loss[-1], training.validation[-1]
+    assert told[-1].detail.startswith(f"loss {loss:.3e}, validation {validation:.3e}, best ")
 
 
 # Bad input

@@ -2,8 +2,7 @@
 
 import dataclasses
 import os
-import time
-from pathlib import Path as Folder
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -11,10 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..fitting.checkpoint import SHARE
 from ..graphs.neighbour_list import Neighbours
 from ..io import array_file
-from ..io.digest import digest
+from ..io.checkpoint import Checkpoint, numbered
 from .save_times import Schedule
 from .stepper import Motion, Output, State
 
@@ -22,53 +20,43 @@ STATE = array_file.Format("hgn-jax rollout", 1)
 OUTPUTS = array_file.Format("hgn-jax rollout outputs", 1)
 
 
-class Journal:
-    """Writes as often as takes 5% of the time. A file is complete or absent, and the state is
-    written after the outputs that it follows: an interruption at any moment loses little."""
+class RolloutCheckpoint:
+    """A folder with the state, and outputs in files of several.
 
-    def __init__(
-        self,
-        folder: str | os.PathLike[str],
-        motion: Motion,
-        schedule: Schedule,
-        resume: bool,
-    ) -> None:
-        self.folder = Folder(folder)
-        self._state = self.folder / "state.hgn"
-        if self.folder.exists() and not resume:
-            raise FileExistsError(
-                f"{self.folder} exists: give resume=True to go on with the rollout in it, or "
-                "another folder"
-            )
+    The state is written after the outputs that it follows: an interruption at any moment loses
+    little.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], motion: Motion, schedule: Schedule) -> None:
+        self.folder = numbered(path)
         spec = motion.neighbours
         self._plain = None if spec is None else Neighbours(spec.cutoff, spec.skin)
-        self._motion = digest(dataclasses.replace(motion, neighbours=self._plain))
-        self._strides, self._parts = map(np.asarray, (schedule.strides, schedule.parts))
+        call = dataclasses.replace(motion, neighbours=self._plain)
+        self._run = Checkpoint(self.folder, self.folder / "state.hgn", STATE, call)
+        self._times = {"strides": np.asarray(schedule.strides), "parts": np.asarray(schedule.parts)}
         self._kept = 0
-        self._written, self._cost = time.perf_counter(), 0.0
-        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> "RolloutCheckpoint":
+        with self._run.writing("at the start"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self._run.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._run.__exit__(*error)
 
     def read(self, motion: Motion) -> tuple[Motion, State | None, list[Output], int]:
-        """The motion with the room for neighbours that it had, its state, its outputs so far, and
-        how many steps the state is ahead of the last of them.
+        """The motion with the capacity for neighbours that it had, its state, its outputs so far,
+        and how many steps the state is ahead of the last of them.
 
         **Raises:** `ValueError` if the folder holds another rollout, or damaged files.
         """
-        if not self._state.exists():
+        held = self._run.read()
+        if held is None:
             return motion, None, [], 0
-        header, (strides, parts, *leaves) = array_file.read(self._state, STATE)
+        header, arrays = held
         count, ahead = int(header["outputs"]), int(header["ahead"])
-        if (
-            header["motion"] != self._motion
-            or count > len(self._strides)
-            or not np.array_equal(strides[:count], self._strides[:count])
-            or not np.array_equal(parts[:count], self._parts[:count])
-            or ahead > (0 if count == len(self._strides) else self._strides[count])
-        ):
-            raise ValueError(
-                f"{self.folder}: holds another rollout (other model, start, step, times, solver or "
-                "observables): give another folder"
-            )
+        self._check_times({name: arrays.pop(name) for name in self._times}, count, ahead)
         if header["sizes"] is not None:
             slots, run, grid = header["sizes"]
             spec = motion.neighbours
@@ -76,7 +64,7 @@ class Journal:
             sizes = spec.sizes._replace(slots=slots, run=run, grid=tuple(grid))
             motion = with_neighbours(motion, Neighbours(spec.cutoff, spec.skin, sizes))
         found = eqx.filter_eval_shape(Motion.find, motion, motion.begin())
-        state = _filled(eqx.filter_eval_shape(Motion.start, motion, found), leaves)
+        state = self._filled(eqx.filter_eval_shape(Motion.start, motion, found), arrays)
         part = jnp.zeros((), motion.dt.dtype)
         shape = eqx.filter_eval_shape(Motion.output, motion, state, part, motion.graph)
         outputs: list[Output] = []
@@ -85,55 +73,58 @@ class Journal:
             if not file.exists():
                 raise ValueError(f"{file} is missing: the rollout cannot go on from this folder")
             _, stacked = array_file.read(file, OUTPUTS)
-            new = [np.asarray(a) for a in stacked]
-            outputs += [_filled(shape, [np.asarray(a[k]) for a in new]) for k in range(len(new[0]))]
+            columns = {name: np.asarray(values) for name, values in stacked.items()}
+            rows = len(next(iter(columns.values())))
+            outputs += [
+                self._filled(shape, {name: np.asarray(v[k]) for name, v in columns.items()})
+                for k in range(rows)
+            ]
         self._kept = count
         return motion, state, outputs[:count], ahead
 
     def write(
         self, motion: Motion, state: State, outputs: list[Output], ahead: int, end: bool = False
     ) -> None:
-        """The outputs since the last time, and the state, so many steps ahead of the last of them;
-        not too often.
+        """Writes new outputs, and the state, `ahead` steps after the last of them; not too often.
 
         **Raises:** `OSError` naming the folder; what was written before remains.
         """
-        start = time.perf_counter()
-        if self._cost > SHARE * (start - self._written) and not end:
+        if not (self._run.due or end):
             return
-        new = [jax.tree.leaves(o) for o in outputs[self._kept :]]
         sizes = None if motion.neighbours is None else motion.neighbours.sizes
         content: dict[str, Any] = {
-            "motion": self._motion, "outputs": len(outputs), "ahead": ahead,
+            "outputs": len(outputs), "ahead": ahead,
             "sizes": None if sizes is None else [sizes.slots, sizes.run, list(sizes.grid)],
         }  # fmt: skip
-        try:
-            if new:
-                arrays = [np.stack(column) for column in zip(*new)]
-                array_file.write(self._file(self._kept), OUTPUTS, {}, arrays)
-            leaves = jax.tree.leaves(eqx.filter(state, eqx.is_array))
-            array_file.write(self._state, STATE, content, [self._strides, self._parts, *leaves])
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"cannot write the rollout after {len(outputs)} outputs ({error.strerror}); the "
-                f"first {self._kept} remain. Make room, and go on with resume=True",
-                os.fspath(self.folder),
-            ) from error
+        with self._run.writing(f"after {len(outputs)} outputs"):
+            if outputs[self._kept :]:
+                stacked = jax.tree.map(lambda *values: np.stack(values), *outputs[self._kept :])
+                file = self._file(self._kept)
+                array_file.write(file, OUTPUTS, {}, array_file.named(stacked))
+            arrays = array_file.named(eqx.filter(state, eqx.is_array))
+            self._run.write(content, arrays | self._times)
         self._kept = len(outputs)
-        self._written = time.perf_counter()
-        self._cost = self._written - start
 
-    def _file(self, first: int) -> Folder:
+    def _check_times(self, held: dict[str, Any], count: int, ahead: int) -> None:
+        """Raises unless the state lies before the next of the times asked for."""
+        strides = self._times["strides"]
+        same = all(np.array_equal(held[k][:count], v[:count]) for k, v in self._times.items())
+        left = strides[count] if count < len(strides) else 0
+        if count > len(strides) or not same or ahead > left:
+            self._run.refuse("other times, and it is beyond the first of them that differs")
+
+    def _filled(self, shape: Any, arrays: dict[str, Any]) -> Any:
+        """The tree of shapes with these arrays in the place of its arrays."""
+        shapes, settings = eqx.partition(shape, lambda x: isinstance(x, jax.ShapeDtypeStruct))
+        try:
+            return eqx.combine(array_file.filled(shapes, arrays), settings)
+        except ValueError:
+            self._run.refuse("of another release")
+
+    def _file(self, first: int) -> Path:
         return self.folder / f"outputs-{first:09d}.hgn"
 
 
 def with_neighbours(motion: Motion, neighbours: Neighbours) -> Motion:
-    """The motion with that room for neighbours."""
+    """The motion with that capacity for neighbours."""
     return dataclasses.replace(motion, neighbours=neighbours)
-
-
-def _filled(shape: Any, leaves: list[Any]) -> Any:
-    """The tree of shapes with these arrays in the place of its arrays."""
-    arrays, rest = eqx.partition(shape, lambda x: isinstance(x, jax.ShapeDtypeStruct))
-    return eqx.combine(jax.tree.unflatten(jax.tree.structure(arrays), leaves), rest)

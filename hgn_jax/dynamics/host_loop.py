@@ -3,8 +3,6 @@ down, and finds more room for neighbours when there are more than expected."""
 
 import dataclasses
 import time
-from collections.abc import Callable
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
+from .._progress import Reporter
 from .._tree import all_finite
 from .._types import Rates
 from ..graphs.geometry import count
 from ..graphs.neighbour_list import NeighbourList
-from .checkpoint import Journal, with_neighbours
+from .checkpoint import RolloutCheckpoint, with_neighbours
 from .save_times import Schedule
 from .stepper import Motion, Output, Run, State
 
@@ -24,50 +23,22 @@ SECONDS = 1.0
 """Between two looks at the state."""
 
 
-class RolloutProgress(NamedTuple):
-    """How far a rollout has come."""
-
-    steps: int
-    total: int
-    seconds: float
-    left: float
-    """Seconds, at the pace so far."""
-
-    def __str__(self) -> str:
-        done = f"step {self.steps} of {self.total}"
-        return f"{done}, {self.seconds:.0f} s, {self.left:.0f} s left"
-
-
-class Reporter:
-    """Calls the user's function, at most once a second and at the end."""
-
-    def __init__(self, function: Callable[[RolloutProgress], object] | None, total: int) -> None:
-        self.function, self.total = function, total
-        self.start = self.last = time.perf_counter()
-        self.resumed = 0
-
-    def __call__(self, steps: int, end: bool = False) -> None:
-        now = time.perf_counter()
-        if self.function is None or (now - self.last < 1 and not end):
-            return
-        self.last, seconds = now, now - self.start
-        pace = seconds / max(steps - self.resumed, 1)
-        self.function(RolloutProgress(steps, self.total, seconds, pace * (self.total - steps)))
-
-
-def stepwise(motion: Motion, schedule: Schedule, report: Reporter, journal: Journal | None) -> Run:
+def stepwise(
+    motion: Motion, schedule: Schedule, report: Reporter, checkpoint: RolloutCheckpoint | None
+) -> Run:
     """The outputs, and where the motion stopped, if it did: outputs from there on are NaN."""
     strides, parts = np.asarray(schedule.strides), np.asarray(schedule.parts)
     begin = motion.graph
     state: State | None = None
     outputs: list[Output] = []
     ahead = 0
-    if journal is not None:
-        motion, state, outputs, ahead = journal.read(motion)
+    if checkpoint is not None:
+        motion, state, outputs, ahead = checkpoint.read(motion)
+    steps = int(strides[: len(outputs)].sum()) + ahead
+    report.compiling(steps)
     if state is None:
         motion, found = _found(motion, motion.begin())
         state = _start(motion, found)
-    steps = report.resumed = int(strides[: len(outputs)].sum()) + ahead
     pace, late = 1, bool(_late(motion, state))
     for number in range(len(outputs), len(strides)):
         left, ahead = int(strides[number]) - ahead, 0
@@ -93,16 +64,16 @@ def stepwise(motion: Motion, schedule: Schedule, report: Reporter, journal: Jour
             elif now == pace:
                 pace *= 2
             report(steps)
-            if journal is not None and left:
-                journal.write(motion, state, outputs, int(strides[number]) - left)
+            if checkpoint is not None and left:
+                checkpoint.write(motion, state, outputs, int(strides[number]) - left)
         part, seen = jnp.asarray(parts[number], motion.dt.dtype), state
         if parts[number] > 0 or late:
             motion, found = _found(motion, seen.y)
             state = _in_room(motion, state)
             seen = dataclasses.replace(seen, neighbours=found)
         outputs.append(jax.tree.map(np.asarray, _output(motion, seen, part, begin)))
-        if journal is not None:
-            journal.write(motion, state, outputs, 0, end=number == len(strides) - 1)
+        if checkpoint is not None:
+            checkpoint.write(motion, state, outputs, 0, end=number == len(strides) - 1)
     report(steps, end=True)
     return _run(outputs, state, steps, state, state, len(strides))
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Literal
 
 import diffrax
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import ArrayLike
 from jraph import GraphsTuple
 
+from .._progress import Progress, Reporter
 from .._tree import is_concrete
 from ..graphs.dense_edges import slotted
 from ..graphs.neighbour_list import Neighbours
@@ -19,10 +21,10 @@ from ..integrators.stormer_verlet import StormerVerlet
 from ..models.base import AbstractModel
 from ..models.network import HamiltonianGraphNetwork
 from .arguments import check_integrator, check_kinds, check_reach, check_start
-from .checkpoint import Journal
+from .checkpoint import RolloutCheckpoint
 from .compiled_loop import whole
 from .diagnostics import raise_if_wrong, warn_about_range
-from .host_loop import Reporter, RolloutProgress, stepwise
+from .host_loop import stepwise
 from .observables import AbstractObservable
 from .save_times import Every, Schedule, counted
 from .stepper import Motion
@@ -39,9 +41,8 @@ def rollout(
     neighbours: Neighbours | Literal["fixed"] | None = None,
     observables: Sequence[AbstractObservable] = (),
     states: bool = True,
-    progress: Callable[[RolloutProgress], object] | None = None,
+    progress: Callable[[Progress], object] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
-    resume: bool = False,
     throw: bool = True,
 ) -> Trajectory:
     """Integrates the motion of `graph` from `times[0]` and returns it at all `times`.
@@ -66,8 +67,9 @@ def rollout(
     - `observables`: quantities to take at every output, such as `hgn.Temperature()`.
     - `states`: whether positions and momenta are kept, at every output.
     - `progress`: called about once a second, and at the end; `print` will do.
-    - `checkpoint`: a new folder, to which outputs and state are written as they come.
-    - `resume`: go on with the rollout in that folder, to the same bits as without interruption.
+    - `checkpoint`: a folder, to which outputs and state are written as often as takes 5% of the
+        time. If it holds them already, and the same call made them, the rollout is resumed from
+        there; the result is bitwise identical to that of an uninterrupted run.
     - `throw`: raise if the state does not stay finite or the energy jumps; if False look at
         `path.finite`.
 
@@ -82,8 +84,9 @@ def rollout(
     twice the cutoff, or a model that has no cutoff or one beyond the neighbours'. `RuntimeError` if
     the state does not stay finite, naming time, body and the nearest pair, or, outside of jit, if
     the energy changes by more than half of the greatest kinetic energy so far, with a step that
-    would do. `FileExistsError` for a checkpoint folder that exists, without `resume`; `OSError` if
-    it cannot be written: what was written remains, and can be resumed.
+    would do. For a checkpoint: `ValueError` if another call made it, or it is damaged;
+    `RuntimeError` if another run is using it; `OSError` if it cannot be written: what was written
+    remains.
 
     **Warns** of a start with pairs or bodies outside of the model's trained range.
     """
@@ -93,8 +96,6 @@ def rollout(
     check_reach(model, graph, neighbours)
     schedule = counted(times, dt, graph.nodes["position"].dtype)
     motion = _motion(model, graph, schedule, integrator, neighbours, tuple(observables), states)
-    if resume and checkpoint is None:
-        raise ValueError("resume=True needs the folder: checkpoint=...")
     concrete = is_concrete((motion, schedule))
     led = motion.neighbours is not None or progress is not None or checkpoint is not None
     if not concrete and (progress is not None or checkpoint is not None):
@@ -104,10 +105,11 @@ def rollout(
     if concrete and isinstance(model, HamiltonianGraphNetwork):
         warn_about_range(motion)
     if concrete and led:
-        journal = None
-        if checkpoint is not None:
-            journal = Journal(checkpoint, motion, schedule, resume)
-        run = stepwise(motion, schedule, Reporter(progress, int(np.sum(schedule.strides))), journal)
+        report = Reporter(progress, "step", int(np.sum(schedule.strides)))
+        with (
+            nullcontext() if checkpoint is None else RolloutCheckpoint(checkpoint, motion, schedule)
+        ) as held:
+            run = stepwise(motion, schedule, report, held)
     else:
         run = whole(motion, schedule)
     path = as_trajectory(graph, motion, schedule, run)

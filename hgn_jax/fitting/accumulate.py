@@ -15,7 +15,7 @@ from ..graphs.padding import without_padding
 from ..graphs.pieces import chunks
 from ..io.digest import digest
 from ..linear.base import AbstractLeastSquares
-from .checkpoint import Checkpoint
+from .checkpoint import StreamCheckpoint
 from .equations import Equations
 from .multihost import of_all_processes
 from .reduction import Reduction, extend, merged, reduce
@@ -35,8 +35,8 @@ def accumulate(
     *,
     like: GraphsTuple,
     inspect: Callable[[GraphsTuple, int], None] = lambda batch, number: None,
-    checkpoint: Checkpoint | None = None,
-    report: Reporter = Reporter(None, None),
+    checkpoint: StreamCheckpoint | None = None,
+    report: Reporter | None = None,
     devices: Sequence[jax.Device | None] = (None,),
 ) -> Fit:
     """The fit to batches of the same arrays as `like`; `inspect` raises for bad ones."""
@@ -57,8 +57,10 @@ def accumulate(
             known = checkpoint.last if last is None else digest(last)
             checkpoint.write([w.reduction for w in workers], done, known)
 
-    report.resumed, seen = done, 0
+    report = Reporter(None, "batch", None) if report is None else report
+    seen = 0
     try:
+        report.compiling(done)
         for number, batch in enumerate(batches):
             seen = number + 1
             if seen <= done:  # in the checkpoint

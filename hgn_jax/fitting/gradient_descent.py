@@ -1,7 +1,7 @@
 """The same model trained by gradient descent: fine-tuning, and the baseline that sampling beats."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import equinox as eqx
@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 from jraph import GraphsTuple
 
+from .._progress import Progress, Reporter
 from .._types import Key
 from ..features.base import AbstractEnergy, AbstractTermSpec
 from ..features.dense import Dense
@@ -117,7 +118,7 @@ def train(
     validation: float | GraphsTuple = 0.1,
     patience: int | None = None,
     weights: Literal["relative", "uniform"] | WeightFunction | AbstractWeights = "relative",
-    progress: bool = False,
+    progress: Callable[[Progress], object] | None = None,
     throw: bool = True,
 ) -> Training:
     r"""Trains all weights of a model by gradient descent on observed dq/dt and dp/dt.
@@ -141,7 +142,8 @@ def train(
         fill a minibatch waits for another epoch: each is ordered anew.
     - `validation`: a fraction of the trajectories that is held out, or data of their own.
     - `patience`: stop after so many epochs without a better validation loss.
-    - `progress`: print losses and the time left, about once a second.
+    - `progress`: called at the start, at most once a second, and at the end, with the losses in
+        its `detail`; `print` will do.
     - `throw`: raise if the training diverges; if False look at `.result`.
 
     **Returns:** a `Training`: the best model, and the losses and wall time of every epoch.
@@ -151,7 +153,7 @@ def train(
     """
     if epochs < 1 or (patience is not None and patience < 1):
         raise ValueError(f"epochs and patience must be at least 1, got {epochs} and {patience}")
-    start = time.perf_counter()
+    start, report = time.perf_counter(), Reporter(progress, "epoch", epochs)
     ordering, splitting = jr.split(as_key(key))
     data = _real(data)
     if isinstance(validation, GraphsTuple):
@@ -171,6 +173,7 @@ def train(
     state = jax.tree.map(_strong, optimizer.init(params))
     if batch_size < count and _searches_lines(state):
         raise ValueError("this optimizer has a line search: it needs batch_size=None")
+    report.compiling()
     run = _Run(params, state, params, _check(params, frozen, held_out))
     losses: list[tuple[float, float]] = []
     seconds: list[float] = []
@@ -185,14 +188,10 @@ def train(
             break
         if losses[-1][1] < least:
             best, least = epoch, losses[-1][1]
-        if progress and (len(seconds) == 1 or int(seconds[-1]) > int(seconds[-2])):
-            left = seconds[-1] / (epoch + 1) * (epochs - epoch - 1)
-            print(
-                f"epoch {epoch + 1}/{epochs}: loss {loss:.3e}, validation {checked:.3e}, best "
-                f"{least:.3e} after {best + 1}; at most {left:.0f} s left",
-                flush=True,
-            )
-        if patience is not None and epoch - best >= patience:
+        stopped = patience is not None and epoch - best >= patience
+        news = f"loss {loss:.3e}, validation {checked:.3e}, best {least:.3e} after {best + 1}"
+        report(epoch + 1, news, end=stopped or epoch + 1 == epochs)
+        if stopped:
             break
     loss_history, validation_history = np.array(losses).T
     training = Training(

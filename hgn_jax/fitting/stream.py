@@ -1,7 +1,8 @@
 """Fits to more data than memory holds: batch after batch, on one device or many."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import chain
 
@@ -18,7 +19,7 @@ from ..linear.qr import QR
 from ..models.base import AbstractModel
 from ..models.equations_of_motion import AbstractDynamics, Canonical
 from .accumulate import accumulate
-from .checkpoint import Checkpoint
+from .checkpoint import StreamCheckpoint
 from .equations import Equations
 from .multihost import agreed
 from .observations import AbstractObservation, Derivatives
@@ -37,7 +38,7 @@ def fit_stream(
     solver: AbstractLeastSquares = QR(),
     throw: bool = True,
     sample_from: GraphsTuple | None = None,
-    checkpoint: str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], object] | None = None,
     mesh: jax.sharding.Mesh | None = None,
 ) -> Fit:
@@ -53,18 +54,20 @@ def fit_stream(
     - `sample_from`: the data that the features are sampled from, that the trained range is of, and
         that settle the scale of weights; they are not learned from. The first batch if None: then
         it should be typical of all.
-    - `checkpoint`: a file. It is written as often as takes 5% of the time. If it exists, the
-        stream goes on after the batches in it (which are drawn from `batches` again, and passed
-        over): the result is that of an uninterrupted run, bit for bit.
-    - `progress`: called at most once a second, and at the end; `print` will do.
+    - `checkpoint`: a file, written as often as takes 5% of the time. If it exists, and the same
+        call made it, the stream is resumed after the batches in it (which are drawn from `batches`
+        again, and skipped); the result is bitwise identical to that of an uninterrupted run.
+        There may be more batches than before, and another ridge.
+    - `progress`: called at the start, at most once a second, and at the end; `print` will do.
     - `mesh`: its local devices take the batches in turn; their triangles are merged at the end.
 
     Under `jax.distributed` every process gives batches of its own, and all return the fit to all of
     them. Features are those of process 0. Each process has a checkpoint of its own, numbered.
 
     **Raises:** `ValueError` for an empty stream, or naming the batch (counted from 0) for bad data
-    or data unlike the first; `OSError` if the checkpoint cannot be written; `RuntimeError` if a
-    process is lost. In each case the checkpoint holds all good batches before.
+    or data unlike the first, or for the checkpoint of another call; `OSError` if the checkpoint
+    cannot be written; `RuntimeError` if another run is using it, or a process is lost. In each case
+    the checkpoint holds all good batches before.
     """
     if isinstance(batches, GraphsTuple):
         raise ValueError("batches is a single data set: give a list of them, or call hgn.fit")
@@ -80,16 +83,22 @@ def fit_stream(
         how = recipe(sample_from, terms, dynamics, known, observations, solver)
     warn_about_precision(sample_from)
     equations = agreed(sampled_equations(sample_from, as_key(key), how))
-    result = accumulate(
-        equations,
-        stream,
-        solver,
-        like=sample_from,
-        inspect=partial(_inspect, equations),
-        checkpoint=None if checkpoint is None else Checkpoint(checkpoint, equations),
-        report=Reporter(progress, total),
-        devices=(None,) if mesh is None else tuple(mesh.local_devices),
-    )
+    devices = (None,) if mesh is None else tuple(mesh.local_devices)
+    with (
+        nullcontext()
+        if checkpoint is None
+        else StreamCheckpoint(checkpoint, equations, len(devices))
+    ) as held:
+        result = accumulate(
+            equations,
+            stream,
+            solver,
+            like=sample_from,
+            inspect=partial(_inspect, equations),
+            checkpoint=held,
+            report=Reporter(progress, "batch", total),
+            devices=devices,
+        )
     return raise_if(throw, result)
 
 

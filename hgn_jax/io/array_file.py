@@ -1,80 +1,77 @@
-"""Arrays and a readable header in one file, written whole or not at all, read without code.
+"""Named arrays and settings in one file: safetensors, with a checksum of every byte.
 
-A file is one line of JSON, then the arrays' bytes one after the other, little-endian. The header
-names format, version, the content, each array's dtype and shape, and the SHA-256 of all that
-follows it and of itself.
+`safetensors.numpy.load_file` reads the arrays. Settings are one text of JSON under `hgn_jax` in
+the header's `__metadata__`: format, version, the release that wrote it, content, and the SHA-256
+of the whole file, in which the checksum's own 64 digits count as zeros. Nothing in a file is code.
 """
 
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, PyTree
+from safetensors import SafetensorError
+from safetensors.numpy import load as arrays_of
+from safetensors.numpy import save as with_header
 
-_DTYPES = {"<f4", "<f8", "<i4", "<i8", "|b1"}
+from . import atomic
+
+_DTYPES = {"bool", "int32", "int64", "uint32", "float32", "float64"}
+_NO_SUM = "0" * 64
 
 
 class Format(NamedTuple):
-    """What a file says that it is."""
+    """The kind of a file's content, and the version of its layout."""
 
     name: str
     version: int
 
 
 def write(
-    path: str | os.PathLike[str], format: Format, content: dict[str, Any], arrays: Sequence[Any]
+    path: str | os.PathLike[str], format: Format, content: dict[str, Any], arrays: Mapping[str, Any]
 ) -> None:
     """Writes atomically: the file is complete, or what was there before remains.
 
-    **Raises:** `TypeError` for arrays of a dtype that has no place here; `OSError` if the disk is
-    full or the folder not writable.
+    **Raises:** `TypeError` for arrays of a dtype that cannot be saved; `OSError` as
+    `atomic.write` does.
     """
-    values = [_little_endian(a) for a in arrays]
-    payload = b"".join(a.tobytes() for a in values)
     header = {
+        "sha256": _NO_SUM,  # first, to be found first
         "format": format.name,
         "format_version": format.version,
         "hgn_jax": version("hgn-jax"),
         **content,
-        "arrays": [{"dtype": a.dtype.str, "shape": list(a.shape)} for a in values],
     }
-    header["sha256"] = _digest(header, payload)
-    line = json.dumps(header, ensure_ascii=True).encode() + b"\n"
-    target = Path(path)
-    descriptor, name = tempfile.mkstemp(prefix=target.name + ".", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(line)
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    # One entry alone: safetensors writes several in random order.
+    raw = with_header(
+        {name: _savable(name, a) for name, a in arrays.items()}, {"hgn_jax": json.dumps(header)}
+    )
+    at = raw.index(_NO_SUM.encode())
+    view = memoryview(raw)
+    digits = hashlib.sha256(raw).hexdigest().encode()
+    atomic.write(path, [view[:at], digits, view[at + len(digits) :]])
 
 
-def read(path: str | os.PathLike[str], format: Format) -> tuple[dict[str, Any], list[jax.Array]]:
-    """Header and arrays, bit for bit as they were written.
+def read(path: str | os.PathLike[str], format: Format) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Settings and arrays, bit for bit as they were written.
 
     **Raises:** `ValueError` naming the file if it is of another format or version, truncated,
     altered, or in 64 bit while JAX is set to 32.
     """
     with open(path, "rb") as file:
-        line, payload = file.readline(), file.read()
+        raw = file.read()
     try:
-        header = json.loads(line)
-        stated = header.pop("sha256")
-        kind, number = header["format"], header["format_version"]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        # Eight bytes of the header's length, then the header.
+        header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+        header = json.loads(header["__metadata__"]["hgn_jax"])
+        stated, kind, number = header["sha256"], header["format"], header["format_version"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError(f"{path}: not an {format.name} (no readable header)") from None
     if kind != format.name:
         raise ValueError(f"{path}: not an {format.name} but {kind!r}")
@@ -83,53 +80,63 @@ def read(path: str | os.PathLike[str], format: Format) -> tuple[dict[str, Any], 
             f"{path}: format version {number}, this hgn-jax reads {format.version}; load it with "
             f"hgn-jax {header.get('hgn_jax', '(unknown)')} or train again"
         )
-    if not isinstance(header.get("arrays"), list):
-        raise ValueError(f"{path}: damaged: no list of arrays in the header")
-    expected = sum(_size(path, a) for a in header["arrays"])
-    if len(payload) != expected:
-        raise ValueError(
-            f"{path}: truncated or damaged: {len(payload)} bytes of arrays, expected {expected}"
-        )
-    if _digest(header, payload) != stated:
-        raise ValueError(f"{path}: altered or damaged: its checksum does not match")
-    arrays, start = [], 0
-    for entry in header["arrays"]:
-        stop = start + _size(path, entry)
-        values = np.frombuffer(payload[start:stop], entry["dtype"]).reshape(entry["shape"])
-        array = jnp.asarray(values)
-        if array.dtype != values.dtype:
-            raise ValueError(
-                f"{path}: saved in 64 bit, but JAX is set to 32: call "
-                'jax.config.update("jax_enable_x64", True) first'
-            )
-        arrays.append(array)
-        start = stop
-    return header, arrays
+    if not isinstance(stated, str) or stated != _checksum(raw, stated):
+        raise ValueError(f"{path}: truncated, altered or damaged: its checksum does not match")
+    try:
+        values = arrays_of(raw)
+    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise ValueError(f"{path}: damaged: {error}") from None
+    return header, {name: _as_jax(path, name, a) for name, a in values.items()}
 
 
-def _little_endian(array: Any) -> np.ndarray:
+def named(tree: PyTree) -> dict[str, Any]:
+    """The tree's arrays by their places in it, such as "layers.0.weight"."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    arrays = {_place(path): leaf for path, leaf in leaves}
+    if len(arrays) < len(leaves):
+        raise ValueError(f"two arrays of one name among {[_place(path) for path, _ in leaves]}")
+    return arrays
+
+
+def filled(shapes: PyTree, arrays: Mapping[str, Any]) -> PyTree:
+    """The tree with these arrays in the places of its arrays or `jax.ShapeDtypeStruct`s.
+
+    **Raises:** `ValueError` if names, shapes or dtypes differ.
+    """
+    expected = {name: (a.shape, a.dtype) for name, a in named(shapes).items()}
+    if expected != {name: (a.shape, a.dtype) for name, a in arrays.items()}:
+        raise ValueError("arrays of other names, shapes or precision")
+    return jax.tree_util.tree_map_with_path(lambda path, _: arrays[_place(path)], shapes)
+
+
+def _place(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
+def _savable(name: str, array: Any) -> np.ndarray:
     values = np.asarray(array)
-    dtype = values.dtype.newbyteorder("<")
-    if dtype.str not in _DTYPES:
-        raise TypeError(f"cannot save arrays of {values.dtype}")
-    return np.ascontiguousarray(values.astype(dtype)).reshape(values.shape)
+    if values.dtype.name not in _DTYPES:
+        raise TypeError(f"cannot save array {name!r} of {values.dtype}")
+    return np.ascontiguousarray(values).reshape(values.shape)
 
 
-def _digest(header: dict[str, Any], payload: bytes) -> str:
-    return hashlib.sha256(json.dumps(header, sort_keys=True).encode() + payload).hexdigest()
+def _checksum(raw: bytes, stated: str) -> str:
+    digits = stated.encode()
+    at = raw.find(digits)
+    if len(digits) != len(_NO_SUM) or at < 0:
+        return "none"
+    checksum = hashlib.sha256(raw[:at] + _NO_SUM.encode())
+    checksum.update(memoryview(raw)[at + len(digits) :])
+    return checksum.hexdigest()
 
 
-def _size(path: str | os.PathLike[str], entry: Any) -> int:
-    if not isinstance(entry, dict) or not {"dtype", "shape"} <= entry.keys():
-        raise ValueError(f"{path}: damaged: array {entry!r}")
-    if entry["dtype"] not in _DTYPES or not all(
-        isinstance(k, int) and k >= 0 for k in entry["shape"]
-    ):
-        raise ValueError(f"{path}: damaged: array of {entry['dtype']!r} {entry['shape']!r}")
-    return int(np.prod(entry["shape"], dtype=int)) * np.dtype(entry["dtype"]).itemsize
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _as_jax(path: str | os.PathLike[str], name: str, values: np.ndarray) -> Array:
+    if values.dtype.name not in _DTYPES:
+        raise ValueError(f"{path}: damaged: array {name!r} of {values.dtype}")
+    array = jnp.asarray(values)
+    if array.dtype != values.dtype:
+        raise ValueError(
+            f"{path}: saved in 64 bit, but JAX is set to 32: call "
+            'jax.config.update("jax_enable_x64", True) first'
+        )
+    return array

@@ -1,18 +1,106 @@
-"""Fingerprint of a tree of arrays and settings."""
+"""Fingerprints of settings, arrays and functions."""
 
+import dataclasses
+import enum
+import functools
 import hashlib
+import types
+from collections.abc import Iterator
+from typing import Any
 
-import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import PyTree
+
+from .source import class_parts, code_parts, function_parts, is_of_library, name_of
+
+_DEPTH = 100
+"""Nesting beyond which values do not count."""
+
+Part = bytes | tuple[Any]
+"""Content itself, or a value (in a tuple) whose digest is the content."""
 
 
-def digest(tree: PyTree) -> str:
-    """Of all arrays and settings; functions count by their names."""
-    rest = eqx.tree_pformat(eqx.filter(tree, eqx.is_array, inverse=True))
-    found = hashlib.sha256(f"{jax.process_count()} processes, {rest}".encode())
-    for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array)):
-        values = np.asarray(leaf)
-        found.update(f"{values.dtype.str}{values.shape}".encode() + values.tobytes())
-    return found.hexdigest()
+def digest(value: Any) -> str:
+    """SHA-256 of a tree of settings, arrays and functions, by what they hold and do.
+
+    Arrays count by dtype, shape and bytes; dataclasses and modules by their fields. Functions
+    count by their bytecode, constants, names, defaults, closures and the globals that they name,
+    except modules; classes by their methods and constants. Functions and classes of installed
+    libraries count by name. Not counted are files' names, line numbers, addresses, and objects of
+    unknown kinds (their class counts). So the digest is the same in every process that runs the
+    same code on the same release of Python.
+    """
+    return _Traversal().digest(value)
+
+
+class _Traversal:
+    def __init__(self) -> None:
+        self.under_way: list[Any] = []
+        self.known: dict[int, tuple[Any, str]] = {}
+        """With the values, so that their ids are not used again."""
+
+    def digest(self, value: Any) -> str:
+        if id(value) in self.known:
+            return self.known[id(value)][1]
+        if len(self.under_way) > _DEPTH or any(value is other for other in self.under_way):
+            return "met above"
+        self.under_way.append(value)
+        total = hashlib.sha256()
+        for part in _parts(value):
+            content = part if isinstance(part, bytes) else self.digest(part[0]).encode()
+            # Of one length each, so that other parts cannot join to the same bytes.
+            total.update(hashlib.sha256(content).digest())
+        self.under_way.pop()
+        self.known[id(value)] = value, total.hexdigest()
+        return total.hexdigest()
+
+
+def _parts(value: Any) -> Iterator[Part]:
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        yield from _array_parts(value)
+        return
+    kind = type(value)
+    yield name_of(kind).encode()
+    if value is None or isinstance(value, bool | int | float | complex | str | slice | range):
+        yield repr(value).encode()
+    elif isinstance(value, bytes):
+        yield value
+    elif isinstance(value, np.dtype | enum.Enum):
+        yield str(value).encode()
+    elif isinstance(value, type):
+        yield from class_parts(value)
+    elif isinstance(value, types.CodeType):
+        yield from code_parts(value)
+    elif isinstance(value, functools.partial):
+        yield ((value.func, value.args, value.keywords),)
+    elif isinstance(value, types.MethodType):
+        yield ((value.__func__, value.__self__),)
+    elif isinstance(value, types.FunctionType):
+        yield from function_parts(value)
+    elif isinstance(value, dict):
+        yield from sorted(digest(item).encode() for item in value.items())
+    elif isinstance(value, set | frozenset):
+        yield from sorted(digest(item).encode() for item in value)
+    elif isinstance(value, tuple | list):
+        yield from ((item,) for item in value)
+    elif dataclasses.is_dataclass(value):
+        yield (kind,)
+        for field in dataclasses.fields(value):
+            yield field.name.encode()
+            yield (getattr(value, field.name, None),)
+    elif callable(getattr(value, "__wrapped__", None)):  # jax.jit and its like
+        yield (value.__wrapped__,)
+    elif is_of_library(kind):
+        yield str(getattr(value, "__qualname__", getattr(value, "__name__", ""))).encode()
+    else:
+        yield (kind,)
+        yield (getattr(value, "__dict__", {}),)
+
+
+def _array_parts(array: Any) -> Iterator[Part]:
+    if isinstance(array, jax.Array) and jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+        yield str(array.dtype).encode()
+        array = jax.random.key_data(array)
+    values = np.asarray(array)
+    yield f"{values.dtype.str}{values.shape}".encode()
+    yield repr(values.tolist()).encode() if values.dtype.hasobject else values.tobytes()

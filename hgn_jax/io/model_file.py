@@ -1,94 +1,87 @@
-"""Models as files: a readable header, the arrays' bytes, and no code.
+"""Models as files: their arrays as safetensors, their settings as JSON, and no code."""
 
-The header's content is the tree of modules with their settings. Loading builds only the classes
-listed here.
-"""
-
-import dataclasses
 import os
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from ..features import compressed, curves, dense, external, kinetic, message_passing, pair
-from ..models.equations_of_motion import Canonical
+from ..features.base import AbstractTerm
+from ..graphs.builders import from_pairs
 from ..models.network import HamiltonianGraphNetwork
 from . import array_file
+from .modules import pack, unpack
 
 FORMAT = array_file.Format("hgn-jax model", 1)
-
-_CLASSES: dict[str, type[eqx.Module]] = {
-    cls.__name__: cls
-    for cls in (
-        HamiltonianGraphNetwork,
-        Canonical,
-        compressed.CompressedKineticFeatures,
-        compressed.CompressedPairFeatures,
-        curves.Chebyshev,
-        curves.Spline,
-        dense.Dense,
-        external.ExternalFeatures,
-        kinetic.KineticFeatures,
-        message_passing.MessagePassingFeatures,
-        pair.PairFeatures,
-    )
-}
 
 
 def save(path: str | os.PathLike[str], model: HamiltonianGraphNetwork) -> None:
     """Writes a model, atomically: the file is complete, or what was there before remains.
 
-    **Raises:** `TypeError` for a module that is not a learned model; `OSError` if the disk is
-    full or the folder not writable.
+    Symbolic links are followed, and an existing file keeps its mode. Features, dynamics and
+    potentials of your own are saved by the names of their classes, which must be imported when the
+    file is loaded. `safetensors.numpy.load_file` reads the arrays.
+
+    **Raises:** `TypeError` for anything but a learned model; `ValueError` if its arrays do not fit
+    together; `OSError` naming the path if it cannot be written.
     """
-    arrays: list[Any] = []
-    tree = _pack(model, arrays)
+    if not isinstance(model, HamiltonianGraphNetwork):
+        learned = isinstance(getattr(model, "model", None), HamiltonianGraphNetwork)
+        remedy = ": pass its field .model" if learned else ""
+        raise TypeError(f"cannot save a {type(model).__name__}, only a learned model{remedy}")
+    arrays: dict[str, Any] = {}
+    tree = pack(model, arrays)
+    _model(tree, dict(arrays))  # what could not be loaded is not written either
     array_file.write(path, FORMAT, {"model": tree}, arrays)
 
 
 def load(path: str | os.PathLike[str]) -> HamiltonianGraphNetwork:
-    """Reads a model, bit for bit as it was saved. No code from the file is run.
+    """Reads a model, bit for bit as it was saved.
+
+    No code from the file is run, and nothing is imported for it: import the modules of features of
+    your own before.
 
     **Raises:** `ValueError` naming the file if it is not a model, of another version, truncated,
-    altered, or in 64 bit while JAX is set to 32.
+    altered, of classes that are not known, or in 64 bit while JAX is set to 32.
     """
     header, arrays = array_file.read(path, FORMAT)
     try:
-        model = _unpack(path, header["model"], arrays)
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: altered: its modules do not fit together ({error})") from None
+        return _model(header.get("model"), arrays)
+    except RecursionError:
+        raise ValueError(f"{path}: altered: nested too deeply") from None
+    except Exception as error:  # a class's own checks may raise anything
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _model(tree: Any, arrays: dict[str, Any]) -> HamiltonianGraphNetwork:
+    model = unpack(tree, arrays)
     if not isinstance(model, HamiltonianGraphNetwork):
-        raise ValueError(f"{path}: holds {type(model).__name__}, not a HamiltonianGraphNetwork")
-    if not len(model.terms) == len(model.theta) == len(model.constants):
-        raise ValueError(f"{path}: altered: features and coefficients disagree in number")
+        raise ValueError(f"holds a {type(model).__name__}, not a HamiltonianGraphNetwork")
+    if arrays:
+        raise ValueError(f"holds arrays that no module has: {sorted(arrays)}")
+    if len(model.terms) != len(model.theta):
+        raise ValueError(f"{len(model.terms)} terms, but coefficients of {len(model.theta)}")
+    for term, theta in zip(model.terms, model.theta):
+        columns = _columns(term, theta)
+        if columns not in (None, theta.shape[-1]):
+            raise ValueError(
+                f"{theta.shape[-1]} coefficients for the {columns} columns of {type(term).__name__}"
+            )
+    count = model.basis.constant_count
+    if model.constants.shape[-1:] != (count,):
+        raise ValueError(f"{model.constants.shape} constants where the terms have {count}")
     return model
 
 
-def _pack(node: Any, arrays: list[Any]) -> Any:
-    if isinstance(node, eqx.Module):
-        name = type(node).__name__
-        if _CLASSES.get(name) is not type(node):
-            raise TypeError(f"cannot save a {name}: only learned models can be saved")
-        fields = {f.name: getattr(node, f.name) for f in dataclasses.fields(node)}
-        return {"class": name, "fields": {k: _pack(v, arrays) for k, v in fields.items()}}
-    if isinstance(node, tuple):
-        return [_pack(item, arrays) for item in node]
-    if node is None or isinstance(node, str | bool | int | float):
-        return node
-    if eqx.is_array(node) and node.ndim >= 0:
-        arrays.append(node)
-        return {"array": len(arrays) - 1}
-    raise TypeError(f"cannot save a {type(node).__name__}: only learned models can be saved")
-
-
-def _unpack(path: str | os.PathLike[str], node: Any, arrays: list[Any]) -> Any:
-    if isinstance(node, list):
-        return tuple(_unpack(path, item, arrays) for item in node)
-    if not isinstance(node, dict):
-        return node
-    if "array" in node:
-        return arrays[node["array"]]
-    if node.get("class") not in _CLASSES:
-        raise ValueError(f"{path}: unknown class {node.get('class')!r}")
-    fields = {k: _unpack(path, v, arrays) for k, v in node["fields"].items()}
-    return _CLASSES[node["class"]](**fields)
+def _columns(term: AbstractTerm, theta: Float[Array, "... K"]) -> int | None:
+    """Number of columns, from the shapes of two bodies' energies; None if that does not tell."""
+    if theta.ndim != 1:  # a vmapped model
+        return None
+    try:
+        columns: Any = term
+        pair = from_pairs(jnp.zeros((2, term.dimension or 3), theta.dtype), [(0, 1)])
+        return int(jax.tree.leaves(eqx.filter_eval_shape(lambda: columns(pair)))[0].shape[-1])
+    except Exception:  # terms of the user's may need arrays that these bodies do not have
+        return None

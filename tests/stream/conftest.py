@@ -7,7 +7,7 @@ from streams import KEY, PIECES, SIZE, SPECS, stream
 
 import hgn_jax as hgn
 from hgn_jax.fitting import accumulate
-from hgn_jax.fitting import checkpoint as checkpoint_module
+from hgn_jax.io import checkpoint as checkpoint_module
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,5 @@
 """What the tests of streams share: batches, ways to break them, what makes two fits one."""
 
-import json
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,7 +8,9 @@ import numpy as np
 import pytest
 
 import hgn_jax as hgn
+from hgn_jax.fitting import checkpoint
 from hgn_jax.graphs.geometry import bodies
+from hgn_jax.io import array_file
 
 KEY = jr.key(3)
 SPECS = (hgn.Kinetic(4), hgn.Pair(16))
@@ -37,7 +37,7 @@ def interrupted(batches, number, path, **options):
 
 def held(path):
     """The number of batches in the checkpoint."""
-    return json.loads(path.read_bytes().split(b"\n", 1)[0])["batches"]
+    return array_file.read(path, checkpoint.FORMAT)[0]["batches"]
 
 
 def with_nodes(batch, **arrays):
@@ -87,9 +87,10 @@ def narrow(piece):
     return jax.tree.map(lambda a: a.astype("float32") if a.dtype == "float64" else a, piece)
 
 
-def assert_another(path, batches, **options):
+def assert_another(path, batches, what, **options):
+    """The checkpoint of a run with another `what` is refused, and left alone."""
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="another fit") as caught:
+    with pytest.raises(ValueError, match=rf"another run \(.*{what}") as caught:
         stream(batches, checkpoint=str(path), **options)
     assert str(caught.value).startswith(f"{path}: ")
     assert path.read_bytes() == before

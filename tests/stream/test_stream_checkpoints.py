@@ -94,9 +94,10 @@ def test_a_folder_without_permission_shows_before_the_first_batch(
     def denied(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(array_file.tempfile, "mkstemp", denied)
-    with pytest.raises(PermissionError, match="Permission denied") as caught:
-        stream(pieces, checkpoint=str(path))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", denied)
+        with pytest.raises(PermissionError, match="Permission denied") as caught:
+            stream(pieces, checkpoint=str(path))
     assert caught.value.filename == str(path)
     assert not extended
 
@@ -125,22 +126,23 @@ def test_a_full_disk_midway_keeps_the_old_checkpoint(
 
 def test_the_checkpoint_of_another_fit_is_refused(pieces, path):
     interrupted(pieces, 2, path)
-    assert_another(path, pieces, key=jr.key(4))
-    assert_another(path, pieces, terms=(hgn.Kinetic(0), hgn.Pair(16)))
-    assert_another(path, pieces[1:])
-    assert_another(path, pieces, sample_from=pieces[1])
-    assert_another(path, pieces, observations=(hgn.Derivatives(), hgn.Energies()))
+    assert_another(path, pieces, "features", key=jr.key(4))
+    assert_another(path, pieces, "features", terms=(hgn.Kinetic(0), hgn.Pair(16)))
+    assert_another(path, pieces[1:], "features")
+    assert_another(path, pieces, "features", sample_from=pieces[1])
+    assert_another(path, pieces, "observations", observations=(hgn.Derivatives(), hgn.Energies()))
     with pytest.warns(UserWarning, match="fitting in float32"):
-        assert_another(path, [narrow(p) for p in pieces])
+        assert_another(path, [narrow(p) for p in pieces], "arrays")
 
 
 OTHERS = {
-    "activation": ({}, {"terms": (hgn.Kinetic(4), hgn.Pair(16, activation="erf"))}),
+    "factorisation": ({}, {"solver": hgn.QR(method="cholesky")}),
+    "features": ({}, {"terms": (hgn.Kinetic(4), hgn.Pair(16, activation="erf"))}),
     "weights": (
-        {"observations": (hgn.Derivatives("uniform"),)},
+        {"observations": (hgn.Derivatives(lambda g: (g.nodes["mass"], 3 * g.nodes["mass"])),)},
         {"observations": (hgn.Derivatives(lambda g: (g.nodes["mass"], 2 * g.nodes["mass"])),)},
     ),
-    "energies": (
+    "observations": (
         {"observations": (hgn.Derivatives(), hgn.Energies())},
         {"observations": (hgn.Derivatives(), hgn.Energies(weight=100.0))},
     ),
@@ -151,22 +153,31 @@ OTHERS = {
 def test_settings_that_are_no_arrays_are_told_apart(pieces, path, name):
     first, second = OTHERS[name]
     interrupted(pieces, 0, path, sample_from=pieces[0], **first)
-    assert_another(path, until(pieces, 0), sample_from=pieces[0], **second)
+    assert_another(path, until(pieces, 0), name, sample_from=pieces[0], **second)
 
 
 def test_the_same_settings_made_anew_are_accepted(pieces, path):
     interrupted(pieces, 2, path)
-    features = (hgn.Kinetic(units=4), hgn.Pair(units=16, sampling=hgn.ELM(1.0)))
-    stream(pieces, checkpoint=str(path), terms=features, observations=(hgn.Derivatives(),))
+    terms = (hgn.Kinetic(units=4), hgn.Pair(units=16, sampling=hgn.ELM(1.0)))
+    stream(pieces, checkpoint=str(path), terms=terms, observations=(hgn.Derivatives(),))
     assert held(path) == PIECES
+
+
+def test_another_ridge_is_solved_for_from_the_checkpoint(pieces, path, extended):
+    stream(pieces, checkpoint=path)
+    extended.clear()
+    solver = hgn.QR(ridge=1e-3)
+    again = stream(pieces, checkpoint=path, solver=solver)
+    assert not extended
+    assert same_bits(again, stream(pieces, solver=solver))
 
 
 def test_damaged_checkpoints_are_refused_and_left(pieces, path, extended):
     interrupted(pieces, 2, path)
     whole = path.read_bytes()
-    start = whole.index(b"\n") + 1
+    start = 8 + int.from_bytes(whole[:8], "little")
     extended.clear()
-    flips = [10, whole.index(b'"batches": ') + 11, start, start + 999, len(whole) - 1]
+    flips = [0, 10, whole.index(b"batches") + 11, start, start + 999, len(whole) - 1]
     flipped = [whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :] for i in flips]
     cut = [whole[:i] for i in (0, 20, start, len(whole) - 1)]
     for content in (*cut, *flipped, whole + b"\0"):

@@ -29,7 +29,7 @@ def test_a_stream_of_pieces_is_the_fit_to_the_whole(data, pieces, unseen, whole)
 def test_with_guided_features_and_energies_as_well(data, pieces, unseen):
     swim = hgn.SWIM(passes=2)
     options = {
-        "features": (hgn.Kinetic(4, sampling=swim), hgn.Pair(16, sampling=swim)),
+        "terms": (hgn.Kinetic(4, sampling=swim), hgn.Pair(16, sampling=swim)),
         "observations": (hgn.Derivatives(), hgn.Energies()),
     }
     streamed = stream(pieces, sample_from=data, **options)

@@ -29,7 +29,7 @@ if len(sys.argv) > 1:
 
 import hgn_jax as hgn
 from hgn_jax.fitting import accumulate as module
-from hgn_jax.fitting import checkpoint
+from hgn_jax.io import checkpoint
 
 checkpoint.SHARE = 1e9  # after every batch
 with open("given", "rb") as file:
@@ -133,7 +133,7 @@ print(json.dumps(places))
     assert_same_model(hgn.load(folder / "out"), straight.model, unseen)
     assert (folder / "resumed").read_bytes() == (folder / "out").read_bytes()
     assert held(folder / "run") == PIECES
-    assert_another(folder / "run", pieces)  # here is one device
+    assert_another(folder / "run", pieces, "number of devices")
 
 
 @pytest.fixture(scope="module")

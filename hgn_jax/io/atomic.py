@@ -1,0 +1,103 @@
+"""Files that are written whole or not at all."""
+
+import errno
+import hashlib
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from .lock import is_at, try_lock
+
+Name = str | os.PathLike[str]
+
+
+def write(path: Name, pieces: Iterable[bytes | memoryview]) -> None:
+    """Writes the pieces one after the other; the file is complete, or what was there before
+    remains.
+
+    A symbolic link is followed, and an existing file keeps its mode. Temporary files that killed
+    processes left beside the same file are removed.
+
+    **Raises:** `OSError` naming `path` if its folder does not exist or cannot be written, if it is
+    no regular file, or if the disk is full.
+    """
+    try:
+        _write(Path(os.path.realpath(path)), path, pieces)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+def hidden_name(target: Path) -> str:
+    """Start of the names of helper files beside `target`: short, however long its own name is."""
+    return f".hgn-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]}"
+
+
+def _write(target: Path, path: Name, pieces: Iterable[bytes | memoryview]) -> None:
+    mode = _mode(target, path)
+    for stale in target.parent.glob(f"{hidden_name(target)}-*.tmp"):
+        _remove_if_stale(stale)
+    temporary, descriptor = _new(target, 0o666 if mode is None else mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            for piece in pieces:
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+            if mode is not None:
+                os.chmod(temporary, mode)
+            if sys.platform == "win32":  # cannot rename an open file
+                file.close()
+            os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _mode(target: Path, path: Name) -> int | None:
+    """Permissions of the file that is to be replaced, None if there is none."""
+    try:
+        status = os.stat(target)
+    except FileNotFoundError:
+        if not target.parent.exists():
+            folder = target.parent if os.path.islink(path) else Path(path).parent
+            words = f"folder {os.fspath(folder)!r} does not exist"
+            raise FileNotFoundError(errno.ENOENT, words) from None
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder, expected a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "is not a regular file")
+    return stat.S_IMODE(status.st_mode)
+
+
+def _new(target: Path, mode: int) -> tuple[Path, int]:
+    """A new temporary file, locked as long as this process writes it."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    while True:
+        name = f"{hidden_name(target)}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+        path = target.with_name(name)
+        descriptor = os.open(path, flags, mode)
+        locked = True
+        with suppress(OSError):  # a file system without locks: nobody takes it for stale either
+            locked = try_lock(descriptor)
+        # Another process may have locked, and removed, the file before this one could lock it.
+        if locked and is_at(descriptor, path):
+            return path, descriptor
+        os.close(descriptor)
+
+
+def _remove_if_stale(temporary: Path) -> None:
+    """Removes a temporary file, unless a live process holds its lock."""
+    with suppress(OSError):
+        descriptor = os.open(temporary, os.O_RDWR)
+        try:
+            if try_lock(descriptor):
+                temporary.unlink()
+        finally:
+            os.close(descriptor)

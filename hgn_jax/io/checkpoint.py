@@ -1,0 +1,132 @@
+"""One run's checkpoint: who may write it, whose it is, and how often it is written."""
+
+import dataclasses
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jax
+from jaxtyping import Array
+
+from . import array_file
+from .atomic import hidden_name
+from .digest import digest
+from .lock import acquire
+
+SHARE = 0.05
+"""Fraction of the time that writing may take."""
+
+
+def numbered(path: str | os.PathLike[str]) -> Path:
+    """The path, under `jax.distributed` with the number of this process at its end."""
+    number = f".{jax.process_index()}" if jax.process_count() > 1 else ""
+    return Path(f"{os.fspath(path)}{number}")
+
+
+class Checkpoint:
+    """The file from which a run is resumed, if the same call made it.
+
+    To be used in a `with` statement: inside, the run holds a lock, and a second run is refused. The
+    operating system releases the lock when the process dies.
+    """
+
+    def __init__(
+        self, path: Path, file: Path, format: array_file.Format, call: Any, **numbers: int
+    ) -> None:
+        """`path` is what errors name; `call` holds, in its fields, what the run depends on."""
+        self.path, self._file, self._format = path, file, format
+        numbers |= {"number of processes": jax.process_count()}
+        fields = {f.name: getattr(call, f.name) for f in dataclasses.fields(call)}
+        self._call = {name: digest(value) for name, value in (fields | numbers).items()}
+        self._lock: tuple[Path, int] | None = None
+        self._written, self._cost = time.perf_counter(), 0.0
+
+    def __enter__(self) -> "Checkpoint":
+        """Locks the checkpoint.
+
+        **Raises:** `RuntimeError` if another run holds the lock; `OSError` naming the path if its
+        folder cannot be written.
+        """
+        with self.writing("at the start"):
+            self._lock = self._locked()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            path, descriptor = self._lock
+            with suppress(OSError):
+                path.unlink()
+            os.close(descriptor)
+
+    def read(self) -> tuple[dict[str, Any], dict[str, Array]] | None:
+        """Content and arrays of the file, None if there is none.
+
+        **Raises:** `ValueError` naming the path if the file is damaged or of another run.
+        """
+        if not self._file.exists():
+            return None
+        header, arrays = array_file.read(self._file, self._format)
+        held = header.get("call")
+        if not isinstance(held, dict):
+            raise ValueError(f"{self._file}: damaged: it does not say which run made it")
+        names = sorted(
+            k for k in held.keys() | self._call.keys() if held.get(k) != self._call.get(k)
+        )
+        if names:
+            self.refuse(", ".join(f"other {name}" for name in names))
+        return header, arrays
+
+    def refuse(self, difference: str) -> NoReturn:
+        """Raises the `ValueError` for the checkpoint of another run."""
+        raise ValueError(
+            f"{self.path}: the checkpoint of another run ({difference}): repeat the call that made "
+            "it, give another path, or remove it"
+        )
+
+    @property
+    def due(self) -> bool:
+        """Whether enough time has passed for writing to be a small part of it."""
+        return self._cost <= SHARE * (time.perf_counter() - self._written)
+
+    def write(self, content: dict[str, Any], arrays: Mapping[str, Any]) -> None:
+        """Replaces the file."""
+        array_file.write(self._file, self._format, content | {"call": self._call}, arrays)
+
+    @contextmanager
+    def writing(self, when: str) -> Iterator[None]:
+        """Times what is written inside, and says in an `OSError` what remains."""
+        start = time.perf_counter()
+        try:
+            yield
+        except OSError as error:
+            remains = "what it held remains" if self._file.exists() else "there is none yet"
+            raise OSError(
+                error.errno,
+                f"cannot write the checkpoint {when} ({error.strerror}); {remains}. Make "
+                "room, or give a folder that can be written; the same call resumes",
+                os.fspath(self.path),
+            ) from error
+        self._written = time.perf_counter()
+        self._cost = self._written - start
+
+    def _locked(self) -> tuple[Path, int] | None:
+        target = Path(os.path.realpath(self._file))
+        lock = target.with_name(f"{hidden_name(target)}.lock")
+        try:
+            descriptor = acquire(lock)
+        except BlockingIOError as error:
+            raise RuntimeError(
+                f"{self.path}: another run ({error.strerror}) is using this checkpoint: wait until "
+                "it ends, or give another path"
+            ) from None
+        if descriptor is not None:
+            return lock, descriptor
+        warnings.warn(
+            f"{self.path}: this file system has no locks: start no second run with this checkpoint",
+            stacklevel=4,
+        )
+        return None

@@ -1,0 +1,114 @@
+"""Trees of modules as JSON and named arrays.
+
+A class is known by its name, among the classes that exist in this process: a file never makes
+anything be imported. Its instances are built field by field, without its `__init__`.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..features.base import AbstractTerm
+from ..features.curves import AbstractCurve
+from ..features.dense import Dense
+from ..models.base import AbstractModel
+from ..models.basis import Basis
+from ..models.equations_of_motion import AbstractDynamics
+from ..systems.potentials import AbstractPotential
+from .annotations import mismatch
+
+SEAMS: tuple[type[eqx.Module], ...] = (
+    AbstractModel, Basis, AbstractTerm, AbstractDynamics, AbstractCurve, AbstractPotential, Dense,
+)  # fmt: skip
+"""Bases of the classes that can be saved."""
+
+_OURS = __name__.split(".")[0]
+
+
+def pack(node: Any, arrays: dict[str, Any], place: str = "") -> Any:
+    """JSON of the tree; its arrays are added to `arrays` under their places in the tree.
+
+    **Raises:** `TypeError` for anything that cannot be saved.
+    """
+    if isinstance(node, eqx.Module):
+        if not isinstance(node, SEAMS):
+            bases = ", ".join(seam.__name__ for seam in SEAMS)
+            raise TypeError(f"cannot save a {_name(type(node))}: it is none of {bases}")
+        values = {f.name: getattr(node, f.name) for f in dataclasses.fields(node)}
+        fields = {k: pack(v, arrays, f"{place}.{k}".lstrip(".")) for k, v in values.items()}
+        return {"class": _name(type(node)), "fields": fields}
+    if isinstance(node, tuple) and type(node) is tuple:
+        return [pack(item, arrays, f"{place}.{i}") for i, item in enumerate(node)]
+    if node is None or isinstance(node, str | bool | int | float):
+        return node
+    if eqx.is_array(node) or isinstance(node, np.ndarray | np.generic):
+        arrays[place] = jnp.asarray(node)
+        return {"array": place}
+    raise TypeError(f"cannot save {place}, a {type(node).__name__}")
+
+
+def unpack(node: Any, arrays: dict[str, Array]) -> Any:
+    """The tree that was packed; its arrays are taken out of `arrays`.
+
+    **Raises:** `ValueError` for unknown classes, and for fields that do not fit their classes.
+    """
+    if isinstance(node, list):
+        return tuple(unpack(item, arrays) for item in node)
+    if not isinstance(node, dict):
+        return node
+    if node.keys() == {"array"}:
+        if not isinstance(node["array"], str) or node["array"] not in arrays:
+            raise ValueError(f"no array {node['array']!r}, or used twice")
+        return arrays.pop(node["array"])
+    if node.keys() != {"class", "fields"} or not isinstance(node["fields"], dict):
+        raise ValueError(f"expected a class with fields, or an array, found {sorted(node)}")
+    cls = _class(node["class"])
+    names = [f.name for f in dataclasses.fields(cls)]
+    if sorted(names) != sorted(node["fields"]):
+        raise ValueError(f"{cls.__name__} has the fields {names}, not {sorted(node['fields'])}")
+    return _built(cls, {name: unpack(node["fields"][name], arrays) for name in names})
+
+
+def _built(cls: type[eqx.Module], fields: dict[str, Any]) -> eqx.Module:
+    if (words := mismatch(cls, fields)) is not None:
+        raise ValueError(f"{cls.__name__}: {words}")
+    instance = object.__new__(cls)
+    for name, value in fields.items():
+        object.__setattr__(instance, name, value)
+    for base in cls.__mro__:
+        if "__check_init__" in base.__dict__:
+            base.__dict__["__check_init__"](instance)
+    return instance
+
+
+def _name(cls: type) -> str:
+    """Own classes by their short names; others by their modules too, to be told apart."""
+    ours = cls.__module__.split(".")[0] == _OURS
+    return cls.__qualname__ if ours else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _class(name: Any) -> type[eqx.Module]:
+    known = {_name(cls): cls for seam in SEAMS for cls in _concrete(seam)}
+    if isinstance(name, str) and name in known:
+        return known[name]
+    if isinstance(name, str) and "." in name:
+        module = name.split(".<locals>")[0].rpartition(".")[0]
+        raise ValueError(
+            f"unknown class {name}: if it is yours, import its module ({module}) before loading; "
+            "a file never imports anything"
+        )
+    raise ValueError(f"unknown class {name!r}")
+
+
+def _concrete(cls: type[eqx.Module]) -> Iterator[type[eqx.Module]]:
+    """The class and what derives from it, abstract ones left out, later definitions last."""
+    if not (inspect.isabstract(cls) or cls.__abstractvars__ or cls.__abstractclassvars__):
+        yield cls
+    for derived in cls.__subclasses__():
+        yield from _concrete(derived)

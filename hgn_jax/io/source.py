@@ -1,0 +1,87 @@
+"""What functions and classes do, as parts of a digest."""
+
+import dis
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+_LIBRARIES = {
+    "jax", "jaxlib", "jaxtyping", "numpy", "scipy", "equinox", "diffrax", "lineax", "optimistix",
+    "optax", "jraph", "beartype", __name__.split(".")[0], *sys.stdlib_module_names,
+}  # fmt: skip
+"""Packages whose code is that of a release: it counts by name."""
+
+_CONSTANTS = (bool, int, float, complex, str, tuple, np.ndarray, np.generic, jax.Array)
+
+
+def name_of(value: Any) -> str:
+    """Name of a class or function, with its module."""
+    return f"{value.__module__}.{value.__qualname__}"
+
+
+def is_of_library(cls: type) -> bool:
+    """Returns whether the class belongs to an installed library."""
+    return cls.__module__.split(".")[0] in _LIBRARIES
+
+
+def class_parts(cls: type) -> Iterator[bytes | tuple[Any]]:
+    """Name, and for classes of the user's bases, methods and constants."""
+    yield name_of(cls).encode()
+    if is_of_library(cls):
+        return
+    yield (cls.__bases__,)
+    for name, member in sorted(vars(cls).items()):
+        # The function of a static or class method, or of a property.
+        member = getattr(member, "__func__", getattr(member, "fget", member))
+        is_code = isinstance(member, types.FunctionType) and not _is_generated(name, member)
+        if is_code or (isinstance(member, _CONSTANTS) and not name.startswith("__")):
+            yield name.encode()
+            yield (member,)
+
+
+def function_parts(function: types.FunctionType) -> Iterator[bytes | tuple[Any]]:
+    """Defaults and closure, and the code (of libraries: the name) with the globals it names."""
+    closure = tuple(_content(cell) for cell in function.__closure__ or ())
+    yield ((function.__defaults__, function.__kwdefaults__, closure),)
+    if str(function.__globals__.get("__name__")).split(".")[0] in _LIBRARIES:
+        yield name_of(function).encode()
+        yield (getattr(function, "__wrapped__", None),)
+        return
+    yield (function.__code__,)
+    for name in sorted(_global_names(function.__code__)):
+        value = function.__globals__.get(name)
+        if not isinstance(value, types.ModuleType):
+            yield name.encode()
+            yield (value,)
+
+
+def code_parts(code: types.CodeType) -> Iterator[bytes | tuple[Any]]:
+    """Bytecode, constants and names; not the place in a file."""
+    yield code.co_code
+    yield code.co_exceptiontable
+    yield f"{code.co_flags} {code.co_argcount} {code.co_kwonlyargcount}".encode()
+    names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    yield ((*names, code.co_consts),)
+
+
+def _global_names(code: types.CodeType) -> set[str]:
+    """Globals that the function, or one defined inside it, names."""
+    names = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
+    inner = [_global_names(c) for c in code.co_consts if isinstance(c, types.CodeType)]
+    return names.union(*inner)
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not assigned yet
+        return None
+
+
+def _is_generated(name: str, function: types.FunctionType) -> bool:
+    """True for what `dataclass` writes: the fields count instead."""
+    return name.startswith("__") and function.__code__.co_filename == "<string>"

@@ -1,0 +1,62 @@
+import pytest
+
+pytest.register_assert_rewrite("forged")
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+import hgn_jax as hgn
+
+
+@pytest.fixture(scope="session")
+def models():
+    """One of each kind of features, two edge types; random coefficients in place of a fit.
+
+    Model and data of either precision.
+    """
+    graph = hgn.graphs.from_pairs(
+        jr.normal(jr.key(0), (4, 2)), [(0, 1), (1, 2), (2, 3)], type=jnp.array([0, 1, 0])
+    )
+    q, p = jr.normal(jr.key(1), (2, 5, 4, 2))
+    data = hgn.graphs.snapshots(graph, {"position": q, "momentum": p}, {})
+    specs = (
+        hgn.Kinetic(4, activation="erf"),
+        hgn.Kinetic(0),
+        hgn.Pair(6),
+        hgn.External(4),
+        hgn.MessagePassing(5, hidden=3, sampling=hgn.ELM()),
+    )
+    features = hgn.sample(specs, data, key=jr.key(9))
+    theta, constants = [], []
+    for i, f in enumerate(features):
+        theta.append(jr.normal(jr.key(i), jax.eval_shape(f, data).shape[1:]))
+        constants.append(jr.normal(jr.key(50 + i), jax.eval_shape(f.constants, data).shape[1:]))
+    wide = hgn.HamiltonianGraphNetwork(features, tuple(theta), tuple(constants)), data
+    narrow = jax.tree.map(lambda a: a.astype("float32") if a.dtype == "float64" else a, wide)
+    return {"float32": narrow, "float64": wide}
+
+
+@pytest.fixture(scope="session")
+def model(models):
+    return models["float64"][0]
+
+
+@pytest.fixture(scope="session")
+def small(model):
+    """Kinetic energy alone."""
+    first = (model.features[:1], model.theta[:1], model.constants[:1])
+    return hgn.HamiltonianGraphNetwork(*first)
+
+
+@pytest.fixture(scope="session")
+def saved(model, tmp_path_factory):
+    """The bytes of a saved model."""
+    path = tmp_path_factory.mktemp("saved") / "m.hgn"
+    hgn.save(path, model)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "lattice.hgn"
