@@ -37,7 +37,6 @@ from .fitting.fit import solve as solve
 from .fitting.gradient_descent import TRAINING as TRAINING
 from .fitting.gradient_descent import Training as Training
 from .fitting.gradient_descent import train as train
-from .fitting.gradient_descent import untrained as untrained
 from .fitting.observations import AbstractObservation as AbstractObservation
 from .fitting.observations import Derivatives as Derivatives
 from .fitting.observations import Energies as Energies
@@ -47,6 +46,7 @@ from .fitting.result import RESULTS as RESULTS
 from .fitting.result import Fit as Fit
 from .fitting.sample import sample as sample
 from .fitting.stream import fit_stream as fit_stream
+from .fitting.untrained import untrained as untrained
 from .graphs.neighbour_list import Neighbours as Neighbours
 from .graphs.validate import check as check
 from .integrators import GaussLegendre4 as GaussLegendre4

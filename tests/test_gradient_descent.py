@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 import hgn_jax as hgn
-from hgn_jax.fitting.gradient_descent import trainable
+from hgn_jax.fitting.trainable import trainable
 from hgn_jax.graphs.geometry import sum_over_graphs
 
 KEY = jr.key(3)

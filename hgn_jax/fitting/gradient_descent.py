@@ -1,7 +1,7 @@
 """The same model trained by gradient descent: fine-tuning, and the baseline that sampling beats."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
 import equinox as eqx
@@ -15,22 +15,17 @@ from jraph import GraphsTuple
 
 from .._progress import Progress, Reporter
 from .._types import Key
-from ..features.base import AbstractEnergy, AbstractTermSpec
-from ..features.dense import Dense
-from ..features.kinetic import Kinetic
-from ..features.pair import Pair
 from ..graphs.geometry import movable
 from ..graphs.padding import without_padding
+from ..graphs.schema import require
 from ..graphs.selection import split
 from ..graphs.validate import check
 from ..models.base import AbstractModel
-from ..models.basis import Basis
-from ..models.network import HamiltonianGraphNetwork
 from .minibatches import joined, stacked
-from .sample import as_key, sample
+from .sample import as_key
+from .trainable import trainable
+from .untrained import RATES
 from .weights import AbstractWeights, WeightFunction, as_weights
-
-RATES = ("velocity", "force")
 
 
 class TRAINING(eqx.Enumeration):
@@ -55,56 +50,6 @@ class Training(eqx.Module):
     seconds: Float[np.ndarray, " epochs"]
     """Wall time from the start to the end of the epoch, compilation included."""
     result: TRAINING
-
-
-def untrained(
-    data: GraphsTuple,
-    *,
-    key: Key | int,
-    terms: Sequence[AbstractTermSpec] = (Kinetic(), Pair()),
-) -> HamiltonianGraphNetwork:
-    """A model to start gradient descent from: `fit`'s sampled features and normal coefficients.
-
-    Each feature set is scaled so that its rates are as large as the observed ones. Specs with
-    `sampling=Glorot()` give the hidden layers the standard initialisation.
-
-    **Raises:** `ValueError` for bad data (see `hgn.check`) or missing rates.
-    """
-    check(data)
-    _require_rates(data)
-    drawn = sample(terms, data, key=key)
-    energies = tuple(term for term in drawn if isinstance(term, AbstractEnergy))
-    if len(energies) < len(drawn):
-        raise ValueError("gradient descent starts from energies alone: leave rates out of `terms`")
-    return _untrained(energies, data, jr.fold_in(as_key(key), 1))
-
-
-@eqx.filter_jit
-def _untrained(
-    features: tuple[AbstractEnergy, ...], data: GraphsTuple, key: Key
-) -> HamiltonianGraphNetwork:
-    dtype = data.nodes["position"].dtype
-    theta = []
-    for k, f in zip(jr.split(key, len(features)), features):
-        draw = jr.normal(k, (jax.eval_shape(f, data).shape[1],), dtype)
-        alone = _without_constants((f,), (draw,), data)
-        rates = [jnp.where(movable(data)[:, None], r, 0) for r in alone.vector_field(data)]
-        observed = [
-            jnp.where(movable(data)[:, None] & jnp.any(r != 0), data.nodes[name], 0)
-            for name, r in zip(RATES, rates)
-        ]
-        size = jnp.linalg.norm(jnp.stack(rates))
-        scale = jnp.linalg.norm(jnp.stack(observed)) / jnp.where(size > 0, size, 1)
-        theta.append(draw * jnp.where(size > 0, scale, 1))
-    return _without_constants(features, tuple(theta), data)
-
-
-def _without_constants(
-    terms: tuple[AbstractEnergy, ...], theta: tuple[Array, ...], data: GraphsTuple
-) -> HamiltonianGraphNetwork:
-    basis = Basis(terms)
-    constants = jnp.zeros(basis.constant_count, data.nodes["position"].dtype)
-    return HamiltonianGraphNetwork(basis, theta, constants)
 
 
 def train(
@@ -206,33 +151,6 @@ def train(
     return training
 
 
-def trainable(model: PyTree) -> PyTree:
-    """True for what gradient descent changes: a mask of the model's shape, as for `eqx.partition`.
-
-    Of sampled features these are the hidden weights and biases; of all else the floating-point
-    arrays.
-    """
-
-    def of_layer(node: PyTree) -> PyTree:
-        frozen = jax.tree.map(lambda _: False, node)
-        if not isinstance(node, Dense):
-            return frozen
-        return eqx.tree_at(lambda layer: (layer.weight, layer.bias), frozen, (True, True))
-
-    def of_part(node: PyTree) -> PyTree:
-        if isinstance(node, AbstractEnergy):
-            return jax.tree.map(of_layer, node, is_leaf=lambda n: isinstance(n, Dense))
-        if isinstance(node, HamiltonianGraphNetwork):
-            # No force shows the constants; weight decay would shrink them.
-            mask = jax.tree.map(eqx.is_inexact_array, node)
-            parts = tuple(map(of_part, node.terms))
-            return eqx.tree_at(lambda m: (m.basis.terms, m.constants), mask, (parts, False))
-        return eqx.is_inexact_array(node)
-
-    parts = (AbstractEnergy, HamiltonianGraphNetwork)
-    return jax.tree.map(of_part, model, is_leaf=lambda n: isinstance(n, parts))
-
-
 class _Run(eqx.Module):
     """What changes from epoch to epoch."""
 
@@ -302,7 +220,7 @@ def _weighted(data: GraphsTuple, weights: AbstractWeights) -> GraphsTuple:
 
     All shares are equal, so that the mean over minibatches is the loss of the data.
     """
-    _require_rates(data)
+    require(data, {"nodes": RATES}, "gradient descent")
     ones = jnp.ones_like(data.nodes["position"][:, 0])
     own = jnp.where(movable(data), data.nodes.get("weight", ones), 0)
     weighted = zip(RATES, weights(data, RATES), strict=True)
@@ -326,8 +244,3 @@ def _strong(value: ArrayLike) -> Array:
 
 def _searches_lines(state: optax.OptState) -> bool:
     return optax.tree.get(state, "value") is not None and optax.tree.get(state, "grad") is not None
-
-
-def _require_rates(data: GraphsTuple) -> None:
-    if missing := [name for name in RATES if name not in data.nodes]:
-        raise ValueError(f"the data lack nodes {missing}: nothing to learn from")

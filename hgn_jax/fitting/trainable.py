@@ -1,0 +1,36 @@
+"""What gradient descent changes in a model."""
+
+import equinox as eqx
+import jax
+from jaxtyping import PyTree
+
+from ..features.base import AbstractTerm
+from ..features.dense import Dense
+from ..models.network import HamiltonianGraphNetwork
+
+
+def trainable(model: PyTree) -> PyTree:
+    """True for what gradient descent changes: a mask of the model's shape, as for `eqx.partition`.
+
+    Of sampled features these are the hidden weights and biases; of all else the floating-point
+    arrays.
+    """
+
+    def of_layer(node: PyTree) -> PyTree:
+        frozen = jax.tree.map(lambda _: False, node)
+        if not isinstance(node, Dense):
+            return frozen
+        return eqx.tree_at(lambda layer: (layer.weight, layer.bias), frozen, (True, True))
+
+    def of_part(node: PyTree) -> PyTree:
+        if isinstance(node, AbstractTerm):
+            return jax.tree.map(of_layer, node, is_leaf=lambda n: isinstance(n, Dense))
+        if isinstance(node, HamiltonianGraphNetwork):
+            # No force shows the constants; weight decay would shrink them.
+            mask = jax.tree.map(eqx.is_inexact_array, node)
+            parts = tuple(map(of_part, node.terms))
+            return eqx.tree_at(lambda m: (m.basis.terms, m.constants), mask, (parts, False))
+        return eqx.is_inexact_array(node)
+
+    parts = (AbstractTerm, HamiltonianGraphNetwork)
+    return jax.tree.map(of_part, model, is_leaf=lambda n: isinstance(n, parts))
