@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from .base import AbstractLeastSquares, LeastSquaresSolution, augmented, column_freedom, describe
 from .group_ridge import group_ridges
 from .groups import of_columns
-from .ridge import floor, path, ridges, spectrum
+from .ridge import floor, keeps_digits, path, ridges, spectrum
 from .triangle import Method, Triangle, column_scale
 
 
@@ -25,8 +25,9 @@ class QR(AbstractLeastSquares):
     `ridge` is relative to the column norms and never below five rounding units. "evidence" (which
     "auto" stands for) and "gcv" take the best of a path of ridges, see `RidgePath`: data without
     noise that the features express to rounding get the least one and keep their accuracy; noisy
-    data are not followed into their noise. The evidence bears rows of unequal noise, where
-    cross-validation follows the loudest.
+    data are not followed into their noise. Where the misfit is smooth instead, the ridge is raised
+    until rounding errors of cancelling terms stay below a tenth of the residual. The evidence is
+    robust to rows of unequal noise, where cross-validation follows the loudest.
 
     "groups" goes on from the ridge of "evidence" to one ridge for each group of columns, those that
     maximise the evidence together: what the data do not need vanishes, and costs no accuracy. Like
@@ -72,9 +73,13 @@ class QR(AbstractLeastSquares):
     def _solve(self, triangle: Triangle, groups: tuple[int, ...]) -> LeastSquaresSolution:
         dtype = triangle.r.dtype
         tried = ridges(dtype) if self.ridge is None else self._given(dtype)
-        singular, b = spectrum(triangle)
-        every = path(triangle, singular, b, tried)
+        singular, b, vt = spectrum(triangle)
+        every = path(triangle, singular, b, vt, tried)
         best = jnp.argmax(-every.gcv if self.choice == "gcv" else every.evidence)
+        # The least ridge from the best one on that keeps the digits of predictions.
+        sound = keeps_digits(every, jnp.hypot(jnp.linalg.norm(triangle.qu), triangle.rest))
+        sound &= jnp.arange(len(tried)) >= best
+        best = jnp.where(jnp.any(sound), jnp.argmax(sound), best)
         chosen = jax.tree.map(lambda a: a[best], every)
         ridge = jnp.broadcast_to(chosen.ridge, len(groups))
         evidence, noise = chosen.evidence, chosen.noise

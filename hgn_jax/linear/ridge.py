@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .triangle import Triangle, column_scale
 
@@ -24,7 +24,8 @@ class RidgePath(eqx.Module):
       $\theta_k |z_k| \sim N(0, \sigma^2 / \lambda^2)$, up to a constant:
       $-\frac{n}{2} \log \sigma^2 + \frac{1}{2} \sum_i \log f_i$ (MacKay, Neural Comput. 4, 1992);
     - `gcv`, generalised cross-validation, $n |Z\theta - u|^2 / (n - freedom)^2$ (Golub, Heath,
-      Wahba, Technometrics 21, 1979).
+      Wahba, Technometrics 21, 1979);
+    - `growth`, $\sum_k |\theta_k| |z_k| / |u|$: by how much the terms exceed their sum.
     """
 
     ridge: Float[Array, "*p"]
@@ -33,6 +34,7 @@ class RidgePath(eqx.Module):
     noise: Float[Array, "*p"]
     evidence: Float[Array, "*p"]
     gcv: Float[Array, "*p"]
+    growth: Float[Array, "*p"]
 
 
 def floor(dtype: jnp.dtype) -> float:
@@ -46,16 +48,23 @@ def ridges(dtype: jnp.dtype) -> Float[Array, " p"]:
     return low * (30 / low) ** jnp.linspace(0, 1, STEPS, dtype=dtype)
 
 
-def spectrum(triangle: Triangle) -> tuple[Float[Array, " K"], Float[Array, " K"]]:
-    """Singular values s of the column-scaled R, and b = U^T Q^T u, of one target."""
-    u, s, _ = jnp.linalg.svd(triangle.r / column_scale(triangle.r)[None], full_matrices=False)
-    return s, u.T @ triangle.qu
+def spectrum(
+    triangle: Triangle,
+) -> tuple[Float[Array, " K"], Float[Array, " K"], Float[Array, "K K"]]:
+    """Singular values s and right vectors V^T of the column-scaled R, and b = U^T Q^T u, of one
+    target: (s, b, V^T)."""
+    u, s, vt = jnp.linalg.svd(triangle.r / column_scale(triangle.r)[None], full_matrices=False)
+    return s, u.T @ triangle.qu, vt
 
 
 def path(
-    triangle: Triangle, s: Float[Array, " K"], b: Float[Array, " K"], ridge: Float[Array, " p"]
+    triangle: Triangle,
+    s: Float[Array, " K"],
+    b: Float[Array, " K"],
+    vt: Float[Array, "K K"],
+    ridge: Float[Array, " p"],
 ) -> RidgePath:
-    """The figures of every ridge; s and b from `spectrum`."""
+    """The figures of every ridge; s, b and V^T from `spectrum`."""
     n = triangle.rows.astype(s.dtype)
     tiny = jnp.finfo(s.dtype).tiny
     # Squares of small targets would underflow.
@@ -73,6 +82,23 @@ def path(
         gcv = n * squares / spare**2 * size**2
         noise = size * jnp.sqrt(variance)
         evidence = evidence - n * jnp.log(size)
-        return RidgePath(ridge, freedom, size * jnp.sqrt(squares), noise, evidence, gcv)
+        left = size * jnp.sqrt(squares)
+        return RidgePath(ridge, freedom, left, noise, evidence, gcv, jnp.zeros_like(left))
 
-    return jax.vmap(at)(ridge)
+    figures = jax.vmap(at)(ridge)
+    scaled = (s * b)[None] / (s[None] ** 2 + ridge[:, None] ** 2)
+    target = jnp.hypot(jnp.linalg.norm(b), rest)
+    growth = jnp.sum(jnp.abs(scaled @ vt), axis=1) / jnp.where(target > 0, target, 1)
+    return eqx.tree_at(lambda p: p.growth, figures, growth)
+
+
+def keeps_digits(path: RidgePath, target: Float[Array, ""]) -> Bool[Array, " p"]:
+    """True where rounding errors of cancelling terms stay below a tenth of the residual.
+
+    A smooth misfit is no noise: the evidence would then let terms cancel until rounding errors of
+    predictions are as large as the misfit itself. A residual below the root of the rounding unit
+    is itself made of rounding errors, and bounds nothing.
+    """
+    eps = jnp.finfo(target.dtype).eps
+    residual = path.residual / jnp.where(target > 0, target, 1)
+    return (residual <= jnp.sqrt(eps)) | (10 * eps * path.growth <= residual)
