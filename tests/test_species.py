@@ -1,0 +1,91 @@
+"""Species give pairs their types and bodies their constants."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import hgn_jax as hgn
+
+SPECIES = (8, 1, 8, 1, 1)
+STIFFNESS = {(1, 1): 1.0, (1, 8): 2.0, (8, 8): 5.0}
+ENERGIES = {1: -0.5, 8: 3.0}
+
+
+def pair_type(a, b):
+    return sorted(STIFFNESS).index((min(a, b), max(a, b)))
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Springs of another stiffness for every pair of species, made with explicit types."""
+    graph = hgn.graphs.fully_connected(5, 2)
+    ends = np.stack([graph.senders, graph.receivers], 1)
+    kinds = [pair_type(SPECIES[i], SPECIES[j]) for i, j in ends]
+    typed = graph._replace(edges={"type": jnp.asarray(kinds)})
+    stiffness = jnp.array([STIFFNESS[key] for key in sorted(STIFFNESS)])
+    system = hgn.systems.mass_spring("spring", stiffness=stiffness, rest_length=1.0)
+    data = hgn.systems.simulate(system, typed, key=jr.key(0), trajectories=60)
+    species = jnp.tile(jnp.array(SPECIES), 60)
+    return data._replace(nodes=data.nodes | {"species": species}, edges={}), data
+
+
+def test_pairs_of_species_have_potentials_of_their_own(data):
+    by_species, typed = data
+    fits = [hgn.fit(d, key=1, terms=[hgn.Kinetic(0), hgn.Pair(32)]) for d in data]
+    assert fits[0].residual < 1e-8
+    for fit in fits:
+        assert fit.model.terms[1].types == 3
+    for name in hgn.metrics.relative_error(fits[0].model, by_species).values():
+        assert name < 1e-8
+    np.testing.assert_allclose(fits[0].model.theta[1], fits[1].model.theta[1], rtol=1e-6)
+    r = jnp.linspace(0.8, 1.2, 5)
+    for key, stiffness in STIFFNESS.items():
+        phi = fits[0].model.pair_energy(r, pair_type(*key))
+        force = jax.vmap(jax.grad(lambda x, k=key: fits[0].model.pair_energy(x, pair_type(*k))))(r)
+        np.testing.assert_allclose(force, stiffness * (r - 1), atol=1e-6)
+        assert phi.shape == (5,)
+
+
+def test_one_potential_for_all_species_would_be_a_poor_fit(data):
+    by_species, _ = data
+    nodes = {k: v for k, v in by_species.nodes.items() if k != "species"}
+    with pytest.warns(UserWarning, match="pairs do not share one potential"):
+        fit = hgn.fit(by_species._replace(nodes=nodes), key=1, terms=[hgn.Kinetic(0), hgn.Pair(32)])
+    assert fit.residual > 0.1
+
+
+def test_every_species_has_a_constant_of_its_own():
+    """Molecules of several compositions; the energies of isolated atoms are found."""
+    molecules = []
+    for k, species in enumerate([(1, 1), (1, 8), (8, 8, 1), (1, 1, 1), (8, 1, 1, 8)]):
+        graph = hgn.graphs.fully_connected(len(species), 2)
+        system = hgn.systems.lennard_jones(sigma=0.5, cutoff=3.0)
+        some = hgn.systems.simulate(system, graph, key=jr.key(k), trajectories=20)
+        offset = sum(ENERGIES[s] for s in species)
+        molecules.append(
+            some._replace(
+                nodes=some.nodes | {"species": jnp.tile(jnp.array(species), 20)},
+                globals={"energy": some.globals["energy"] + offset},
+            )
+        )
+    data = hgn.graphs.batch(molecules)
+    fit = hgn.fit(data, key=0, terms=[hgn.Kinetic(0), hgn.Pair(64, cutoff=3.0)])
+    assert fit.constant_known
+    np.testing.assert_allclose(fit.model.constants, [ENERGIES[1], ENERGIES[8]], atol=1e-3)
+
+
+def test_species_that_training_never_saw_are_refused(data):
+    by_species, _ = data
+    fit = hgn.fit(by_species, key=1, terms=[hgn.Kinetic(0), hgn.Pair(4), hgn.External(4)])
+    strange = by_species.nodes["species"].at[3].set(6)
+    other = by_species._replace(nodes=by_species.nodes | {"species": strange})
+    with pytest.raises(ValueError, match=r"species \[6\] were not in the first data|edge type"):
+        fit.update(other)
+
+
+def test_inside_jit_species_are_unknown(data):
+    by_species, _ = data
+    with pytest.raises(ValueError, match=r'inside jit nodes\["species"\] are unknown'):
+        jax.jit(lambda d: hgn.fit(d, key=1, terms=[hgn.Kinetic(0), hgn.Pair(4)]).model)(by_species)
