@@ -1,5 +1,9 @@
 """Learn the Hamiltonian of interacting bodies with one solve, and simulate with it."""
 
+from importlib import import_module as _import_module
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from . import datasets as datasets
 from . import graphs as graphs
 from . import metrics as metrics
@@ -55,3 +59,18 @@ from .stream import fit_stream as fit_stream
 from .structure import Hamiltonian as Hamiltonian
 from .weights import relative_weights as relative_weights
 from .weights import uniform_weights as uniform_weights
+
+__version__ = _version("hgn-jax")
+
+if _TYPE_CHECKING:
+    from . import plots as plots
+else:
+
+    def __getattr__(name: str) -> object:
+        """Imports `plots` on first use: matplotlib is optional, and slow to import."""
+        if name != "plots":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            return _import_module(".plots", __name__)
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(f'{error}: pip install "hgn-jax[plots]"') from error
