@@ -2,7 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test lint bench lock clean
+# Files of tests/ that take a few seconds each.
+FAST := checks datasets ensemble files fixed_point graphs linear metrics observations packaging \
+    sampling systems trajectories
+# What users run from end to end: tested as they run it, with XLA's and JAX's default settings.
+AS_USERS := tests/as_users tests/test_demo.py tests/test_pipelines.py tests/test_readme.py
+DOCS := tests/test_notebooks.py
+
+.PHONY: install demo check test docs lint bench lock clean
 
 install: .venv/installed
 
@@ -16,13 +23,24 @@ install: .venv/installed
 demo: install
 	$(BIN)/hgn-jax demo --out demo-out
 
+# Under three minutes on two cores.
+check: lint
+	$(BIN)/python -m pytest -n 2 $(FAST:%=tests/test_%.py)
+
+# Under twenty minutes on two cores.
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 $(AS_USERS:%=--ignore=%) $(DOCS:%=--ignore=%)
+	HGN_TEST_AS_USERS=1 $(BIN)/python -m pytest -n 2 $(AS_USERS)
+
+# Executes the notebooks. Under five minutes on two cores.
+docs: install
+	HGN_TEST_AS_USERS=1 $(BIN)/python -m pytest -n 2 $(DOCS)
 
 lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	! grep -q '^\[tool.importlinter' pyproject.toml || $(BIN)/lint-imports --no-cache
 
 bench: install
 	$(BIN)/python -m bench --out bench/results

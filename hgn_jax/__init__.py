@@ -1,5 +1,9 @@
 """Learn the Hamiltonian of interacting bodies with one solve, and simulate with it."""
 
+from importlib import import_module as _import_module
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from . import graphs as graphs
 from . import metrics as metrics
 from . import systems as systems
@@ -67,3 +71,18 @@ from .models import AbstractModel as AbstractModel
 from .models import Basis as Basis
 from .models import HamiltonianGraphNetwork as HamiltonianGraphNetwork
 from .models.equations_of_motion import Canonical as Canonical
+
+__version__ = _version("hgn-jax")
+
+if _TYPE_CHECKING:
+    from . import plots as plots
+else:
+
+    def __getattr__(name: str) -> object:
+        """Imports `plots` on first use: matplotlib is optional, and slow to import."""
+        if name != "plots":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            return _import_module(".plots", __name__)
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(f'{error}: pip install "hgn-jax[plots]"') from error

@@ -12,8 +12,24 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        from . import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+    return wanted
+
+
 @app.callback()
-def main() -> None:
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
     """Turns on 64 bit: the library itself leaves JAX's settings alone."""
     import jax
 

@@ -1,11 +1,17 @@
 import os
 import secrets
+from importlib.metadata import version
 from pathlib import Path
 
+AS_USERS = os.environ.get("HGN_TEST_AS_USERS") == "1"
+"""Run the programs that users run: XLA compiles and JAX promotes as it does by default."""
+
 # Many small functions are compiled once and run briefly: compile quickly, and keep workers apart.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-)
+if not AS_USERS:
+    flags = "--xla_backend_optimization_level=0"
+    if version("jaxlib").startswith(("0.7.", "0.8.", "0.9.", "0.10.")):  # later ones exit over it
+        flags += " --xla_cpu_use_fusion_emitters=false"
+    os.environ.setdefault("XLA_FLAGS", flags)
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
@@ -16,8 +22,9 @@ import pytest
 import hgn_jax as hgn
 
 jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_numpy_dtype_promotion", "strict")
-jax.config.update("jax_numpy_rank_promotion", "raise")
+if not AS_USERS:
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 def pytest_collection_modifyitems(items):

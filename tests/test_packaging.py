@@ -1,0 +1,92 @@
+"""What a user sees of the package: its version, its import, its dependencies."""
+
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from typer.testing import CliRunner
+
+import hgn_jax as hgn
+from hgn_jax.cli import app
+
+ROOT = Path(__file__).parent.parent
+
+
+def fresh(code):
+    """Standard output of the code in a new interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_version_is_that_of_the_installed_package():
+    assert hgn.__version__ == version("hgn-jax") == project()["version"]
+
+
+def test_command_prints_the_version():
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, hgn.__version__ + "\n")
+
+
+def test_import_leaves_matplotlib_out_and_jax_as_it_was():
+    code = """
+import sys, jax
+before = dict(jax.config.values)
+import hgn_jax as hgn
+assert "matplotlib" not in sys.modules
+assert before.items() <= jax.config.values.items()
+assert jax.numpy.ones(1).dtype == "float32"
+print(len(before), hgn.plots.parity.__name__, "matplotlib" in sys.modules)
+"""
+    settings, function, loaded = fresh(code).split()
+    assert int(settings) > 50
+    assert (function, loaded) == ("parity", "True")
+
+
+def test_plots_without_matplotlib_says_what_to_install():
+    code = """
+import sys
+sys.modules["matplotlib"] = None
+import hgn_jax as hgn
+try:
+    hgn.plots
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    assert 'pip install "hgn-jax[plots]"' in fresh(code)
+
+
+def test_unknown_attribute_is_an_error():
+    with pytest.raises(AttributeError, match="module 'hgn_jax' has no attribute 'polts'"):
+        _ = hgn.polts
+
+
+def test_releases_of_jax_with_known_faults_are_excluded():
+    requirements = {r.name: r.specifier for r in map(Requirement, project()["dependencies"])}
+    for name in ("jax", "jaxlib"):
+        accepted = ("0.7.2", "0.10.1", "0.11.2", "0.12.0")
+        refused = ("0.6.2", "0.10.2", "0.11.0", "0.11.1", "0.13.0")
+        assert all(v in requirements[name] for v in accepted)
+        assert not any(v in requirements[name] for v in refused)
+
+
+def test_lock_names_no_host_and_pins_what_pyproject_accepts():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    assert not any("://" in line or "index" in line.split("==")[0] for line in lines)
+    pins = [Requirement(line.rstrip(" \\")) for line in lines if not line.startswith(" ")]
+    for wanted in map(Requirement, project()["dependencies"]):
+        locked = [pin.specifier for pin in pins if pin.name == wanted.name]
+        assert locked, wanted.name
+        for specifier in locked:
+            (pin,) = specifier
+            assert wanted.specifier.contains(pin.version, prereleases=True), f"{wanted}: {pin}"
