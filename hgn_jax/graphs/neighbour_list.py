@@ -132,9 +132,8 @@ class Neighbours(eqx.Module):
 
     def _grid_suffices(self, heights: AnyArray, grid: tuple[int, ...]) -> Bool[AnyArray, ""]:
         """True if no pair within reach is more than two grid cells apart."""
-        return (
-            (np.asarray(grid) <= 5) | (2 * heights >= self.reach * np.asarray(grid) * ROUNDING)
-        ).all()
+        least = self.reach / 2 * ROUNDING * np.asarray(grid)
+        return ((np.asarray(grid) <= 5) | (heights >= least.astype(heights.dtype))).all()
 
 
 class NeighbourList(eqx.Module):

@@ -10,7 +10,7 @@ import numpy as np
 from jraph import GraphsTuple
 
 from .._tree import is_concrete
-from .cell import is_singular, require_cell
+from .cell import is_singular, require_cell, require_shift
 
 _NODES = {
     "position": "n d", "momentum": "n d", "velocity": "n d", "force": "n d",
@@ -95,11 +95,7 @@ def _check_shapes(graphs: GraphsTuple) -> None:
                 raise ValueError(f"{part}[{name!r}] must hold integers, got {array.dtype}")
     if "shift" in graphs.edges and "cell" not in graphs.globals:
         raise ValueError('edges["shift"] counts images of globals["cell"], which is missing')
-    if "cell" in graphs.globals and "shift" not in graphs.edges and sizes["e"]:
-        raise ValueError(
-            "edges carry no `shift`: use hgn.graphs.radius(..., cell=), or shift of zeros if no "
-            "edge crosses the cell's boundary"
-        )
+    require_shift(graphs)
     for name in ("senders", "receivers", "n_node", "n_edge"):
         if not np.issubdtype(getattr(graphs, name).dtype, np.integer):
             raise ValueError(f"{name} must hold integers, got {getattr(graphs, name).dtype}")
