@@ -134,10 +134,11 @@ def test_a_liquid_moves_as_with_all_pairs(liquid):
 
 def test_a_liquid_moves_alike_in_every_cell_of_the_same_lattice(liquid):
     """Atoms that leave the cell, which is upright or skewed by 45 degrees and more."""
+    side = np.asarray(liquid.globals["cell"])[0, 0]
+    position, momentum = (np.asarray(liquid.nodes[k]) for k in ("position", "momentum"))
     wide = hgn.graphs.from_pairs(
-        np.concatenate([liquid.nodes["position"] + k * liquid.globals["cell"][0, 0] for k in (0, 1)]),
-        [], momentum=np.concatenate([liquid.nodes["momentum"]] * 2),
-    )  # fmt: skip
+        np.concatenate([position, position + side]), [], momentum=np.concatenate([momentum] * 2)
+    )
     a, b, c = np.asarray(liquid.globals["cell"])[0]
     paths = []
     for cell in ([2 * a, b, c], [2 * a, b + 2 * a, c], [b, 2 * a, c - b]):

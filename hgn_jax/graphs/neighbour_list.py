@@ -92,11 +92,11 @@ class Neighbours(eqx.Module):
         points = np.asarray(graph.nodes["position"], float)
         n, d = points.shape
         cell = _on_host(graph)
-        device_cell = None if cell is None else cell_of(graph)
         extent = np.ptp(points, axis=0) + self.reach if cell is None else cell.heights
         most = max(1, int((4 * n) ** (1 / d)))
         grid = tuple(int(min(most, max(1, 2 * side // self.reach))) for side in extent)
         with jax.ensure_compile_time_eval():  # what is known inside jit
+            device_cell = None if cell is None else cell_of(graph)
             index = grid_index(graph.nodes["position"], device_cell, self.reach, grid)
             number = np.ravel_multi_index(np.asarray(index).T, grid)
             bodies = np.bincount(number, minlength=math.prod(grid))
