@@ -11,5 +11,6 @@ from .builders import fully_connected as fully_connected
 from .builders import lattice as lattice
 from .builders import radius as radius
 from .builders import ring as ring
+from .cell import Cell as Cell
 from .trajectories import differentiate as differentiate
 from .trajectories import from_trajectories as from_trajectories
