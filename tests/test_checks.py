@@ -333,7 +333,7 @@ def test_node_values_that_are_not_finite_are_located(clean, name, bad):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("name", ["shift", "coupling"])
+@pytest.mark.parametrize("name", ["coupling"])
 def test_edge_values_that_are_not_finite_are_located(clean, name, bad):
     edges = clean.edges | {name: clean.edges[name].astype(float)}
     refused(
@@ -433,6 +433,31 @@ def test_equal_shifts_of_both_directions_are_refused(clean):
 
 def test_shifts_need_a_cell(clean):
     refused(without(clean, "globals", "cell"), r'^edges\["shift"\] requires globals\["cell"\]$')
+
+
+def test_a_cell_needs_shifts_beside_it(clean):
+    refused(without(clean, "edges", "shift"), "edges carry no `shift`: use hgn.graphs.radius")
+    alone = clean._replace(
+        edges={}, senders=clean.senders[:0], receivers=clean.receivers[:0], n_edge=0 * clean.n_edge
+    )
+    assert hgn.check(alone) is None
+
+
+def test_models_refuse_periodic_edges_without_shifts_inside_jit_as_well(clean, springs):
+    bare = jax.tree.map(jnp.asarray, without(clean, "edges", "shift"))
+    for evaluate in (springs, jax.jit(springs)):
+        with pytest.raises(ValueError, match="edges carry no `shift`"):
+            evaluate(bare)
+
+
+def test_shifts_must_be_whole(clean):
+    half = clean._replace(edges=clean.edges | {"shift": clean.edges["shift"] / 2})
+    refused(half, r"edges\['shift'\] must hold integers, got float64")
+
+
+def test_singular_cells_are_named(clean):
+    refused(changed(clean, "globals", "cell", 2, np.ones((2, 2))), "of frame 2 is singular")
+    refused(changed(clean, "globals", "cell", 1, np.zeros((2, 2))), "of frame 1 is singular")
 
 
 def test_two_joined_bodies_in_one_place_are_named(clean):

@@ -8,115 +8,13 @@ import pytest
 
 import hgn_jax as hgn
 from hgn_jax import _block_sizes as portion
-from hgn_jax.graphs._bits import nth_set_bit as nth_bit
-from hgn_jax.graphs._bits import unpack as places
-from hgn_jax.graphs.dense_edges import slotted, with_padding
-from hgn_jax.graphs.neighbour_list import find
+from hgn_jax.graphs.dense_edges import slotted
 from hgn_jax.models import differentiated
-
-FIND = eqx.filter_jit(find)
 
 
 def cut_into(monkeypatch, **portions):
     """Work cut into so small portions."""
     monkeypatch.setattr(portion, "NEAR", portion.NEAR._replace(bodies=1, **portions))
-
-
-def gas(n, sides, d=3, periodic=True, seed=0, spread=1.0):
-    """Bodies in a box and in its images: positions are not wrapped."""
-    rng = np.random.default_rng(seed)
-    position = (rng.uniform(-spread, 1 + spread, (n, d)) if periodic else rng.uniform(
-        0, 1, (n, d))) * sides  # fmt: skip
-    graph = hgn.graphs.from_pairs(position, [], momentum=rng.normal(0, 1, (n, d)))
-    if not periodic:
-        return graph
-    return graph._replace(globals={"cell": jnp.diag(jnp.asarray(sides))[None]})
-
-
-def pairs_by_hand(graph, reach):
-    position = np.asarray(graph.nodes["position"])
-    apart = position[:, None] - position[None]
-    if "cell" in graph.globals:
-        sides = np.diagonal(graph.globals["cell"][0])
-        apart = apart - sides * np.round(apart / sides)
-    near = (np.linalg.norm(apart, axis=-1) < reach) & ~np.eye(len(position), dtype=bool)
-    return set(zip(*np.nonzero(near)))
-
-
-def pairs_found(list_):
-    senders = np.asarray(list_.senders)
-    slots, n = senders.shape
-    real = senders != n - 1
-    found = list(zip(senders[real], np.tile(np.arange(n), (slots, 1))[real]))
-    assert len(found) == len(set(found))
-    return set(found)
-
-
-@pytest.mark.parametrize(
-    ("n", "sides", "periodic"),
-    [
-        (150, [8.0, 9.0, 10.0], True),
-        (60, [5.1, 5.1, 20.0], True),
-        (150, [7.0, 7.0, 7.0], False),
-        (120, [12.0, 7.0], True),
-        (120, [12.0, 1e4], False),
-        (30, [30.0], True),
-        (30, [20.0], False),
-    ],
-)
-def test_all_pairs_within_reach_are_found_once_in_each_direction(n, sides, periodic):
-    graph = gas(n, np.array(sides), len(sides), periodic)
-    spec = hgn.Neighbours(2.0, 0.5).allocate(graph)
-    found = FIND(spec, with_padding(graph))
-    assert found.complete
-    assert pairs_found(found) == pairs_by_hand(graph, 2.5)
-
-
-@pytest.mark.parametrize("candidates", [1, 30_000])
-def test_some_bodies_at_a_time_find_the_same_neighbours(candidates, monkeypatch):
-    graph = gas(150, np.array([8.0, 9.0, 10.0]))
-    spec = hgn.Neighbours(2.0, 0.5).allocate(graph)
-    whole = FIND(spec, with_padding(graph))
-    cut_into(monkeypatch, candidates=candidates)
-    assert eqx.tree_equal(eqx.filter_jit(lambda s, g: find(s, g))(spec, with_padding(graph)), whole)
-
-
-def test_a_body_on_the_wall_of_the_cell_is_not_lost():
-    sites = np.array([[0.0], [-1e-17], [9.9999999], [10.0], [0.4], [9.5]])
-    graph = gas(6, np.array([10.0]), 1)
-    graph = graph._replace(nodes=graph.nodes | {"position": jnp.asarray(sites)})
-    found = FIND(hgn.Neighbours(0.5, 0.2).allocate(graph), with_padding(graph))
-    assert pairs_found(found) == pairs_by_hand(graph, 0.7)
-
-
-@pytest.mark.parametrize("short", ["slots", "run"])
-def test_too_little_room_is_told_and_the_needed_room_stated(short):
-    graph = gas(300, np.full(3, 12.0))
-    spec = hgn.Neighbours(2.0, 0.5).allocate(graph)
-    tight = hgn.Neighbours(2.0, 0.5, spec.sizes._replace(**{short: 2}))
-    found = FIND(tight, with_padding(graph))
-    assert not found.complete and getattr(found, short) > 2
-
-
-def test_the_nth_bit_is_found():
-    rng = np.random.default_rng(0)
-    words = rng.integers(1, 2**32, 50, dtype=np.uint32)
-    for word in [*words, np.uint32(1), np.uint32(2**31), np.uint32(2**32 - 1)]:
-        places = [k for k in range(32) if int(word) >> k & 1]
-        found = nth_bit(jnp.full(len(places), word), jnp.arange(len(places), dtype=jnp.int32))
-        assert found.tolist() == places
-
-
-def test_places_of_marks_are_found():
-    rng = np.random.default_rng(0)
-    marked = rng.uniform(size=(20, 32 * 3)) < 0.1
-    words = sum(marked[:, 3 * k : 3 * k + 3].astype(np.uint32) << np.uint32(k) for k in range(32))
-    found, number = places(jnp.asarray(words), 12)
-    assert number.tolist() == marked.sum(axis=1).tolist() and max(number) > 12
-    for row, here, count in zip(marked, found, number):
-        kept = min(int(count), 12)
-        assert len(set(here[:kept].tolist())) == kept and row[here[:kept]].all()
-        assert (here[kept:] == 96).all()
 
 
 # Slots
@@ -196,6 +94,9 @@ def liquid():
 ATOMS = hgn.systems.lennard_jones(cutoff=2.0, onset=1.6)
 
 
+SOFT = hgn.systems.lennard_jones(sigma=0.9, cutoff=1.3)
+
+
 class Nearest(hgn.AbstractHamiltonian):
     """ATOMS with every pair at its nearest image at any moment, without any list."""
 
@@ -229,6 +130,29 @@ def test_a_liquid_moves_as_with_all_pairs(liquid):
     assert moved.max() > 0.9  # six times what the list allows
     np.testing.assert_allclose(path.position, truth.position, rtol=0, atol=1e-9)
     np.testing.assert_allclose(path.energy, truth.energy, rtol=1e-11)
+
+
+def test_a_liquid_moves_alike_in_every_cell_of_the_same_lattice(liquid):
+    """Atoms that leave the cell, which is upright or skewed by 45 degrees and more."""
+    side = np.asarray(liquid.globals["cell"])[0, 0]
+    position, momentum = (np.asarray(liquid.nodes[k]) for k in ("position", "momentum"))
+    wide = hgn.graphs.from_pairs(
+        np.concatenate([position, position + side]), [], momentum=np.concatenate([momentum] * 2)
+    )
+    a, b, c = np.asarray(liquid.globals["cell"])[0]
+    paths = []
+    for cell in ([2 * a, b, c], [2 * a, b + 2 * a, c], [b, 2 * a, c - b]):
+        start = wide._replace(globals={"cell": jnp.asarray(cell)[None]})
+        paths.append(
+            hgn.rollout(
+                SOFT, start, hgn.Every(40, 2), dt=0.005, neighbours=hgn.Neighbours(1.3, 0.2)
+            )
+        )
+    moved = np.linalg.norm(paths[0].position[-1] - paths[0].position[0], axis=1)
+    assert moved.max() > 0.6
+    for path in paths[1:]:
+        np.testing.assert_allclose(path.position, paths[0].position, rtol=0, atol=1e-10)
+        np.testing.assert_allclose(path.energy, paths[0].energy, rtol=1e-11)
 
 
 def test_lists_do_not_disturb_reversal_or_outputs_between_steps(liquid):
@@ -374,7 +298,10 @@ def test_vmap_over_starts_is_each_alone(liquid, times):
 
 
 def test_a_list_that_does_not_suffice_leaves_no_energy():
-    graph = gas(40, np.full(2, 6.0), 2)
+    rng = np.random.default_rng(0)
+    position, momentum = rng.uniform(-6, 12, (40, 2)), rng.normal(0, 1, (40, 2))
+    graph = hgn.graphs.from_pairs(position, [], momentum=momentum)
+    graph = graph._replace(globals={"cell": 6 * jnp.eye(2)[None]})
     spec = hgn.Neighbours(3.0, 0.1).allocate(graph)
     tight = hgn.Neighbours(3.0, 0.1, spec.sizes._replace(slots=2))
     system = hgn.systems.System(Glue())
@@ -390,17 +317,6 @@ def test_a_list_that_does_not_suffice_leaves_no_energy():
 
 
 # Bad input
-
-
-def test_room_for_another_cell_is_refused():
-    large, small = gas(300, np.full(2, 20.0), 2), gas(300, np.full(2, 6.0), 2)
-    spec = hgn.Neighbours(1.0, 0.2).allocate(large)
-    with pytest.raises(ValueError, match=r"allocated for a larger cell than \[6. 6.\]"):
-        spec.check(small)
-    assert not FIND(spec, with_padding(small)).complete
-    assert FIND(spec, with_padding(large)).complete
-    with pytest.raises(ValueError, match="sizes must be positive"):
-        hgn.Neighbours(1.0, 0.2, spec.sizes._replace(slots=0))
 
 
 def test_a_model_that_reaches_beyond_the_neighbours_is_refused(liquid, fitted):
@@ -431,6 +347,3 @@ def test_edges_with_properties_and_batches_are_refused(liquid, cube):
         spec.allocate(coupled)
     with pytest.raises(ValueError, match=r"one graph, got 2"):
         spec.allocate(hgn.graphs.batch([cube, cube]))
-    skew = liquid._replace(globals={"cell": liquid.globals["cell"] + 0.1})
-    with pytest.raises(ValueError, match="diagonal"):
-        spec.allocate(skew)

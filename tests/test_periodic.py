@@ -1,4 +1,4 @@
-"""Bodies joined by their nearest images in a periodic box."""
+"""Bodies joined to all images of one another within a cutoff, in cells of any shape."""
 
 import itertools
 
@@ -9,19 +9,32 @@ import numpy as np
 import pytest
 
 import hgn_jax as hgn
+from hgn_jax.graphs.dense_edges import slotted
 from hgn_jax.graphs.geometry import distance
 
 LENGTHS = np.array([2.5, 3.0, 4.1])
 
 
-def all_images(position, cutoff, lengths):
+def all_images(position, cutoff, matrix):
     """{(sender, receiver, shift)} of all pairs within the cutoff, over all images."""
-    shifts = np.array(list(itertools.product(range(-6, 7), repeat=len(lengths))))
+    inverse = np.linalg.inv(matrix)
+    spread = np.ptp(position @ inverse, axis=0) + cutoff * np.linalg.norm(inverse, axis=0)
+    most = np.ceil(spread).astype(int)
+    shifts = np.array(list(itertools.product(*[range(-k, k + 1) for k in most])))
     found = {}
-    for i, j in itertools.permutations(range(len(position)), 2):
-        r = np.linalg.norm(position[j] - position[i] + shifts * lengths, axis=1)
-        found |= {(i, j, tuple(shifts[k].tolist())): r[k] for k in np.flatnonzero(r <= cutoff)}
+    for i, j in itertools.product(range(len(position)), repeat=2):
+        r = np.linalg.norm(position[j] - position[i] + shifts @ matrix, axis=1)
+        near = (r <= cutoff) & ((i != j) | shifts.any(axis=1))
+        found |= {(i, j, tuple(shifts[k].tolist())): r[k] for k in np.flatnonzero(near)}
     return found
+
+
+def skewed(d, seed, scale=1.0):
+    rng = np.random.default_rng(seed)
+    while True:
+        matrix = scale * rng.uniform(-1, 1, (d, d))
+        if abs(np.linalg.det(matrix / np.linalg.norm(matrix, axis=1, keepdims=True))) > 0.15:
+            return matrix
 
 
 def edges_of(graph):
@@ -36,13 +49,114 @@ def test_radius_finds_the_pairs_of_a_search_over_all_images(dimension, spread, g
     lengths = LENGTHS[:dimension]
     position = spread * jr.uniform(getkey(), (12, dimension), minval=-1, maxval=1) * lengths[None]
     graph = hgn.graphs.radius(position, 1.2, cell=lengths)
-    expected, found = all_images(np.asarray(position), 1.2, lengths), edges_of(graph)
+    expected, found = all_images(np.asarray(position), 1.2, np.diag(lengths)), edges_of(graph)
     assert found.keys() == expected.keys()
     for edge, r in expected.items():
         assert found[edge] == pytest.approx(r, rel=1e-13)
     np.testing.assert_array_equal(graph.nodes["position"], position)
     np.testing.assert_array_equal(graph.globals["cell"], np.diag(lengths)[None])
     hgn.check(graph)
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("n", "scale", "spread"), [(9, 3.0, 1), (1, 1.0, 1), (2, 0.7, 1), (5, 2.0, 5)]
+)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_radius_in_a_skewed_cell_finds_all_images(dimension, n, scale, spread, seed):
+    """Cells larger and much smaller than the cutoff, with one atom or positions far outside."""
+    matrix = skewed(dimension, seed, scale)
+    position = np.random.default_rng(seed).uniform(-spread, spread, (n, dimension)) @ matrix
+    graph = hgn.graphs.radius(position, 1.2, cell=matrix)
+    expected, found = all_images(position, 1.2, matrix), edges_of(graph)
+    assert found.keys() == expected.keys() and len(graph.senders) == len(expected)
+    for edge, r in expected.items():
+        assert found[edge] == pytest.approx(r, rel=1e-11)
+    assert scale > 1 or any(i == j for i, j, _ in expected)
+    np.testing.assert_array_equal(graph.nodes["position"], position)
+    hgn.check(graph)
+
+
+def test_edges_are_sorted_and_stand_in_both_directions():
+    graph = hgn.graphs.radius(np.random.default_rng(0).uniform(0, 2, (5, 2)), 1.5, cell=[2.0, 1.1])
+    shift = np.asarray(graph.edges["shift"])
+    rows = np.column_stack([graph.senders, graph.receivers, shift]).tolist()
+    half = len(rows) // 2
+    assert rows[:half] == sorted(rows[:half]) and all(i <= j for i, j, *_ in rows[:half])
+    assert rows[half:] == [[j, i, -a, -b] for i, j, a, b in rows[:half]]
+
+
+def test_a_pair_exactly_at_the_cutoff_is_joined():
+    sites = hgn.graphs.lattice((3, 3)).nodes["position"]
+    assert len(hgn.graphs.radius(sites, 1.0).senders) == 24
+    assert len(hgn.graphs.radius(sites, 1.0, cell=[3.0, 3.0]).senders) == 36
+    assert len(hgn.graphs.radius(np.zeros((1, 3)), 2.5, cell=[2.5] * 3).senders) == 6
+
+
+@pytest.mark.parametrize("unit", [1e-10, 1e11])
+def test_lengths_may_be_in_any_unit(unit):
+    position = np.random.default_rng(0).uniform(0, 4, (20, 3))
+    graphs = [hgn.graphs.radius(u * position, u * 1.2, cell=u * LENGTHS) for u in (1.0, unit)]
+    np.testing.assert_array_equal(graphs[0].senders, graphs[1].senders)
+    np.testing.assert_array_equal(graphs[0].edges["shift"], graphs[1].edges["shift"])
+
+
+@pytest.mark.parametrize("shape", [(200_000,), (400, 400), (120_000, 1, 1), (400, 400, 1)])
+@pytest.mark.parametrize("periodic", [False, True])
+def test_long_and_thin_systems(shape, periodic):
+    """More cells than vesin takes in its grid, in one or two directions."""
+    sites = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(-1, len(shape))
+    cell = [float(k) if k > 1 else 1.5 for k in shape] if periodic else None
+    graph = hgn.graphs.radius(sites.astype(float), 1.1, cell=cell)
+    long = [k for k in shape if k > 1]
+    assert len(graph.senders) == 2 * sum(np.prod(shape) // k * (k - 1 + periodic) for k in long)
+
+
+def test_positions_in_single_precision_are_searched_in_double():
+    position = np.random.default_rng(0).uniform(0, 4, (50, 3)).astype(np.float32)
+    graph = hgn.graphs.radius(position, 1.2, cell=LENGTHS)
+    double = hgn.graphs.radius(position.astype(float), 1.2, cell=LENGTHS)
+    np.testing.assert_array_equal(graph.senders, double.senders)
+    assert graph.nodes["position"].dtype == graph.globals["cell"].dtype == jnp.float32
+
+
+def test_rotating_cell_and_positions_together_changes_no_distance(getkey):
+    matrix = skewed(3, 5, 2.0)
+    position = jr.normal(getkey(), (8, 3)) @ matrix
+    rotation = np.linalg.qr(np.asarray(jr.normal(getkey(), (3, 3))))[0]
+    here = edges_of(hgn.graphs.radius(position, 1.7, cell=matrix))
+    there = edges_of(hgn.graphs.radius(position @ rotation, 1.7, cell=matrix @ rotation))
+    assert here.keys() == there.keys()
+    for edge, r in here.items():
+        assert there[edge] == pytest.approx(r, rel=1e-11)
+
+
+PRIMITIVE = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
+CORNERS = np.array([[0.0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+
+
+@pytest.mark.parametrize("laid_out", [lambda graph: graph, slotted])
+def test_a_crystal_is_the_same_in_its_primitive_and_its_cubic_cell(laid_out, getkey):
+    """Two atoms off their sites in the face-centred primitive cell, eight in the cube."""
+    system, a = hgn.systems.lennard_jones(cutoff=2.5), 2.1
+    basis = a * np.array([[0.0, 0, 0], [0.25, 0.25, 0.25]]) + 0.05 * jr.normal(getkey(), (2, 3))
+    cubic = (np.asarray(basis)[:, None] + a * CORNERS).reshape(-1, 3)
+    small = laid_out(hgn.graphs.radius(basis, 2.5, cell=a * PRIMITIVE))
+    large = laid_out(hgn.graphs.radius(cubic, 2.5, cell=a * np.eye(3)))
+    np.testing.assert_allclose(4 * system(small)[0], system(large)[0], rtol=1e-12)
+    force = system.vector_field(small)[1][:2]
+    np.testing.assert_allclose(
+        system.vector_field(large)[1][:8], np.repeat(force, 4, axis=0),
+        rtol=1e-12, atol=1e-12 * float(jnp.abs(force).max()),
+    )  # fmt: skip
+
+
+def test_the_face_centred_crystal_has_its_lattice_sums():
+    """Sums of r^-6 and r^-12 over the lattice (Kittel, Introduction to Solid State Physics)."""
+    r = np.asarray(distance(hgn.graphs.radius(np.zeros((1, 3)), 12.0, cell=2**0.5 * PRIMITIVE)))
+    assert np.sum(r**-12.0) == pytest.approx(12.13188, abs=1e-5)
+    tail = np.sqrt(2) * 4 * np.pi / 3 * 12.0**-3  # beyond the cutoff, at density sqrt(2)
+    assert np.sum(r**-6.0) + tail == pytest.approx(14.45392, abs=1e-4)
 
 
 def test_a_diagonal_matrix_is_the_same_cell_as_its_lengths(getkey):
@@ -101,8 +215,10 @@ def test_single_precision_stays_single(getkey):
 @pytest.mark.parametrize(
     ("cell", "words"),
     [
-        ([2.5, 2.3, 4.1], "2.3 .*1.2.*full periodic images come later"),
-        (np.diag(LENGTHS) + 0.1, "diagonal"),
+        (np.ones((3, 3)), "singular"),
+        (np.diag([2.5, 3.0, 0.0]), "singular.*without period"),
+        (np.diag([2.5, 3.0, np.inf]), "finite"),
+        (np.diag([2.5, 3.0, np.nan]), "finite"),
         ([2.5, -3.0, 4.1], "positive"),
         ([2.5, 0.0, 4.1], "positive"),
         ([2.5, np.nan, 4.1], "positive"),
@@ -114,6 +230,26 @@ def test_single_precision_stays_single(getkey):
 def test_cells_that_cannot_be_used_are_named(cell, words):
     with pytest.raises(ValueError, match=words):
         hgn.graphs.radius(jnp.zeros((2, 3)).at[1].set(1.0), 1.2, cell=cell)
+
+
+@pytest.mark.parametrize("cutoff", [0.0, -1.0, np.nan, np.inf])
+def test_cutoffs_that_are_not_positive_and_finite_are_refused(cutoff):
+    with pytest.raises(ValueError, match="cutoff must be positive and finite"):
+        hgn.graphs.radius(np.eye(3), cutoff)
+
+
+def test_four_dimensions_are_refused():
+    with pytest.raises(ValueError, match="1 to 3 dimensions, position has 4"):
+        hgn.graphs.radius(np.eye(4), 1.0)
+
+
+def test_a_left_handed_cell_is_a_cell():
+    position = np.random.default_rng(0).uniform(0, 3, (9, 3))
+    left, right = (
+        edges_of(hgn.graphs.radius(position, 1.2, cell=np.diag(sign * LENGTHS)))
+        for sign in (np.array([1.0, 1.0, -1.0]), 1.0)
+    )
+    assert sorted(left.values()) == pytest.approx(sorted(right.values()), rel=1e-13)
 
 
 def test_a_traced_cell_is_refused():

@@ -126,6 +126,44 @@ def test_radial_distribution_counts_pairs_of_nearest_images():
     expected = 2 * counts * sides.prod() / (40 * 39 * shells)
     np.testing.assert_allclose(path.observed["radial_distribution"][0], expected, rtol=1e-12)
     np.testing.assert_allclose(observable.r, (edges[1:] + edges[:-1]) / 2)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_radial_distribution_is_that_of_any_cell_of_the_same_lattice(d):
+    rng = np.random.default_rng(0)
+    upright = np.diag([6.0, 5.0, 7.0][:d])
+    skewed = (np.eye(d, dtype=int) + np.eye(d, k=-1, dtype=int)) @ upright
+    graph = hgn.graphs.from_pairs(rng.uniform(-4, 10, (60, d)), [])
+    found = []
+    for cell in (upright, skewed):
+        start = graph._replace(globals={"cell": jnp.asarray(cell)[None]})
+        path = hgn.rollout(hgn.systems.mass_spring("spring"), start, [0.0], dt=0.1,
+                           observables=[hgn.RadialDistribution(1.4, 7)])  # fmt: skip
+        found.append(path.observed["radial_distribution"][0])
+    assert found[0].sum() > 3
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-12)
+
+
+def test_radial_distribution_names_what_it_cannot_do():
+    for reach in (-1.0, 0.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="reach must be positive and finite"):
+            hgn.RadialDistribution(reach)
+    for bins in (0, -3):
+        with pytest.raises(ValueError, match="bins must be an integer of at least 1"):
+            hgn.RadialDistribution(1.0, bins)
+    with pytest.raises((ValueError, TypeError), match="bins"):
+        hgn.RadialDistribution(1.0, 2.5)
+    sheared = jnp.array([[[3.0, 0.0], [3.0, 3.0]]])
+    graph = hgn.graphs.from_pairs(np.eye(2), [])._replace(globals={"cell": sheared})
+    hgn.RadialDistribution(1.06).check(graph)
+    with pytest.raises(ValueError, match=r"twice that, got \[2.12.*, 3.*repeat the cell"):
+        hgn.RadialDistribution(1.07).check(graph)
+    wide = hgn.graphs.from_pairs(np.eye(4), [])._replace(globals={"cell": 9 * jnp.eye(4)[None]})
+    with pytest.raises(ValueError, match="1 to 3 dimensions, position has 4"):
+        hgn.RadialDistribution(1.0).check(wide)
+    flat = graph._replace(globals={"cell": jnp.ones((1, 2, 2))})
+    with pytest.raises(ValueError, match="singular"):
+        hgn.RadialDistribution(1.0).check(flat)
     for reach, words in ((2.6, "at least twice that"), (2.0, "single graph")):
         bad = graph if reach == 2.6 else graph._replace(globals={})
         with pytest.raises(ValueError, match=words):

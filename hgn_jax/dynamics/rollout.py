@@ -80,7 +80,7 @@ def rollout(
     `progress` and `checkpoint` need concrete arrays.
 
     **Raises:** `ValueError` for bad times, a bad graph, a graph of another dimension than the
-    model's, an integrator that needs H = T(p) + V(q) and a model that is not, a cell shorter than
+    model's, an integrator that needs H = T(p) + V(q) and a model that is not, a cell less high than
     twice the cutoff, or a model that has no cutoff or one beyond the neighbours'. `RuntimeError` if
     the state does not stay finite, naming time, body and the nearest pair, or, outside of jit, if
     the energy changes by more than half of the greatest kinetic energy so far, with a step that

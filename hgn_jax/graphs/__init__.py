@@ -7,6 +7,7 @@ from .builders import fully_connected as fully_connected
 from .builders import lattice as lattice
 from .builders import radius as radius
 from .builders import ring as ring
+from .cell import Cell as Cell
 from .differences import differentiate as differentiate
 from .padding import pad as pad
 from .pieces import chunks as chunks

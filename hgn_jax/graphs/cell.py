@@ -8,6 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
+from jraph import GraphsTuple
 
 AnyArray: TypeAlias = Any
 """Array of JAX or NumPy."""
@@ -101,6 +102,15 @@ def require_cell(matrix: np.ndarray, name: str = "cell") -> None:
         )
 
 
+def require_shift(graphs: GraphsTuple) -> None:
+    """Raises `ValueError` if edges in a periodic cell do not say which image they end at."""
+    if "cell" in graphs.globals and "shift" not in graphs.edges and len(graphs.senders):
+        raise ValueError(
+            "edges carry no `shift`: use hgn.graphs.radius(..., cell=), or shift of zeros if no "
+            "edge crosses the cell's boundary"
+        )
+
+
 def is_singular(matrix: Float[np.ndarray, "*g d d"]) -> Bool[np.ndarray, "*g"] | np.bool:
     """True for finite cells whose rows are linearly dependent."""
     lengths = np.linalg.norm(np.asarray(matrix, float), axis=-1, keepdims=True)
@@ -108,7 +118,7 @@ def is_singular(matrix: Float[np.ndarray, "*g d d"]) -> Bool[np.ndarray, "*g"] |
 
 
 def _product(coordinates: Sequence[Any], matrix: Any) -> list[Any]:
-    """Components of row vectors times the matrix; no dot, which GPUs round to ten bits."""
+    """Components of row vectors times the matrix; no dot, whose factors GPUs may round."""
     columns = range(matrix.shape[1])
     return [sum(x * row[j] for x, row in zip(coordinates, matrix)) for j in columns]
 

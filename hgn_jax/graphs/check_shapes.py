@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jraph import GraphsTuple
 
+from .cell import require_shift
 from .schema import AXES, BOOLEANS, INTEGERS, NUMBERS, check_float, check_names, require
 
 
@@ -48,11 +49,7 @@ def check_shapes(graphs: GraphsTuple) -> None:
     _check_precision(graphs)
     if "shift" in graphs.edges and "cell" not in graphs.globals:
         raise ValueError('edges["shift"] requires globals["cell"]')
-    if "cell" in graphs.globals and "shift" not in graphs.edges and len(graphs.senders):
-        raise ValueError(
-            "edges carry no `shift`: use hgn.graphs.radius(..., cell=), or shift of zeros if no "
-            "edge crosses the cell's boundary"
-        )
+    require_shift(graphs)
 
 
 def _all_arrays(graphs: GraphsTuple) -> Iterator[tuple[str, Any]]:

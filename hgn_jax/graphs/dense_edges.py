@@ -9,6 +9,7 @@ from jaxtyping import Array
 from jraph import GraphsTuple
 
 from .._tree import is_concrete
+from .cell import require_shift
 from .padding import real_counts
 
 WASTE = 4
@@ -42,17 +43,16 @@ def slotted(graphs: GraphsTuple) -> GraphsTuple:
 
     Graphs are returned as they are if slots would be mostly empty (a hub has most of the edges),
     or if traced by jit, so that the number of slots is unknown.
+
+    **Raises:** `ValueError` for edges in a periodic cell that carry no `shift`.
     """
+    require_shift(graphs)
     topology = (graphs.n_node, graphs.senders, graphs.receivers)
     if not is_concrete(topology):
         return graphs
     n_node, senders, receivers = map(np.asarray, topology)
     n = len(graphs.nodes["position"])
     kept = np.flatnonzero(senders < real_counts(n_node, n)[1])
-    if "cell" in graphs.globals and "shift" not in graphs.edges:
-        # Without shifts, edges in slots are those of nearest images; these are not.
-        shift = jnp.zeros((len(senders), graphs.nodes["position"].shape[1]), jnp.int32)
-        graphs = graphs._replace(edges=graphs.edges | {"shift": shift})
     order = kept[np.argsort(receivers[kept], kind="stable")]
     count = np.bincount(receivers[order], minlength=n)
     slots = int(count.max(initial=0))

@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from jraph import GraphsTuple
 
 from .._types import EdgeScalars, GraphScalars, NodeIndex, NodeMask, NodeScalars
-from .cell import Cell
+from .cell import Cell, require_shift
 from .dense_edges import DiagonalCellGraphs, SlottedGraphs
 from .padding import Count, real_counts
 
@@ -95,18 +95,22 @@ def cell_of(graphs: GraphsTuple) -> Cell:
 
 
 def components(graphs: GraphsTuple, received: list[Float[Array, "..."]]) -> list[Edges]:
-    """Components of the displacements of edges in any arrangement."""
+    """Components of the displacements of edges in any arrangement.
+
+    **Raises:** `ValueError` for edges in a periodic cell that carry no `shift`.
+    """
     position = graphs.nodes["position"]
     apart = [end - x[graphs.senders] for x, end in zip(position.T, received)]
     if "shift" in graphs.edges:
         cell = graphs.globals["cell"][graph_index(graphs)[graphs.senders]]
         shift = graphs.edges["shift"].astype(position.dtype)
-        # Sums by hand: GPUs round the factors of a dot in float32 to ten bits.
+        # Sums by hand: GPUs may round the factors of a dot in float32 to ten bits.
         axes = range(position.shape[1])
         images = [sum(shift[..., k] * cell[..., k, j] for k in axes) for j in axes]
         return [x + image for x, image in zip(apart, images)]
     if isinstance(graphs, SlottedGraphs) and "cell" in graphs.globals:
         return cell_of(graphs).minimum_image_components(apart)
+    require_shift(graphs)
     return apart
 
 

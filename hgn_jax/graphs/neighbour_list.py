@@ -92,11 +92,11 @@ class Neighbours(eqx.Module):
         points = np.asarray(graph.nodes["position"], float)
         n, d = points.shape
         cell = _on_host(graph)
-        device_cell = None if cell is None else cell_of(graph)
         extent = np.ptp(points, axis=0) + self.reach if cell is None else cell.heights
         most = max(1, int((4 * n) ** (1 / d)))
         grid = tuple(int(min(most, max(1, 2 * side // self.reach))) for side in extent)
         with jax.ensure_compile_time_eval():  # what is known inside jit
+            device_cell = None if cell is None else cell_of(graph)
             index = grid_index(graph.nodes["position"], device_cell, self.reach, grid)
             number = np.ravel_multi_index(np.asarray(index).T, grid)
             bodies = np.bincount(number, minlength=math.prod(grid))
@@ -132,9 +132,8 @@ class Neighbours(eqx.Module):
 
     def _grid_suffices(self, heights: AnyArray, grid: tuple[int, ...]) -> Bool[AnyArray, ""]:
         """True if no pair within reach is more than two grid cells apart."""
-        return (
-            (np.asarray(grid) <= 5) | (2 * heights >= self.reach * np.asarray(grid) * ROUNDING)
-        ).all()
+        least = self.reach / 2 * ROUNDING * np.asarray(grid)
+        return ((np.asarray(grid) <= 5) | (heights >= least.astype(heights.dtype))).all()
 
 
 class NeighbourList(eqx.Module):
