@@ -39,7 +39,7 @@ class Reporter:
 
     def compiling(self, done: int = 0) -> None:
         """Reports the start, `done` pieces into the computation if it is resumed."""
-        if self._function is not None:
+        if self._function is not None and done != self._total:
             seconds = time.perf_counter() - self._start
             self._function(Progress(done, self._total, seconds, None, self._what, "compiling"))
 

@@ -161,7 +161,7 @@ def test_capacities_of_a_diagonal_cell_are_refused_in_a_skewed_one():
     upright = graph._replace(globals={"cell": jnp.diag(jnp.diagonal(matrix))[None]})
     spec = hgn.Neighbours(1.5, 0.3).allocate(upright)
     assert spec.sizes.diagonal and not hgn.Neighbours(1.5, 0.3).allocate(graph).sizes.diagonal
-    with pytest.raises(ValueError, match="allocated for a diagonal cell.*allocate again"):
+    with pytest.raises(ValueError, match=r"allocated for a diagonal cell.*allocate again"):
         spec.check(graph)
     assert FIND(spec, spec.prepare(upright)).complete
     assert not FIND(spec, spec.prepare(graph)).complete

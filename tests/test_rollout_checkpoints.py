@@ -1,4 +1,4 @@
-"""Rollouts report their progress, and go on from checkpoints."""
+"""Rollouts are resumed from checkpoints, bit for bit, and only their own."""
 
 import contextlib
 import errno
@@ -31,18 +31,6 @@ def start():
         "momentum": jnp.asarray(rng.normal(0, 0.3, (9, 2))),
     }
     return graph._replace(nodes=nodes)
-
-
-def test_progress_ends_at_the_last_step_and_changes_nothing(springs, start):
-    seen = []
-    straight = hgn.rollout(springs, start, EVERY, dt=DT)
-    path = hgn.rollout(springs, start, EVERY, dt=DT, progress=seen.append)
-    assert all(isinstance(p, hgn.Progress) and p.what == "step" for p in seen)
-    assert str(seen[0]) == "step 0 of 42, 0 s: compiling" and seen[0].left is None
-    assert seen[-1].done == seen[-1].total == 42 and seen[-1].left == 0
-    assert str(seen[-1]).startswith("step 42 of 42")
-    np.testing.assert_allclose(path.position, straight.position, rtol=0, atol=1e-13)
-    np.testing.assert_allclose(path.energy, straight.energy, rtol=1e-13)
 
 
 def checkpointed(start, folder, **options):
@@ -219,7 +207,10 @@ def test_the_same_call_returns_a_finished_rollout(start, tmp_path, monkeypatch):
         raise AssertionError("a step was taken")
 
     monkeypatch.setattr(stepwise, "_advance", explode)
-    assert eqx.tree_equal(checkpointed(start, tmp_path / "new" / "run"), whole)
+    told = []
+    again = checkpointed(start, tmp_path / "new" / "run", progress=told.append)
+    assert eqx.tree_equal(again, whole)
+    assert [(p.done, p.left, p.detail) for p in told] == [(42, 0, "")]
 
 
 OTHERS = {
@@ -295,9 +286,3 @@ def test_a_damaged_checkpoint_is_named(start, tmp_path):
     state.write_bytes(state.read_bytes()[:-8])
     with pytest.raises(ValueError, match=r"state.hgn: truncated"):
         checkpointed(start, tmp_path / "run")
-
-
-def test_inside_jit_there_is_no_progress_and_no_checkpoint(springs, start, tmp_path):
-    for option in ({"progress": print}, {"checkpoint": tmp_path / "run"}):
-        with pytest.raises(ValueError, match="outside of jit"):
-            eqx.filter_jit(lambda g, o=option: hgn.rollout(springs, g, EVERY, dt=DT, **o))(start)

@@ -32,7 +32,7 @@ def data():
 
 
 def test_pairs_of_species_have_potentials_of_their_own(data):
-    by_species, typed = data
+    by_species, _ = data
     fits = [hgn.fit(d, key=1, terms=[hgn.Kinetic(0), hgn.Pair(32)]) for d in data]
     assert fits[0].residual < 1e-8
     for fit in fits:

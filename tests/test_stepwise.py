@@ -1,4 +1,4 @@
-"""Rollouts with observables, and words for what goes wrong."""
+"""Rollouts with observables, progress, and words for what goes wrong."""
 
 import equinox as eqx
 import jax
@@ -169,6 +169,26 @@ def test_radial_distribution_names_what_it_cannot_do():
         with pytest.raises(ValueError, match=words):
             hgn.rollout(hgn.systems.mass_spring("spring"), bad, [0.0], dt=0.1,
                         observables=[hgn.RadialDistribution(reach, 8)])  # fmt: skip
+
+
+# Progress
+
+
+def test_progress_ends_at_the_last_step_and_changes_nothing(springs, start, straight):
+    seen = []
+    path = hgn.rollout(springs, start, EVERY, dt=DT, progress=seen.append)
+    assert all(isinstance(p, hgn.Progress) and p.what == "step" for p in seen)
+    assert str(seen[0]) == "step 0 of 42, 0 s: compiling" and seen[0].left is None
+    assert seen[-1].done == seen[-1].total == 42 and seen[-1].left == 0
+    assert str(seen[-1]).startswith("step 42 of 42")
+    np.testing.assert_allclose(path.position, straight.position, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(path.energy, straight.energy, rtol=1e-13)
+
+
+def test_inside_jit_there_is_no_progress_and_no_checkpoint(springs, start, tmp_path):
+    for option in ({"progress": print}, {"checkpoint": tmp_path / "run"}):
+        with pytest.raises(ValueError, match="outside of jit"):
+            eqx.filter_jit(lambda g, o=option: hgn.rollout(springs, g, EVERY, dt=DT, **o))(start)
 
 
 # What goes wrong

@@ -71,14 +71,16 @@ class RolloutCheckpoint:
         while len(outputs) < count:
             file = self._file(len(outputs))
             if not file.exists():
-                raise ValueError(f"{file} is missing: the rollout cannot go on from this folder")
+                raise ValueError(
+                    f"{file} is missing: the rollout cannot be resumed from this folder"
+                )
             _, stacked = array_file.read(file, OUTPUTS)
-            columns = {name: np.asarray(values) for name, values in stacked.items()}
-            rows = len(next(iter(columns.values())))
-            outputs += [
-                self._filled(shape, {name: np.asarray(v[k]) for name, v in columns.items()})
-                for k in range(rows)
-            ]
+            rows = len(next(iter(stacked.values())))
+            shapes = jax.tree.map(
+                lambda s, n=rows: jax.ShapeDtypeStruct((n, *s.shape), s.dtype), shape
+            )
+            portion = jax.tree.map(np.asarray, self._filled(shapes, stacked))
+            outputs += [jax.tree.map(lambda a, k=k: np.asarray(a[k]), portion) for k in range(rows)]
         self._kept = count
         return motion, state, outputs[:count], ahead
 
