@@ -1,5 +1,7 @@
 """A fit says in words how much it explains, and nothing that is missing is a success."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 import hgn_jax as hgn
+from hgn_jax.fitting.weights import as_weights
 
 GRAPH = hgn.graphs.fully_connected(3, 2, mass=jnp.array([1.0, 2.0, 0.5]))
 SMALL = (hgn.Kinetic(0), hgn.Pair(32))
@@ -122,7 +125,7 @@ def test_planets_in_si_units_are_learned_in_single_precision():
 )
 def test_arguments_of_another_kind_are_named(data, arguments, words):
     with pytest.raises(ValueError, match=words):
-        hgn.fit(data, **({"key": 0, "terms": SMALL} | arguments))
+        inspect.unwrap(hgn.fit)(data, **({"key": 0, "terms": SMALL} | arguments))
 
 
 def test_a_seed_is_a_key(data):
@@ -134,4 +137,4 @@ def test_a_seed_is_a_key(data):
 def test_weights_are_named_or_a_function():
     for weights, words in (("relativ", r"\['relative', 'uniform'\]"), (2.0, "must be a function")):
         with pytest.raises(ValueError, match=words):
-            hgn.Derivatives(weights)
+            inspect.unwrap(as_weights)(weights)

@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any
 
 import diffrax
 import jax
 import numpy as np
-from jaxtyping import ArrayLike
 from jraph import GraphsTuple
 
 from .._tree import is_concrete
@@ -19,9 +18,7 @@ from ..models.base import AbstractModel
 from .observables import AbstractObservable
 
 
-def check_kinds(
-    model: object, integrator: object, dt: ArrayLike, observables: Sequence[AbstractObservable]
-) -> None:
+def check_kinds(model: object, integrator: object, dt: Any, observables: object) -> None:
     """Raises `ValueError` for arguments of another kind than a rollout takes."""
     for name, value, kind, example in (
         ("model", model, AbstractModel, "fit.model or hgn.systems.mass_spring()"),
@@ -68,7 +65,7 @@ def check_integrator(model: AbstractModel, integrator: diffrax.AbstractSolver) -
         )
 
 
-def check_start(model: AbstractModel, graph: GraphsTuple) -> None:
+def check_start(model: AbstractModel, graph: Any) -> None:
     """Raises `ValueError` for a start that is no graph, is bad, or lacks an array of the state."""
     if not isinstance(graph, GraphsTuple):
         raise ValueError(f"the start must be a jraph GraphsTuple, got {type(graph).__name__}")
@@ -79,9 +76,7 @@ def check_start(model: AbstractModel, graph: GraphsTuple) -> None:
         raise ValueError("the start holds no bodies")
 
 
-def check_reach(
-    model: AbstractModel, graph: GraphsTuple, neighbours: Neighbours | Literal["fixed"] | None
-) -> None:
+def check_reach(model: AbstractModel, graph: GraphsTuple, neighbours: object) -> None:
     """Raises `ValueError` if pairs would be missed, or forces jump, as bodies move."""
     reach = model.reach
     if isinstance(neighbours, Neighbours):

@@ -83,7 +83,7 @@ def counted(times: ArrayLike | Sequence[float] | Every, dt: ArrayLike, dtype: np
     )
 
 
-def _check_count(stride: float, total: float) -> None:
+def _check_count(stride: float | int, total: float | int) -> None:
     """Raises `ValueError` for more steps than the counters hold."""
     if not stride <= np.iinfo(np.int32).max:
         raise ValueError(

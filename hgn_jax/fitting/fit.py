@@ -19,11 +19,12 @@ from ..linear.qr import QR
 from ..models.base import AbstractModel
 from ..models.equations_of_motion import AbstractDynamics, Canonical
 from .accumulate import accumulate, graphs_at_once
+from .arguments import Term, as_key, check_kinds
 from .equations import Equations
 from .observations import AbstractObservation, Derivatives
 from .reduction import reduce
 from .result import Fit, conclude, raise_if
-from .sample import Recipe, Term, as_key, given_equations, recipe, sampled_equations
+from .sample import Recipe, given_equations, recipe, sampled_equations
 
 WHOLE = 2**16
 """Coordinates (bodies times dimensions) up to which all rows are assembled at once."""
@@ -67,6 +68,9 @@ def fit(
     **Raises:** `ValueError` for bad data (see `hgn.check`), missing arrays, or observations to
     which no term contributes.
     """
+    check_kinds(
+        terms=terms, observations=observations, dynamics=dynamics, known=known, solver=solver
+    )
     if is_concrete(data):
         check(data)
     warn_about_precision(data)
@@ -87,6 +91,9 @@ def solve(
     throw: bool = True,
 ) -> Fit:
     """Like `fit`, with terms that are already sampled: other data, other targets, ensembles."""
+    check_kinds(
+        terms=terms, observations=observations, dynamics=dynamics, known=known, solver=solver
+    )
     if is_concrete(data):
         check(data)
     warn_about_precision(data)

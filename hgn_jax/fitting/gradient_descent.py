@@ -21,8 +21,8 @@ from ..graphs.schema import require
 from ..graphs.selection import split
 from ..graphs.validate import check
 from ..models.base import AbstractModel
+from .arguments import as_key
 from .minibatches import joined, stacked
-from .sample import as_key
 from .trainable import trainable
 from .untrained import RATES
 from .weights import AbstractWeights, WeightFunction, as_weights

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.random as jr
-import numpy as np
 from jraph import GraphsTuple
 
 from .._types import Key
@@ -16,13 +14,11 @@ from ..linear.base import AbstractLeastSquares
 from ..models.base import AbstractModel
 from ..models.basis import Basis
 from ..models.equations_of_motion import AbstractDynamics
+from .arguments import Term, as_key, check_sequence
 from .equations import Equations
 from .observations import AbstractObservation
 from .reduction import reduce
 from .result import conclude
-
-Term = AbstractTerm | AbstractTermSpec
-"""A spec to be sampled, or a term that is sampled already."""
 
 
 class Recipe(eqx.Module):
@@ -44,28 +40,18 @@ def recipe(
     observations: Sequence[AbstractObservation],
     solver: AbstractLeastSquares,
 ) -> Recipe:
-    """The recipe with everything that depends on values of the data settled.
-
-    **Raises:** `ValueError` for arguments of another kind.
-    """
+    """The recipe with everything that depends on values of the data settled."""
     species = species_of(data)
     typed = typed_by_species(data, species)
-    resolved = tuple(_resolved(t, typed) for t in _sequence("terms", terms, Term))
-    observed = _sequence("observations", observations, AbstractObservation)
-    for name, value, kind in (
-        ("dynamics", dynamics, AbstractDynamics),
-        ("solver", solver, AbstractLeastSquares),
-        ("known", known, AbstractModel | None),
-    ):
-        if not isinstance(value, kind):
-            raise ValueError(f"{name} must be {_words(kind)}, got {_described(value)}")
-    return Recipe(resolved, dynamics, known, observed, species, solver)
+    resolved = tuple(_resolved(term, typed) for term in terms)
+    return Recipe(resolved, dynamics, known, tuple(observations), species, solver)
 
 
 def sample(terms: Sequence[Term], data: GraphsTuple, *, key: Key | int) -> tuple[AbstractTerm, ...]:
     """Draws the terms that `fit` with the same key draws (its first pass)."""
+    check_sequence("terms", terms, Term)
     typed = typed_by_species(data, species_of(data))
-    specs = tuple(_resolved(term, typed) for term in _sequence("terms", terms, Term))
+    specs = tuple(_resolved(term, typed) for term in terms)
     return _sample(specs, typed, as_key(key))
 
 
@@ -96,17 +82,6 @@ def given_equations(terms: tuple[Any, ...], data: GraphsTuple, how: Recipe) -> E
     return Equations(basis, how.observations, data)
 
 
-def as_key(key: Key | int) -> Key:
-    """A key, or the key of an integer seed."""
-    if isinstance(key, int | np.integer) and not isinstance(key, bool):
-        return jr.key(int(key))
-    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
-    typed = jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
-    if not typed and not (dtype == np.uint32 and shape == (2,)):
-        raise ValueError(f"key must be one JAX key, jax.random.key(0), or a seed, got {key!r}")
-    return key  # type: ignore[return-value]
-
-
 def _resolved(term: Term, data: GraphsTuple) -> Term:
     return term.resolve(data) if isinstance(term, AbstractTermSpec) else term
 
@@ -121,26 +96,3 @@ def _sample(terms: tuple[Term, ...], data: GraphsTuple, key: Key) -> tuple[Abstr
         term.sample(k, data) if isinstance(term, AbstractTermSpec) else term
         for term, k in zip(terms, jr.split(key, len(terms)))
     )
-
-
-def _sequence(name: str, values: object, kind: Any) -> tuple:
-    if not isinstance(values, Sequence) or not len(values):
-        raise ValueError(
-            f"{name} must be a sequence with at least one entry, such as [hgn.Pair()], got "
-            f"{_described(values)}"
-        )
-    for k, value in enumerate(values):
-        if not isinstance(value, kind):
-            raise ValueError(f"{name}[{k}] must be {_words(kind)}, got {_described(value)}")
-    return tuple(values)
-
-
-def _words(kind: Any) -> str:
-    names = getattr(kind, "__args__", (kind,))
-    return " or ".join("None" if n is type(None) else n.__name__ for n in names)
-
-
-def _described(value: object) -> str:
-    if isinstance(value, type):
-        return f"the class {value.__name__}: write {value.__name__}()"
-    return type(value).__name__

@@ -19,12 +19,13 @@ from ..linear.qr import QR
 from ..models.base import AbstractModel
 from ..models.equations_of_motion import AbstractDynamics, Canonical
 from .accumulate import accumulate
+from .arguments import Term, as_key, check_kinds
 from .checkpoint import StreamCheckpoint
 from .equations import Equations
 from .multihost import agreed
 from .observations import AbstractObservation, Derivatives
 from .result import Fit, raise_if
-from .sample import Term, as_key, recipe, sampled_equations
+from .sample import recipe, sampled_equations
 
 
 def fit_stream(
@@ -69,6 +70,9 @@ def fit_stream(
     cannot be written; `RuntimeError` if another run is using it, or a process is lost. In each case
     the checkpoint holds all good batches before.
     """
+    check_kinds(
+        terms=terms, observations=observations, dynamics=dynamics, known=known, solver=solver
+    )
     if isinstance(batches, GraphsTuple):
         raise ValueError("batches is a single data set: give a list of them, or call hgn.fit")
     total = len(batches) if isinstance(batches, Sized) else None

@@ -18,7 +18,8 @@ from ..graphs.schema import require
 from ..graphs.validate import check
 from ..models.basis import Basis
 from ..models.network import HamiltonianGraphNetwork
-from .sample import as_key, sample
+from .arguments import as_key
+from .sample import sample
 
 RATES = ("velocity", "force")
 
