@@ -88,9 +88,8 @@ def test_missing_rates_are_named(springs, observed, metric, name):
 def test_rates_of_another_shape_are_refused(springs, observed, metric):
     """A single column would be compared with both components."""
     narrow = observed._replace(nodes=observed.nodes | {"force": observed.nodes["force"][:, :1]})
-    with pytest.raises(
-        ValueError, match=r"nodes..force.. must be \[n d\] = \(7, 2\).*got \(7, 1\)"
-    ):
+    words = r"nodes..force.. must be \[n d\] = \(7, 2\).*got \(7, 1\)"
+    with pytest.raises(ValueError, match=words):
         metric(springs, narrow)
 
 

@@ -101,7 +101,6 @@ class Nearest(hgn.AbstractHamiltonian):
     """ATOMS with every pair at its nearest image at any moment, without any list."""
 
     sides: jax.Array
-    cutoff = 2.0
 
     @property
     def separable(self):
@@ -321,8 +320,8 @@ def test_a_list_that_does_not_suffice_leaves_no_energy():
 
 def test_a_model_that_reaches_beyond_the_neighbours_is_refused(liquid, fitted):
     for model, words in (
-        (fitted.model, "pair features has no cutoff, the neighbours' is 1.9"),
-        (hgn.systems.mass_spring("morse"), "Morse has no cutoff"),
+        (fitted.model, "the model has no cutoff, the neighbours' is 1.9"),
+        (hgn.systems.mass_spring("morse"), "the model has no cutoff"),
         (ATOMS, "has the cutoff 2,"),
     ):
         with pytest.raises(ValueError, match=words):

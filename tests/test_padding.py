@@ -162,3 +162,33 @@ def test_totals_must_be_integers(whole, name, total, no_type_checks):
         G.pad(whole, **totals)
     totals = {"n_node": np.int64(20), "n_edge": np.int32(20), "n_graph": 20}
     assert G.pad(whole, **totals).n_node.sum() == 20
+
+
+# Counts in any integers, and known when compiling
+
+
+@pytest.mark.parametrize("names", [("n_edge",), ("n_node", "n_edge", "senders", "receivers")])
+@pytest.mark.filterwarnings("error::FutureWarning")
+def test_wide_counts_are_taken_as_narrow_ones(names, data, springs):
+    wide = data._replace(**{k: getattr(data, k).astype("int64") for k in names})
+    np.testing.assert_array_equal(springs(wide), springs(data))
+    np.testing.assert_array_equal(geometry.graph_index(wide), geometry.graph_index(data))
+    as_expected(masks(G.pad(wide, n_node=1700, n_edge=5000, n_graph=210)),
+                (200, 10), (1600, 100), (4800, 200))  # fmt: skip
+    terms = (hgn.Kinetic(0), hgn.Pair(4))
+    fits = [hgn.fit(graphs, key=jr.key(0), terms=terms) for graphs in (wide, data)]
+    for a, b in zip(*(fit.model.vector_field(data) for fit in fits)):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-9 * float(jnp.abs(b).max()))
+
+
+def test_the_graph_of_every_node_is_found_without_a_sum_over_nodes(whole):
+    """XLA takes seconds to fold such a sum when the counts are known to the compiler."""
+    graphs = G.pad(whole, n_node=5000, n_edge=10, n_graph=9)
+    expected = np.repeat(np.arange(9), np.asarray(graphs.n_node))
+    np.testing.assert_array_equal(geometry.graph_index(graphs), expected)
+    empty_inside = whole._replace(n_node=jnp.array([0, 5, 0, 0, 3]))
+    assert geometry.graph_index(empty_inside).tolist() == [1] * 5 + [4] * 3
+    for known in (graphs, G.chain(5000)):
+        text = str(jax.make_jaxpr(lambda x, g=known: geometry.graph_index(g))(0.0))
+        sums = [line for line in text.splitlines() if " cumsum[" in line]
+        assert not any("[5000]" in line for line in sums)

@@ -139,7 +139,7 @@ class _Worker:
             "batches (hgn.graphs.chunks) save the attempt",
             stacklevel=2,
         )
-        for half in chunks(batch, -(-graphs // 2)):
+        for half in chunks(batch, -(-graphs // 2), self.equations.window):
             before = self._finished(before, half, number, self._begun(before, half))
         return before
 
