@@ -86,14 +86,8 @@ def simulate(
     keys; times are concrete.
 
     **Raises:** `ValueError` for a bad graph (see `hgn.check`), times that do not increase, a batch
-<<<<<<< HEAD
-    of several graphs, or a number of trajectories, tolerance or noise out of range. `RuntimeError`
-    if the integration fails, as when bodies collide, or a potential is not finite where bodies
-    start.
-=======
     of several graphs, or trajectories, tolerance or noise out of range. `RuntimeError` if the
     integration fails, as when bodies collide, or a potential is not finite where bodies start.
->>>>>>> graphs
     """
     if graph.n_node.shape[0] != 1:
         raise ValueError(f"simulate takes one graph, got a batch of {graph.n_node.shape[0]}")
