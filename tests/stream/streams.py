@@ -19,7 +19,7 @@ ROWS_OF_A_PIECE = SIZE * 8 * 3 * 2
 
 
 def stream(batches, **options):
-    return hgn.fit_stream(batches, **{"key": KEY, "features": SPECS, **options})
+    return hgn.fit_stream(batches, **{"key": KEY, "terms": SPECS, **options})
 
 
 def until(batches, number, error=None):
