@@ -109,7 +109,8 @@ def test_many_targets_are_solved_as_each_alone(method):
     t = factorised(z, u, method)
     check(t, z, u)
     many = least(t)
-    assert many.theta.shape == (3, 12) and many.ridge.shape == many.residual.shape == (3,)
+    assert many.theta.shape == (3, 12) and many.ridge.shape == (3, 1)
+    assert many.residual.shape == (3,)
     for k in range(3):
         one = least(factorised(z, u[:, k], method))
         np.testing.assert_allclose(many.theta[k], one.theta, rtol=1e-11)
@@ -357,7 +358,7 @@ def test_a_ridge_that_the_data_choose_is_held_in_derivatives():
         return jnp.sum(solver(jnp.asarray(Z), u).theta ** 2)
 
     by_target = jax.jit(jax.grad(loss), static_argnums=1)
-    ridge = float(jax.jit(hgn.QR())(Z, U).ridge)
+    ridge = float(jax.jit(hgn.QR())(Z, U).ridge[0])
     np.testing.assert_allclose(
         by_target(U, hgn.QR()), by_target(U, hgn.QR(ridge=ridge)), rtol=1e-10
     )

@@ -78,7 +78,7 @@ def flat(z):
 
 
 def closed_form(solution, z, unseen):
-    pull = float(solution.ridge) ** 2 * np.diag(np.sum(z**2, axis=0))
+    pull = np.diag(np.asarray(solution.column_ridge) ** 2 * np.sum(z**2, axis=0))
     inverse = np.linalg.inv(z.T @ z + pull)
     unseen = np.asarray(unseen)
     return float(solution.noise) * np.sqrt(np.einsum("...i,ij,...j->...", unseen, inverse, unseen))

@@ -10,8 +10,8 @@ from .group_evidence import GroupEvidence, group_evidence
 from .ridge import floor
 from .triangle import Triangle
 
-SWEEPS = 100
-TOLERANCE = 1e-4
+SWEEPS = 60
+TOLERANCE = 1e-6
 """Gain of the evidence that the next step must promise (nats)."""
 ABSENT = 0.01
 """Greatest K_g / lambda_g^2 at which a group of columns takes no part."""
