@@ -369,7 +369,7 @@ def _choices(fit: hgn.Fit, test: GraphsTuple) -> dict[str, dict[str, Record]]:
             name: {
                 "error": errors[k],
                 "ridge": float(chosen.ridge[k]),
-                "freedom": float(chosen.freedom[k]),
+                "freedom": float(chosen.effective_dof[k]),
             }
             for name, k in zip((*CHOICES, "oracle"), (*range(len(CHOICES)), along))
         }

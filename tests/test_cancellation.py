@@ -22,7 +22,7 @@ def problem(kink, units=200):
 def test_a_smooth_misfit_does_not_eat_the_digits_of_predictions(ridge):
     z, u = problem(kink=True)
     solution = jax.jit(hgn.QR(ridge=ridge))(jnp.asarray(z), jnp.asarray(u))
-    residual, growth = float(solution.residual), float(solution.growth)
+    residual, growth = float(solution.residual), float(solution.cancellation)
     assert 1e-8 < residual < 1e-3
     assert 10 * EPS * growth <= 1.01 * residual
     theta = np.asarray(solution.theta)
@@ -36,7 +36,7 @@ def test_the_least_ridge_that_was_asked_for_is_kept():
     """Its terms cancel more than the data allow: the case that the choice avoids."""
     z, u = problem(kink=True)
     given = jax.jit(hgn.QR(ridge=0.0))(jnp.asarray(z), jnp.asarray(u))
-    assert 10 * EPS * float(given.growth) > float(given.residual)
+    assert 10 * EPS * float(given.cancellation) > float(given.residual)
 
 
 def test_data_that_are_expressed_to_rounding_get_the_least_ridge():
@@ -58,4 +58,4 @@ def test_the_path_knows_the_growth_of_every_ridge():
         rows = np.concatenate([z, ridge * np.diag(scale)])
         theta = np.linalg.lstsq(rows, np.concatenate([u, np.zeros(40)]), rcond=None)[0]
         growth = np.sum(np.abs(theta) * scale) / np.linalg.norm(u)
-        np.testing.assert_allclose(figures.growth[k], growth, rtol=1e-5)
+        np.testing.assert_allclose(figures.cancellation[k], growth, rtol=1e-5)

@@ -90,7 +90,7 @@ def test_evidence_noise_and_freedom_are_those_of_dense_matrices():
     hat = np.linalg.solve(scaled.T @ scaled + np.diag(np.repeat(RIDGES, GROUPS) ** 2), scaled.T)
     each = np.einsum("kn,nk->k", hat, scaled)
     freedom = [part.sum() for part in np.split(each, np.cumsum(GROUPS)[:-1])]
-    np.testing.assert_allclose(found.freedom, freedom, rtol=1e-11)
+    np.testing.assert_allclose(found.effective_dof, freedom, rtol=1e-11)
 
 
 def test_slope_and_curvature_are_finite_differences_of_the_dense_evidence():
@@ -154,7 +154,7 @@ def test_a_group_that_no_row_wants_vanishes_and_changes_nothing(group):
     solution = solved(z, u)
     others = solved(z[:, ~mine], u, tuple(np.delete(GROUPS, group).tolist()))
     assert solution.ridge[group] == ABSENT
-    assert abs(solution.group_freedom[group]) < 1e-12
+    assert abs(solution.group_dof[group]) < 1e-12
     size = np.linalg.norm(z, axis=0) * np.abs(solution.theta)
     assert size[mine].max() < 1e-14 * size.max()
     np.testing.assert_allclose(solution.evidence, others.evidence, rtol=0, atol=1e-5)
@@ -167,7 +167,7 @@ def test_a_lone_column_and_pure_noise_vanish_too():
     u = rng.normal(size=ROWS)
     u -= z @ np.linalg.lstsq(z, u)[0]
     solution = solved(z, u, (1, COLUMNS - 1))
-    assert (solution.ridge == ABSENT).all() and solution.freedom < 1e-12
+    assert (solution.ridge == ABSENT).all() and solution.effective_dof < 1e-12
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -212,11 +212,11 @@ def test_many_targets_have_ridges_of_their_own():
     z, _ = system(9, (1, 1, 1))
     targets = np.stack([system(9, sizes)[1] for sizes in ((3, 0.3, 1), (1, 0, 30))], axis=1)
     many = solved(z, targets)
-    assert many.ridge.shape == many.group_freedom.shape == (2, 3)
+    assert many.ridge.shape == many.group_dof.shape == (2, 3)
     for k in range(2):
         one = solved(z, targets[:, k])
         np.testing.assert_allclose(many.ridge[k], one.ridge, rtol=1e-4)
-        np.testing.assert_allclose(many.freedom[k], one.freedom, rtol=1e-4)
+        np.testing.assert_allclose(many.effective_dof[k], one.effective_dof, rtol=1e-4)
 
 
 @pytest.mark.parametrize("groups", [(5, 4), (5, 4, 4), (12, 0)])
@@ -241,8 +241,8 @@ def test_solvers_of_one_ridge_tell_the_freedom_of_each_group(solver):
     scaled = z / np.linalg.norm(z, axis=0)
     each = np.diag(np.linalg.solve(scaled.T @ scaled + ridge**2 * np.eye(12), scaled.T @ scaled))
     freedom = [part.sum() for part in np.split(each, np.cumsum(GROUPS)[:-1])]
-    np.testing.assert_allclose(many.group_freedom, freedom, rtol=1e-10)
-    np.testing.assert_allclose(many.freedom, sum(freedom), rtol=1e-10)
+    np.testing.assert_allclose(many.group_dof, freedom, rtol=1e-10)
+    np.testing.assert_allclose(many.effective_dof, sum(freedom), rtol=1e-10)
 
 
 # Derivatives
@@ -347,7 +347,7 @@ def test_standard_deviations_are_the_closed_form_with_a_ridge_of_each_group(fit,
 def same(a, b):
     for x, y in zip(a.solutions, b.solutions, strict=True):
         np.testing.assert_allclose(x.ridge, y.ridge, rtol=1e-6)
-        for name in ("evidence", "noise", "freedom", "group_freedom"):
+        for name in ("evidence", "noise", "effective_dof", "group_dof"):
             x_value, y_value = (np.asarray(getattr(s, name)) for s in (x, y))
             np.testing.assert_allclose(x_value, y_value, rtol=1e-6, atol=1e-9)
         size = np.abs(x.theta).max()

@@ -86,8 +86,8 @@ def test_least_ridge_on_duplicated_columns_and_noisy_targets_shows_in_growth_not
     both, z, u = doubled(5)
     solution = solved(hgn.QR(ridge=0.0), both, u)
     least = np.linalg.norm(z @ scipy.linalg.lstsq(z, u)[0] - u) / np.linalg.norm(u)
-    assert solution.growth > 1e10
-    assert abs(solution.residual - least) < EPS * solution.growth
+    assert solution.cancellation > 1e10
+    assert abs(solution.residual - least) < EPS * solution.cancellation
 
 
 def test_fewer_rows_than_columns_interpolate_and_report_the_rank(solver):
@@ -145,7 +145,7 @@ def test_quality_figures_are_numpys(solver):
         solution.residual, np.linalg.norm(z @ theta - u) / np.linalg.norm(u), rtol=1e-12
     )
     np.testing.assert_allclose(
-        solution.growth, np.abs(theta) @ scale / np.linalg.norm(u), rtol=1e-12
+        solution.cancellation, np.abs(theta) @ scale / np.linalg.norm(u), rtol=1e-12
     )
 
 
@@ -169,7 +169,7 @@ def test_zero_target_gives_zero_coefficients(solver):
     z, _ = system(14)
     solution = solved(solver, z, np.zeros(60))
     assert not np.asarray(solution.theta).any()
-    assert solution.residual == 0 and solution.growth == 0
+    assert solution.residual == 0 and solution.cancellation == 0
 
 
 def test_rows_of_zero_weight_change_nothing_but_rounding(solver):
@@ -181,7 +181,7 @@ def test_rows_of_zero_weight_change_nothing_but_rounding(solver):
 def test_solution_keeps_the_dtype(solver):
     z, u = system(16)
     solution = solved(solver, z.astype(np.float32), u.astype(np.float32))
-    floats = (solution.theta, solution.condition, solution.residual, solution.growth)
+    floats = (solution.theta, solution.condition, solution.residual, solution.cancellation)
     assert {x.dtype for x in (*floats, solution.ridge)} == {jnp.dtype(jnp.float32)}
 
 

@@ -80,7 +80,7 @@ def test_freedom_and_residual_and_gcv_are_those_of_the_hat_matrix(rows, columns)
         hat = fitted_values(z, np.eye(rows), float(every.ridge[i]))
         left = np.linalg.norm(u - hat @ u)
         freedom = np.trace(hat)
-        np.testing.assert_allclose(every.freedom[i], freedom, rtol=1e-10)
+        np.testing.assert_allclose(every.effective_dof[i], freedom, rtol=1e-10)
         rounding = 1e-14 * np.linalg.norm(u)
         np.testing.assert_allclose(every.residual[i], left, rtol=1e-10, atol=rounding)
         gcv = (left**2 / rows) / (np.trace(np.eye(rows) - hat) / rows) ** 2
@@ -122,10 +122,10 @@ def test_solver_takes_the_best_of_the_path_and_reports_its_figures(choice, rows,
     best = int(np.argmax(every.evidence) if choice == "evidence" else np.argmin(every.gcv))
     assert solution.ridge == every.ridge[best]
     if solution.ridge[0] > 1e-10:  # below, the path's is made of rounding errors
-        np.testing.assert_allclose(solution.freedom, every.freedom[best], rtol=1e-10)
-    assert solution.freedom <= min(rows, columns) * (1 + 1e-10)
+        np.testing.assert_allclose(solution.effective_dof, every.effective_dof[best], rtol=1e-10)
+    assert solution.effective_dof <= min(rows, columns) * (1 + 1e-10)
     np.testing.assert_allclose(solution.evidence, every.evidence[best], rtol=1e-10)
-    left = every.residual[best] / np.sqrt(max(rows - every.freedom[best], 1))
+    left = every.residual[best] / np.sqrt(max(rows - every.effective_dof[best], 1))
     noise = every.noise[best] if choice == "evidence" else left
     np.testing.assert_allclose(solution.noise, noise, rtol=1e-10)
     values = z @ np.asarray(solution.theta)
@@ -220,7 +220,7 @@ def test_zero_and_duplicated_columns_do_not_break_the_choice(choice):
     wide, wide_unseen = (np.concatenate([a, a[:, :8], 0 * a[:, :8]], axis=1) for a in (z, unseen))
     many = solved(wide, u, solvers[choice])
     assert not np.asarray(many.theta[72:]).any()
-    assert 0.5 < many.ridge / plain.ridge < 2 and abs(many.freedom - plain.freedom) < 1
+    assert 0.5 < many.ridge / plain.ridge < 2 and abs(many.effective_dof - plain.effective_dof) < 1
     errors = [
         error(a @ np.asarray(s.theta), truth) for a, s in ((wide_unseen, many), (unseen, plain))
     ]
@@ -233,7 +233,7 @@ def test_zero_target_gives_zero_coefficients_and_no_noise(choice):
     solution = solved(z, 0 * u, solvers[choice])
     assert not np.asarray(solution.theta).any()
     assert solution.residual == 0 and solution.noise < 1e-100
-    assert np.isfinite([solution.ridge[0], solution.freedom]).all()
+    assert np.isfinite([solution.ridge[0], solution.effective_dof]).all()
 
 
 def test_evidence_bears_loud_rows():
@@ -320,5 +320,7 @@ def test_paths_of_a_fit_hold_its_solutions(features):
         best = int(np.argmax(every.evidence))
         assert every.ridge[best] == solution.ridge
         np.testing.assert_allclose(every.noise[best], solution.noise, rtol=1e-10)
-        np.testing.assert_allclose(every.freedom[best], solution.freedom, rtol=1e-10)
-    np.testing.assert_allclose(fit.freedom, sum(s.freedom for s in fit.solutions), rtol=1e-14)
+        np.testing.assert_allclose(every.effective_dof[best], solution.effective_dof, rtol=1e-10)
+    np.testing.assert_allclose(
+        fit.effective_dof, sum(s.effective_dof for s in fit.solutions), rtol=1e-14
+    )

@@ -114,7 +114,7 @@ def test_many_targets_are_solved_as_each_alone(method):
     for k in range(3):
         one = least(factorised(z, u[:, k], method))
         np.testing.assert_allclose(many.theta[k], one.theta, rtol=1e-11)
-        for name in ("residual", "noise", "growth", "freedom"):
+        for name in ("residual", "noise", "growth", "effective_dof"):
             np.testing.assert_allclose(getattr(many, name)[k], getattr(one, name), rtol=1e-11)
     np.testing.assert_allclose(many.theta.T, scipy.linalg.lstsq(z, u)[0], rtol=1e-10)
 
@@ -179,7 +179,7 @@ def test_any_order_and_grouping_of_rows_is_the_same_problem(method, grouping):
     assert error(solution.theta, theta) < 1e-13
     left = np.linalg.norm(z @ theta - u)
     np.testing.assert_allclose(solution.residual, left / np.linalg.norm(u), rtol=1e-13)
-    spare = 60 - solution.freedom
+    spare = 60 - solution.effective_dof
     np.testing.assert_allclose(solution.noise, left / np.sqrt(spare), rtol=1e-12)
 
 
@@ -417,7 +417,7 @@ def test_update_is_the_fit_to_everything_weighted_by_the_first(data, features):
     assert (updated.equations.observations[0].weights.floors == floors).all()
     for a, b in zip(updated.solutions, whole.solutions):
         np.testing.assert_allclose(a.ridge, b.ridge, rtol=1e-12)
-        for name in ("noise", "residual", "freedom"):
+        for name in ("noise", "residual", "effective_dof"):
             np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=1e-6)
     np.testing.assert_allclose(updated.model.constants, whole.model.constants, rtol=1e-10)
     assert updated.constant_known and len(updated.model.constants) == 1

@@ -76,7 +76,7 @@ def cheapest(target: Target, tolerance: float, dtype: np.dtype, words: str) -> C
         raise ValueError(
             f"the {words} cannot be compressed to a relative error of {tolerance:g}: the best "
             f"curve reaches {least:.2g}; give a greater tolerance, or, if its terms cancel to "
-            "rounding (fit.growth), fit with a greater ridge, solver=hgn.QR(ridge=1e-12)"
+            "rounding (fit.cancellation), fit with a greater ridge, solver=hgn.QR(ridge=1e-12)"
         )
     fastest = min(c.seconds for c in good)
     return next(c for c in good if c.seconds <= (1 + TIE) * fastest)

@@ -90,9 +90,9 @@ class Fit(eqx.Module):
         return self.reduction.rows
 
     @property
-    def freedom(self) -> Float[Array, "..."]:
+    def effective_dof(self) -> Float[Array, "..."]:
         """Sum of the effective degrees of freedom: coefficients that the data determine."""
-        return jnp.sum(jnp.stack([s.freedom for s in self.solutions]), axis=0)
+        return jnp.sum(jnp.stack([s.effective_dof for s in self.solutions]), axis=0)
 
     @property
     def columns(self) -> int:
@@ -120,9 +120,9 @@ class Fit(eqx.Module):
         return jnp.max(jnp.concatenate([s.ridge for s in self.solutions], axis=-1), axis=-1)
 
     @property
-    def growth(self) -> Float[Array, "..."]:
+    def cancellation(self) -> Float[Array, "..."]:
         """Worst cancellation, sum |theta phi| over |sum theta phi|."""
-        return jnp.max(jnp.stack([s.growth for s in self.solutions]), axis=0)
+        return jnp.max(jnp.stack([s.cancellation for s in self.solutions]), axis=0)
 
     @property
     def trained_range(self) -> dict[str, Float[Array, "... 2"]]:
@@ -152,9 +152,9 @@ class Fit(eqx.Module):
         lines = [
             self.verdict,
             f"{int(self.rows)} rows, {self.columns} columns, rank {int(self.rank)}, effective "
-            f"degrees of freedom {float(self.freedom):.1f} ({' and '.join(methods)} QR)",
+            f"degrees of freedom {float(self.effective_dof):.1f} ({' and '.join(methods)} QR)",
             f"relative residual {float(self.residual):.1e}, condition {float(self.condition):.1e}, "
-            f"ridge {float(self.ridge):.1e}, growth {float(self.growth):.1e}",
+            f"ridge {float(self.ridge):.1e}, cancellation {float(self.cancellation):.1e}",
             f"constant of the energy: {constant}",
         ]
         for name, ranges in self.trained_range.items():

@@ -18,7 +18,7 @@ def verdict(solutions: Sequence[LeastSquaresSolution]) -> str:
     residual = max(float(np.max(s.residual)) for s in solutions)
     lines = [_explained(residual)]
     for solution in solutions:
-        lost = float(np.max(solution.growth)) * float(np.finfo(solution.theta.dtype).eps)
+        lost = float(np.max(solution.cancellation)) * float(np.finfo(solution.theta.dtype).eps)
         least = math.sqrt(float(np.finfo(solution.theta.dtype).eps))
         own = float(np.max(solution.residual))
         if own > least and lost > ROUNDING * own:

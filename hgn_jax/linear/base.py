@@ -26,7 +26,7 @@ class LeastSquaresSolution(eqx.Module):
     ridge: Float[Array, "*m G"]
     """lambda of each group of columns, relative to the column norms; all alike unless each group
     has its own."""
-    group_freedom: Float[Array, "*m G"]
+    group_dof: Float[Array, "*m G"]
     """Effective degrees of freedom of each group: how many coefficients the data, not the ridge,
     determine."""
     evidence: Float[Array, "*m"]
@@ -35,7 +35,7 @@ class LeastSquaresSolution(eqx.Module):
     noise: Float[Array, "*m"]
     """Standard deviation of a weighted row: under the evidence if that chose the ridge, otherwise
     from the residual and the degrees of freedom left."""
-    growth: Float[Array, "*m"]
+    cancellation: Float[Array, "*m"]
     """sum_k |theta_k| |z_k| / |u|: by how much the terms exceed their sum. Its decimal logarithm
     is the number of digits lost to cancellation."""
     method: Method = eqx.field(static=True)
@@ -44,9 +44,9 @@ class LeastSquaresSolution(eqx.Module):
     """Widths of the consecutive groups of columns."""
 
     @property
-    def freedom(self) -> Float[Array, "*m"]:
+    def effective_dof(self) -> Float[Array, "*m"]:
         """Effective degrees of freedom of all columns."""
-        return jnp.sum(self.group_freedom, axis=-1)
+        return jnp.sum(self.group_dof, axis=-1)
 
     @property
     def column_ridge(self) -> Float[Array, "*m K"]:
@@ -168,7 +168,7 @@ def augmented(
     return system[:columns, :columns], system[:columns, columns], rest
 
 
-def column_freedom(r: Float[Array, "K K"], ridge: Float[Array, " K"]) -> Float[Array, " K"]:
+def column_dof(r: Float[Array, "K K"], ridge: Float[Array, " K"]) -> Float[Array, " K"]:
     """Effective degrees of freedom of each column, 1 - lambda_k^2 (R^T R)^-1_kk, R `augmented`."""
     half = jsl.solve_triangular(r, jnp.diag(ridge), trans=1)
     return 1 - jnp.sum(half**2, axis=0)
@@ -191,10 +191,10 @@ def _without_columns(triangle: Triangle) -> LeastSquaresSolution:
         condition=jnp.ones_like(rest),
         residual=jnp.where(rest > 0, jnp.ones_like(rest), 0),
         ridge=none,
-        group_freedom=none,
+        group_dof=none,
         evidence=jnp.zeros_like(rest),
         noise=rest / jnp.sqrt(rows),
-        growth=jnp.zeros_like(rest),
+        cancellation=jnp.zeros_like(rest),
         method=triangle.method,
         groups=(),
     )
@@ -225,10 +225,10 @@ def describe(
         ),
         residual=left / size,
         ridge=ridge,
-        group_freedom=sums(freedom, groups),
+        group_dof=sums(freedom, groups),
         evidence=evidence,
         noise=noise,
-        growth=jnp.sum(jnp.abs(theta) * column_scale(triangle.r)) / size,
+        cancellation=jnp.sum(jnp.abs(theta) * column_scale(triangle.r)) / size,
         method=triangle.method,
         groups=groups,
     )

@@ -18,7 +18,7 @@ class GroupEvidence(eqx.Module):
     With S the column-scaled R, $\Lambda$ the ridge of every column, $A = S^T S + \Lambda^2$, t the
     coefficients of scaled columns and n rows:
 
-    - `freedom`, the effective degrees of freedom of each group,
+    - `effective_dof`, the effective degrees of freedom of each group,
       $\gamma_g = K_g - \lambda_g^2 \, \mathrm{tr} (A^{-1})_{gg}$;
     - `noise`, the standard deviation of a weighted row under the evidence,
       $\sigma^2 = (|Z\theta - u|^2 + |\Lambda t|^2) / n$;
@@ -31,7 +31,7 @@ class GroupEvidence(eqx.Module):
     """
 
     ridge: Float[Array, " G"]
-    freedom: Float[Array, " G"]
+    effective_dof: Float[Array, " G"]
     noise: Float[Array, ""]
     evidence: Float[Array, ""]
     slope: Float[Array, " G"]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float
 
-from .base import AbstractLeastSquares, LeastSquaresSolution, augmented, column_freedom, describe
+from .base import AbstractLeastSquares, LeastSquaresSolution, augmented, column_dof, describe
 from .group_ridge import group_ridges
 from .groups import of_columns
 from .ridge import floor, keeps_digits, path, ridges, spectrum
@@ -87,12 +87,12 @@ class QR(AbstractLeastSquares):
             found = group_ridges(triangle, groups, chosen.ridge)
             ridge, evidence, noise = found.ridge, found.evidence, found.noise
         elif self.choice != "evidence":
-            spare = jnp.maximum(triangle.rows.astype(dtype) - chosen.freedom, 1)
+            spare = jnp.maximum(triangle.rows.astype(dtype) - chosen.effective_dof, 1)
             noise = chosen.residual / jnp.sqrt(spare)
         per_column = of_columns(ridge, groups)
         r, qu, _ = augmented(triangle, per_column)
         theta = jsl.solve_triangular(r, qu) / column_scale(triangle.r)
-        freedom = column_freedom(r, per_column)
+        freedom = column_dof(r, per_column)
         return describe(triangle, theta, singular, ridge, freedom, evidence, noise, groups)
 
     def _given(self, dtype: jnp.dtype) -> Float[Array, " 1"]:

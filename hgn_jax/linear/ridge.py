@@ -16,7 +16,7 @@ class RidgePath(eqx.Module):
     With singular values s of the column-scaled R, $b = U^T Q^T u$ and $f = \lambda^2 / (s^2 +
     \lambda^2)$, n rows:
 
-    - `freedom`, the effective degrees of freedom $\sum_i (1 - f_i)$;
+    - `effective_dof`, the effective degrees of freedom $\sum_i (1 - f_i)$;
     - `residual`, $|Z\theta - u|$, its square $rest^2 + \sum_i f_i^2 b_i^2$;
     - `noise`, the standard deviation of a weighted row under the evidence,
       $\sigma^2 = (rest^2 + \sum_i f_i b_i^2) / n$;
@@ -25,16 +25,16 @@ class RidgePath(eqx.Module):
       $-\frac{n}{2} \log \sigma^2 + \frac{1}{2} \sum_i \log f_i$ (MacKay, Neural Comput. 4, 1992);
     - `gcv`, generalised cross-validation, $n |Z\theta - u|^2 / (n - freedom)^2$ (Golub, Heath,
       Wahba, Technometrics 21, 1979);
-    - `growth`, $\sum_k |\theta_k| |z_k| / |u|$: by how much the terms exceed their sum.
+    - `cancellation`, $\sum_k |\theta_k| |z_k| / |u|$: by how much the terms exceed their sum.
     """
 
     ridge: Float[Array, "*p"]
-    freedom: Float[Array, "*p"]
+    effective_dof: Float[Array, "*p"]
     residual: Float[Array, "*p"]
     noise: Float[Array, "*p"]
     evidence: Float[Array, "*p"]
     gcv: Float[Array, "*p"]
-    growth: Float[Array, "*p"]
+    cancellation: Float[Array, "*p"]
 
 
 def floor(dtype: jnp.dtype) -> float:
@@ -89,7 +89,7 @@ def path(
     scaled = (s * b)[None] / (s[None] ** 2 + ridge[:, None] ** 2)
     target = jnp.hypot(jnp.linalg.norm(b), rest)
     growth = jnp.sum(jnp.abs(scaled @ vt), axis=1) / jnp.where(target > 0, target, 1)
-    return eqx.tree_at(lambda p: p.growth, figures, growth)
+    return eqx.tree_at(lambda p: p.cancellation, figures, growth)
 
 
 def keeps_digits(path: RidgePath, target: Float[Array, ""]) -> Bool[Array, " p"]:
@@ -101,4 +101,4 @@ def keeps_digits(path: RidgePath, target: Float[Array, ""]) -> Bool[Array, " p"]
     """
     eps = jnp.finfo(target.dtype).eps
     residual = path.residual / jnp.where(target > 0, target, 1)
-    return (residual <= jnp.sqrt(eps)) | (10 * eps * path.growth <= residual)
+    return (residual <= jnp.sqrt(eps)) | (10 * eps * path.cancellation <= residual)
