@@ -25,7 +25,7 @@ def system(seed, rows=40, columns=12, noise=0.3):
     return z, z @ truth + noise * rng.normal(size=rows) / np.sqrt(rows), truth
 
 
-path_of = jax.jit(lambda t: path(t, *spectrum(t), ridges(t.r.dtype)))
+path_of = jax.jit(lambda t: path(t, *spectrum(t)[:2], ridges(t.r.dtype)))
 factorise = jax.jit(triangle)
 
 

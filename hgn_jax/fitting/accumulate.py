@@ -91,7 +91,7 @@ def accumulate(
     save()
     report(done, end=True)
     total = merged([jax.device_put(w.finish(), jax.local_devices()[0]) for w in workers])
-    return concluded(equations, of_all_processes(total), solver)
+    return _concluded(equations, of_all_processes(total), solver)
 
 
 class _Worker:
@@ -173,7 +173,7 @@ def graphs_at_once(equations: Equations, data: GraphsTuple) -> int:
     return max(1, int(ENTRIES / (entries / len(data.n_node))))
 
 
-concluded = eqx.filter_jit(conclude)
+_concluded = eqx.filter_jit(conclude)
 
 
 @eqx.filter_jit

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import equinox as eqx
+from jaxtyping import PyTree
 from jraph import GraphsTuple
 
 from .._tree import is_concrete
@@ -17,11 +18,11 @@ from ..linear.base import AbstractLeastSquares
 from ..linear.qr import QR
 from ..models.base import AbstractModel
 from ..models.equations_of_motion import AbstractDynamics, Canonical
-from .accumulate import accumulate, concluded, graphs_at_once
+from .accumulate import accumulate, graphs_at_once
 from .arguments import Term, as_key, check_kinds
 from .equations import Equations
 from .observations import AbstractObservation, Derivatives
-from .reduction import Reduction, reduce
+from .reduction import reduce
 from .result import Fit, conclude, raise_if
 from .sample import Recipe, given_equations, recipe, sampled_equations
 
@@ -74,9 +75,9 @@ def fit(
         check(data)
     warn_about_precision(data)
     how, key = recipe(data, terms, dynamics, known, observations, solver), as_key(key)
-    if is_concrete((data, key, how)):
-        return raise_if(throw, _in_stages(sampled_equations(data, key, how), data, solver))
-    return raise_if(throw, _fit(data, key, how))
+    if not _is_large(data, key, how):
+        return raise_if(throw, _fit(data, key, how))
+    return raise_if(throw, _in_chunks(sampled_equations(data, key, how), data, solver))
 
 
 def solve(
@@ -101,9 +102,9 @@ def solve(
         typed = typed_by_species(data, how.species)
         for term in terms:
             term.accepts(typed)
-    if is_concrete((data, how)):
-        return raise_if(throw, _in_stages(_calibrated(data, how), data, solver))
-    return raise_if(throw, _solve(data, how))
+    if not _is_large(data, how):
+        return raise_if(throw, _solve(data, how))
+    return raise_if(throw, _in_chunks(_calibrated(data, how), data, solver))
 
 
 @eqx.filter_jit
@@ -126,15 +127,12 @@ def _solved(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquare
     return conclude(equations, reduce(equations, systems, data, solver), solver, systems)
 
 
-def _in_stages(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
-    """The fit to concrete data by a program per stage: small programs compile sooner, and large
-    data are factorised chunk by chunk."""
-    if data.nodes["position"].size <= WHOLE or len(data.n_node) == 1:
-        return concluded(equations, _factorised(equations, data, solver), solver)
-    chunk = graphs_at_once(equations, data)
-    return accumulate(equations, chunks(data, chunk, equations.window), solver, like=data)
+def _is_large(data: GraphsTuple, *others: PyTree) -> bool:
+    """True if data go in chunks; traced data, to be differentiated say, stay whole."""
+    several = data.nodes["position"].size > WHOLE and len(data.n_node) > 1
+    return several and is_concrete((data, others))
 
 
-@eqx.filter_jit
-def _factorised(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Reduction:
-    return reduce(equations, equations.systems(data), data, solver)
+def _in_chunks(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
+    size = graphs_at_once(equations, data)
+    return accumulate(equations, chunks(data, size, equations.window), solver, like=data)

@@ -76,7 +76,9 @@ class Fit(eqx.Module):
         """Evidence, cross-validation, degrees of freedom, residual along a path of ridges, one for
         every solution; no data are needed."""
         return tuple(
-            path(t, *spectrum(t), ridges(t.r.dtype)) for t in self.reduction.triangles if t.columns
+            path(t, *spectrum(t)[:2], ridges(t.r.dtype))
+            for t in self.reduction.triangles
+            if t.columns
         )
 
     @property

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from .base import AbstractLeastSquares, LeastSquaresSolution, augmented, column_dof, describe
 from .group_ridge import group_ridges
 from .groups import of_columns
-from .ridge import floor, keeps_digits, path, ridges, spectrum
+from .ridge import floor, keeping_digits, path, ridges, spectrum
 from .triangle import Method, Triangle, column_scale
 
 
@@ -74,12 +74,10 @@ class QR(AbstractLeastSquares):
         dtype = triangle.r.dtype
         tried = ridges(dtype) if self.ridge is None else self._given(dtype)
         singular, b, vt = spectrum(triangle)
-        every = path(triangle, singular, b, vt, tried)
+        every = path(triangle, singular, b, tried)
         best = jnp.argmax(-every.gcv if self.choice == "gcv" else every.evidence)
-        # The least ridge from the best one on that keeps the digits of predictions.
-        sound = keeps_digits(every, jnp.hypot(jnp.linalg.norm(triangle.qu), triangle.rest))
-        sound &= jnp.arange(len(tried)) >= best
-        best = jnp.where(jnp.any(sound), jnp.argmax(sound), best)
+        target = jnp.hypot(jnp.linalg.norm(triangle.qu), triangle.rest)
+        best = keeping_digits(every, best, singular, b, vt, target)
         chosen = jax.tree.map(lambda a: a[best], every)
         ridge = jnp.broadcast_to(chosen.ridge, len(groups))
         evidence, noise = chosen.evidence, chosen.noise

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from .triangle import Triangle, column_scale
 
@@ -24,8 +24,7 @@ class RidgePath(eqx.Module):
       $\theta_k |z_k| \sim N(0, \sigma^2 / \lambda^2)$, up to a constant:
       $-\frac{n}{2} \log \sigma^2 + \frac{1}{2} \sum_i \log f_i$ (MacKay, Neural Comput. 4, 1992);
     - `gcv`, generalised cross-validation, $n |Z\theta - u|^2 / (n - freedom)^2$ (Golub, Heath,
-      Wahba, Technometrics 21, 1979);
-    - `cancellation`, $\sum_k |\theta_k| |z_k| / |u|$: by how much the terms exceed their sum.
+      Wahba, Technometrics 21, 1979).
     """
 
     ridge: Float[Array, "*p"]
@@ -34,7 +33,6 @@ class RidgePath(eqx.Module):
     noise: Float[Array, "*p"]
     evidence: Float[Array, "*p"]
     gcv: Float[Array, "*p"]
-    cancellation: Float[Array, "*p"]
 
 
 def floor(dtype: jnp.dtype) -> float:
@@ -61,10 +59,9 @@ def path(
     triangle: Triangle,
     s: Float[Array, " K"],
     b: Float[Array, " K"],
-    vt: Float[Array, "K K"],
     ridge: Float[Array, " p"],
 ) -> RidgePath:
-    """The figures of every ridge; s, b and V^T from `spectrum`."""
+    """The figures of every ridge; s and b from `spectrum`."""
     n = triangle.rows.astype(s.dtype)
     tiny = jnp.finfo(s.dtype).tiny
     # Squares of small targets would underflow.
@@ -82,23 +79,31 @@ def path(
         gcv = n * squares / spare**2 * size**2
         noise = size * jnp.sqrt(variance)
         evidence = evidence - n * jnp.log(size)
-        left = size * jnp.sqrt(squares)
-        return RidgePath(ridge, freedom, left, noise, evidence, gcv, jnp.zeros_like(left))
+        return RidgePath(ridge, freedom, size * jnp.sqrt(squares), noise, evidence, gcv)
 
-    figures = jax.vmap(at)(ridge)
-    scaled = (s * b)[None] / (s[None] ** 2 + ridge[:, None] ** 2)
-    target = jnp.hypot(jnp.linalg.norm(b), rest)
-    growth = jnp.sum(jnp.abs(scaled @ vt), axis=1) / jnp.where(target > 0, target, 1)
-    return eqx.tree_at(lambda p: p.cancellation, figures, growth)
+    return jax.vmap(at)(ridge)
 
 
-def keeps_digits(path: RidgePath, target: Float[Array, ""]) -> Bool[Array, " p"]:
-    """True where rounding errors of cancelling terms stay below a tenth of the residual.
+def keeping_digits(
+    path: RidgePath,
+    best: Int[Array, ""],
+    s: Float[Array, " K"],
+    b: Float[Array, " K"],
+    vt: Float[Array, "K K"],
+    target: Float[Array, ""],
+) -> Int[Array, ""]:
+    r"""The first ridge from `best` on at which rounding errors of cancelling terms stay below a
+    tenth of the residual; `target` is $|u|$.
 
     A smooth misfit is no noise: the evidence would then let terms cancel until rounding errors of
     predictions are as large as the misfit itself. A residual below the root of the rounding unit
     is itself made of rounding errors, and bounds nothing.
     """
-    eps = jnp.finfo(target.dtype).eps
-    residual = path.residual / jnp.where(target > 0, target, 1)
-    return (residual <= jnp.sqrt(eps)) | (10 * eps * path.cancellation <= residual)
+    eps = jnp.finfo(s.dtype).eps
+
+    def loses_digits(k: Int[Array, ""]) -> Bool[Array, ""]:
+        scaled = (s * b / (s**2 + path.ridge[k] ** 2)) @ vt
+        lost = 10 * eps * jnp.sum(jnp.abs(scaled)) > path.residual[k]
+        return lost & (path.residual[k] > jnp.sqrt(eps) * target) & (k < len(path.ridge) - 1)
+
+    return jax.lax.while_loop(loses_digits, lambda k: k + 1, best)
