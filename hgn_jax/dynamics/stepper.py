@@ -147,8 +147,8 @@ class Motion(eqx.Module):
             kinetic = Newtonian()(graph)
         observed = {o.name: o(self.model, graph, start) for o in self.observables}
         good = all_finite(y) & all_finite(energy) & all_finite(observed)
-        state = dict(zip(self.model.dynamics.state, y)) if self.states else {}
-        return Output(state, energy, kinetic, observed, good)
+        kept = dict(zip(self.model.dynamics.state, y)) if self.states else {}
+        return Output(kept, energy, kinetic, observed, good)
 
     def late(self, state: State) -> Bool[Array, ""]:
         """Whether the neighbours do not suffice for the state itself: its last step needed them
