@@ -179,10 +179,20 @@ def test_a_rollout_in_single_precision_is_kept_in_it(springs, start, tmp_path):
     single = jax.tree.map(
         lambda a: a.astype(jnp.float32) if eqx.is_inexact_array(a) else a, (springs, start)
     )
-    hgn.rollout(*single, EVERY, dt=DT, checkpoint=tmp_path / "run")
+
+    def run(folder, **options):
+        return hgn.rollout(*single, EVERY, dt=DT, checkpoint=tmp_path / folder, **options)
+
+    run("run")
     for file in (tmp_path / "run").iterdir():
         arrays = load_file(file)
         assert arrays and {a.dtype.name for a in arrays.values()} <= {"float32", "int32", "bool"}
+    whole, told = run("run"), []
+    with jax.enable_x64(False):
+        again = run("run", progress=told.append)
+    for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [p.done for p in told] == [42]
 
 
 def test_plain_safetensors_reads_the_outputs(springs, start, tmp_path, eager):
@@ -192,7 +202,7 @@ def test_plain_safetensors_reads_the_outputs(springs, start, tmp_path, eager):
     portions = [load_file(file) for file in files]
     assert len(portions) == 7
     for name in ("position", "momentum"):
-        whole = np.concatenate([portion[name] for portion in portions])
+        whole = np.concatenate([portion[f"state.{name}"] for portion in portions])
         np.testing.assert_array_equal(whole[:, :9], getattr(path, name))  # without padding
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
         *(f.name for f in files),

@@ -63,6 +63,8 @@ class RolloutCheckpoint:
             assert spec is not None and spec.sizes is not None
             sizes = spec.sizes._replace(slots=slots, run=run, grid=tuple(grid))
             motion = with_neighbours(motion, Neighbours(spec.cutoff, spec.skin, sizes))
+        steps = int(self._times["strides"][:count].sum()) + ahead
+        arrays["step"] = jnp.asarray(steps, jnp.result_type(int))
         found = eqx.filter_eval_shape(Motion.find, motion, motion.begin())
         state = self._filled(eqx.filter_eval_shape(Motion.start, motion, found), arrays)
         part = jnp.zeros((), motion.dt.dtype)
@@ -104,6 +106,7 @@ class RolloutCheckpoint:
                 file = self._file(self._kept)
                 array_file.write(file, OUTPUTS, {}, array_file.named(stacked))
             arrays = array_file.named(eqx.filter(state, eqx.is_array))
+            del arrays["step"]  # of 64 bit by JAX's setting alone; it follows from the outputs
             self._run.write(content, arrays | self._times)
         self._kept = len(outputs)
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 from jraph import GraphsTuple
 
 from .._tree import all_finite
-from .._types import Rates
+from .._types import Rates, Vectors
 from ..graphs.dense_edges import SlottedGraphs
 from ..graphs.neighbour_list import NeighbourList, Neighbours, find
 from ..models.base import AbstractModel
@@ -44,8 +44,8 @@ _Carry: TypeAlias = tuple[Int[Array, ""], State, Bool[Array, ""]]
 class Output(eqx.Module):
     """What is seen of a state."""
 
-    state: Rates | None
-    """The arrays of the state in their order; None if states are not kept."""
+    state: dict[str, Vectors]
+    """The arrays of the state by name; empty if states are not kept."""
     energy: Float[Array, " g"]
     kinetic: Float[Array, " g"]
     """Scale of a tolerable change of the energy; zero if the state has no momenta."""
@@ -147,7 +147,8 @@ class Motion(eqx.Module):
             kinetic = Newtonian()(graph)
         observed = {o.name: o(self.model, graph, start) for o in self.observables}
         good = all_finite(y) & all_finite(energy) & all_finite(observed)
-        return Output(y if self.states else None, energy, kinetic, observed, good)
+        kept = dict(zip(self.model.dynamics.state, y)) if self.states else {}
+        return Output(kept, energy, kinetic, observed, good)
 
     def late(self, state: State) -> Bool[Array, ""]:
         """Whether the neighbours do not suffice for the state itself: its last step needed them

@@ -52,10 +52,10 @@ def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: R
         return kept[:, 0] if graph_count == 1 else kept
 
     names, outputs = motion.model.dynamics.state, run.outputs
-    states = dict(zip(names, outputs.state)) if outputs.state is not None else {}
     none = jnp.zeros((0, *graph.nodes["position"].shape), motion.dt.dtype)
     position, momentum = (
-        cut(states[name], n) if name in states else none for name in ("position", "momentum")
+        cut(outputs.state[name], n) if name in outputs.state else none
+        for name in ("position", "momentum")
     )
     bad = ~jnp.all(jnp.isfinite(jnp.concatenate(run.after.y, axis=1)[:n]), axis=1)
     node = jnp.where(jnp.any(bad) & run.after.solved, jnp.argmax(bad), -1)

@@ -38,8 +38,7 @@ def pack(node: Any, arrays: dict[str, Any], place: str = "") -> Any:
     """
     if isinstance(node, eqx.Module):
         if not isinstance(node, SEAMS):
-            bases = ", ".join(seam.__name__ for seam in SEAMS)
-            raise TypeError(f"cannot save a {_name(type(node))}: it is none of {bases}")
+            raise TypeError(f"cannot save a {_name(type(node))}: it is none of {_bases()}")
         values = {f.name: getattr(node, f.name) for f in dataclasses.fields(node)}
         fields = {k: pack(v, arrays, f"{place}.{k}".lstrip(".")) for k, v in values.items()}
         return {"class": _name(type(node)), "fields": fields}
@@ -50,7 +49,8 @@ def pack(node: Any, arrays: dict[str, Any], place: str = "") -> Any:
     if eqx.is_array(node) or isinstance(node, np.ndarray | np.generic):
         arrays[place] = jnp.asarray(node)
         return {"array": place}
-    raise TypeError(f"cannot save {place}, a {type(node).__name__}")
+    code = f": files hold no code, only names of classes from {_bases()}" if callable(node) else ""
+    raise TypeError(f"cannot save {place}, a {type(node).__name__}{code}")
 
 
 def unpack(node: Any, arrays: dict[str, Array]) -> Any:
@@ -85,6 +85,10 @@ def _built(cls: type[eqx.Module], fields: dict[str, Any]) -> eqx.Module:
         if "__check_init__" in base.__dict__:
             base.__dict__["__check_init__"](instance)
     return instance
+
+
+def _bases() -> str:
+    return ", ".join(seam.__name__ for seam in SEAMS)
 
 
 def _name(cls: type) -> str:

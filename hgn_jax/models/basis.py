@@ -106,8 +106,6 @@ class Basis(eqx.Module):
 
     def accepts(self, graphs: GraphsTuple) -> None:
         """Raises `ValueError` for graphs that hold what training never saw; concrete only."""
-        for term in self.terms:
-            term.accepts(self.typed(graphs))
         if self.species:
             mask = np.asarray(node_mask(graphs))
             found = np.unique(np.asarray(graphs.nodes["species"])[mask]).tolist()
@@ -115,6 +113,8 @@ class Basis(eqx.Module):
                 raise ValueError(
                     f"species {unseen} were not in the first data, which held {self.species}"
                 )
+        for term in self.terms:
+            term.accepts(self.typed(graphs))
 
     def typed(self, graphs: GraphsTuple) -> GraphsTuple:
         """The graphs with edge types from species, where species differ and edges have no type."""

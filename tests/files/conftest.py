@@ -11,7 +11,7 @@ import hgn_jax as hgn
 
 @pytest.fixture(scope="session")
 def models():
-    """One of each kind of features, two edge types; random coefficients in place of a fit.
+    """One of each kind of terms, two edge types; random coefficients in place of a fit.
 
     Model and data of either precision.
     """
@@ -27,12 +27,13 @@ def models():
         hgn.External(4),
         hgn.MessagePassing(5, hidden=3, sampling=hgn.ELM()),
     )
-    features = hgn.sample(specs, data, key=jr.key(9))
-    theta, constants = [], []
-    for i, f in enumerate(features):
-        theta.append(jr.normal(jr.key(i), jax.eval_shape(f, data).shape[1:]))
-        constants.append(jr.normal(jr.key(50 + i), jax.eval_shape(f.constants, data).shape[1:]))
-    wide = hgn.HamiltonianGraphNetwork(features, tuple(theta), tuple(constants)), data
+    basis = hgn.Basis(hgn.sample(specs, data, key=jr.key(9)))
+    theta = tuple(
+        jr.normal(jr.key(i), jax.eval_shape(term, data).shape[1:])
+        for i, term in enumerate(basis.terms)
+    )
+    constants = jr.normal(jr.key(50), (basis.constant_count,))
+    wide = hgn.HamiltonianGraphNetwork(basis, theta, constants), data
     narrow = jax.tree.map(lambda a: a.astype("float32") if a.dtype == "float64" else a, wide)
     return {"float32": narrow, "float64": wide}
 
@@ -45,8 +46,7 @@ def model(models):
 @pytest.fixture(scope="session")
 def small(model):
     """Kinetic energy alone."""
-    first = (model.features[:1], model.theta[:1], model.constants[:1])
-    return hgn.HamiltonianGraphNetwork(*first)
+    return hgn.HamiltonianGraphNetwork(hgn.Basis(model.terms[:1]), model.theta[:1], jnp.zeros(0))
 
 
 @pytest.fixture(scope="session")

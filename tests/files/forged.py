@@ -16,6 +16,11 @@ def parts(content):
     return json.loads(header["__metadata__"]["hgn_jax"]), header, content[start:]
 
 
+def basis_of(settings):
+    """The fields of the model's basis, to be changed in place."""
+    return settings["model"]["fields"]["basis"]["fields"]
+
+
 def joined(settings, header, payload):
     """A file with these settings, header and bytes, its checksum as the settings state it."""
     settings = settings if isinstance(settings, str) else json.dumps(settings)

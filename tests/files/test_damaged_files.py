@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from forged import joined, parts, refused, signed, with_arrays
+from forged import basis_of, joined, parts, refused, signed, with_arrays
 from safetensors.numpy import load
 
 import hgn_jax as hgn
@@ -75,7 +75,7 @@ def test_other_versions_are_named_with_the_release_that_reads_them(whole, path, 
     [
         (b'activation\\": \\"erf', b'activation\\": \\"sin'),
         (b'"KineticFeatures', b'"ExternalFeatures'),
-        (b'"features.0.layer.bias"', b'"features.0.layer.bits"'),
+        (b'"basis.terms.0.layer.bias"', b'"basis.terms.0.layer.bits"'),
         (b'hgn_jax\\": \\"0', b'hgn_jax\\": \\"9'),
     ],
 )
@@ -116,6 +116,7 @@ def test_forged_headers_without_arrays_are_refused(whole, path):
         refused(path, signed(settings, header, payload))
 
 
+SPRING = {"class": "Spring", "fields": {"stiffness": 1.0, "rest_length": 0.0}}
 FIELDS = {
     "theta a number": ("theta", 7),
     "theta a string": ("theta", "x"),
@@ -123,16 +124,28 @@ FIELDS = {
     "theta of none": ("theta", []),
     "theta an array": ("theta", {"array": "theta.0"}),
     "theta of booleans": ("theta", [{"array": "bits"}]),
-    "structure a string": ("structure", "x"),
-    "structure of features": ("structure", {"class": "Dense", "fields": {}}),
-    "features an object": ("features", {}),
-    "features a class without fields": ("features", [{"class": "KineticFeatures"}]),
-    "features with fields in a list": ("features", [{"class": "KineticFeatures", "fields": []}]),
-    "features that are no features": ("features", [{"class": "Canonical", "fields": {}}]),
+    "dynamics a string": ("dynamics", "x"),
+    "dynamics of a layer": ("dynamics", {"class": "Dense", "fields": {}}),
+    "dynamics of a potential": ("dynamics", SPRING),
+    "terms an object": ("terms", {}),
+    "terms a class without fields": ("terms", [{"class": "KineticFeatures"}]),
+    "terms with fields in a list": ("terms", [{"class": "KineticFeatures", "fields": []}]),
+    "terms that are no terms": ("terms", [{"class": "Canonical", "fields": {}}]),
+    "known a number": ("known", 7),
+    "known a potential": ("known", SPRING),
+    "known an array": ("known", {"array": "bits"}),
+    "species a number": ("species", 7),
+    "species of strings": ("species", ["x"]),
+    "basis a string": ("basis", "x"),
+    "basis of none": ("basis", None),
+    "basis of dynamics": ("basis", {"class": "Canonical", "fields": {}}),
+    "constants a list": ("constants", []),
+    "constants a number": ("constants", 7.0),
+    "constants of booleans": ("constants", {"array": "bits"}),
     "an array of a negative number": ("theta", [{"array": -1}]),
     "an array by a list": ("theta", [{"array": []}]),
     "an array that is not there": ("theta", [{"array": "theta.1"}]),
-    "an array used twice": ("constants", [{"array": "theta.0"}]),
+    "an array used twice": ("constants", {"array": "theta.0"}),
 }
 
 
@@ -140,7 +153,8 @@ FIELDS = {
 def test_forged_fields_are_refused(whole, path, name):
     settings, header, payload = parts(whole)
     field, value = FIELDS[name]
-    settings["model"]["fields"][field] = value
+    owner = basis_of(settings) if field in basis_of(settings) else settings["model"]["fields"]
+    owner[field] = value
     header["bits"] = {"dtype": "BOOL", "shape": [5], "data_offsets": [len(payload)] * 2}
     header["bits"]["data_offsets"][1] += 5
     refused(path, signed(settings, header, payload + bytes(5)))
@@ -149,13 +163,16 @@ def test_forged_fields_are_refused(whole, path, name):
 @pytest.mark.parametrize("field", ["__class__", "__init__", "__dict__", "vector_field", "x", ""])
 def test_fields_that_the_class_lacks_are_refused(whole, path, field):
     settings, header, payload = parts(whole)
-    settings["model"]["fields"]["structure"]["fields"][field] = 0
+    basis_of(settings)["dynamics"]["fields"][field] = 0
     refused(path, signed(settings, header, payload), "Canonical has the fields")
 
 
 def test_fields_that_are_missing_are_refused(whole, path):
     settings, header, payload = parts(whole)
-    del settings["model"]["fields"]["structure"]
+    del basis_of(settings)["dynamics"]
+    refused(path, signed(settings, header, payload), "Basis has the fields")
+    settings, header, payload = parts(whole)
+    del settings["model"]["fields"]["basis"]
     refused(path, signed(settings, header, payload), "HamiltonianGraphNetwork has the fields")
 
 
@@ -164,14 +181,14 @@ def test_fields_that_are_missing_are_refused(whole, path):
 )
 def test_values_of_another_kind_are_refused(whole, path, field, value):
     settings, header, payload = parts(whole)
-    layer = settings["model"]["fields"]["features"][0]["fields"]["layer"]
+    layer = basis_of(settings)["terms"][0]["fields"]["layer"]
     layer["fields"][field] = value
     refused(path, signed(settings, header, payload), f"Dense: field '{field}' holds")
 
 
 def test_arrays_that_do_not_fit_together_are_refused(whole, path):
     settings, header, payload = parts(whole)
-    fields = settings["model"]["fields"]["features"][0]["fields"]["layer"]["fields"]
+    fields = basis_of(settings)["terms"][0]["fields"]["layer"]["fields"]
     fields["bias"], fields["centre"] = fields["centre"], fields["bias"]
     refused(path, signed(settings, header, payload), r"Dense: field '\w+' holds float64\[")
 
@@ -185,9 +202,15 @@ def test_coefficients_of_another_number_than_columns_are_refused(whole, path):
     refused(path, with_arrays(settings, arrays), "1 terms, but coefficients of 0")
 
 
+def test_constants_of_another_number_than_the_terms_have_are_refused(whole, path):
+    settings, _, _ = parts(whole)
+    odd = load(whole) | {"constants": np.ones(1)}
+    refused(path, with_arrays(settings, odd), r"\(1,\) constants where the terms have 0")
+
+
 def test_arrays_that_no_module_has_are_refused(whole, path):
     settings, header, payload = parts(whole)
-    settings["model"]["fields"]["features"][0]["fields"]["layer"] = None
+    basis_of(settings)["terms"][0]["fields"]["layer"] = None
     refused(path, signed(settings, header, payload), "arrays that no module has")
 
 
@@ -202,13 +225,13 @@ def test_deep_nesting_is_refused(whole, path, depth):
 @pytest.mark.parametrize("name", ["System", "Path", "AbstractEnergy", "Module", None, 7, [], ""])
 def test_unknown_classes_are_refused(whole, path, name):
     settings, header, payload = parts(whole)
-    settings["model"]["fields"]["structure"]["class"] = name
+    basis_of(settings)["dynamics"]["class"] = name
     refused(path, signed(settings, header, payload), "unknown class|System has the fields")
 
 
 def test_a_part_of_a_model_is_refused(whole, path):
     settings, header, payload = parts(whole)
-    settings["model"] = settings["model"]["fields"]["features"][0]
+    settings["model"] = basis_of(settings)["terms"][0]
     refused(path, signed(settings, header, payload), "a KineticFeatures, not a Hamiltonian")
 
 
@@ -233,6 +256,6 @@ def test_no_module_is_imported_for_a_file(whole, path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings, header, payload = parts(whole)
     for name in ("explosive.Feature", "os.system", "explosive"):
-        settings["model"]["fields"]["structure"]["class"] = name
+        basis_of(settings)["dynamics"]["class"] = name
         refused(path, signed(settings, header, payload), f"unknown class .*{name}")
     assert not (tmp_path / "exploded").exists()

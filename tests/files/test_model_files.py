@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
-from forged import parts
+from forged import basis_of, parts
 from safetensors import safe_open
 
 import hgn_jax as hgn
@@ -47,11 +47,11 @@ def test_special_values_return_bit_for_bit(model, path):
 def test_settings_return(model, path):
     hgn.save(path, model)
     again = hgn.load(path)
-    assert [type(f) for f in again.features] == [type(f) for f in model.features]
-    assert again.features[0].layer.activation == "erf"
-    assert again.features[1].layer is None
-    assert len(again.features[2].layers) == 2
-    assert again.separable is False and again.structure == hgn.Canonical()
+    assert [type(f) for f in again.terms] == [type(f) for f in model.terms]
+    assert again.terms[0].layer.activation == "erf"
+    assert again.terms[1].layer is None
+    assert len(again.terms[2].layers) == 2
+    assert again.separable is False and again.dynamics == hgn.Canonical()
 
 
 def test_vmapped_models_return(small, path):
@@ -69,11 +69,11 @@ def test_the_header_is_readable_with_version_and_settings(model, saved):
     settings, header, payload = parts(saved)
     assert settings["format"] == "hgn-jax model" and settings["format_version"] == 1
     assert settings["hgn_jax"].count(".") == 2
-    names = [f["class"] for f in settings["model"]["fields"]["features"]]
-    assert names == [type(f).__name__ for f in model.features]
-    kinetic = settings["model"]["fields"]["features"][0]["fields"]
+    names = [f["class"] for f in basis_of(settings)["terms"]]
+    assert names == [type(f).__name__ for f in model.terms]
+    kinetic = basis_of(settings)["terms"][0]["fields"]
     assert kinetic["layer"]["fields"]["activation"] == "erf"
-    assert kinetic["layer"]["fields"]["weight"] == {"array": "features.0.layer.weight"}
+    assert kinetic["layer"]["fields"]["weight"] == {"array": "basis.terms.0.layer.weight"}
     assert len(payload) == sum(a.nbytes for a in jax.tree.leaves(model))
     assert json.dumps(header).isprintable()
 
@@ -82,9 +82,10 @@ def test_plain_safetensors_reads_the_arrays_by_name(model, saved, path):
     path.write_bytes(saved)
     arrays = safetensors.numpy.load_file(path)
     assert len(arrays) == len(jax.tree.leaves(model))
-    weight = model.features[0].layer.weight
-    np.testing.assert_array_equal(arrays["features.0.layer.weight"], weight)
+    weight = model.terms[0].layer.weight
+    np.testing.assert_array_equal(arrays["basis.terms.0.layer.weight"], weight)
     np.testing.assert_array_equal(arrays["theta.2"], model.theta[2])
+    np.testing.assert_array_equal(arrays["constants"], model.constants)
     with safe_open(path, framework="np") as file:
         assert "hgn-jax model" in file.metadata()["hgn_jax"]
 

@@ -11,42 +11,41 @@ import jax.numpy as jnp
 import numpy as np
 import own_features
 import pytest
-from forged import parts, refused, signed
+from forged import basis_of, parts, refused, signed
 
 import hgn_jax as hgn
 
 
 @pytest.fixture
 def own():
-    features = own_features.Tethers([1.0, 2.0, 3.0])
+    tethers = own_features.Tethers([1.0, 2.0, 3.0])
+    basis = hgn.Basis((tethers,), own_features.Canonical())
     theta = jnp.array([0.5, 0.25, 0.125])
-    return hgn.HamiltonianGraphNetwork(
-        (features,), (theta,), (jnp.zeros(0),), own_features.Canonical()
-    )
+    return hgn.HamiltonianGraphNetwork(basis, (theta,), jnp.ones(basis.constant_count))
 
 
 def test_an_own_feature_returns_bit_for_bit(own, path, cube):
     hgn.save(path, own)
     again = hgn.load(path)
     assert eqx.tree_equal(again, own)
-    assert type(again.features[0]) is own_features.Tethers
+    assert type(again.terms[0]) is own_features.Tethers
     np.testing.assert_array_equal(again(cube), own(cube))
 
 
 def test_own_classes_are_named_with_their_modules(own, path):
     hgn.save(path, own)
-    fields = parts(path.read_bytes())[0]["model"]["fields"]
-    assert fields["features"][0]["class"] == "own_features.Tethers"
-    assert fields["structure"]["class"] == "own_features.Canonical"
-    assert type(hgn.load(path).structure) is own_features.Canonical
+    fields = basis_of(parts(path.read_bytes())[0])
+    assert fields["terms"][0]["class"] == "own_features.Tethers"
+    assert fields["dynamics"]["class"] == "own_features.Canonical"
+    assert type(hgn.load(path).dynamics) is own_features.Canonical
 
 
 def test_classes_defined_in_functions_are_saved_too(own, path):
     class Spiral(hgn.Canonical):
         """Dynamics of the user's own."""
 
-    hgn.save(path, eqx.tree_at(lambda m: m.structure, own, Spiral()))
-    assert type(hgn.load(path).structure) is Spiral
+    hgn.save(path, eqx.tree_at(lambda m: m.basis.dynamics, own, Spiral()))
+    assert type(hgn.load(path).dynamics) is Spiral
 
 
 def test_a_class_that_is_not_imported_is_named_with_its_module(own, path):
@@ -62,7 +61,7 @@ except ValueError as error:
     print(error)
 assert "own_features" not in sys.modules
 import own_features
-print(hgn.load(sys.argv[1]).features[0].length)
+print(hgn.load(sys.argv[1]).terms[0].length)
 """
     places = Path(own_features.__file__).parent, Path(hgn.__file__).parent.parent
     result = subprocess.run(
@@ -83,11 +82,11 @@ def test_an_instance_is_built_without_its_init_and_checked(own, path, monkeypatc
 
     hgn.save(path, own)
     monkeypatch.setattr(own_features.Tethers, "__init__", explode)
-    assert hgn.load(path).features[0].length == 2.0
+    assert hgn.load(path).terms[0].length == 2.0
     settings, header, payload = parts(path.read_bytes())
-    settings["model"]["fields"]["features"][0]["fields"]["length"] = -1.0
+    basis_of(settings)["terms"][0]["fields"]["length"] = -1.0
     refused(path, signed(settings, header, payload), "the length must be positive")
-    settings["model"]["fields"]["features"][0]["fields"]["length"] = "long"
+    basis_of(settings)["terms"][0]["fields"]["length"] = "long"
     refused(path, signed(settings, header, payload), "'length' holds 'long', expected .*float")
 
 
@@ -97,4 +96,4 @@ def test_a_class_defined_again_is_the_later_one(own, path, monkeypatch):
     monkeypatch.delitem(sys.modules, "own_features")
     later = importlib.import_module("own_features")
     assert later.Tethers is not own_features.Tethers
-    assert type(hgn.load(path).features[0]) is later.Tethers
+    assert type(hgn.load(path).terms[0]) is later.Tethers

@@ -126,34 +126,41 @@ def test_a_full_disk_midway_keeps_the_old_checkpoint(
 
 def test_the_checkpoint_of_another_fit_is_refused(pieces, path):
     interrupted(pieces, 2, path)
-    assert_another(path, pieces, "features", key=jr.key(4))
-    assert_another(path, pieces, "features", terms=(hgn.Kinetic(0), hgn.Pair(16)))
-    assert_another(path, pieces[1:], "features")
-    assert_another(path, pieces, "features", sample_from=pieces[1])
+    assert_another(path, pieces, "basis", key=jr.key(4))
+    assert_another(path, pieces, "basis", terms=(hgn.Kinetic(0), hgn.Pair(16)))
+    assert_another(path, pieces[1:], "basis")
+    assert_another(path, pieces, "basis", sample_from=pieces[1])
     assert_another(path, pieces, "observations", observations=(hgn.Derivatives(), hgn.Energies()))
     with pytest.warns(UserWarning, match="fitting in float32"):
         assert_another(path, [narrow(p) for p in pieces], "arrays")
 
 
+def in_a_field(strength):
+    return hgn.systems.mass_spring(external=lambda q, m: strength * m * q[0])
+
+
 OTHERS = {
-    "factorisation": ({}, {"solver": hgn.QR(method="cholesky")}),
-    "features": ({}, {"terms": (hgn.Kinetic(4), hgn.Pair(16, activation="erf"))}),
+    "factorisation": ({}, {"solver": hgn.QR(method="cholesky")}, "factorisation"),
+    "terms": ({}, {"terms": (hgn.Kinetic(4), hgn.Pair(16, activation="erf"))}, "basis"),
+    "known": ({"known": in_a_field(1.0)}, {"known": in_a_field(2.0)}, "basis"),
     "weights": (
         {"observations": (hgn.Derivatives(lambda g: (g.nodes["mass"], 3 * g.nodes["mass"])),)},
         {"observations": (hgn.Derivatives(lambda g: (g.nodes["mass"], 2 * g.nodes["mass"])),)},
+        "observations",
     ),
     "observations": (
         {"observations": (hgn.Derivatives(), hgn.Energies())},
         {"observations": (hgn.Derivatives(), hgn.Energies(weight=100.0))},
+        "observations",
     ),
 }
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_settings_that_are_no_arrays_are_told_apart(pieces, path, name):
-    first, second = OTHERS[name]
+    first, second, what = OTHERS[name]
     interrupted(pieces, 0, path, sample_from=pieces[0], **first)
-    assert_another(path, until(pieces, 0), name, sample_from=pieces[0], **second)
+    assert_another(path, until(pieces, 0), what, sample_from=pieces[0], **second)
 
 
 def test_the_same_settings_made_anew_are_accepted(pieces, path):
