@@ -158,7 +158,7 @@ def test_a_group_that_no_row_wants_vanishes_and_changes_nothing(group):
     size = np.linalg.norm(z, axis=0) * np.abs(solution.theta)
     assert size[mine].max() < 1e-14 * size.max()
     np.testing.assert_allclose(solution.evidence, others.evidence, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(np.asarray(solution.theta)[~mine], others.theta, rtol=1e-4)
+    np.testing.assert_allclose(np.asarray(solution.theta)[~mine], others.theta, rtol=1e-3)
 
 
 def test_a_lone_column_and_pure_noise_vanish_too():
