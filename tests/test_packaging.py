@@ -1,5 +1,6 @@
 """What a user sees of the package: its version, its import, its dependencies."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -82,7 +83,8 @@ def test_releases_of_jax_with_known_faults_are_excluded():
 
 def test_lock_names_no_host_and_pins_what_pyproject_accepts():
     lines = (ROOT / "requirements.lock").read_text().splitlines()
-    assert not any("://" in line or "index" in line.split("==")[0] for line in lines)
+    pin, checksum = r"[a-z0-9-]+==[^/]+ \\", r"    --hash=sha256:[0-9a-f]{64}( \\)?"
+    assert all(re.fullmatch(f"{pin}|{checksum}", line) for line in lines)
     pins = [Requirement(line.rstrip(" \\")) for line in lines if not line.startswith(" ")]
     for wanted in map(Requirement, project()["dependencies"]):
         locked = [pin.specifier for pin in pins if pin.name == wanted.name]
