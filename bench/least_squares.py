@@ -33,7 +33,7 @@ from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
 import hgn_jax as hgn
-from hgn_jax.fitting.equations import Equations, System
+from hgn_jax.fitting.equations import Equations, LinearSystem
 from hgn_jax.linear import LeastSquaresSolution
 from hgn_jax.linear.triangle import Triangle, append
 
@@ -182,7 +182,7 @@ _solve = jax.jit(hgn.QR().solve)
 
 
 @eqx.filter_jit
-def _systems(equations: Equations, data: GraphsTuple) -> tuple[System, ...]:
+def _systems(equations: Equations, data: GraphsTuple) -> tuple[LinearSystem, ...]:
     return equations.systems(data)
 
 

@@ -384,11 +384,11 @@ def broken(triangle):
     return with_nodes(triangle, force=triangle.nodes["force"].at[4, 1].set(jnp.nan))
 
 
-def test_bad_data_are_refused_with_their_place(broken):
+def test_bad_data_are_refused_with_their_place(broken, triangle):
     with pytest.raises(ValueError, match=r"force.*frame 1, node 1"):
         hgn.fit(broken, key=KEY, terms=SMALL)
     with pytest.raises(ValueError, match=r"force.*frame 1, node 1"):
-        hgn.solve((), broken)
+        hgn.solve(hgn.sample(SMALL, triangle, key=KEY), broken)
 
 
 def test_inside_jit_the_result_code_speaks(broken, jitted):

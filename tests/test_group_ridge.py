@@ -283,7 +283,7 @@ def test_derivatives_are_those_at_the_chosen_ridges():
 
 TRIANGLE = hgn.graphs.fully_connected(3, 2, mass=jnp.array([1.0, 2.0, 0.5]))
 SPRINGS = hgn.systems.mass_spring("spring", rest_length=1.0)
-PLAIN = {"weights": hgn.uniform_weights, "solver": SOLVER}
+PLAIN = {"observations": (hgn.Derivatives("uniform"),), "solver": SOLVER}
 
 
 def noisy(data, noise, seed=0):
@@ -402,7 +402,8 @@ def test_external_features_cost_nothing_where_there_are_none_and_find_a_field(cu
             ("one ridge", drawn, hgn.QR()),
             ("groups", drawn, SOLVER),
         ):
-            fit = hgn.solve(which, noisy(train, 0.01), weights=hgn.uniform_weights, solver=solver)
+            plain = (hgn.Derivatives("uniform"),)
+            fit = hgn.solve(which, noisy(train, 0.01), observations=plain, solver=solver)
             errors[name, strength] = hgn.metrics.relative_error(fit.model, test)["force"]
     assert errors["groups", 0.0] < 1.05 * errors["pair", 0.0]
     assert errors["one ridge", 0.0] > 1.4 * errors["groups", 0.0]

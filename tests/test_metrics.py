@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -54,13 +56,27 @@ def test_targets_of_fixed_bodies_do_not_count(springs, observed, poison):
         assert metric(springs, poisoned) == metric(springs, observed)
 
 
+class OfPositions(hgn.AbstractDynamics):
+    """Dynamics of positions alone."""
+
+    state: ClassVar[tuple[str, ...]] = ("position",)
+    observed: ClassVar[tuple[str, ...]] = ("velocity",)
+    separable: ClassVar[bool] = False
+    conserves_energy: ClassVar[bool] = False
+
+    def rates(self, graphs, gradient):
+        return (gradient.position,)
+
+
 class Flow(eqx.Module):
     """A model of velocities alone."""
 
-    separable: bool = False
+    @property
+    def dynamics(self):
+        return OfPositions()
 
     def vector_field(self, graphs):
-        return -graphs.nodes["position"], None
+        return (-graphs.nodes["position"],)
 
 
 def test_a_model_of_velocities_alone_is_judged_by_them(no_type_checks):

@@ -114,7 +114,7 @@ def test_many_targets_are_solved_as_each_alone(method):
     for k in range(3):
         one = least(factorised(z, u[:, k], method))
         np.testing.assert_allclose(many.theta[k], one.theta, rtol=1e-11)
-        for name in ("residual", "noise", "growth", "effective_dof"):
+        for name in ("residual", "noise", "cancellation", "effective_dof"):
             np.testing.assert_allclose(getattr(many, name)[k], getattr(one, name), rtol=1e-11)
     np.testing.assert_allclose(many.theta.T, scipy.linalg.lstsq(z, u)[0], rtol=1e-10)
 

@@ -219,9 +219,9 @@ def same_with_padding(fit, graphs, apart):
 
 def test_padding_changes_nothing_where_the_energy_has_no_constant(known, test):
     fit = known[0]
-    kinetic, pair = fit.equations.features
+    kinetic, pair = fit.equations.basis.terms
     fading = kinetic, dataclasses.replace(pair, cutoff=5.0)
-    fit = eqx.tree_at(lambda f: f.equations.features, fit, fading)
+    fit = eqx.tree_at(lambda f: f.equations.basis.terms, fit, fading)
     same_with_padding(fit, test, apart=np.zeros(60, bool))
 
 

@@ -13,7 +13,7 @@ from .._tree import all_finite, is_concrete
 from ..features.base import AbstractEnergy
 from ..linear.base import AbstractLeastSquares, LeastSquaresSolution, differentiable
 from ..linear.ridge import RidgePath, path, ridges, spectrum
-from ..linear.triangle import Triangle
+from ..linear.triangle import Triangle, column_scale
 from ..models.network import HamiltonianGraphNetwork
 from .equations import Equations, LinearSystem, column_groups
 from .observations import Energies
@@ -207,7 +207,7 @@ def _of_observed(
 ) -> LeastSquaresSolution:
     """The solution with its residual relative to the observed values, not to what a known part
     leaves of them."""
-    size = jnp.hypot(jnp.linalg.norm(triangle.qu), triangle.rest)
+    size = column_scale(jnp.append(triangle.qu, triangle.rest)[:, None])[0]
     share = jnp.where(observed > 0, size / jnp.where(observed > 0, observed, 1), 1)
     return eqx.tree_at(lambda s: s.residual, solution, solution.residual * share)
 

@@ -76,7 +76,8 @@ class QR(AbstractLeastSquares):
         singular, b, vt = spectrum(triangle)
         every = path(triangle, singular, b, tried)
         best = jnp.argmax(-every.gcv if self.choice == "gcv" else every.evidence)
-        target = jnp.hypot(jnp.linalg.norm(triangle.qu), triangle.rest)
+        # Squares of small targets would underflow.
+        target = column_scale(jnp.append(triangle.qu, triangle.rest)[:, None])[0]
         best = keeping_digits(every, best, singular, b, vt, target)
         chosen = jax.tree.map(lambda a: a[best], every)
         ridge = jnp.broadcast_to(chosen.ridge, len(groups))
