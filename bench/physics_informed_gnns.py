@@ -345,7 +345,7 @@ def _trained(
         epochs=epochs,
         batch_size=100,
         validation=0.25,
-        observations=(hgn.Derivatives("uniform"),),
+        weights="uniform",
     )
     total = float(training.seconds[-1])
     each = (total - float(training.seconds[0])) / (epochs - 1)

@@ -100,7 +100,7 @@ def race(
             epochs=epochs,
             batch_size=None if full else BATCH,
             validation=validation,
-            observations=(hgn.Derivatives("uniform"),),
+            weights="uniform",
             throw=False,
         )
         last = training.validation[-1]
