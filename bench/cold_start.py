@@ -41,7 +41,7 @@ print(json.dumps([imported - start, simulated - imported, first - simulated,
 SIZES = """
 sizes = (200, 350, 500, 650, 800)
 some = [hgn.graphs.take(data, [i < s for i in range(1000)]) for s in sizes]
-padded = [hgn.graphs.pad(d, nodes=6500, edges=19500, graphs_=820) for d in some]
+padded = [hgn.graphs.pad(d, n_node=6500, n_edge=19500, n_graph=820) for d in some]
 numbers = []
 for kind in (some, padded):
     counts.clear()

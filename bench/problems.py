@@ -66,7 +66,7 @@ class Forces(NamedTuple):
         """Of `hgn.fit_stream`."""
         return {
             "key": jr.key(1),
-            "features": (hgn.Kinetic(0), hgn.Pair(self.units)),
+            "terms": (hgn.Pair(self.units),),
             "observations": (hgn.Forces(),),
         }
 
