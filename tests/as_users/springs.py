@@ -81,7 +81,7 @@ truth = np.concatenate([forces(cube, position) for position in positions])
 start = hgn.systems.simulate(
     system, cube, key=jr.key(3), trajectories=1, start=hgn.systems.Uniform(0.1, 0.1)
 )
-rollout = {"dt": 0.02, "solver": hgn.KahanLi8(), "checkpoint": FOLDER / "run"}
+rollout = {"dt": 0.02, "integrator": hgn.KahanLi8(), "checkpoint": FOLDER / "run"}
 hgn.rollout(model, start, hgn.Every(25, 5), **rollout)
 path = hgn.rollout(model, start, hgn.Every(25, 10), **rollout)
 straight = hgn.rollout(model, start, hgn.Every(25, 10), **rollout | {"checkpoint": FOLDER / "new"})
