@@ -61,14 +61,14 @@ def killed_after(batches, number):
 
 def streamed(batches, checkpoint=None):
     return hgn.fit_stream(
-        batches, key=KEY, features=FEATURES, sample_from=data, checkpoint=checkpoint
+        batches, key=KEY, terms=FEATURES, sample_from=data, checkpoint=checkpoint
     ).model
 
 
 system = hgn.systems.mass_spring("spring", stiffness=STIFFNESS, rest_length=LENGTH)
 cube = hgn.graphs.lattice((2, 2, 2), mass=np.linspace(1.0, 2.0, 8))
 data = hgn.systems.simulate(system, cube, key=jr.key(0), trajectories=400)
-fitted = hgn.fit(data, key=KEY, features=FEATURES)
+fitted = hgn.fit(data, key=KEY, terms=FEATURES)
 
 hgn.save(FOLDER / "springs.hgn", fitted.model)
 model = hgn.load(FOLDER / "springs.hgn")
@@ -81,9 +81,9 @@ truth = np.concatenate([forces(cube, position) for position in positions])
 start = hgn.systems.simulate(
     system, cube, key=jr.key(3), trajectories=1, start=hgn.systems.Uniform(0.1, 0.1)
 )
-rollout = {"dt": 0.02, "solver": hgn.KahanLi8(), "checkpoint": FOLDER / "run"}
+rollout = {"dt": 0.02, "integrator": hgn.KahanLi8(), "checkpoint": FOLDER / "run"}
 hgn.rollout(model, start, hgn.Every(25, 5), **rollout)
-path = hgn.rollout(model, start, hgn.Every(25, 10), **rollout, resume=True)
+path = hgn.rollout(model, start, hgn.Every(25, 10), **rollout)
 straight = hgn.rollout(model, start, hgn.Every(25, 10), **rollout | {"checkpoint": FOLDER / "new"})
 moves = np.asarray(path.position) - solved(start, np.asarray(path.times, float))
 
