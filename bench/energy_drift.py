@@ -39,7 +39,7 @@ def measure(potential: str, steps: int, starts: int) -> list[Record]:
     start = hgn.systems.simulate(
         system, cube, key=jr.key(2), trajectories=starts, start=hgn.systems.Uniform(0.1, 0.1)
     )
-    compared: dict[str, hgn.AbstractHamiltonian] = {
+    compared: dict[str, hgn.AbstractModel] = {
         "true": system, "learned": model, "compressed": model.compress(),
     }  # fmt: skip
     records: list[Record] = []

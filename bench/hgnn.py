@@ -77,6 +77,6 @@ class HGNN(hgn.AbstractHamiltonian):
         return sum_over_graphs(graphs, energy[:, 0])
 
 
-def parameters(model: hgn.AbstractHamiltonian) -> int:
+def parameters(model: hgn.AbstractModel) -> int:
     """Numbers that training changes."""
     return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array)))

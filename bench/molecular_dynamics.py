@@ -90,7 +90,7 @@ def observed(truth: str, states: list[GraphsTuple]) -> GraphsTuple:
     return hgn.graphs.batch(graphs)
 
 
-def forces_of(model: hgn.AbstractHamiltonian, graph: GraphsTuple) -> Float[Array, "n 3"]:
+def forces_of(model: hgn.AbstractModel, graph: GraphsTuple) -> Float[Array, "n 3"]:
     return _vector_field(model, _padded(graph))[1][: len(graph.nodes["mass"])]
 
 
@@ -101,7 +101,7 @@ def _padded(graph: GraphsTuple) -> GraphsTuple:
 
 
 @eqx.filter_jit
-def _vector_field(model: hgn.AbstractHamiltonian, graph: GraphsTuple) -> tuple[Array, Array]:
+def _vector_field(model: hgn.AbstractModel, graph: GraphsTuple) -> tuple[Array, Array]:
     return model.vector_field(graph)
 
 

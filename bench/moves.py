@@ -143,7 +143,7 @@ def peak() -> float:
 
 def of_precision(
     name: str, system: str, graph: GraphsTuple, folder: str
-) -> tuple[hgn.AbstractHamiltonian, GraphsTuple]:
+) -> tuple[hgn.AbstractModel, GraphsTuple]:
     """The Hamiltonian of that name and the start, both in float32 if the name says so."""
     name, *narrow = name.split(", ")
     model = hamiltonian(system, name, folder)
@@ -155,12 +155,12 @@ def single(tree: Any) -> Any:
     return jax.tree.map(lambda a: a.astype(jnp.float32) if eqx.is_inexact_array(a) else a, tree)
 
 
-def hamiltonian(system: str, name: str, folder: str) -> hgn.AbstractHamiltonian:
+def hamiltonian(system: str, name: str, folder: str) -> hgn.AbstractModel:
     return SYSTEMS[system] if name == "true" else hgn.load(Path(folder) / f"{system}-{name}.hgn")
 
 
 def rolled(
-    model: hgn.AbstractHamiltonian,
+    model: hgn.AbstractModel,
     graph: GraphsTuple,
     dt: float,
     neighbours: hgn.Neighbours | None,
@@ -171,7 +171,7 @@ def rolled(
     return jax.block_until_ready(path.energy)
 
 
-def by_hand(model: hgn.AbstractHamiltonian, graph: GraphsTuple, dt: float) -> Run:
+def by_hand(model: hgn.AbstractModel, graph: GraphsTuple, dt: float) -> Run:
     """Stoermer-Verlet as one would write it, on the same edges."""
     laid_out = slotted(graph)
 
@@ -285,7 +285,7 @@ def energies(system: str, size: int, names: list[str], steps: int, folder: str) 
 
 
 def force_error(
-    model: hgn.AbstractHamiltonian, name: str, system: str, graph: GraphsTuple, folder: str
+    model: hgn.AbstractModel, name: str, system: str, graph: GraphsTuple, folder: str
 ) -> dict[str, Any]:
     """Of all forces of that state, relative: against the true ones, and for what was compressed or
     shortened to float32 against those of the model that it came from."""
@@ -304,7 +304,7 @@ def force_error(
 
 
 @eqx.filter_jit
-def _force(model: hgn.AbstractHamiltonian, graph: GraphsTuple) -> Array:
+def _force(model: hgn.AbstractModel, graph: GraphsTuple) -> Array:
     return model.vector_field(graph)[1]
 
 

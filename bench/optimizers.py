@@ -16,7 +16,7 @@ import functools
 import itertools
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 import hgn_jax as hgn
 from hgn_jax import plots
 
-from .race import LBFGS, LSMR, OPTIMIZERS, Race, race
+from .race import OPTIMIZERS, Iteration, Race, iterated, lbfgs, lsmr, race
 from .record import Case, Record, main
 
 LEVELS = tuple(10.0**-k for k in range(1, 11))
@@ -52,12 +52,12 @@ class Point(NamedTuple):
 
 def cases(quick: bool) -> Iterator[Case]:
     for encoder in ("invariants",) if quick else ("invariants", "paper"):
-        direct = {SAMPLED: hgn.QR} if quick else {
-            SAMPLED: hgn.QR, "LSMR, last layer": LSMR, "LBFGS, last layer": LBFGS
-        }  # fmt: skip
-        for name, solver in direct.items():
+        direct: dict[str, Iteration | None] = {SAMPLED: None}
+        if not quick:
+            direct |= {"LSMR, last layer": lsmr, "LBFGS, last layer": lbfgs}
+        for name, solve in direct.items():
             settings = {"encoder": encoder, "trained_by": name}
-            yield Case(settings, functools.partial(_direct, encoder, solver, quick))
+            yield Case(settings, functools.partial(_direct, encoder, solve, quick))
         for name in QUICK if quick else OPTIMIZERS:
             settings = {"encoder": encoder, "trained_by": name}
             yield Case(settings, functools.partial(_optimizer, encoder, name, quick))
@@ -80,9 +80,9 @@ def features(encoder: str, units: int, sampling: Any) -> list[Any]:
     return [hgn.Kinetic(max(units // 4, 1), sampling=sampling), hgn.Pair(units, sampling=sampling)]
 
 
-def _direct(encoder: str, solver: Any, quick: bool) -> Record:
-    """Sampling and a solver of the last layer, at several sizes (and numbers of iterations)."""
-    exact = solver is hgn.QR
+def _direct(encoder: str, solve: Iteration | None, quick: bool) -> Record:
+    """Sampling and one solve, or iterations on the last layer, at several sizes."""
+    exact = solve is None
     if encoder == "paper":
         sizes = itertools.product((64, 128, 256, 512), (100, 300, 1000)) if exact else ((128, 300),)
     elif quick:
@@ -93,11 +93,13 @@ def _direct(encoder: str, solver: Any, quick: bool) -> Record:
         sizes = itertools.product((4, 8, 16, 32), (20,))
     points = []
     for units, snapshots in sizes:
-        for iterations in (None,) if exact else (10, 100, 1000, 4000):
-            made = solver() if exact else solver(iterations)
-            point = _point(encoder, units, snapshots, made, 6 if exact else 3)
-            if iterations is not None:
-                point.settings["iterations"] = iterations
+        if solve is None:
+            points.append(_point(encoder, units, snapshots, hgn.fit, 6))
+            continue
+        for iterations in (10, 100, 1000, 4000):
+            learn = functools.partial(iterated, solve, iterations)
+            point = _point(encoder, units, snapshots, learn, 3)
+            point.settings["iterations"] = iterations
             points.append(point)
     best = min(points, key=lambda p: p.validation)
     return {
@@ -111,16 +113,17 @@ def _direct(encoder: str, solver: Any, quick: bool) -> Record:
     }
 
 
-def _point(encoder: str, units: int, snapshots: int, solver: Any, runs: int) -> Point:
+def _point(encoder: str, units: int, snapshots: int, learn: Callable[..., Any], runs: int) -> Point:
     train, validation, test = _data()
     part = hgn.graphs.take(train, np.arange(len(train.n_node)) < snapshots)
     specs, times, errors = features(encoder, units, ELM[encoder]), [], []
     jax.clear_caches()
     for seed in range(runs):
         start = time.perf_counter()
-        fit = jax.block_until_ready(hgn.fit(part, key=jr.key(seed), terms=specs, solver=solver))
+        learned = jax.block_until_ready(learn(part, key=jr.key(seed), terms=specs))
         times.append(time.perf_counter() - start)
-        errors.append([_error(fit.model, data) for data in (validation, test)])
+        model = learned.model if isinstance(learned, hgn.Fit) else learned
+        errors.append([_error(model, data) for data in (validation, test)])
     return Point(
         *np.median(errors, axis=0).tolist(),
         statistics.median(times[1:]),
@@ -129,7 +132,7 @@ def _point(encoder: str, units: int, snapshots: int, solver: Any, runs: int) -> 
     )
 
 
-def _error(model: hgn.AbstractHamiltonian, data: GraphsTuple) -> float:
+def _error(model: hgn.AbstractModel, data: GraphsTuple) -> float:
     return float(hgn.metrics.mean_square_error(model, data)) ** 0.5
 
 

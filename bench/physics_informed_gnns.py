@@ -181,16 +181,14 @@ def geometric_mean(error: Float[np.ndarray, "g t"]) -> float:
     return float(np.exp(np.log(_over_rollouts(error)[1:]).mean()))
 
 
-def rollouts(
-    model: hgn.AbstractHamiltonian, graph: GraphsTuple, start: States, dt: float
-) -> Motion:
+def rollouts(model: hgn.AbstractModel, graph: GraphsTuple, start: States, dt: float) -> Motion:
     """Dormand-Prince 8(7) with a fixed step; each by itself, so that one may diverge alone."""
     return _rollouts(model, graph, start, jnp.asarray(TIMES), jnp.asarray(dt))
 
 
 @eqx.filter_jit
 def _rollouts(
-    model: hgn.AbstractHamiltonian, graph: GraphsTuple, start: States, times: Array, dt: Array
+    model: hgn.AbstractModel, graph: GraphsTuple, start: States, times: Array, dt: Array
 ) -> Motion:
     def one(position: Array, momentum: Array) -> Motion:
         at = graph._replace(nodes=graph.nodes | {"position": position, "momentum": momentum})
@@ -319,7 +317,7 @@ def _read(path: Path) -> Arrays:
         raise SystemExit(f"--data: {path} cannot be read: {error}") from error
 
 
-def _fitted(data: GraphsTuple) -> tuple[hgn.AbstractHamiltonian, Record, Record]:
+def _fitted(data: GraphsTuple) -> tuple[hgn.AbstractModel, Record, Record]:
     fits = []
 
     def fit() -> hgn.Fit:
@@ -335,7 +333,7 @@ def _fitted(data: GraphsTuple) -> tuple[hgn.AbstractHamiltonian, Record, Record]
 
 def _trained(
     data: GraphsTuple, hidden: int, epochs: int
-) -> tuple[hgn.AbstractHamiltonian, Record, Record]:
+) -> tuple[hgn.AbstractModel, Record, Record]:
     dimension = data.nodes["position"].shape[1]
     training = hgn.train(
         HGNN(hidden, dimension, key=jr.key(3)),
@@ -345,7 +343,7 @@ def _trained(
         epochs=epochs,
         batch_size=100,
         validation=0.25,
-        observations=(hgn.Derivatives("uniform"),),
+        weights="uniform",
     )
     total = float(training.seconds[-1])
     each = (total - float(training.seconds[0])) / (epochs - 1)
@@ -368,7 +366,7 @@ def _energies(system: hgn.systems.System, graph: GraphsTuple, path: Motion) -> n
     return np.asarray(energies).reshape(path.position.shape[:2])
 
 
-def _out_of_range(model: hgn.AbstractHamiltonian, graph: GraphsTuple, path: Motion) -> int | None:
+def _out_of_range(model: hgn.AbstractModel, graph: GraphsTuple, path: Motion) -> int | None:
     """Of the pairs along the true paths."""
     if not isinstance(model, hgn.HamiltonianGraphNetwork):
         return None

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -17,9 +17,13 @@ from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
 import hgn_jax as hgn
-from hgn_jax.linear.base import AbstractLeastSquares, LeastSquaresSolution, column_scale, describe
+from hgn_jax._types import Key
+from hgn_jax.fitting.equations import Equations
+from hgn_jax.linear.triangle import column_scale
 
 Factory = Callable[[optax.Schedule], optax.GradientTransformation]
+Iteration = Callable[[Array, Array, int], Array]
+"""theta from a matrix with columns of norm one, a target, and the number of iterations."""
 
 
 def _rprop(schedule: optax.Schedule) -> optax.GradientTransformation:
@@ -100,7 +104,7 @@ def race(
             epochs=epochs,
             batch_size=None if full else BATCH,
             validation=validation,
-            observations=(hgn.Derivatives("uniform"),),
+            weights="uniform",
             throw=False,
         )
         last = training.validation[-1]
@@ -166,52 +170,65 @@ def _update(
     return optax.with_extra_args_support(factory(schedule)).update(*args, **extra)
 
 
-class LSMR(AbstractLeastSquares):
-    """Iterations of LSMR (Fong and Saunders, 2011) on the column-scaled matrix, by lineax."""
-
-    iterations: int = eqx.field(static=True)
-
-    def __call__(
-        self, matrix: Float[Array, "r K"], target: Float[Array, " r"]
-    ) -> LeastSquaresSolution:
-        scale = column_scale(matrix)
-        theta = lx.linear_solve(
-            lx.MatrixLinearOperator(matrix / scale[None]),
-            target,
-            lx.LSMR(rtol=0.0, atol=0.0, conlim=jnp.inf, max_steps=self.iterations),
-            throw=False,
-        ).value
-        return _described(matrix, target, theta / scale)
+def iterated(
+    solve: Iteration,
+    iterations: int,
+    data: GraphsTuple,
+    *,
+    key: Key,
+    terms: Sequence[hgn.AbstractTermSpec],
+) -> hgn.HamiltonianGraphNetwork:
+    """The terms that `fit` samples, their coefficients from iterations on the rows themselves."""
+    return _iterated(solve, iterations, hgn.Basis(hgn.sample(terms, data, key=key)), data)
 
 
-class LBFGS(AbstractLeastSquares):
-    """Iterations of LBFGS with line search on |Z theta - u|^2 / 2, columns scaled, by optax."""
-
-    iterations: int = eqx.field(static=True)
-
-    def __call__(
-        self, matrix: Float[Array, "r K"], target: Float[Array, " r"]
-    ) -> LeastSquaresSolution:
-        scale = column_scale(matrix)
-        scaled, size = matrix / scale[None], jnp.linalg.norm(target)
-        optimizer = optax.lbfgs(memory_size=30)
-
-        def loss(theta: Float[Array, " K"]) -> Float[Array, ""]:
-            return jnp.sum((scaled @ theta - target / size) ** 2) / 2
-
-        def step(carry: tuple[Array, optax.OptState], _: None) -> tuple[tuple, None]:
-            theta, state = carry
-            value, gradient = optax.value_and_grad_from_state(loss)(theta, state=state)
-            updates, state = optimizer.update(
-                gradient, state, theta, value=value, grad=gradient, value_fn=loss
-            )
-            return (optax.apply_updates(theta, updates), state), None
-
-        start = jnp.zeros_like(scale)
-        (theta, _), _ = jax.lax.scan(step, (start, optimizer.init(start)), length=self.iterations)
-        return _described(matrix, target, size * theta / scale)
+@eqx.filter_jit
+def _iterated(
+    solve: Iteration, iterations: int, basis: hgn.Basis, data: GraphsTuple
+) -> hgn.HamiltonianGraphNetwork:
+    dtype = data.nodes["position"].dtype
+    theta = {}
+    for system in Equations(basis, (hgn.Derivatives(),), data).systems(data):
+        scale = column_scale(system.matrix)
+        found = solve(system.matrix / scale[None], system.target, iterations) / scale
+        terms, widths = zip(*system.members)
+        theta |= dict(zip(terms, jnp.split(found, np.cumsum(widths)[:-1])))
+    constants = jnp.zeros(basis.constant_count, dtype)
+    return hgn.HamiltonianGraphNetwork(
+        basis, tuple(theta[i] for i in range(len(basis.terms))), constants
+    )
 
 
-def _described(matrix: Array, target: Array, theta: Array) -> LeastSquaresSolution:
-    unknown = jnp.full((1,), jnp.nan, matrix.dtype)
-    return describe(matrix, target, theta, unknown, jnp.zeros((), matrix.dtype))
+def lsmr(
+    matrix: Float[Array, "r K"], target: Float[Array, " r"], iterations: int
+) -> Float[Array, " K"]:
+    """Iterations of LSMR (Fong and Saunders, 2011), by lineax."""
+    return lx.linear_solve(
+        lx.MatrixLinearOperator(matrix),
+        target,
+        lx.LSMR(rtol=0.0, atol=0.0, conlim=jnp.inf, max_steps=iterations),
+        throw=False,
+    ).value
+
+
+def lbfgs(
+    matrix: Float[Array, "r K"], target: Float[Array, " r"], iterations: int
+) -> Float[Array, " K"]:
+    """Iterations of LBFGS with line search on |Z theta - u|^2 / 2, by optax."""
+    size = jnp.linalg.norm(target)
+    optimizer = optax.lbfgs(memory_size=30)
+
+    def loss(theta: Float[Array, " K"]) -> Float[Array, ""]:
+        return jnp.sum((matrix @ theta - target / size) ** 2) / 2
+
+    def step(carry: tuple[Array, optax.OptState], _: None) -> tuple[tuple, None]:
+        theta, state = carry
+        value, gradient = optax.value_and_grad_from_state(loss)(theta, state=state)
+        updates, state = optimizer.update(
+            gradient, state, theta, value=value, grad=gradient, value_fn=loss
+        )
+        return (optax.apply_updates(theta, updates), state), None
+
+    start = jnp.zeros_like(matrix, shape=matrix.shape[1])
+    (theta, _), _ = jax.lax.scan(step, (start, optimizer.init(start)), length=iterations)
+    return size * theta

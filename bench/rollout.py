@@ -114,7 +114,7 @@ def precision(system: str, size: int, steps: int, names: list[str], budget: floa
 def curves(system: str) -> list[Record]:
     """The curves that the model was compressed to."""
     records = []
-    for features in hgn.load(Path(folder(system)) / f"{system}-compressed.hgn").features:
+    for features in hgn.load(Path(folder(system)) / f"{system}-compressed.hgn").terms:
         (curve,) = features.curves if features.name == "pair" else (features.curve,)
         records.append(
             {

@@ -106,12 +106,12 @@ def _accelerations(model: hgn.HamiltonianGraphNetwork, backward: bool) -> list[R
 
 
 @eqx.filter_jit
-def _force(model: hgn.AbstractHamiltonian, data: GraphsTuple) -> Float[Array, "n 3"]:
+def _force(model: hgn.AbstractModel, data: GraphsTuple) -> Float[Array, "n 3"]:
     return model.vector_field(data)[1]
 
 
 def _position_errors(
-    model: hgn.AbstractHamiltonian, backward: bool
+    model: hgn.AbstractModel, backward: bool
 ) -> tuple[Float[np.ndarray, "t n"], Float[np.ndarray, "t n"]]:
     """Heliocentric (AU), of the model and of Newton's law from the same start."""
     *_, observed = _test(backward)
@@ -124,7 +124,7 @@ def _newton_errors(backward: bool) -> Float[np.ndarray, "t n"]:
     return heliocentric_error(_path(hgn.systems.gravity(), backward), observed)
 
 
-def _path(model: hgn.AbstractHamiltonian, backward: bool) -> Float[np.ndarray, "t n 3"]:
+def _path(model: hgn.AbstractModel, backward: bool) -> Float[np.ndarray, "t n 3"]:
     _, start, times, _ = _test(backward)
     path = hgn.rollout(model, start, times, dt=1.0, integrator=diffrax.Dopri8())
     return np.asarray(path.position)

@@ -87,7 +87,7 @@ def _name(shape: Shape) -> str:
     return f"chain of {sides[0]}" if len(sides) == 1 else "x".join(map(str, sides))
 
 
-def _force_error(model: hgn.AbstractHamiltonian, data: GraphsTuple) -> float:
+def _force_error(model: hgn.AbstractModel, data: GraphsTuple) -> float:
     """Of all snapshots, one at a time: messages on all of them at once would take gigabytes."""
     wrong = size = 0.0
     for snapshot in hgn.graphs.unbatch(data):
