@@ -368,7 +368,7 @@ def _choices(fit: hgn.Fit, test: GraphsTuple) -> dict[str, dict[str, Record]]:
         result[rate] = {
             name: {
                 "error": errors[k],
-                "ridge": float(chosen.ridge[k]),
+                "ridge": float(chosen.ridge[k, 0]),
                 "freedom": float(chosen.freedom[k]),
             }
             for name, k in zip((*CHOICES, "oracle"), (*range(len(CHOICES)), along))
