@@ -32,7 +32,8 @@ class QR(AbstractLeastSquares):
     "groups" goes on from the ridge of "evidence" to one ridge for each group of columns, those that
     maximise the evidence together: what the data do not need vanishes, and costs no accuracy. Like
     the evidence of one ridge it takes the noise of all weighted rows for alike: give
-    `uniform_weights` where the noise of all bodies is. It costs about ten more QR factorisations.
+    `Derivatives("uniform")` where the noise of all bodies is. It costs about ten more QR
+    factorisations.
 
     `method` is how the rows are factorised: "householder", "cholesky" (shifted Cholesky QR), or
     "auto": Cholesky for tall float64 matrices on a GPU, Householder elsewhere (in float32 Cholesky
