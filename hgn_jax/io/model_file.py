@@ -59,6 +59,12 @@ def _model(tree: Any, arrays: dict[str, Any]) -> HamiltonianGraphNetwork:
         raise ValueError(f"holds a {type(model).__name__}, not a HamiltonianGraphNetwork")
     if arrays:
         raise ValueError(f"holds arrays that no module has: {sorted(arrays)}")
+    _check_sizes(model)
+    return model
+
+
+def _check_sizes(model: HamiltonianGraphNetwork) -> None:
+    """Raises `ValueError` if coefficients or constants do not fit the terms; of known parts too."""
     if len(model.terms) != len(model.theta):
         raise ValueError(f"{len(model.terms)} terms, but coefficients of {len(model.theta)}")
     for term, theta in zip(model.terms, model.theta):
@@ -70,7 +76,8 @@ def _model(tree: Any, arrays: dict[str, Any]) -> HamiltonianGraphNetwork:
     count = model.basis.constant_count
     if model.constants.shape[-1:] != (count,):
         raise ValueError(f"{model.constants.shape} constants where the terms have {count}")
-    return model
+    if isinstance(model.basis.known, HamiltonianGraphNetwork):
+        _check_sizes(model.basis.known)
 
 
 def _columns(term: AbstractTerm, theta: Float[Array, "... K"]) -> int | None:

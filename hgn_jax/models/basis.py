@@ -38,8 +38,13 @@ class Basis(eqx.Module):
     known: AbstractModel | None = None
     """A part of the energy that is not learned."""
     species: tuple[int, ...] = eqx.field(default=(), static=True)
-    """Species of the bodies, each with a constant of its own; empty if all bodies are alike. Edges
-    without a `type` get one for every pair of species."""
+    """Species of the bodies in increasing order, each with a constant of its own; empty if all
+    bodies are alike. Edges without a `type` get one for every pair of species."""
+
+    def __check_init__(self) -> None:
+        # Types of edges are found by binary search.
+        if list(self.species) != sorted(set(self.species)):
+            raise ValueError(f"species must increase and differ, got {self.species}")
 
     @property
     def counts(self) -> Counts:

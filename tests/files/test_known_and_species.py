@@ -74,6 +74,17 @@ def test_a_known_model_that_was_learned_returns(data, path):
     assert eqx.tree_equal(again.basis.known, first)
 
 
+def test_a_known_model_whose_arrays_do_not_fit_is_not_saved(data, path, tmp_path):
+    first = model_of(data)
+    short = eqx.tree_at(lambda m: m.theta[0], first, first.theta[0][:-1])
+    with pytest.raises(ValueError, match="4 coefficients for the 5 columns of KineticFeatures"):
+        hgn.save(path, model_of(data, known=short))
+    long = eqx.tree_at(lambda m: m.constants, first, jnp.zeros(9))
+    with pytest.raises(ValueError, match=r"\(9,\) constants where the terms have 2"):
+        hgn.save(path, model_of(data, known=long))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_known_system_with_a_function_is_refused_in_words(data, path, tmp_path):
     """A file holds no code."""
     field = hgn.systems.mass_spring("spring", external=lambda q, m: m * q[0])
@@ -120,5 +131,15 @@ def test_forged_species_are_refused(mixture, path):
     settings, header, payload = parts(path.read_bytes())
     basis_of(settings)["species"] = [3, 7, 9]
     refused(path, signed(settings, header, payload), r"\(5,\) constants where the terms have 6")
+    for order in ([7, 3], [3, 3]):
+        basis_of(settings)["species"] = order
+        refused(path, signed(settings, header, payload), "species must increase and differ")
     basis_of(settings)["species"] = [3, 7.5]
     refused(path, signed(settings, header, payload), r"Basis: field 'species' holds \(3, 7\.5\)")
+
+
+@pytest.mark.parametrize("species", [(7, 3), (3, 3, 7)])
+def test_species_out_of_order_are_refused(mixture, species):
+    terms = model_of(mixture, species=(3, 7)).terms
+    with pytest.raises(ValueError, match="species must increase and differ, got "):
+        hgn.Basis(terms, species=species)
