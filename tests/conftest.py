@@ -15,8 +15,10 @@ if not AS_USERS:
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 import jaxtyping
+import numpy as np
 import pytest
 
 import hgn_jax as hgn
@@ -72,6 +74,32 @@ def springs():
 def data(cube, springs):
     """200 independent snapshots of eight bodies joined by springs."""
     return hgn.systems.simulate(springs, cube, key=jr.key(1), trajectories=200)
+
+
+@pytest.fixture(scope="session")
+def moving_lattice():
+    """3 x 3 bodies of unequal masses, displaced and moving."""
+    rng = np.random.default_rng(3)
+    graph = hgn.graphs.lattice((3, 3), mass=jnp.linspace(1.0, 2.0, 9))
+    nodes = graph.nodes | {
+        "position": graph.nodes["position"] + rng.normal(0, 0.05, (9, 2)),
+        "momentum": jnp.asarray(rng.normal(0, 0.3, (9, 2))),
+    }
+    return graph._replace(nodes=nodes)
+
+
+@pytest.fixture(scope="session")
+def with_noise():
+    """Adds normal errors to velocities and forces, in units of their standard deviations."""
+
+    def add(data, noise, seed=0):
+        rng, nodes = np.random.default_rng(seed), dict(data.nodes)
+        for name in ("velocity", "force"):
+            x = np.asarray(nodes[name])
+            nodes[name] = jnp.asarray(x + noise * x.std() * rng.normal(size=x.shape))
+        return data._replace(nodes=nodes)
+
+    return add
 
 
 @pytest.fixture(scope="session")

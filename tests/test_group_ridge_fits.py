@@ -15,20 +15,11 @@ SPRINGS = hgn.systems.mass_spring("spring", rest_length=1.0)
 PLAIN = {"observations": (hgn.Derivatives("uniform"),), "solver": SOLVER}
 
 
-def noisy(data, noise, seed=0):
-    """Normal errors on velocities and forces alone."""
-    rng, nodes = np.random.default_rng(seed), dict(data.nodes)
-    for name in ("velocity", "force"):
-        x = np.asarray(nodes[name])
-        nodes[name] = jnp.asarray(x + noise * x.std() * rng.normal(size=x.shape))
-    return data._replace(nodes=nodes)
-
-
 @pytest.fixture(scope="module")
-def data():
+def data(with_noise):
     start = hgn.systems.Uniform(0.25, 0.3)
     clean = hgn.systems.simulate(SPRINGS, TRIANGLE, key=jr.key(1), trajectories=60, start=start)
-    return noisy(clean, 0.1)
+    return with_noise(clean, 0.1)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +103,7 @@ def test_vmap_over_keys_is_every_fit_alone(data):
             np.testing.assert_allclose(many.evidence[k], alone.evidence, rtol=1e-9)
 
 
-def test_external_features_cost_nothing_where_there_are_none_and_find_a_field(cube):
+def test_external_features_cost_nothing_where_there_are_none_and_find_a_field(cube, with_noise):
     """1 % noise, 100 snapshots: one ridge makes forces half as wrong again."""
     field = jnp.array([0.03, -0.02, 0.01])
     errors = {}
@@ -132,7 +123,7 @@ def test_external_features_cost_nothing_where_there_are_none_and_find_a_field(cu
             ("groups", drawn, SOLVER),
         ):
             plain = (hgn.Derivatives("uniform"),)
-            fit = hgn.solve(which, noisy(train, 0.01), observations=plain, solver=solver)
+            fit = hgn.solve(which, with_noise(train, 0.01), observations=plain, solver=solver)
             errors[name, strength] = hgn.metrics.relative_error(fit.model, test)["force"]
     assert errors["groups", 0.0] < 1.05 * errors["pair", 0.0]
     assert errors["one ridge", 0.0] > 1.4 * errors["groups", 0.0]

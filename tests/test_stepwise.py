@@ -13,14 +13,8 @@ DT = 0.03
 
 
 @pytest.fixture(scope="module")
-def start():
-    rng = np.random.default_rng(3)
-    graph = hgn.graphs.lattice((3, 3), mass=jnp.linspace(1.0, 2.0, 9))
-    nodes = graph.nodes | {
-        "position": graph.nodes["position"] + rng.normal(0, 0.05, (9, 2)),
-        "momentum": jnp.asarray(rng.normal(0, 0.3, (9, 2))),
-    }
-    return graph._replace(nodes=nodes)
+def start(moving_lattice):
+    return moving_lattice
 
 
 @pytest.fixture(scope="module")

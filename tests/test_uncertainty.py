@@ -24,15 +24,6 @@ def simulate(system=SPRINGS, seed=1, trajectories=60, width=0.25, graph=TRIANGLE
     )
 
 
-def noisy(data, seed, noise):
-    """Normal errors on velocities and forces alone: positions are known."""
-    rng, nodes = np.random.default_rng(seed), dict(data.nodes)
-    for name in ("velocity", "force"):
-        x = np.asarray(nodes[name])
-        nodes[name] = jnp.asarray(x + noise * x.std() * rng.normal(size=x.shape))
-    return data._replace(nodes=nodes)
-
-
 @pytest.fixture(scope="module")
 def clean():
     return simulate()
@@ -85,9 +76,9 @@ def closed_form(solution, z, unseen):
 
 
 @pytest.fixture(scope="module")
-def known(few, clean, test):
+def known(few, clean, test, with_noise):
     """A fit; its weighted rows of kinetic and of pair features; the rows of what it predicts."""
-    fit = hgn.solve(few, noisy(clean, 0, 0.1), observations=PLAIN)
+    fit = hgn.solve(few, with_noise(clean, 0.1, 0), observations=PLAIN)
     _, velocity, force = jacobians(fit.model, clean)
     return fit, (flat(velocity[0]), flat(force[1])), jacobians(fit.model, test)
 
@@ -119,8 +110,8 @@ def test_energies_are_relative_to_the_reference_by_the_number_of_pairs(known, te
     np.testing.assert_allclose(found, expected, rtol=1e-8)
 
 
-def test_energies_observed_as_rows_make_one_system(few, clean, test):
-    data = noisy(clean, 0, 0.1)
+def test_energies_observed_as_rows_make_one_system(few, clean, test, with_noise):
+    data = with_noise(clean, 0.1, 0)
     both = (hgn.Derivatives("uniform"), hgn.Energies())
     fit = hgn.solve(few, data, observations=both)
     energy, velocity, force = ([flat(z) for z in rows] for rows in jacobians(fit.model, clean))
@@ -160,27 +151,27 @@ def rms(values):
 
 
 @pytest.mark.parametrize("noise", [1e-3, 1e-2, 1e-1])
-def test_standard_deviations_are_calibrated(noise, features, clean, test):
-    fits = [hgn.solve(features, noisy(clean, s, noise), observations=PLAIN) for s in range(24)]
+def test_standard_deviations_are_calibrated(noise, features, clean, test, with_noise):
+    fits = [hgn.solve(features, with_noise(clean, noise, s), observations=PLAIN) for s in range(24)]
     energy, velocity, force = rms([standard_errors(f, test) for f in fits])
     assert 0.8 < velocity < 1.25
     assert 0.8 < force < 1.25
     assert 0.8 < energy < 1.25
 
 
-def test_what_the_features_cannot_express_is_not_in_it():
+def test_what_the_features_cannot_express_is_not_in_it(with_noise):
     """Four units on a Morse potential: overconfident several times over."""
     data, unseen = simulate(MORSE), simulate(MORSE, seed=9, trajectories=20, width=0.2)
     ratios = []
     for units in (hgn.Kinetic(2), hgn.Pair(4)), (hgn.Kinetic(8), hgn.Pair(32)):
         drawn = hgn.sample(units, data, key=jr.key(3))
-        fits = [hgn.solve(drawn, noisy(data, s, 1e-3), observations=PLAIN) for s in range(4)]
+        fits = [hgn.solve(drawn, with_noise(data, 1e-3, s), observations=PLAIN) for s in range(4)]
         ratios.append(rms([standard_errors(f, unseen) for f in fits])[2])
     assert ratios[0] > 4 and ratios[1] < 1.5
 
 
-def test_a_third_of_the_data_is_less_sure_by_the_root_of_three(features, clean, test):
-    data = noisy(clean, 0, 1e-2)
+def test_a_third_of_the_data_is_less_sure_by_the_root_of_three(features, clean, test, with_noise):
+    data = with_noise(clean, 1e-2, 0)
     third = hgn.graphs.take(data, np.arange(60) < 20)
     few, many = (
         hgn.solve(features, d, observations=PLAIN).standard_deviation(test) for d in (third, data)
@@ -195,8 +186,8 @@ def test_a_third_of_the_data_is_less_sure_by_the_root_of_three(features, clean, 
 total = eqx.filter_jit(lambda model, graphs: model(graphs))
 
 
-def test_an_added_constant_changes_nothing(features, clean, test):
-    data = noisy(clean, 0, 1e-2)
+def test_an_added_constant_changes_nothing(features, clean, test, with_noise):
+    data = with_noise(clean, 1e-2, 0)
     shifted = data._replace(globals=data.globals | {"energy": data.globals["energy"] + 300.0})
     fits = [hgn.solve(features, d, observations=PLAIN) for d in (data, shifted)]
     np.testing.assert_allclose(total(fits[1].model, test) - total(fits[0].model, test), 300)

@@ -22,7 +22,7 @@ TOLERATED = 0.5
 """Change of the energy, in units of the greatest kinetic energy so far, that is no error any more
 but another motion."""
 ROUNDING = 1e4
-"""Of the energy, in units of its last digit."""
+"""Rounding error of the energy, in units of its last digit."""
 PERIOD = 30
 """Steps to the period of the fastest oscillation that a suggested step makes."""
 

@@ -17,7 +17,7 @@ class Trajectory(eqx.Module):
     position: Float[Array, "_ n d"]
     """`[t n d]`, or `[0 n d]` if the rollout was told to leave states out."""
     momentum: Float[Array, "_ n d"]
-    """As `position`; `[0 n d]` if the state has no momenta."""
+    """Momenta, shaped like `position`; `[0 n d]` if the state has none."""
     energy: Float[Array, "t ..."]
     """Energy of the model that was integrated, `[t]`; `[t g]` for a batch of several graphs."""
     observed: dict[str, Float[Array, "t ..."]]

@@ -50,16 +50,17 @@ class AbstractTerm(eqx.Module):
         """Spatial dimension that the term is bound to; None if it works in any."""
 
     @abstractmethod
-    def accepts(self, graphs: GraphsTuple) -> None:
-        """Raises `ValueError` for graphs that hold what training never saw; concrete only."""
-
-    @abstractmethod
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         """Number of sites outside of the trained range, for each graph."""
 
     @abstractmethod
     def trained_range(self) -> Float[Array, "... 2"] | None:
         """Least and greatest local input seen in sampling; None if there is no such range."""
+
+    def accepts(self, graphs: GraphsTuple) -> None:
+        """Raises `ValueError` for graphs that hold what training never saw, concrete only: accepts
+        all unless a class says otherwise."""
+        return None
 
     def groups(self, columns: int) -> tuple[int, ...]:
         """Widths of the consecutive groups of the K `columns` that each get a ridge of their own
@@ -88,9 +89,6 @@ class AbstractUntrained(AbstractTerm):
 
     @property
     def dimension(self) -> int | None:
-        return None
-
-    def accepts(self, graphs: GraphsTuple) -> None:
         return None
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
@@ -135,14 +133,15 @@ class AbstractEnergy(AbstractTerm):
     def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
         """Gradient of Phi . theta, `[n d]` each: the fast path of rollouts."""
 
-    @abstractmethod
     def compress(
         self, theta: Float[Array, " K"], constants: Float[Array, " c"], tolerance: float
     ) -> tuple["AbstractEnergy", Float[Array, " _"]]:
-        """A cheaper energy of the same value, and its coefficients; itself if there is none.
+        """A cheaper energy of the same value, and its coefficients: itself unless a class says
+        otherwise.
 
         `constants` are those of the pairs' types, which a compressed pair energy takes up.
         """
+        return self, theta
 
     def virial(self, graphs: GraphsTuple) -> Float[Array, "g d d K"]:
         r"""$\partial \Phi / \partial \epsilon$ for positions and cell mapped to
@@ -175,7 +174,7 @@ class AbstractRates(AbstractTerm):
 
 
 class AbstractTermSpec(eqx.Module):
-    """What to sample: number of units, distribution, nonlinearity. All fields are static."""
+    """Recipe of a term: number of units, distribution, nonlinearity. All fields are static."""
 
     @property
     @abstractmethod

@@ -45,9 +45,6 @@ class ExternalFeatures(AbstractEnergy):
     def counts(self) -> Counts:
         return Counts(bodies=True)
 
-    def accepts(self, graphs: GraphsTuple) -> None:
-        return None
-
     def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
         return sum_over_graphs(graphs, self._values(graphs))
 
@@ -77,11 +74,6 @@ class ExternalFeatures(AbstractEnergy):
 
     def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
         return differentiated(self, graphs, theta)
-
-    def compress(
-        self, theta: Float[Array, " K"], constants: Float[Array, " c"], tolerance: float
-    ) -> tuple[AbstractEnergy, Float[Array, " _"]]:
-        return self, theta
 
     def groups(self, columns: int) -> tuple[int, ...]:
         """Units that act alike, units by mass, the uniform field."""

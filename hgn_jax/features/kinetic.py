@@ -1,53 +1,35 @@
 """Kinetic energy as random features of each body's speed."""
 
 import math
-from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
 from .._types import Gradient, Key, NodeScalars
 from ..graphs.geometry import movable, sum_over_graphs, velocity_of
-from .base import AbstractEnergy, AbstractTermSpec, Counts, Fitted
+from .base import AbstractEnergy, AbstractTermSpec, Fitted
 from .blockwise import blockwise
 from .compressed import CompressedKineticFeatures
 from .compression import MARGIN, Target, cheapest, in_double_precision
 from .dense import Dense
+from .kinetic_base import AbstractKineticFeatures
 from .sampling import ELM, AbstractSampling
-from .trained_range import extent, too_fast
+from .trained_range import extent
 
 
-class KineticFeatures(AbstractEnergy):
+class KineticFeatures(AbstractKineticFeatures):
     r"""$T = \sum_i m_i f(|v_i|^2)$ with $v_i = p_i / m_i$: `[K]` units f that vanish at v = 0.
 
     The last column is the exact $|p_i|^2 / 2 m_i$. A function of $|p|^2$ alone could not give
     $v = p/m$ for unequal masses.
     """
 
-    name: ClassVar[str] = "kinetic"
-    depends_on: ClassVar[tuple[str, ...]] = ("momentum",)
-    needs: ClassVar[tuple[str, ...]] = ("mass",)
-    layer: Dense | None
     speed_range: Float[Array, " 2"]
-
-    @property
-    def dimension(self) -> int | None:
-        return None
-
-    @property
-    def reach(self) -> float:
-        return 0.0
-
-    @property
-    def counts(self) -> Counts:
-        return Counts()
-
-    def accepts(self, graphs: GraphsTuple) -> None:
-        return None
+    layer: Dense | None
 
     def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
         mass = graphs.nodes["mass"]
@@ -96,9 +78,8 @@ class KineticFeatures(AbstractEnergy):
     ) -> tuple[AbstractEnergy, Float[Array, " _"]]:
         best = cheapest(self._target(theta), tolerance, theta.dtype, f"{self.name} energy")
         error = jnp.asarray(best.error, theta.dtype)
-        return CompressedKineticFeatures(best.curve, self.speed_range, error), jnp.ones_like(error)[
-            None
-        ]
+        compressed = CompressedKineticFeatures(self.speed_range, best.curve, error)
+        return compressed, jnp.ones_like(error)[None]
 
     def _target(self, theta: Float[Array, " K"]) -> Target:
         units, theta = in_double_precision((self, theta))
@@ -116,12 +97,6 @@ class KineticFeatures(AbstractEnergy):
         slope = jax.vmap(jax.grad(lambda square: value(square[None])[0]))
         followed = (0.0, (1 + MARGIN) * top)
         return Target(eqx.filter_jit(value), eqx.filter_jit(slope), (0.0, top), followed, None)
-
-    def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        return too_fast(graphs, self.speed_range)
-
-    def trained_range(self) -> Float[Array, "... 2"]:
-        return self.speed_range
 
 
 class Kinetic(AbstractTermSpec):
@@ -157,4 +132,4 @@ class Kinetic(AbstractTermSpec):
                 energy = jnp.where(mask, fitted.node_energy(data, theta) / per_mass, 0)
             (draw,) = jr.split(key, 1)
             layer = self.sampling(draw, square, mask, self.units, self.activation, energy)
-        return KineticFeatures(layer, extent(jnp.sqrt(square[:, 0]), mask))
+        return KineticFeatures(extent(jnp.sqrt(square[:, 0]), mask), layer)

@@ -62,9 +62,6 @@ class MessagePassingFeatures(AbstractEnergy):
     def counts(self) -> Counts:
         return Counts(bodies=True)
 
-    def accepts(self, graphs: GraphsTuple) -> None:
-        return None
-
     def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
         return sum_over_graphs(graphs, self._values(graphs))
 
@@ -104,11 +101,6 @@ class MessagePassingFeatures(AbstractEnergy):
 
     def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
         return differentiated(self, graphs, theta)
-
-    def compress(
-        self, theta: Float[Array, " K"], constants: Float[Array, " c"], tolerance: float
-    ) -> tuple[AbstractEnergy, Float[Array, " _"]]:
-        return self, theta
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         x = local_coordinates(graphs, graphs.nodes["position"], graphs.nodes["momentum"])

@@ -1,4 +1,4 @@
-"""What all potentials of pairs share: sums over edges of functions of the squared distance."""
+"""Base of pair potentials: sums over edges of functions of the squared distance."""
 
 import math
 from abc import abstractmethod

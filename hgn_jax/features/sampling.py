@@ -19,7 +19,7 @@ class AbstractSampling(eqx.Module):
     @property
     @abstractmethod
     def guided(self) -> bool:
-        """Whether a second pass, drawn with the energies of a first fit, is wanted."""
+        """True if a second pass, drawn with the energies of a first fit, is wanted."""
 
     @abstractmethod
     def __call__(

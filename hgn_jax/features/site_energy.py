@@ -1,5 +1,6 @@
 """Energies written as the mathematics of one site; everything else is derived."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 
@@ -55,7 +56,7 @@ class AbstractSiteEnergy(AbstractUntrained, AbstractEnergy):
 
     @property
     def counts(self) -> Counts:
-        fades = self.sites.pairs and self.reach < float("inf")
+        fades = self.sites.pairs and self.reach < math.inf
         return Counts(bodies=True) if fades else self.sites.counts
 
     def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
@@ -77,19 +78,15 @@ class AbstractSiteEnergy(AbstractUntrained, AbstractEnergy):
     def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
         return differentiated(self, graphs, theta)
 
-    def compress(
-        self, theta: Float[Array, " K"], constants: Float[Array, " c"], tolerance: float
-    ) -> tuple["AbstractSiteEnergy", Float[Array, " K"]]:
-        return self, theta
-
     def _differentiable(
         self, graphs: GraphsTuple
     ) -> tuple[Sites, Callable[[Array], dict[str, Array]]]:
         """The sites, and the map from derivatives by local vectors to those by the state."""
 
-        def vectors(state: dict[str, Vectors]) -> Float[Array, "s v"]:
-            return self.sites.of(graphs._replace(nodes=graphs.nodes | state)).vector
+        def vectors(state: dict[str, Vectors]) -> tuple[Float[Array, "s v"], Sites]:
+            at = self.sites.of(graphs._replace(nodes=graphs.nodes | state))
+            return at.vector, at
 
         state = {name: graphs.nodes[name] for name in self.depends_on}
-        _, pull_back = jax.vjp(vectors, state)
-        return self.sites.of(graphs), lambda by_vector: pull_back(by_vector)[0]
+        _, pull_back, at = jax.vjp(vectors, state, has_aux=True)
+        return at, lambda by_vector: pull_back(by_vector)[0]

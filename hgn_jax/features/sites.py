@@ -53,7 +53,7 @@ class AbstractSites(eqx.Module):
     pairs: eqx.AbstractClassVar[bool]
     """True if bodies act on one another."""
     counts: eqx.AbstractClassVar[Counts]
-    """What a constant value at every site adds up to."""
+    """Extensive counts that a constant value at every site adds up to."""
 
     @abstractmethod
     def of(self, graphs: GraphsTuple) -> Sites:

@@ -1,10 +1,7 @@
 """The range of local inputs that training saw, and what lies outside of it."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
-from jraph import GraphsTuple
-
-from ..graphs.geometry import movable, norm, sum_over_graphs, velocity_of
+from jaxtyping import Array, Bool, Float
 
 
 def extent(x: Float[Array, " s"], mask: Bool[Array, " s"]) -> Float[Array, " 2"]:
@@ -18,10 +15,3 @@ def outside(x: Float[Array, " s"], mask: Bool[Array, " s"], range_: Array) -> Bo
     size = jnp.where(jnp.isfinite(range_), jnp.abs(range_), 0)
     slack = 1e3 * jnp.finfo(x.dtype).eps * size
     return mask & ((x < range_[0] - slack[0]) | (x > range_[1] + slack[1]))
-
-
-def too_fast(graphs: GraphsTuple, speed_range: Float[Array, " 2"]) -> Int[Array, " g"]:
-    """Bodies faster than in training; slower ones do not count, as all columns vanish at rest."""
-    reach = speed_range.at[0].min(0)
-    out = outside(norm(velocity_of(graphs)), movable(graphs), reach)
-    return sum_over_graphs(graphs, out.astype(jnp.int32))

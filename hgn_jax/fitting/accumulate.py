@@ -22,7 +22,7 @@ from .reduction import Reduction, extend, merged, reduce
 from .result import Fit, conclude
 
 ENTRIES = 2**24
-"""Of the matrix of one piece: where the factorisation runs at full speed, in 128 MiB."""
+"""Matrix entries of one chunk, 128 MiB in float64: enough for QR at full speed."""
 
 
 _Tree = TypeVar("_Tree")

@@ -56,7 +56,7 @@ class StreamCheckpoint:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to write."""
+        """True if it is time to write."""
         return self._run.due
 
     def write(self, reductions: Sequence[Reduction], batches: int, last: str | None) -> None:

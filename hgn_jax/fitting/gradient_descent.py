@@ -152,7 +152,7 @@ def train(
 
 
 class _Run(eqx.Module):
-    """What changes from epoch to epoch."""
+    """State of the training that changes from epoch to epoch."""
 
     params: PyTree
     state: optax.OptState

@@ -1,5 +1,6 @@
-"""What a fit keeps of its data, however many they were."""
+"""Reduction of the data to what a fit keeps, however many they were."""
 
+import functools
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -16,7 +17,7 @@ from .equations import Equations, LinearSystem
 
 
 class Offsets(eqx.Module):
-    r"""What observed energies say of the constants c, given theta: $N c = E - \Phi \theta$.
+    r"""Equations of the constants c from observed energies, given theta: $N c = E - \Phi \theta$.
 
     R and $Q^T [\Phi \; E]$ of the QR factorisation of the weighted counts N: separate graphs merge
     as triangles do.
@@ -35,7 +36,7 @@ class Offsets(eqx.Module):
 
 
 class Reduction(eqx.Module):
-    """All that is left of the data once their rows are factorised: size K^2, whatever their number.
+    """Factorised rows of the data: size K^2, whatever their number.
 
     Reductions of separate batches, made by the same equations, merge into that of all.
     """
@@ -46,7 +47,7 @@ class Reduction(eqx.Module):
     observed: tuple[Float[Array, ""], ...]
     """Norm of the weighted observed values of every triangle, their known part included."""
     broken: Bool[Array, ""]
-    """Whether the data held NaN or Inf."""
+    """True if the data held NaN or Inf."""
     members: tuple[tuple[tuple[int, int], ...], ...] = eqx.field(static=True)
     """The column sets of every triangle, each with its width."""
 
@@ -96,7 +97,7 @@ def merged(reductions: Sequence[Reduction]) -> Reduction:
         tuple(merge(triangles) for triangles in zip(*(r.triangles for r in reductions))),
         _merged(offsets) if offsets else None,
         tuple(
-            jnp.linalg.norm(jnp.stack(sizes)) for sizes in zip(*(r.observed for r in reductions))
+            functools.reduce(jnp.hypot, sizes) for sizes in zip(*(r.observed for r in reductions))
         ),
         jnp.any(jnp.stack([r.broken for r in reductions])),
         reductions[0].members,

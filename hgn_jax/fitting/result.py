@@ -1,4 +1,4 @@
-"""What a fit returns."""
+"""Result of a fit: the model, figures of quality, and what is needed to add data."""
 
 import warnings
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from .._tree import all_finite, is_concrete
 from ..features.base import AbstractEnergy
 from ..linear.base import AbstractLeastSquares, LeastSquaresSolution, differentiable
 from ..linear.ridge import RidgePath, path, ridges, spectrum
-from ..linear.triangle import Triangle, column_scale
+from ..linear.triangle import Triangle
 from ..models.network import HamiltonianGraphNetwork
 from .equations import Equations, LinearSystem, column_groups
 from .observations import Energies
@@ -45,11 +45,11 @@ class Fit(eqx.Module):
     """One per independent system: kinetic and pair columns do not mix."""
     result: RESULTS
     constant_known: Bool[Array, ""]
-    """Whether observed energies determined the constant of every graph, of whatever size."""
+    """True if observed energies determined the constant of every graph, of whatever size."""
     equations: Equations
     """How data became rows; what further batches are weighted by."""
     reduction: Reduction
-    """What is left of the data: `update` adds to it."""
+    """Triangles of the rows, in the place of the data: `update` adds to them."""
     solver: AbstractLeastSquares
 
     def update(self, batch: GraphsTuple, *, throw: bool = True) -> "Fit":
@@ -83,7 +83,7 @@ class Fit(eqx.Module):
 
     @property
     def energies_observed(self) -> bool:
-        """Whether there were any; if not the constant is zero."""
+        """True if energies were observed; if not the constant is zero."""
         return self.equations.energies is not None
 
     @property
@@ -207,8 +207,7 @@ def _of_observed(
 ) -> LeastSquaresSolution:
     """The solution with its residual relative to the observed values, not to what a known part
     leaves of them."""
-    size = column_scale(jnp.append(triangle.qu, triangle.rest)[:, None])[0]
-    share = jnp.where(observed > 0, size / jnp.where(observed > 0, observed, 1), 1)
+    share = jnp.where(observed > 0, triangle.target_norm / jnp.where(observed > 0, observed, 1), 1)
     return eqx.tree_at(lambda s: s.residual, solution, solution.residual * share)
 
 

@@ -22,7 +22,7 @@ from .result import conclude
 
 
 class Recipe(eqx.Module):
-    """What is to be learned from which observations: the arguments of a fit beside its data."""
+    """Arguments of a fit beside its data: terms to learn, observations to learn them from."""
 
     terms: tuple[Term, ...]
     dynamics: AbstractDynamics

@@ -43,7 +43,7 @@ def fit_stream(
     progress: Callable[[Progress], object] | None = None,
     mesh: jax.sharding.Mesh | None = None,
 ) -> Fit:
-    """As `fit`, for batches that one after the other are longer than memory.
+    """Like `fit`, for a stream of batches that together exceed memory.
 
     Only the triangle of each system is kept: memory is K^2 and one batch per device, whatever the
     number of batches. Batches of one shape (`hgn.graphs.pad`, `hgn.graphs.chunks`) compile once,

@@ -1,4 +1,4 @@
-"""What gradient descent changes in a model."""
+"""Parameters that gradient descent changes in a model."""
 
 import equinox as eqx
 import jax

@@ -32,8 +32,8 @@ class StandardDeviation(eqx.Module):
     """
 
     energy: GraphScalars | None
-    """Of the energy less its expected mean per constant count over the reference graphs: rates do
-    not see constants, and errors of observed ones are not counted. None without a
+    """Standard deviation of the energy less its expected mean per constant count over the reference
+    graphs: rates do not see constants, and errors of observed ones are not counted. None without a
     reference if there are no more graphs than constants: nothing would be left."""
     rates: dict[str, Vectors]
     """Standard deviations of the rates by their names: "velocity" and "force"."""
@@ -81,7 +81,7 @@ def _variance(
     columns: Sequence[Float[Array, "... _"] | None],
     shape: tuple[int, ...],
 ) -> Array:
-    """Of rows times theta; the column sets that are None, and the constants, take no part."""
+    """Standard deviation of rows times theta, without constants and column sets that are None."""
     parts = []
     for i, width in members:
         column = columns[i] if i < len(columns) else None

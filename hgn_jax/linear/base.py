@@ -215,15 +215,14 @@ def describe(
     largest, smallest = singular[0], singular[-1]
     eps = jnp.finfo(singular.dtype).eps
     rounding = jnp.maximum(triangle.rows, triangle.columns).astype(singular.dtype) * eps * largest
-    size = column_scale(jnp.append(triangle.qu, triangle.rest)[:, None])[0]
-    left = residual(triangle, theta)
+    size = triangle.target_norm
     return LeastSquaresSolution(
         theta,
         rank=jnp.sum(singular > rounding),
         condition=jnp.where(
             smallest > eps * largest, largest / jnp.where(smallest > 0, smallest, 1), jnp.inf
         ),
-        residual=left / size,
+        residual=residual(triangle, theta) / size,
         ridge=ridge,
         group_dof=sums(freedom, groups),
         evidence=evidence,

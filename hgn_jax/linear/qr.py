@@ -77,9 +77,7 @@ class QR(AbstractLeastSquares):
         singular, b, vt = spectrum(triangle)
         every = path(triangle, singular, b, tried)
         best = jnp.argmax(-every.gcv if self.choice == "gcv" else every.evidence)
-        # Squares of small targets would underflow.
-        target = column_scale(jnp.append(triangle.qu, triangle.rest)[:, None])[0]
-        best = keeping_digits(every, best, singular, b, vt, target)
+        best = keeping_digits(every, best, singular, b, vt, triangle.target_norm)
         chosen = jax.tree.map(lambda a: a[best], every)
         ridge = jnp.broadcast_to(chosen.ridge, len(groups))
         evidence, noise = chosen.evidence, chosen.noise

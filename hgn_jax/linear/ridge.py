@@ -11,7 +11,7 @@ STEPS = 128
 
 
 class RidgePath(eqx.Module):
-    r"""What is to be known of every ridge $\lambda$ `[p]`, relative to the column norms.
+    r"""Figures of every ridge $\lambda$ `[p]`, relative to the column norms.
 
     With singular values s of the column-scaled R, $b = U^T Q^T u$ and $f = \lambda^2 / (s^2 +
     \lambda^2)$, n rows:

@@ -1,4 +1,4 @@
-"""All that least squares needs of the rows seen so far."""
+"""Triangle of the rows so far: all that least squares needs of them."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -33,6 +33,12 @@ class Triangle(eqx.Module):
     @property
     def columns(self) -> int:
         return self.r.shape[1]
+
+    @property
+    def target_norm(self) -> Float[Array, ""]:
+        """|u| of one target; one if it is zero."""
+        # Squares of small targets would underflow.
+        return column_scale(jnp.append(self.qu, self.rest)[:, None])[0]
 
 
 def triangle(

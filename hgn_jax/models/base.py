@@ -1,5 +1,6 @@
 """The seam of rollouts and metrics: an energy of graphs with its equations of motion."""
 
+import math
 from abc import abstractmethod
 from typing import ClassVar
 
@@ -98,7 +99,7 @@ class AbstractHamiltonian(AbstractModel):
     @property
     def reach(self) -> float:
         cutoff = getattr(self, "cutoff", None)
-        return float("inf") if cutoff is None else float(cutoff)
+        return math.inf if cutoff is None else float(cutoff)
 
     @property
     def handles_padding(self) -> bool:

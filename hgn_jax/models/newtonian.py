@@ -1,4 +1,4 @@
-"""The Newtonian kinetic energy: the known part where no term depends on momenta."""
+"""Hamiltonians with the Newtonian kinetic energy, and that energy alone."""
 
 from typing import ClassVar
 
@@ -11,11 +11,8 @@ from .base import AbstractModel
 from .equations_of_motion import AbstractDynamics, Canonical, moving
 
 
-class Newtonian(AbstractModel):
-    r"""$T = \sum_i |p_i|^2 / 2 m_i$ (mass * length^2 / time^2).
-
-    Graphs without momenta are at rest: they have no kinetic energy.
-    """
+class AbstractNewtonian(AbstractModel):
+    r"""$H = \sum_i |p_i|^2 / 2 m_i + V(q)$: separable, conserved, and known in closed form."""
 
     needs: ClassVar[tuple[str, ...]] = ("mass",)
 
@@ -36,12 +33,24 @@ class Newtonian(AbstractModel):
         return False
 
     @property
-    def reach(self) -> float:
-        return 0.0
-
-    @property
     def handles_padding(self) -> bool:
         return True
+
+    def vector_field(self, graphs: GraphsTuple) -> Rates:
+        rates = self.dynamics.rates(graphs, self.gradient(graphs))
+        return moving(graphs, rates, self.dynamics.state)
+
+
+class Newtonian(AbstractNewtonian):
+    r"""$T = \sum_i |p_i|^2 / 2 m_i$ alone (mass * length^2 / time^2): the known part where no term
+    depends on momenta.
+
+    Graphs without momenta are at rest: they have no kinetic energy.
+    """
+
+    @property
+    def reach(self) -> float:
+        return 0.0
 
     def __call__(self, graphs: GraphsTuple) -> GraphScalars:
         if "momentum" not in graphs.nodes:
@@ -51,7 +60,3 @@ class Newtonian(AbstractModel):
 
     def gradient(self, graphs: GraphsTuple) -> Gradient:
         return Gradient(momentum=velocity_of(graphs) if "momentum" in graphs.nodes else None)
-
-    def vector_field(self, graphs: GraphsTuple) -> Rates:
-        rates = self.dynamics.rates(graphs, self.gradient(graphs))
-        return moving(graphs, rates, self.dynamics.state)

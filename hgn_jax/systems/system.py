@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -10,11 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 from jraph import GraphsTuple
 
-from .._types import EdgeScalars, Gradient, GraphScalars, NodeScalars, Rates
+from .._types import EdgeScalars, Gradient, GraphScalars, NodeScalars
 from ..graphs.geometry import node_mask, sum_over_graphs, velocity_of
 from ..graphs.pair_sums import pair_energy, pair_gradient
-from ..models.base import AbstractModel
-from ..models.equations_of_motion import AbstractDynamics, Canonical, moving
+from ..models.newtonian import AbstractNewtonian
 from .potentials import (
     AbstractPotential,
     Anharmonic,
@@ -30,7 +28,7 @@ ExternalPotential = Callable[[Float[Array, " d"], Float[Array, ""]], Float[Array
 """Potential energy of one body from its position and mass."""
 
 
-class System(AbstractModel):
+class System(AbstractNewtonian):
     r"""$H = \sum_i |p_i|^2 / 2 m_i + \sum_{pairs} c_{ij} \phi(r_{ij}) + \sum_i U(q_i, m_i)$.
 
     c is the edges' `coupling` (one if absent), or $m_i m_j$ with `couples_masses`. Edge `type`
@@ -41,37 +39,10 @@ class System(AbstractModel):
     external: ExternalPotential | None = None
     couples_masses: bool = eqx.field(default=False, static=True)
 
-    needs: ClassVar[tuple[str, ...]] = ("mass",)
-
-    @property
-    def dynamics(self) -> AbstractDynamics:
-        return Canonical()
-
-    @property
-    def separable(self) -> bool:
-        return True
-
-    @property
-    def conserves_energy(self) -> bool:
-        return True
-
-    @property
-    def time_dependent(self) -> bool:
-        return False
-
     @property
     def reach(self) -> float:
         cutoff = getattr(self.potential, "cutoff", None)
         return math.inf if cutoff is None else float(cutoff)
-
-    @property
-    def handles_padding(self) -> bool:
-        return True
-
-    def vector_field(self, graphs: GraphsTuple) -> Rates:
-        return moving(
-            graphs, self.dynamics.rates(graphs, self.gradient(graphs)), self.dynamics.state
-        )
 
     def gradient(self, graphs: GraphsTuple) -> Gradient:
         graphs = self.couple(graphs)
