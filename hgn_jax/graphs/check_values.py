@@ -76,7 +76,13 @@ def check_signs(graphs: GraphsTuple, frames: Frames, padding: np.ndarray) -> Non
             f'nodes["mass"] must be positive; it is {mass[i]} in {frames.located("nodes", i)} '
             f"({bad.sum()} such nodes)"
         )
-    for part, name in (("nodes", "weight"), ("nodes", "species"), ("edges", "type")):
+    for part, name in (
+        ("nodes", "weight"),
+        ("nodes", "species"),
+        ("edges", "type"),
+        ("globals", "energy_weight"),
+        ("globals", "stress_weight"),
+    ):
         array = getattr(graphs, part).get(name, np.zeros(0))
         if (array < 0).any():
             i = int(np.argmax(array < 0))

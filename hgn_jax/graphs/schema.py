@@ -15,6 +15,7 @@ AXES: dict[str, dict[str, str]] = {
     "edges": {"shift": "e d", "coupling": "e", "type": "e"},
     "globals": {
         "energy": "g", "stress": "g d d", "cell": "g d d", "time": "g", "trajectory": "g",
+        "energy_weight": "g", "stress_weight": "g",
     },
 }  # fmt: skip
 """Axes of every known array: n nodes, e edges, g graphs, d dimensions."""
