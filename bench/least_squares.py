@@ -35,7 +35,7 @@ from jraph import GraphsTuple
 import hgn_jax as hgn
 from hgn_jax.fitting.equations import Equations, LinearSystem
 from hgn_jax.linear import LeastSquaresSolution
-from hgn_jax.linear.triangle import Triangle, append
+from hgn_jax.linear.triangle import Triangle
 
 from .least_squares_figure import draw
 from .least_squares_goals import DENSE, SPRINGS, compare
@@ -177,7 +177,7 @@ def _phases(fit: hgn.Fit, data: GraphsTuple, number: int, graphs: int) -> Record
     }
 
 
-_append = jax.jit(append)
+_append = jax.jit(Triangle.append)
 _solve = jax.jit(hgn.QR().solve)
 
 

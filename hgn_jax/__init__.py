@@ -33,9 +33,12 @@ from .features import AbstractUntrained as AbstractUntrained
 from .features import External as External
 from .features import Glorot as Glorot
 from .features import Kinetic as Kinetic
+from .features import ManyBody as ManyBody
 from .features import MessagePassing as MessagePassing
 from .features import Pair as Pair
 from .features import sites as sites
+from .fitting.energies import Energies as Energies
+from .fitting.energies import Stresses as Stresses
 from .fitting.fit import fit as fit
 from .fitting.fit import solve as solve
 from .fitting.gradient_descent import TRAINING as TRAINING
@@ -43,7 +46,6 @@ from .fitting.gradient_descent import Training as Training
 from .fitting.gradient_descent import train as train
 from .fitting.observations import AbstractObservation as AbstractObservation
 from .fitting.observations import Derivatives as Derivatives
-from .fitting.observations import Energies as Energies
 from .fitting.observations import Forces as Forces
 from .fitting.observations import Rows as Rows
 from .fitting.result import RESULTS as RESULTS
@@ -65,6 +67,7 @@ from .io.model_file import save as save
 from .linear import LSTSQ as LSTSQ
 from .linear import QR as QR
 from .linear import AbstractLeastSquares as AbstractLeastSquares
+from .linear import FrameCV as FrameCV
 from .models import AbstractDynamics as AbstractDynamics
 from .models import AbstractHamiltonian as AbstractHamiltonian
 from .models import AbstractModel as AbstractModel

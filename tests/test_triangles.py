@@ -30,8 +30,8 @@ FACTORISE = {
     m: jax.jit(functools.partial(triangles.triangle, rows=None, method=m))
     for m in ("householder", "cholesky")
 }
-append = jax.jit(lambda t, z, u: triangles.append(t, z, u, jnp.asarray(len(z))))
-merge = jax.jit(triangles.merge)
+append = jax.jit(lambda t, z, u: t.append(z, u, jnp.asarray(len(z))))
+merge = jax.jit(triangles.Triangle.merge)
 least = jax.jit(hgn.QR(ridge=0.0).solve)
 
 

@@ -31,6 +31,11 @@ class AbstractTerm(eqx.Module):
     """True if the columns read `globals["time"]`."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Node arrays that the columns read, beside the state of the dynamics: `mass`."""
+    bodies_at_once: ClassVar[int | None] = None
+    """Number of bodies whose rows are computed fastest together; None if it does not matter."""
+    expects_model_error: ClassVar[bool] = False
+    """True if what these columns leave is rarely noise: the ridge is then cross-validated over
+    frames."""
 
     @property
     @abstractmethod
@@ -175,6 +180,9 @@ class AbstractRates(AbstractTerm):
 
 class AbstractTermSpec(eqx.Module):
     """Recipe of a term: number of units, distribution, nonlinearity. All fields are static."""
+
+    expects_model_error: ClassVar[bool] = False
+    """As of its terms."""
 
     @property
     @abstractmethod

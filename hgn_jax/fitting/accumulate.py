@@ -176,6 +176,11 @@ def graphs_at_once(equations: Equations, data: GraphsTuple) -> int:
 _concluded = eqx.filter_jit(conclude)
 
 
+@eqx.filter_jit  # jit remembers what it has traced
+def _reduced(equations: Equations, batch: GraphsTuple, solver: AbstractLeastSquares) -> Reduction:
+    return reduce(equations, equations.systems(batch), batch, solver)
+
+
 @eqx.filter_jit
 def _extended(before: Reduction, equations: Equations, batch: GraphsTuple) -> Reduction:
     return extend(before, equations, equations.systems(batch), batch)
@@ -183,9 +188,7 @@ def _extended(before: Reduction, equations: Equations, batch: GraphsTuple) -> Re
 
 def _empty(equations: Equations, like: GraphsTuple, solver: AbstractLeastSquares) -> Reduction:
     """The reduction of no data."""
-    shapes = eqx.filter_eval_shape(
-        lambda data: reduce(equations, equations.systems(data), data, solver), like
-    )
+    shapes = eqx.filter_eval_shape(_reduced, equations, like, solver)
     return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
 

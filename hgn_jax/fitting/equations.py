@@ -14,7 +14,8 @@ from ..graphs.validate import check
 from ..linear.triangle import column_scale
 from ..models.basis import Basis
 from ..models.newtonian import Newtonian
-from .observations import AbstractObservation, Energies, Rows
+from .energies import Energies
+from .observations import AbstractObservation, Rows
 
 
 class LinearSystem(eqx.Module):

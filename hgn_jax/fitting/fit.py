@@ -11,7 +11,7 @@ from .._types import Key
 from ..features.base import AbstractTerm
 from ..features.kinetic import Kinetic
 from ..features.pair import Pair
-from ..graphs.pieces import chunks
+from ..graphs.pieces import chunks, packs
 from ..graphs.species import typed_by_species
 from ..graphs.validate import check, warn_about_precision
 from ..linear.base import AbstractLeastSquares
@@ -75,9 +75,9 @@ def fit(
         check(data)
     warn_about_precision(data)
     how, key = recipe(data, terms, dynamics, known, observations, solver), as_key(key)
-    if not _is_large(data, key, how):
+    if not _in_pieces(data, how, key):
         return raise_if(throw, _fit(data, key, how))
-    return raise_if(throw, _in_chunks(sampled_equations(data, key, how), data, solver))
+    return raise_if(throw, _of_pieces(sampled_equations(data, key, how), data, how.solver))
 
 
 def solve(
@@ -102,9 +102,9 @@ def solve(
         typed = typed_by_species(data, how.species)
         for term in terms:
             term.accepts(typed)
-    if not _is_large(data, how):
+    if not _in_pieces(data, how):
         return raise_if(throw, _solve(data, how))
-    return raise_if(throw, _in_chunks(_calibrated(data, how), data, solver))
+    return raise_if(throw, _of_pieces(_calibrated(data, how), data, how.solver))
 
 
 @eqx.filter_jit
@@ -127,12 +127,26 @@ def _solved(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquare
     return conclude(equations, reduce(equations, systems, data, solver), solver, systems)
 
 
-def _is_large(data: GraphsTuple, *others: PyTree) -> bool:
-    """True if data go in chunks; traced data, to be differentiated say, stay whole."""
+def _in_pieces(data: GraphsTuple, how: Recipe, *others: PyTree) -> bool:
+    """True if data go piece by piece; traced data, to be differentiated say, stay whole."""
+    if not is_concrete((data, how, others)):
+        return False
     several = data.nodes["position"].size > WHOLE and len(data.n_node) > 1
-    return several and is_concrete((data, others))
+    return several or how.solver.folds > 0
 
 
-def _in_chunks(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
-    size = graphs_at_once(equations, data)
-    return accumulate(equations, chunks(data, size, equations.window), solver, like=data)
+def _of_pieces(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
+    fastest = [t.bodies_at_once for t in equations.basis.terms if t.bodies_at_once is not None]
+    if fastest:
+        pieces = list(packs(data, min(fastest), equations.window))
+    else:
+        # Folds are alike where each has several pieces.
+        most = len(data.n_node) // (4 * solver.folds) if solver.folds else len(data.n_node)
+        size = min(graphs_at_once(equations, data), max(1, most))
+        pieces = list(chunks(data, size, equations.window))
+    if len(pieces) < solver.folds:
+        raise ValueError(
+            f"{solver.folds} folds of frames, but the data make only {len(pieces)} pieces: give "
+            "more frames, fewer folds, or a ridge: solver=hgn.QR(ridge=...)"
+        )
+    return accumulate(equations, pieces, solver, like=pieces[0])

@@ -11,9 +11,9 @@ from jraph import GraphsTuple
 
 from .._types import NodeScalars
 from ..features.base import AbstractEnergy
-from ..graphs.geometry import bodies, movable, sum_over_graphs, velocity_of
+from ..graphs.geometry import movable
 from ..models.basis import Basis
-from .weights import AbstractWeights, RelativeWeights, as_weights
+from .weights import AbstractWeights, RelativeWeights, ScaledWeights, as_weights
 
 
 class Rows(eqx.Module):
@@ -59,7 +59,8 @@ class Derivatives(AbstractObservation):
     """Measured rates of the state: d rows for every mobile body and every array of the state.
 
     For Hamilton's equations these are `velocity` = dq/dt and `force` = dp/dt. `weights` is
-    "relative" (every body counts by its own motion), "uniform" (one for every row), or a function
+    "relative" (every body counts by its own motion), "scaled" (all count alike, by the root mean
+    square of the rate), "uniform" (one for every row), or a function
     of the graphs that returns `[n]` for each rate; a `weight` in the data's nodes multiplies them.
     Pass the same function each time: jit compiles anew for each new one.
     """
@@ -85,10 +86,11 @@ class Forces(AbstractObservation):
     """Measured forces alone: no velocities, and momenta only where a term reads them.
 
     The kinetic energy is known, |p|^2 / 2m unless `known` is given: energies of momenta cannot be
-    learned from forces. `weights` as in `Derivatives`, for one rate.
+    learned from forces. `weights` as in `Derivatives`, for one rate; by default all bodies count
+    alike, by the root mean square of the data's forces.
     """
 
-    weights: AbstractWeights = eqx.field(converter=as_weights, default=RelativeWeights())
+    weights: AbstractWeights = eqx.field(converter=as_weights, default=ScaledWeights())
 
     def needs(self, basis: Basis) -> dict[str, set[str]]:
         return {"nodes": {"force"}}
@@ -113,52 +115,6 @@ class Forces(AbstractObservation):
         (weight,) = self.weights(graphs, ("force",))
         columns, known = basis.rates(graphs)[side], basis.known_rates(graphs)[side]
         return (_node_rows(graphs, "force", columns, known, weight),)
-
-
-class Energies(AbstractObservation):
-    """Measured energies (`globals["energy"]`), one row per graph, constants included.
-
-    Rows count by `weight` over the number of bodies and over the spread of the energy per body.
-    That spread is at least a tenth of the mean kinetic energy per body: total energies of
-    trajectories hardly vary, and would outweigh everything else.
-    """
-
-    weight: float = eqx.field(default=1.0, static=True)
-    spread: Float[Array, ""] | None = None
-    """Standard deviation of the energy per body; None takes it from the weighted graphs."""
-
-    def needs(self, basis: Basis) -> dict[str, set[str]]:
-        return {"globals": {"energy"}}
-
-    def calibrated(self, data: GraphsTuple, basis: Basis) -> "Energies":
-        if self.spread is not None:
-            return self
-        count = bodies(data)
-        real = count > 0
-        graph_count = jnp.maximum(jnp.sum(real), 1).astype(count.dtype)
-
-        def per_body(values: Float[Array, " g"]) -> Float[Array, " g"]:
-            return jnp.where(real, values / jnp.where(real, count, 1), 0)
-
-        energy = per_body(data.globals["energy"])
-        mean = jnp.sum(energy) / graph_count
-        spread = jnp.sqrt(jnp.sum(jnp.where(real, energy - mean, 0) ** 2) / graph_count)
-        if {"momentum", "mass"} <= data.nodes.keys():
-            doubled = jnp.sum(data.nodes["momentum"] * velocity_of(data), axis=1)
-            kinetic = per_body(sum_over_graphs(data, doubled) / 2)
-            spread = jnp.maximum(spread, 0.1 * jnp.sum(kinetic) / graph_count)
-        return dataclasses.replace(self, spread=jnp.where(spread > 0, spread, 1))
-
-    def rows(self, basis: Basis, graphs: GraphsTuple) -> tuple[Rows, ...]:
-        count = bodies(graphs)
-        real = count > 0
-        spread = self.calibrated(graphs, basis).spread
-        assert spread is not None
-        weight = jnp.where(real, self.weight / (spread * jnp.where(real, count, 1)), 0)
-        target = jnp.where(real, graphs.globals["energy"], 0)
-        known = jnp.where(real, basis.known_energy(graphs), 0)
-        columns = (*basis.energies(graphs), basis.constants(graphs))
-        return (Rows(columns, target, weight, known, "energy"),)
 
 
 def _node_rows(

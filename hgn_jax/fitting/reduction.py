@@ -11,8 +11,9 @@ from jraph import GraphsTuple
 
 from .._tree import all_finite
 from ..linear.base import AbstractLeastSquares
+from ..linear.gram import Gram
 from ..linear.lstsq import LSTSQ
-from ..linear.triangle import Triangle, append, merge
+from ..linear.triangle import Triangle
 from .equations import Equations, LinearSystem
 
 
@@ -41,7 +42,8 @@ class Reduction(eqx.Module):
     Reductions of separate batches, made by the same equations, merge into that of all.
     """
 
-    triangles: tuple[Triangle, ...]
+    systems: tuple[Triangle | Gram, ...]
+    """What is kept of each system's rows."""
     offsets: Offsets | None
     """None without observed energies, or without constants for them to determine."""
     observed: tuple[Float[Array, ""], ...]
@@ -52,9 +54,14 @@ class Reduction(eqx.Module):
     """The column sets of every triangle, each with its width."""
 
     @property
+    def triangles(self) -> tuple[Triangle, ...]:
+        """Triangle of every system."""
+        return tuple(system.triangle() for system in self.systems)
+
+    @property
     def rows(self) -> Int[Array, "..."]:
         """Equations of positive weight."""
-        return jnp.sum(jnp.stack([t.rows for t in self.triangles]), axis=0)
+        return jnp.sum(jnp.stack([t.rows for t in self.systems]), axis=0)
 
 
 def reduce(
@@ -66,7 +73,7 @@ def reduce(
     """Factorises the rows of one batch; `systems` are the batch's, from `equations`."""
     still = jax.lax.stop_gradient(tuple(systems))
     return Reduction(
-        tuple(solver.factorise(s.matrix, s.target, s.rows) for s in still),
+        tuple(solver.reduce(s.matrix, s.target, s.rows) for s in still),
         _offsets(equations, data),
         tuple(s.observed for s in still),
         ~all_finite(data),
@@ -82,7 +89,7 @@ def extend(
     systems = jax.lax.stop_gradient(tuple(systems))
     offsets = _offsets(equations, data)
     return Reduction(
-        tuple(append(t, s.matrix, s.target, s.rows) for t, s in zip(before.triangles, systems)),
+        tuple(t.append(s.matrix, s.target, s.rows) for t, s in zip(before.systems, systems)),
         None if before.offsets is None or offsets is None else _merged([before.offsets, offsets]),
         tuple(jnp.hypot(size, s.observed) for size, s in zip(before.observed, systems)),
         before.broken | ~all_finite(data),
@@ -94,7 +101,7 @@ def merged(reductions: Sequence[Reduction]) -> Reduction:
     """The reduction of all their data."""
     offsets = [r.offsets for r in reductions if r.offsets is not None]
     return Reduction(
-        tuple(merge(triangles) for triangles in zip(*(r.triangles for r in reductions))),
+        tuple(type(some[0]).merge(some) for some in zip(*(r.systems for r in reductions))),
         _merged(offsets) if offsets else None,
         tuple(
             functools.reduce(jnp.hypot, sizes) for sizes in zip(*(r.observed for r in reductions))

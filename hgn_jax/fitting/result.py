@@ -12,11 +12,12 @@ from jraph import GraphsTuple
 from .._tree import all_finite, is_concrete
 from ..features.base import AbstractEnergy
 from ..linear.base import AbstractLeastSquares, LeastSquaresSolution, differentiable
+from ..linear.gram import Gram
 from ..linear.ridge import RidgePath, path, ridges, spectrum
 from ..linear.triangle import Triangle
 from ..models.network import HamiltonianGraphNetwork
+from .energies import Energies
 from .equations import Equations, LinearSystem, column_groups
-from .observations import Energies
 from .reduction import Reduction, extend
 from .uncertainty import StandardDeviation, standard_deviation
 from .verdict import is_poor, verdict
@@ -175,13 +176,13 @@ def conclude(
 ) -> Fit:
     """Solves the triangles; with the rows themselves, theta carries derivatives by them."""
     basis = equations.basis
-    dtype = reduction.triangles[0].r.dtype
+    dtype = reduction.observed[0].dtype
     unknowns: dict[int, Array] = {len(basis.terms): jnp.zeros(basis.constant_count, dtype)}
     solutions = []
-    for i, (triangle, members) in enumerate(zip(reduction.triangles, reduction.members)):
+    for i, (triangle, members) in enumerate(zip(reduction.systems, reduction.members)):
         solution = solver.solve(triangle, column_groups(basis, members))
         theta = solution.theta
-        if systems and members:
+        if systems and members and isinstance(triangle, Triangle):
             theta = differentiable(systems[i].matrix, systems[i].target, triangle, solution)
         figures = jax.lax.stop_gradient(_of_observed(solution, triangle, reduction.observed[i]))
         solutions.append(eqx.tree_at(lambda s: s.theta, figures, theta))
@@ -196,14 +197,17 @@ def conclude(
         offsets, known = reduction.offsets.constants(jnp.concatenate(of_energies))
         if not any(isinstance(o, Energies) for o in equations.observations):
             constant = offsets
+    if equations.energies is not None:
+        assert equations.energies.reference is not None
+        constant = constant + equations.energies.reference
     model = HamiltonianGraphNetwork(basis, tuple(theta_of), constant)
-    counted = jnp.all(jnp.stack([t.rows > 0 for t in reduction.triangles]), axis=0)
+    counted = jnp.all(jnp.stack([t.rows > 0 for t in reduction.systems]), axis=0)
     result = _outcome(~reduction.broken, counted, all_finite((model.theta, model.constants)))
     return Fit(model, tuple(solutions), result, known, equations, reduction, solver)
 
 
 def _of_observed(
-    solution: LeastSquaresSolution, triangle: Triangle, observed: Float[Array, ""]
+    solution: LeastSquaresSolution, triangle: Triangle | Gram, observed: Float[Array, ""]
 ) -> LeastSquaresSolution:
     """The solution with its residual relative to the observed values, not to what a known part
     leaves of them."""

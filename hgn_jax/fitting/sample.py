@@ -7,10 +7,13 @@ import equinox as eqx
 import jax.random as jr
 from jraph import GraphsTuple
 
+from .._tree import is_concrete
 from .._types import Key
 from ..features.base import AbstractTerm, AbstractTermSpec
 from ..graphs.species import species_of, typed_by_species
 from ..linear.base import AbstractLeastSquares
+from ..linear.frame_cv import FrameCV
+from ..linear.qr import QR
 from ..models.base import AbstractModel
 from ..models.basis import Basis
 from ..models.equations_of_motion import AbstractDynamics
@@ -44,6 +47,7 @@ def recipe(
     species = species_of(data)
     typed = typed_by_species(data, species)
     resolved = tuple(_resolved(term, typed) for term in terms)
+    solver = _settled(solver, resolved, data)
     return Recipe(resolved, dynamics, known, tuple(observations), species, solver)
 
 
@@ -84,6 +88,20 @@ def given_equations(terms: tuple[Any, ...], data: GraphsTuple, how: Recipe) -> E
 
 def _resolved(term: Term, data: GraphsTuple) -> Term:
     return term.resolve(data) if isinstance(term, AbstractTermSpec) else term
+
+
+def _settled(
+    solver: AbstractLeastSquares, terms: Sequence[Term], data: GraphsTuple
+) -> AbstractLeastSquares:
+    """The solver, with the ridge by cross-validation where "auto" means that."""
+    expected = any(term.expects_model_error for term in terms)
+    if isinstance(solver, QR) and solver.choice == "auto" and expected and is_concrete(data):
+        return QR(FrameCV()) if len(data.n_node) >= FrameCV().folds else solver
+    if solver.folds and not is_concrete(data):
+        raise ValueError(
+            "inside jit there are no folds of frames: call fit outside, or give ridge="
+        )
+    return solver
 
 
 def _guided(term: Term) -> bool:

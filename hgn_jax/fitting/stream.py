@@ -96,7 +96,7 @@ def fit_stream(
         result = accumulate(
             equations,
             stream,
-            solver,
+            how.solver,
             like=sample_from,
             inspect=partial(_inspect, equations),
             checkpoint=held,

@@ -86,14 +86,35 @@ class RelativeWeights(AbstractWeights):
         return tuple(weights)
 
 
+class ScaledWeights(AbstractWeights):
+    """1 / root mean square of the rate over the data: all bodies count alike, in any units."""
+
+    sizes: Float[Array, " r"] | None = None
+    """Root mean square of each rate's vectors; None takes them from the graphs that are weighted."""
+
+    def calibrated(self, data: GraphsTuple, names: Sequence[str]) -> "ScaledWeights":
+        if self.sizes is not None:
+            return self
+        return ScaledWeights(jnp.stack([root_mean_square(data, name) for name in names]))
+
+    def __call__(self, graphs: GraphsTuple, names: Sequence[str]) -> tuple[NodeScalars, ...]:
+        sizes = self.calibrated(graphs, names).sizes
+        assert sizes is not None
+        return tuple(jnp.broadcast_to(1 / size, node_mask(graphs).shape) for size in sizes)
+
+
 def as_weights(
-    weights: Literal["relative", "uniform"] | WeightFunction | AbstractWeights,
+    weights: Literal["relative", "scaled", "uniform"] | WeightFunction | AbstractWeights,
 ) -> AbstractWeights:
     """The weights of that name, or the user's own."""
     if isinstance(weights, AbstractWeights):
         return weights
     if isinstance(weights, str):
-        named = {"relative": RelativeWeights(), "uniform": UniformWeights()}
+        named = {
+            "relative": RelativeWeights(),
+            "scaled": ScaledWeights(),
+            "uniform": UniformWeights(),
+        }
         if weights not in named:
             raise ValueError(
                 f"weights must be one of {sorted(named)}, or a function, got {weights!r}"
@@ -118,6 +139,17 @@ def _unit(graphs: GraphsTuple, name: str) -> NodeScalars:
     if name != "force" or "mass" not in graphs.nodes:
         return jnp.ones(len(graphs.nodes["position"]), graphs.nodes["position"].dtype)
     return jnp.where(node_mask(graphs), graphs.nodes["mass"], 1)
+
+
+def root_mean_square(data: GraphsTuple, name: str) -> Float[Array, ""]:
+    """Root mean square of a rate's vectors over the mobile bodies that have a weight; one if all
+    are zero."""
+    mask, size = movable(data), _size(data, name)
+    if "weight" in data.nodes:
+        mask &= data.nodes["weight"] > 0
+    total = column_scale(jnp.where(mask, size, 0)[:, None])[0]
+    number = jnp.maximum(jnp.sum(mask), 1).astype(size.dtype)
+    return jnp.where(jnp.any(mask & (size > 0)), total / jnp.sqrt(number), 1)
 
 
 def _floor(size: NodeScalars, mask: NodeMask) -> Float[Array, ""]:

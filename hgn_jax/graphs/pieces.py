@@ -1,7 +1,7 @@
 """Data sets cut into pieces of one shape."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
@@ -25,16 +25,39 @@ def chunks(data: GraphsTuple, size: int, window: int | None = 1) -> Iterator[Gra
     """
     size = whole_number("size", size, 1)
     data = without_padding(jax.tree.map(np.asarray, data))
-    cuts = _cuts(_windows(data, window), size)
+    pieces = list(_pieces(data, _cuts(_windows(data, window), size)))
+    yield from _padded(pieces, [0] * len(pieces))
+
+
+def packs(data: GraphsTuple, bodies: int, window: int | None = 1) -> Iterator[GraphsTuple]:
+    """The batch in pieces of about `bodies` bodies, or of one window that has more.
+
+    Pieces are padded to one of a few shapes, each half as large again as the next, so that small
+    pieces of a batch with some large graphs stay small. Otherwise as `chunks`.
+    """
+    data = without_padding(jax.tree.map(np.asarray, data))
+    ends = np.append(0, np.cumsum(data.n_node))
+    windows = _windows(data, window)
+    cuts = windows[:1].tolist()
+    for end, following in itertools.pairwise([*windows[1:].tolist(), None]):
+        if following is None or ends[following] - ends[cuts[-1]] > bodies:
+            cuts.append(end)
+    pieces = list(_pieces(data, cuts))
+    sizes = np.array([len(p.nodes["position"]) for p in pieces])
+    levels = np.floor(np.log(sizes.max() / sizes) / np.log(1.5) + 1e-9).astype(int)
+    yield from _padded(pieces, levels.tolist())
+
+
+def _pieces(data: GraphsTuple, cuts: list[int]) -> Iterator[GraphsTuple]:
+    """The graphs between consecutive cuts."""
     starts = [np.append(0, np.cumsum(n)) for n in (data.n_node, data.n_edge)]
     # Python's integers: NumPy's would widen the senders.
     spans = [
         (slice(a, b), *(slice(int(s[a]), int(s[b])) for s in starts))
         for a, b in itertools.pairwise(cuts)
     ]
-    most = [max((s.stop - s.start for s in parts), default=0) for parts in zip(*spans)]
     for graphs, nodes, edges in spans:
-        piece = GraphsTuple(
+        yield GraphsTuple(
             nodes={k: v[nodes] for k, v in data.nodes.items()},
             edges={k: v[edges] for k, v in data.edges.items()},
             senders=data.senders[edges] - nodes.start,
@@ -43,7 +66,18 @@ def chunks(data: GraphsTuple, size: int, window: int | None = 1) -> Iterator[Gra
             n_node=data.n_node[graphs],
             n_edge=data.n_edge[graphs],
         )
-        yield pad(piece, n_graph=most[0] + PADDING_GRAPHS, n_node=most[1] + 1, n_edge=most[2])
+
+
+def _padded(pieces: Sequence[GraphsTuple], levels: Sequence[int]) -> Iterator[GraphsTuple]:
+    """The pieces, those of each level padded to one shape."""
+    most: dict[int, tuple[int, int, int]] = {}
+    for piece, level in zip(pieces, levels):
+        sizes = (len(piece.n_node), len(piece.nodes["position"]), len(piece.senders))
+        before = most.get(level, (0, 0, 0))
+        most[level] = (max(sizes[0], before[0]), max(sizes[1], before[1]), max(sizes[2], before[2]))
+    for piece, level in zip(pieces, levels):
+        graphs, nodes, edges = most[level]
+        yield pad(piece, n_graph=graphs + PADDING_GRAPHS, n_node=nodes + 1, n_edge=edges)
 
 
 def _windows(data: GraphsTuple, window: int | None) -> np.ndarray:

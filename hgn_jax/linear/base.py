@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float, Int
 
+from .gram import Gram, gram
 from .groups import of_columns, sums
 from .ridge import floor
 from .triangle import Method, Triangle, column_scale, triangle
@@ -42,6 +43,10 @@ class LeastSquaresSolution(eqx.Module):
     """How the rows were factorised."""
     groups: tuple[int, ...] = eqx.field(static=True)
     """Widths of the consecutive groups of columns."""
+    held_out: Float[Array, "*m"] | None = None
+    """Relative residual of rows that were held out, where frames were cross-validated."""
+    of_folds: Float[Array, "*m F K"] | None = None
+    """Coefficients from all folds but one, for each fold."""
 
     @property
     def effective_dof(self) -> Float[Array, "*m"]:
@@ -64,12 +69,26 @@ class AbstractLeastSquares(eqx.Module):
     rounding unit, because the normal equations square the condition number.
     """
 
+    folds: eqx.AbstractVar[int]
+    """Number of folds whose rows are kept apart; 0 if all rows go into one triangle."""
+
     @abstractmethod
     def method(self, matrix: Float[Array, "r K"]) -> Method:
         """How a matrix of this shape and precision is factorised."""
 
     @abstractmethod
-    def _solve(self, triangle: Triangle, groups: tuple[int, ...]) -> LeastSquaresSolution: ...
+    def _solve(
+        self, triangle: Triangle | Gram, groups: tuple[int, ...]
+    ) -> LeastSquaresSolution: ...
+
+    def reduce(
+        self, matrix: Float[Array, "r K"], target: Float[Array, " r"], rows: Int[Array, ""]
+    ) -> Triangle | Gram:
+        """What a fit keeps of a first batch of rows: their triangle, or the normal equations of
+        folds."""
+        if self.folds and matrix.shape[1]:
+            return gram(matrix, target, rows, self.folds)
+        return self.factorise(matrix, target, rows)
 
     def factorise(
         self,
@@ -84,7 +103,7 @@ class AbstractLeastSquares(eqx.Module):
         return triangle(matrix, target, rows, self.method(matrix))
 
     def solve(
-        self, triangle: Triangle, groups: tuple[int, ...] | None = None
+        self, triangle: Triangle | Gram, groups: tuple[int, ...] | None = None
     ) -> LeastSquaresSolution:
         """Coefficients of every target.
 
@@ -93,6 +112,7 @@ class AbstractLeastSquares(eqx.Module):
         **Raises:** `ValueError` if the widths do not add up to the columns.
         """
         if not triangle.columns:
+            assert isinstance(triangle, Triangle)
             return _without_columns(triangle)
         groups = (triangle.columns,) if groups is None else groups
         if sum(groups) != triangle.columns or min(groups) < 1:
@@ -100,7 +120,7 @@ class AbstractLeastSquares(eqx.Module):
                 f"groups must be positive widths that add up to the {triangle.columns} columns, "
                 f"got {groups}"
             )
-        if triangle.qu.ndim == 1:
+        if isinstance(triangle, Gram) or triangle.qu.ndim == 1:
             return self._solve(triangle, groups)
         return jax.vmap(
             lambda qu, rest: self._solve(

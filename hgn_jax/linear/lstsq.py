@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .base import AbstractLeastSquares, LeastSquaresSolution, describe, residual
+from .gram import Gram
 from .triangle import Method, Triangle, column_scale
 
 
@@ -17,11 +18,13 @@ class LSTSQ(AbstractLeastSquares):
     """
 
     rcond: float | None = eqx.field(default=None, static=True)
+    folds: int = eqx.field(default=0, init=False, static=True)
 
     def method(self, matrix: Float[Array, "r K"]) -> Method:
         return "householder"
 
-    def _solve(self, triangle: Triangle, groups: tuple[int, ...]) -> LeastSquaresSolution:
+    def _solve(self, triangle: Triangle | Gram, groups: tuple[int, ...]) -> LeastSquaresSolution:
+        triangle = triangle.triangle()
         scale = column_scale(triangle.r)
         dtype = triangle.r.dtype
         more = jnp.maximum(triangle.rows, triangle.columns).astype(dtype)

@@ -9,6 +9,8 @@ import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float
 
 from .base import AbstractLeastSquares, LeastSquaresSolution, augmented, column_dof, describe
+from .frame_cv import FrameCV, cross_validated
+from .gram import Gram
 from .group_ridge import group_ridges
 from .groups import of_columns
 from .ridge import floor, keeping_digits, path, ridges, spectrum
@@ -22,8 +24,8 @@ class QR(AbstractLeastSquares):
     an SVD with a cut, and the ridge $\lambda$, by augmentation, keeps it from dividing by rounding
     errors. The normal equations would square the condition number.
 
-    `ridge` is relative to the column norms and never below five rounding units. "evidence" (which
-    "auto" stands for) and "gcv" take the best of a path of ridges, see `RidgePath`: data without
+    `ridge` is relative to the column norms and never below five rounding units. "evidence" and
+    "gcv" take the best of a path of ridges, see `RidgePath`: data without
     noise that the features express to rounding get the least one and keep their accuracy; noisy
     data are not followed into their noise. Where the misfit is smooth instead, the ridge is raised
     until rounding errors of cancelling terms stay below a tenth of the residual. The evidence is
@@ -39,26 +41,37 @@ class QR(AbstractLeastSquares):
     "auto": Cholesky for tall float64 matrices on a GPU, Householder elsewhere (in float32 Cholesky
     QR loses a digit).
 
+    `FrameCV()` cross-validates over whole frames, from normal equations instead of a triangle: for
+    energies and forces from quantum mechanics, whose misfit is that of the model. "auto" means it
+    where a term says so (`ManyBody`), and otherwise "evidence".
+
     Golub and Van Loan, Matrix Computations, 4th ed., sections 5.3 and 6.1.
     """
 
     ridge: Float[Array, ""] | float | None
-    choice: Literal["given", "evidence", "gcv", "groups"] = eqx.field(static=True)
+    choice: Literal["given", "auto", "evidence", "gcv", "groups", "frames"] = eqx.field(static=True)
+    folds: int = eqx.field(static=True)
     how: Literal["auto", "householder", "cholesky"] = eqx.field(static=True)
 
     def __init__(
         self,
-        ridge: Float[Array, ""] | float | Literal["auto", "evidence", "gcv", "groups"] = "auto",
+        ridge: Float[Array, ""]
+        | float
+        | FrameCV
+        | Literal["auto", "evidence", "gcv", "groups"] = "auto",
         method: Literal["auto", "householder", "cholesky"] = "auto",
     ) -> None:
-        named = {"auto": "evidence", "evidence": "evidence", "gcv": "gcv", "groups": "groups"}
+        named = ("auto", "evidence", "gcv", "groups")
+        self.folds = 0
         if ridge is None:
             raise ValueError("ridge=None is gone: 0.0 is the least ridge, 'auto' asks the data")
         if isinstance(ridge, str):
             if ridge not in named:
                 raise ValueError(f"ridge must be a number or one of {sorted(named)}, got {ridge!r}")
             self.ridge = None
-            self.choice = cast(Literal["evidence", "gcv", "groups"], named[ridge])
+            self.choice = cast(Literal["auto", "evidence", "gcv", "groups"], ridge)
+        elif isinstance(ridge, FrameCV):
+            self.ridge, self.choice, self.folds = None, "frames", ridge.folds
         else:
             self.ridge, self.choice = ridge, "given"
         if method not in ("auto", "householder", "cholesky"):
@@ -71,7 +84,9 @@ class QR(AbstractLeastSquares):
         tall = len(matrix) >= 8 * matrix.shape[1] and matrix.dtype == jnp.float64
         return "cholesky" if tall and jax.default_backend() == "gpu" else "householder"
 
-    def _solve(self, triangle: Triangle, groups: tuple[int, ...]) -> LeastSquaresSolution:
+    def _solve(self, triangle: Triangle | Gram, groups: tuple[int, ...]) -> LeastSquaresSolution:
+        if isinstance(triangle, Gram):
+            return cross_validated(triangle, groups)
         dtype = triangle.r.dtype
         tried = ridges(dtype) if self.ridge is None else self._given(dtype)
         singular, b, vt = spectrum(triangle)
@@ -84,7 +99,7 @@ class QR(AbstractLeastSquares):
         if self.choice == "groups":
             found = group_ridges(triangle, groups, chosen.ridge)
             ridge, evidence, noise = found.ridge, found.evidence, found.noise
-        elif self.choice != "evidence":
+        elif self.choice not in ("auto", "evidence"):
             spare = jnp.maximum(triangle.rows.astype(dtype) - chosen.effective_dof, 1)
             noise = chosen.residual / jnp.sqrt(spare)
         per_column = of_columns(ridge, groups)

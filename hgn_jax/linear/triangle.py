@@ -40,6 +40,27 @@ class Triangle(eqx.Module):
         # Squares of small targets would underflow.
         return column_scale(jnp.append(self.qu, self.rest)[:, None])[0]
 
+    def append(
+        self,
+        matrix: Float[Array, "r K"],
+        target: Float[Array, " r"] | Float[Array, "r m"],
+        rows: Int[Array, ""],
+    ) -> "Triangle":
+        """The triangle with these rows added."""
+        above, count = (self.r, self.qu), self.rows + rows
+        return _over_blocks(above, self.rest, matrix, target, count, self.method)
+
+    @staticmethod
+    def merge(triangles: Sequence["Triangle"]) -> "Triangle":
+        """The triangle of all their rows."""
+        rest = jnp.linalg.norm(jnp.stack([t.rest for t in triangles]), axis=0)
+        count = jnp.sum(jnp.stack([t.rows for t in triangles]))
+        return _factorise([(t.r, t.qu) for t in triangles], rest, count, triangles[0].method)
+
+    def triangle(self) -> "Triangle":
+        """Itself."""
+        return self
+
 
 def triangle(
     matrix: Float[Array, "r K"],
@@ -57,24 +78,6 @@ def triangle(
     count = jnp.asarray(len(matrix) if rows is None else rows)
     rest = jnp.zeros_like(target, shape=target.shape[1:])
     return _over_blocks(nothing, rest, matrix, target, count, method)
-
-
-def merge(triangles: Sequence[Triangle]) -> Triangle:
-    """The triangle of all their rows."""
-    rest = jnp.linalg.norm(jnp.stack([t.rest for t in triangles]), axis=0)
-    count = jnp.sum(jnp.stack([t.rows for t in triangles]))
-    return _factorise([(t.r, t.qu) for t in triangles], rest, count, triangles[0].method)
-
-
-def append(
-    before: Triangle,
-    matrix: Float[Array, "r K"],
-    target: Float[Array, " r"] | Float[Array, "r m"],
-    rows: Int[Array, ""],
-) -> Triangle:
-    """The triangle with these rows added."""
-    above, count = (before.r, before.qu), before.rows + rows
-    return _over_blocks(above, before.rest, matrix, target, count, before.method)
 
 
 def _over_blocks(

@@ -20,6 +20,7 @@ from ..graphs.geometry import (
     sum_over_graphs,
 )
 from ..graphs.species import typed_by_species
+from ..graphs.strain import strained
 from .base import AbstractModel
 from .equations_of_motion import AbstractDynamics, Canonical, at_rest_where_fixed
 
@@ -96,6 +97,17 @@ class Basis(eqx.Module):
         if self.known is None:
             return jnp.zeros(graphs.n_node.shape, graphs.nodes["position"].dtype)
         return self.known(graphs)
+
+    def virials(self, graphs: GraphsTuple) -> list[Float[Array, "g d d _"] | None]:
+        """Columns of the energy's derivative by a strain, one entry per term; None for rates."""
+        graphs = self.typed(graphs)
+        return [t.virial(graphs) if isinstance(t, AbstractEnergy) else None for t in self.terms]
+
+    def known_virial(self, graphs: GraphsTuple) -> Float[Array, "g d d"]:
+        """Derivative of the known part's energy by a strain, zero without one."""
+        d, dtype = graphs.nodes["position"].shape[1], graphs.nodes["position"].dtype
+        none = jnp.zeros((d, d), dtype)
+        return jax.jacfwd(lambda strain: self.known_energy(strained(graphs, strain)))(none)
 
     def rates(self, graphs: GraphsTuple) -> tuple[_Columns, ...]:
         """Columns of the rates: for every array of the state one entry per term."""

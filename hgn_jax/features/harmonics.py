@@ -1,0 +1,79 @@
+"""Real spherical harmonics, and their coupling to invariants."""
+
+from functools import cache
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+AnyArray: TypeAlias = Any
+"""Array of JAX or NumPy."""
+
+
+def harmonics(direction: Float[AnyArray, "3 *e"], degree: int) -> list[Float[AnyArray, "_ *e"]]:
+    r"""Real $Y_{lm}$ of unit vectors for l = 0 .. `degree`: one array `[2l+1 *e]` for each l.
+
+    m runs from -l to l, and $\sum_m Y_{lm}^2 = 2l + 1$. They are polynomials of x, y, z, without
+    the Condon-Shortley phase: $Y_{l,\pm m}$ is a function of z times the imaginary or real part of
+    $(x + iy)^m$.
+    """
+    xp: ModuleType = np if isinstance(direction, np.ndarray) else jnp
+    x, y, z = direction
+    one = xp.ones_like(z)
+    real, imaginary = [one], [xp.zeros_like(z)]
+    for _ in range(degree):
+        c, s = real[-1], imaginary[-1]
+        real.append(x * c - y * s)
+        imaginary.append(x * s + y * c)
+    # Associated Legendre functions over (1 - z^2)^(m/2), by their recurrence in l.
+    legendre: dict[tuple[int, int], Any] = {}
+    for m in range(degree + 1):
+        legendre[m, m] = one * float(np.prod(np.arange(1.0, 2 * m, 2)))
+        for l in range(m + 1, degree + 1):
+            before = (l + m - 1) * legendre[l - 2, m] if l > m + 1 else 0.0
+            legendre[l, m] = ((2 * l - 1) * z * legendre[l - 1, m] - before) / (l - m)
+    return [
+        xp.stack(
+            [_norm(l, m) * legendre[l, m] * imaginary[m] for m in range(l, 0, -1)]
+            + [_norm(l, m) * legendre[l, m] * real[m] for m in range(l + 1)]
+        )
+        for l in range(degree + 1)
+    ]
+
+
+@cache
+def coupling(l1: int, l2: int, l3: int) -> Float[np.ndarray, "a b c"]:
+    r"""Tensor `[2l1+1 2l2+1 2l3+1]` that couples $Y_{l_1}$ and $Y_{l_2}$ to a tensor of degree l3.
+
+    $C \propto \int Y_{l_1 m_1} Y_{l_2 m_2} Y_{l_3 m_3}$, so that the product of three densities
+    contracted with it is invariant under rotations; for even l1 + l2 + l3 these are the
+    Clebsch-Gordan coefficients. $\sum C^2 = 1$ over all three indices.
+
+    **Raises:** `ValueError` if l1 + l2 + l3 is odd or they are the sides of no triangle.
+    """
+    if (l1 + l2 + l3) % 2 or not abs(l1 - l2) <= l3 <= l1 + l2:
+        raise ValueError(f"degrees {l1}, {l2}, {l3} do not couple")
+    # Exact quadrature: Gauss-Legendre in z, equidistant in the azimuth.
+    total = l1 + l2 + l3
+    z, weight = np.polynomial.legendre.leggauss(total // 2 + 1)
+    azimuth = 2 * np.pi * np.arange(total + 1) / (total + 1)
+    rho = np.sqrt(1 - z**2)[:, None]
+    grid = np.stack(
+        [
+            rho * np.cos(azimuth),
+            rho * np.sin(azimuth),
+            np.broadcast_to(z[:, None], (len(z), len(azimuth))),
+        ]
+    )
+    values = harmonics(grid, max(l1, l2, l3))
+    product = np.einsum("aij,bij,cij,i->abc", values[l1], values[l2], values[l3], weight)
+    product[np.abs(product) < 1e-12 * np.abs(product).max()] = 0
+    return product / np.linalg.norm(product)
+
+
+def _norm(l: int, m: int) -> float:
+    """Factor that makes the squares of degree l add up to 2l + 1."""
+    ratio = np.prod(np.arange(l - m + 1.0, l + m + 1))
+    return float(np.sqrt((2 * l + 1) / ratio * (1 if m == 0 else 2)))

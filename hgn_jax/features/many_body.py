@@ -1,0 +1,243 @@
+"""Potential energy of a body among its neighbours: random invariants of their densities."""
+
+import math
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, Int
+from jraph import GraphsTuple
+
+from .._types import Gradient, Key, NodeMask, NodeScalars
+from ..graphs.geometry import count, distance, edge_mask, graph_index, node_mask, sum_over_graphs
+from ..graphs.species import species_of
+from .base import AbstractEnergy, AbstractTermSpec, Counts, Fitted, differentiated
+from .densities import Densities
+from .many_body_rows import Weights, chained, derivatives, designs, factors
+from .signatures import Signature, five_body, four_body, three_body
+from .trained_range import extent, outside
+
+SHARES = (0.10, 0.47, 0.43)
+"""Shares of the features of body order 3, 4 and 5."""
+
+
+class ManyBodyFeatures(AbstractEnergy):
+    r"""$E = \sum_i B_k(i)$ with B products of densities with random radial functions.
+
+    Factor f of feature k is $a_{lm} = \sum_{zn} w_{kf,zn} A_{i,zn,lm}$; the factors of a signature
+    couple to an invariant. Each species of the central body has features of its own.
+    """
+
+    name: ClassVar[str] = "many-body"
+    depends_on: ClassVar[tuple[str, ...]] = ("position",)
+    bodies_at_once: ClassVar[int | None] = 64
+    expects_model_error: ClassVar[bool] = True
+    densities: Densities
+    weights: tuple[Float[Array, "S F K Q"], ...]
+    """Radial functions of each signature's features, for every species of the central body."""
+    range: Float[Array, " 2"]
+    """Least and greatest distance of neighbours in training (length)."""
+    signatures: tuple[Signature, ...] = eqx.field(static=True)
+    assembly: Literal["float32", "float64"] = eqx.field(static=True)
+
+    @property
+    def dimension(self) -> int | None:
+        return 3
+
+    @property
+    def reach(self) -> float:
+        return self.densities.cutoff
+
+    @property
+    def counts(self) -> Counts:
+        return Counts(bodies=True)
+
+    @property
+    def columns(self) -> int:
+        """Number of columns K."""
+        return sum(w.shape[0] * w.shape[2] for w in self.weights)
+
+    def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
+        densities = self.densities(graphs)
+
+        def of_centre(mine: NodeMask, weights: tuple[Weights, ...]) -> Float[Array, "g _"]:
+            values = [
+                signature(factors(densities, signature, w))
+                for signature, w in zip(self.signatures, weights)
+            ]
+            return sum_over_graphs(
+                graphs, jnp.where(mine[:, None], jnp.concatenate(values, axis=1), 0)
+            )
+
+        return self._over_centres(graphs, of_centre)
+
+    def gradient(self, graphs: GraphsTuple) -> Gradient:
+        n = count(graphs)
+        return Gradient(position=self._rows(graphs)[: 3 * n].reshape(n, 3, -1))
+
+    def virial(self, graphs: GraphsTuple) -> Float[Array, "g d d K"]:
+        n = count(graphs)
+        return self._rows(graphs)[3 * n :].reshape(-1, 3, 3, self.columns)
+
+    def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
+        densities = self.densities(graphs)
+        per_kind = theta.reshape(self.densities.kinds, -1)
+        total = jnp.zeros(count(graphs), densities.dtype)
+        for c, mine in enumerate(self._centres(graphs)):
+            start = 0
+            for signature, w in zip(self.signatures, self.weights):
+                end = start + w.shape[2]
+                values = signature(factors(densities, signature, w[c]))
+                total += jnp.where(mine, values @ per_kind[c, start:end], 0)
+                start = end
+        return total
+
+    def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
+        return differentiated(self, graphs, theta)
+
+    def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
+        near = jnp.stack([self.range[0], jnp.asarray(math.inf, self.range.dtype)])
+        closer = outside(distance(graphs), edge_mask(graphs), near)
+        index = graph_index(graphs)[graphs.receivers]
+        return jax.ops.segment_sum(closer.astype(jnp.int32), index, len(graphs.n_node)) // 2
+
+    def trained_range(self) -> Float[Array, "... 2"]:
+        return self.range
+
+    def accepts(self, graphs: GraphsTuple) -> None:
+        known = set(self.densities.species)
+        if known and (strange := sorted(set(species_of(graphs)) - known)):
+            raise ValueError(
+                f"species {strange} were not in the data that the many-body features were sampled "
+                f"from, which hold {sorted(known)}"
+            )
+
+    def _rows(self, graphs: GraphsTuple) -> Float[Array, "rows K"]:
+        """Derivatives by all coordinates, then the virial of each graph."""
+        dtype = graphs.nodes["position"].dtype
+        if self.assembly == "float32":
+            dtype = jnp.dtype(jnp.float32)
+        densities = self.densities(graphs).astype(dtype)
+        every, present = designs(self.densities, graphs, dtype)
+
+        def of_centre(mine: NodeMask, weights: tuple[Weights, ...]) -> Float[Array, "rows _"]:
+            weights = tuple(w.astype(dtype) for w in weights)
+            slopes = derivatives(densities, self.signatures, weights)
+            own = [[jnp.where(mine[None, :, None], s, 0) for s in some] for some in slopes]
+            by_kind = [w.reshape(*w.shape[:2], self.densities.kinds, -1) for w in weights]
+
+            def of_neighbours(z: Int[Array, ""]) -> Float[Array, "rows _"]:
+                radial = [w[:, :, z] for w in by_kind]
+                return chained(every[z], own, self.signatures, radial, self.densities.degree)
+
+            none = jnp.zeros((every.shape[1], sum(w.shape[1] for w in weights)), dtype)
+            return _sum_where(present, of_neighbours, none)
+
+        return self._over_centres(graphs, of_centre).astype(graphs.nodes["position"].dtype)
+
+    def _centres(self, graphs: GraphsTuple) -> list[NodeMask]:
+        """For each species the bodies that have it."""
+        kind, real = self.densities.kind(graphs), node_mask(graphs)
+        return [real & (kind == c) for c in range(self.densities.kinds)]
+
+    def _over_centres(
+        self,
+        graphs: GraphsTuple,
+        columns: Callable[[NodeMask, tuple[Weights, ...]], Float[Array, "r _"]],
+    ) -> Float[Array, "r K"]:
+        """The columns of every species of the central body, beside one another."""
+        mine = jnp.stack(self._centres(graphs))
+        if len(mine) == 1:
+            return columns(mine[0], tuple(w[0] for w in self.weights))
+        shape = jax.eval_shape(columns, mine[0], tuple(w[0] for w in self.weights))
+
+        def of(each: tuple[NodeMask, tuple[Weights, ...]]) -> Float[Array, "r _"]:
+            # Most frames hold some of the species only.
+            return jax.lax.cond(
+                jnp.any(each[0]), columns, lambda *_: jnp.zeros(shape.shape, shape.dtype), *each
+            )
+
+        blocks = jax.lax.map(of, (mine, self.weights))
+        return blocks.transpose(1, 0, 2).reshape(shape.shape[0], -1)
+
+
+def _sum_where(present: Array, of: Callable[[Array], Array], none: Array) -> Array:
+    """Sum of the values at all places that are present."""
+    if len(present) == 1:
+        return of(jnp.array(0))
+
+    def add(total: Array, z: Array) -> tuple[Array, None]:
+        return total + jax.lax.cond(present[z], of, lambda _: none, z), None
+
+    return jax.lax.scan(add, none, jnp.arange(len(present)))[0]
+
+
+class ManyBody(AbstractTermSpec):
+    """Many-body features with about `units` columns: a tenth of body order 3, half of 4, the rest
+    of 5, alike for every species of the central body.
+
+    `radial` slow functions of the distance end at `cutoff` (length); `degree` is the greatest of the
+    spherical harmonics. Each factor of each feature has a random radial function of its own.
+    Three-dimensional bodies only. Rows are computed in the precision of `assembly`: single precision
+    halves the time, and loses nothing where the misfit is above 1e-4.
+    """
+
+    expects_model_error: ClassVar[bool] = True
+    units: int = eqx.field(default=1000, static=True)
+    cutoff: float = eqx.field(default=6.0, static=True, kw_only=True)
+    degree: int = eqx.field(default=4, static=True, kw_only=True)
+    radial: int | tuple[int, int, int] = eqx.field(default=5, static=True, kw_only=True)
+    species: tuple[int, ...] | None = eqx.field(default=None, static=True, kw_only=True)
+    assembly: Literal["float32", "float64"] = eqx.field(
+        default="float32", static=True, kw_only=True
+    )
+
+    @property
+    def guided(self) -> bool:
+        return False
+
+    def resolve(self, data: GraphsTuple) -> "ManyBody":
+        import dataclasses
+
+        if self.species is not None:
+            return self
+        species = species_of(data)
+        return dataclasses.replace(self, species=species)
+
+    def sample(
+        self, key: Key, data: GraphsTuple, previous: Fitted | None = None
+    ) -> ManyBodyFeatures:
+        dtype = data.nodes["position"].dtype
+        orders = (three_body(self.degree), four_body(self.degree), five_body(self.degree))
+        radial = (self.radial,) * 3 if isinstance(self.radial, int) else self.radial
+        species = self.species or ()
+        kinds = max(1, len(species))
+        signatures, sizes, waves = [], [], []
+        for share, order, number in zip(SHARES, orders, radial):
+            counts = _spread(round(share * self.units / kinds), len(order))
+            signatures += [signature for signature, count in zip(order, counts) if count]
+            sizes += [count for count in counts if count]
+            waves += [number for count in counts if count]
+        weights = []
+        # One draw for all: each program of random numbers takes a while to compile.
+        most = (len(signatures), kinds, 4, max(sizes), kinds, max(radial))
+        for signature, size, number, w in zip(
+            signatures, sizes, waves, jr.normal(key, most, dtype)
+        ):
+            w = w[:, : len(signature.degrees), :size, :, :].at[..., number:].set(0)
+            w /= jnp.sqrt(jnp.sum(w**2, axis=(-2, -1), keepdims=True))
+            weights.append(w.reshape(*w.shape[:3], -1))
+        densities = Densities(self.cutoff, self.degree, max(radial), species)
+        r = distance(data)
+        seen = edge_mask(data) & (r < self.cutoff)
+        return ManyBodyFeatures(
+            densities, tuple(weights), extent(r, seen), tuple(signatures), self.assembly
+        )
+
+
+def _spread(total: int, places: int) -> list[int]:
+    """The total in equal numbers, the first places one more where it is no multiple."""
+    return [total // places + (k < total % places) for k in range(places)]

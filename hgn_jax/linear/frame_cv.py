@@ -1,0 +1,85 @@
+"""A ridge by cross-validation over whole frames."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.scipy.linalg as jsl
+from jaxtyping import Array
+
+from .base import LeastSquaresSolution
+from .gram import Gram
+from .groups import sums
+
+LEAST, GREATEST, STEPS = 1e-11, 1e-4, 15
+"""Squares of the ridges that are tried, relative to the greatest eigenvalue: half a decade apart."""
+
+
+class FrameCV(eqx.Module):
+    """The ridge that predicts held-out frames best, for `QR(ridge=FrameCV())`.
+
+    Batches of whole frames take turns as members of `folds` folds; each is predicted from the
+    others. Where the misfit is that of the model and not noise, as with energies and forces from
+    quantum mechanics, rows of one frame are alike and the evidence errs by decades. The rows are
+    kept as normal equations of each fold; data are concrete, and go in batches.
+    """
+
+    folds: int = eqx.field(default=5, static=True)
+
+    def __check_init__(self) -> None:
+        if self.folds < 2:
+            raise ValueError(f"folds must be at least 2, got {self.folds}")
+
+
+def cross_validated(gram: Gram, groups: tuple[int, ...]) -> LeastSquaresSolution:
+    """Solution with the ridge of the least squared error of rows that were held out."""
+    scaled, norm = gram.scaled()
+    total, projected = jnp.sum(scaled.matrix, axis=0), jnp.sum(scaled.projected, axis=0)
+    columns, rows = gram.columns, gram.rows.astype(gram.matrix.dtype)
+    eigenvalues = jnp.linalg.eigvalsh(total)
+    largest = eigenvalues[-1]
+    exponents = jnp.linspace(0, 1, STEPS, dtype=gram.matrix.dtype)
+    squares = LEAST * (GREATEST / LEAST) ** exponents * largest
+    identity = jnp.eye(columns, dtype=gram.matrix.dtype)
+
+    def without(fold: Array, square: Array) -> tuple[Array, Array]:
+        """Coefficients from all other folds, and their squared error on this one."""
+        own, right = scaled.matrix[fold], scaled.projected[fold]
+        factor = jsl.cho_factor(total - own + square * identity)
+        theta = jsl.cho_solve(factor, projected - right)
+        return theta, theta @ own @ theta - 2 * theta @ right + scaled.square[fold]
+
+    def of_ridge(square: Array) -> tuple[Array, Array]:
+        folds = jnp.arange(len(scaled.square))
+        return jax.lax.map(lambda fold: without(fold, square), folds)
+
+    _, errors = jax.lax.map(of_ridge, squares)
+    square = squares[jnp.argmin(jnp.sum(errors, axis=1))]
+    of_folds, errors = of_ridge(square)
+    held_out = jnp.sqrt(jnp.maximum(jnp.sum(errors), 0))
+
+    factor = jsl.cho_factor(total + square * identity)
+    theta = jsl.cho_solve(factor, projected)
+    left = jnp.maximum(jnp.sum(gram.square) - 2 * theta @ projected + theta @ total @ theta, 0)
+    freedom = 1 - square * jnp.diagonal(jsl.cho_solve(factor, identity))
+    variance = jnp.maximum(
+        jnp.sum(gram.square) - theta @ projected, jnp.finfo(gram.matrix.dtype).tiny
+    )
+    determinant = 2 * jnp.sum(jnp.log(jnp.diagonal(factor[0])))
+    evidence = (columns * jnp.log(square) - determinant - rows * jnp.log(variance / rows)) / 2
+    rounding = columns * jnp.finfo(gram.matrix.dtype).eps * largest
+    size = gram.target_norm
+    return LeastSquaresSolution(
+        theta / norm,
+        rank=jnp.sum(eigenvalues > rounding),
+        condition=jnp.sqrt(largest / jnp.maximum(eigenvalues[0], rounding)),
+        residual=jnp.sqrt(left) / size,
+        ridge=jnp.broadcast_to(jnp.sqrt(square), len(groups)),
+        group_dof=sums(freedom, groups),
+        evidence=evidence,
+        noise=held_out / jnp.sqrt(jnp.maximum(rows, 1)),
+        cancellation=jnp.sum(jnp.abs(theta)) / size,
+        method="cholesky",
+        groups=groups,
+        held_out=held_out / size,
+        of_folds=of_folds / norm[None],
+    )

@@ -1,0 +1,101 @@
+"""Normal equations of the rows so far, kept apart by folds of the data."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.scipy.linalg as jsl
+from jaxtyping import Array, Float, Int
+
+from .triangle import Triangle
+
+
+class Gram(eqx.Module):
+    r"""$Z^T Z$, $Z^T u$ and $u^T u$ of F folds: what cross-validation over whole batches needs.
+
+    They square the condition number, so that half of the digits are lost: enough where the misfit is
+    far above the root of the rounding unit. A row costs half of what a QR factorisation does.
+    """
+
+    matrix: Float[Array, "F K K"]
+    projected: Float[Array, "F K"]
+    square: Float[Array, " F"]
+    fold_rows: Int[Array, " F"]
+    """Equations that count, in each fold."""
+    batches: Int[Array, ""]
+    """Batches so far: the next one goes to the fold of this number."""
+
+    @property
+    def columns(self) -> int:
+        return self.matrix.shape[-1]
+
+    @property
+    def rows(self) -> Int[Array, ""]:
+        """Equations that count."""
+        return jnp.sum(self.fold_rows)
+
+    @property
+    def target_norm(self) -> Float[Array, ""]:
+        """|u|; one if it is zero."""
+        square = jnp.sum(self.square)
+        return jnp.sqrt(jnp.where(square > 0, square, 1))
+
+    def append(
+        self, matrix: Float[Array, "r K"], target: Float[Array, " r"], rows: Int[Array, ""]
+    ) -> "Gram":
+        """The normal equations with a batch of rows added, to the fold whose turn it is."""
+        fold = self.batches % len(self.square)
+        return Gram(
+            self.matrix.at[fold].add(jnp.dot(matrix.T, matrix, precision="highest")),
+            self.projected.at[fold].add(jnp.dot(target, matrix, precision="highest")),
+            self.square.at[fold].add(jnp.sum(target**2)),
+            self.fold_rows.at[fold].add(rows.astype(self.fold_rows.dtype)),
+            self.batches + 1,
+        )
+
+    @staticmethod
+    def merge(grams: Sequence["Gram"]) -> "Gram":
+        """The normal equations of all their rows, fold by fold."""
+        return Gram(
+            *(
+                jnp.sum(jnp.stack([getattr(g, name) for g in grams]), axis=0)
+                for name in ("matrix", "projected", "square", "fold_rows", "batches")
+            )
+        )
+
+    def scaled(self) -> tuple["Gram", Float[Array, " K"]]:
+        """With columns of norm one (of all folds together), and the norms; one for zero columns."""
+        norm = jnp.sqrt(jnp.diagonal(jnp.sum(self.matrix, axis=0)))
+        norm = jnp.where(norm > 0, norm, 1)
+        matrix = self.matrix / (norm[:, None] * norm[None])[None]
+        return Gram(
+            matrix, self.projected / norm[None], self.square, self.fold_rows, self.batches
+        ), norm
+
+    def triangle(self) -> Triangle:
+        """Triangle of all rows, by Cholesky of the scaled normal equations.
+
+        Their least singular values, of the order of the root of the rounding unit, are lost.
+        """
+        scaled, norm = self.scaled()
+        shift = 10 * self.columns * jnp.finfo(self.matrix.dtype).eps
+        identity = jnp.eye(self.columns, dtype=self.matrix.dtype)
+        r = jnp.linalg.cholesky(jnp.sum(scaled.matrix, axis=0) + shift * identity, upper=True)
+        qu = jsl.solve_triangular(r, jnp.sum(scaled.projected, axis=0), trans=1)
+        rest = jnp.sqrt(jnp.maximum(jnp.sum(self.square) - jnp.sum(qu**2), 0))
+        return Triangle(r * norm[None], qu, rest, self.rows, "cholesky")
+
+
+def gram(
+    matrix: Float[Array, "r K"], target: Float[Array, " r"], rows: Int[Array, ""], folds: int
+) -> Gram:
+    """The normal equations of one batch, in the first of the folds."""
+    columns, dtype = matrix.shape[1], matrix.dtype
+    empty = Gram(
+        jnp.zeros((folds, columns, columns), dtype),
+        jnp.zeros((folds, columns), dtype),
+        jnp.zeros(folds, dtype),
+        jnp.zeros(folds, rows.dtype),
+        jnp.zeros((), jnp.int32),
+    )
+    return empty.append(matrix, target, rows)
