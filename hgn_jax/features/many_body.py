@@ -11,11 +11,12 @@ import jax.random as jr
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
-from .._types import Gradient, Key, NodeMask, NodeScalars
+from .._types import Gradient, Key, NodeMask, NodeScalars, Vectors
 from ..graphs.geometry import count, distance, edge_mask, graph_index, node_mask, sum_over_graphs
 from ..graphs.species import species_of
-from .base import AbstractEnergy, AbstractTermSpec, Counts, Fitted, differentiated
+from .base import AbstractEnergy, AbstractTermSpec, Counts, Fitted
 from .densities import Densities
+from .many_body_energy import energy_and_slope, fold, pairs_of
 from .many_body_rows import Weights, chained, derivatives, designs, factors
 from .signatures import Signature, five_body, four_body, three_body
 from .trained_range import extent, outside
@@ -83,20 +84,28 @@ class ManyBodyFeatures(AbstractEnergy):
         return self._rows(graphs)[3 * n :].reshape(-1, 3, 3, self.columns)
 
     def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
-        densities = self.densities(graphs)
-        per_kind = theta.reshape(self.densities.kinds, -1)
-        total = jnp.zeros(count(graphs), densities.dtype)
-        for c, mine in enumerate(self._centres(graphs)):
-            start = 0
-            for signature, w in zip(self.signatures, self.weights):
-                end = start + w.shape[2]
-                values = signature(factors(densities, signature, w[c]))
-                total += jnp.where(mine, values @ per_kind[c, start:end], 0)
-                start = end
-        return total
+        return self._evaluated(graphs, self.densities(graphs), theta)[0]
 
     def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
-        return differentiated(self, graphs, theta)
+        def at(position: Vectors) -> Float[Array, "LM n Q"]:
+            return self.densities(graphs._replace(nodes=graphs.nodes | {"position": position}))
+
+        densities, pull_back = jax.vjp(at, graphs.nodes["position"])
+        return Gradient(position=pull_back(self._evaluated(graphs, densities, theta)[1])[0])
+
+    def _evaluated(
+        self, graphs: GraphsTuple, densities: Float[Array, "LM n Q"], theta: Float[Array, " K"]
+    ) -> tuple[NodeScalars, Float[Array, "LM n Q"]]:
+        """Energy of every body, and its derivatives by that body's densities."""
+        pairs = pairs_of(self.signatures)
+        energy, slope = jnp.zeros(count(graphs), densities.dtype), jnp.zeros_like(densities)
+        own = theta.reshape(self.densities.kinds, -1)
+        for c, mine in enumerate(self._centres(graphs)):
+            tensors = fold(self.signatures, [w[c] for w in self.weights], own[c])
+            values, slopes = energy_and_slope(densities, pairs, tensors)
+            energy += jnp.where(mine, values, 0)
+            slope += jnp.where(mine[None, :, None], slopes, 0)
+        return energy, slope
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         near = jnp.stack([self.range[0], jnp.asarray(math.inf, self.range.dtype)])
