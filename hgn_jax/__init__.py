@@ -62,6 +62,7 @@ from .integrators import Yoshida4 as Yoshida4
 from .io import datasets as datasets
 from .io.model_file import load as load
 from .io.model_file import save as save
+from .io.read import read as read
 from .linear import LSTSQ as LSTSQ
 from .linear import QR as QR
 from .linear import AbstractLeastSquares as AbstractLeastSquares
