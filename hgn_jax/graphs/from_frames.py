@@ -12,7 +12,7 @@ from .cell import Cell, require_cell
 from .pair_search import pairs_within
 from .schema import check_names
 
-COINCIDENT = 1e-3
+COINCIDENT = 1e-5
 """Distance over the cutoff below which two bodies count as being in one place."""
 
 

@@ -6,6 +6,9 @@ import numpy as np
 
 from .atoms_frame import AtomsFrame
 
+OF_CELL = ("stress", "virial", "dipole")
+"""Results whose length says nothing about atoms."""
+
 
 def is_atoms(source: object) -> bool:
     """True for ASE's `Atoms` and what has the same attributes."""
@@ -30,8 +33,8 @@ def frame_of(atoms: Any, where: str) -> AtomsFrame:
             "them, and give every frame a SinglePointCalculator of its own"
         )
     for name, value in results.items():
-        per_atom = np.ndim(value) and len(value) == len(atoms) and name not in ("stress", "dipole")
-        (arrays if per_atom else info)[name] = value
+        of_atoms = name not in OF_CELL and np.ndim(value) and len(value) == len(atoms)
+        (arrays if of_atoms else info)[name] = value
     cell = np.array(atoms.cell, float)
     return AtomsFrame(
         where=where,

@@ -35,6 +35,11 @@ def data_from(
     energy = find_key(frames, "info", labels.energy, ENERGY)
     forces = find_key(frames, "arrays", labels.forces, FORCES)
     stress = find_key(frames, "info", labels.stress, STRESS)
+    cells = _cells(frames, cutoff)
+    if cells is None:
+        if labels.stress is not None:
+            raise ValueError("a stress needs a cell, but no frame repeats along any axis")
+        stress = None
     if labels.required and energy is None and forces is None and stress is None:
         raise ValueError(
             "found no energies, forces or stresses to learn from; name them by energy=, forces= or "
@@ -53,7 +58,6 @@ def data_from(
         values, weight = _energies(frames, energy)
         globals_["energy"] = (values + kinetic) * weight
         _add_weight("energy_weight", weight, globals_)
-    cells = _cells(frames, cutoff)
     if stress is not None and cells is not None:
         form = stress_format(stress, labels.stress_unit, labels.stress_sign, labels.stress_order)
         globals_["stress"], weight = _stresses(frames, stress, form, cells)
@@ -136,19 +140,11 @@ def _cells(frames: Sequence[AtomsFrame], cutoff: float) -> list[np.ndarray] | No
         return None
     cells = []
     for frame in frames:
-        closed = frame.periodic
-        if closed.any():
-            given = np.zeros((3, 3)) if frame.cell is None else frame.cell
-            require_cell(np.where(closed[:, None], given, _others(given, closed)), frame.where)
         # The box of a molecule means nothing.
-        given_cell = frame.cell if closed.any() else None
-        cells.append(enclosing_cell(frame.position, given_cell, closed, cutoff))
+        given = frame.cell if frame.periodic.any() else None
+        name = f"{frame.where}: cell"
+        if given is not None and not np.isfinite(given).all():
+            require_cell(given, name)
+        cells.append(enclosing_cell(frame.position, given, frame.periodic, cutoff))
+        require_cell(cells[-1], name)
     return cells
-
-
-def _others(given: np.ndarray, closed: np.ndarray) -> np.ndarray:
-    """Rows that span what the periodic ones leave out."""
-    rows = np.zeros((3, 3))
-    if not closed.all() and np.isfinite(given).all():
-        rows[~closed] = np.linalg.svd(given[closed])[2][closed.sum() :]
-    return rows

@@ -1,6 +1,8 @@
 """One configuration of atoms as a file or ASE holds it, before its arrays have our names."""
 
 import dataclasses
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,15 +52,14 @@ def numbers(value: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
 
     **Raises:** `ValueError`, beginning with `name`, for anything else.
     """
+    words = value
+    if isinstance(value, str):
+        words = re.sub(r"[\[\],{}]", " ", value).split()
     try:
-        if isinstance(value, str):
-            for sign in "[],{}":
-                value = value.replace(sign, " ")
-            value = value.split()
-        array = np.asarray(value, float)
+        array = np.asarray(words, float)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be numbers, got {value!r}"[:200]) from None
-    if array.size == np.prod(shape, dtype=int) and array.shape != shape:
+    if array.size == math.prod(shape) and (array.ndim == 1 or not shape):
         array = array.reshape(shape)
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")

@@ -9,8 +9,9 @@ import itertools
 import lzma
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -39,13 +40,13 @@ def read_extxyz(path: str | os.PathLike[str], keep: slice) -> Iterator[AtomsFram
         yield from _frames(file, os.path.basename(name), keep)
 
 
-def _frames(file: TextIO, name: str, keep: slice) -> Iterator[AtomsFrame]:
+def _frames(file: Iterator[str], name: str, keep: slice) -> Iterator[AtomsFrame]:
     blocks = itertools.islice(_blocks(file, name), keep.start, keep.stop, keep.step)
     for where, comment, lines in blocks:
         yield _parsed(where, comment, lines)
 
 
-def _blocks(file: TextIO, name: str) -> Iterator[tuple[str, str, list[str]]]:
+def _blocks(file: Iterator[str], name: str) -> Iterator[tuple[str, str, list[str]]]:
     """What errors call each frame, its comment and the lines of its atoms."""
     frame = 0
     try:
@@ -61,7 +62,7 @@ def _blocks(file: TextIO, name: str) -> Iterator[tuple[str, str, list[str]]]:
                 raise ValueError(
                     f"{where}: expected a number of atoms, found {line.strip()[:60]!r}"
                 )
-            comment = file.readline()
+            comment = next(file, "")
             lines = list(itertools.islice(file, count))
             if len(lines) < count:
                 raise ValueError(
@@ -69,7 +70,7 @@ def _blocks(file: TextIO, name: str) -> Iterator[tuple[str, str, list[str]]]:
                 )
             yield where, comment, lines
             frame += 1
-    except (EOFError, lzma.LZMAError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
         raise ValueError(f"{name}, frame {frame}: {error}: is the file truncated?") from error
 
 

@@ -93,7 +93,7 @@ def find_key(
     held: dict[str, str] = {}
     for frame in frames:
         for key, value in getattr(frame, part).items():
-            if value is not None:
+            if value is not None and isinstance(key, str):
                 held.setdefault(key if given is not None else plain(key), key)
     if given is None:
         return next((held[name] for name in usual if name in held), None)
@@ -104,6 +104,6 @@ def find_key(
 
 def keys_held(frames: Sequence[AtomsFrame]) -> str:
     """A sentence that lists all keys of the frames."""
-    info = sorted({key for frame in frames for key in frame.info})
-    arrays = sorted({key for frame in frames for key in frame.arrays})
+    info = sorted({str(key) for frame in frames for key in frame.info})
+    arrays = sorted({str(key) for frame in frames for key in frame.arrays})
     return f"Frames hold the keys {info}, and for each atom {arrays}"

@@ -1,7 +1,8 @@
 """`read`: a data set from files or objects of other libraries, by suffix or type."""
 
+import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from jraph import GraphsTuple
@@ -31,7 +32,7 @@ def read(
     """Reads configurations of atoms as one batch, joined by a cutoff, in eV, A and u.
 
     `source` is an extended XYZ file (`.xyz`, `.extxyz`, also packed as `.gz` or `.xz`), ASE's
-    `Atoms`, or a sequence of these. Nothing in a file is run as code. Each frame becomes a graph:
+    `Atoms`, or an iterable of these. Nothing in a file is run as code. Each frame becomes a graph:
 
     | array | from |
     |---|---|
@@ -71,8 +72,7 @@ def read(
     """
     every = whole_number("every", every, 1)
     start, stop, step = _bounds(frames)
-    keep = slice(start, stop, step * every)
-    found = list(_frames(source, keep))
+    found = list(_frames(source, slice(start, stop, step * every)))
     if not found:
         raise ValueError(f"no frames in {_named(source)}")
     how = Labels(energy, forces, stress, stress_unit, stress_sign, stress_order, labels)
@@ -94,16 +94,26 @@ def _frames(source: Any, keep: slice) -> Iterator[AtomsFrame]:
         yield from _reader(source)(source, keep)
     elif is_atoms(source):
         yield from [frame_of(source, "frame 0")][keep]
-    elif isinstance(source, Sequence) and all(map(is_atoms, source)):
-        chosen = range(len(source))[keep]
-        yield from (frame_of(source[k], f"frame {k}") for k in chosen)
-    elif isinstance(source, Sequence) and all(isinstance(s, str | os.PathLike) for s in source):
-        for path in source:
-            yield from _frames(path, keep)
+    elif isinstance(source, Iterable):
+        yield from itertools.islice(_members(source), keep.start, keep.stop, keep.step)
     else:
-        raise ValueError(
-            f"expected a path, an ase.Atoms, or a sequence of these, got {_named(source)}"
-        )
+        raise _not_a_source(source)
+
+
+def _members(sources: Iterable[Any]) -> Iterator[AtomsFrame]:
+    for k, source in enumerate(sources):
+        if is_atoms(source):
+            yield frame_of(source, f"frame {k}")
+        elif isinstance(source, str | os.PathLike):
+            yield from _frames(source, slice(None))
+        else:
+            raise _not_a_source(source)
+
+
+def _not_a_source(source: Any) -> ValueError:
+    return ValueError(
+        f"expected a path, an ase.Atoms, or several of these, got a {type(source).__name__}"
+    )
 
 
 def _reader(path: str | os.PathLike[str]) -> Any:
