@@ -19,7 +19,7 @@ COINCIDENT = 1e-5
 def from_frames(
     position: Sequence[np.ndarray],
     *,
-    cutoff: float,
+    cutoff: float | int,
     cell: Sequence[np.ndarray] | None = None,
     nodes: Mapping[str, ArrayLike] = {},
     globals_: Mapping[str, ArrayLike] = {},
@@ -46,6 +46,7 @@ def from_frames(
         raise ValueError(f"cutoff must be positive and finite, got {cutoff}")
     if not len(position):
         raise ValueError("there are no frames")
+    cutoff = float(cutoff)
     check_names("nodes", nodes)
     check_names("globals", globals_)
     names = [f"frame {k}" for k in range(len(position))] if names is None else names

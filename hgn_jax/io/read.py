@@ -17,7 +17,7 @@ from .extxyz import OPENERS, SUFFIXES, read_extxyz
 def read(
     source: Any,
     *,
-    cutoff: float,
+    cutoff: float | int,
     frames: slice | None = None,
     every: int = 1,
     energy: str | None = None,
@@ -76,7 +76,7 @@ def read(
     if not found:
         raise ValueError(f"no frames in {_named(source)}")
     how = Labels(energy, forces, stress, stress_unit, stress_sign, stress_order, labels)
-    return data_from(found, cutoff=cutoff, labels=how, dtype=dtype)
+    return data_from(found, cutoff=float(cutoff), labels=how, dtype=dtype)
 
 
 def _bounds(frames: slice | None) -> tuple[int, int | None, int]:
