@@ -4,7 +4,9 @@ import warnings
 
 import ase
 import ase.build
+import ase.io
 import ase.units
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -240,6 +242,70 @@ def test_two_species_have_their_own_potentials_and_constants():
     np.testing.assert_allclose(atoms.get_potential_energies(), of_atoms, atol=5e-3)
     assert atoms.get_potential_energies().sum() == pytest.approx(atoms.get_potential_energy())
     np.testing.assert_allclose(atoms.get_forces(), expected["forces"], atol=2e-2)
+
+
+def test_molecules_without_a_cutoff():
+    """Every pair counts; the energies of atoms hold the constants of their pairs."""
+    frames = []
+    for seed in range(60):
+        atoms = molecule()
+        atoms.rattle(0.4, seed=seed)
+        atoms.calc = SinglePointCalculator(atoms, **truth(atoms))
+        frames.append(atoms)
+    fit = hgn.fit(
+        hgn.read(frames[:-1], cutoff=30.0), key=1, terms=[hgn.Pair(64)],
+        observations=[hgn.Energies(), hgn.Forces(weights="uniform")],
+    )  # fmt: skip
+    assert np.abs(fit.model.constants).max() > 1e-3
+    atoms = frames[-1].copy()
+    atoms.calc = calculator(fit)
+    expected = frames[-1].calc.results
+    scale = np.abs(expected["forces"]).max()
+    np.testing.assert_allclose(atoms.get_forces(), expected["forces"], atol=0.02 * scale)
+    energies = atoms.get_potential_energies()
+    np.testing.assert_allclose(energies, expected["energies"], atol=0.01)
+    assert energies.sum() == pytest.approx(atoms.get_potential_energy(), abs=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:fitting in float32")
+def test_models_in_single_precision(data, fit):
+    single = hgn.fit(
+        jax.tree.map(lambda a: a.astype(jnp.float32) if a.dtype == jnp.float64 else a, data),
+        key=0, terms=[hgn.Pair(64, cutoff=CUTOFF)],
+        observations=[hgn.Energies(), hgn.Forces(weights="uniform")],
+    )  # fmt: skip
+    atoms, double = crystal(4), crystal(4)
+    atoms.calc, double.calc = calculator(single), calculator(fit)
+    assert calculator(single).neighbours.dtype == jnp.float32
+    scale = np.abs(double.get_forces()).max()
+    np.testing.assert_allclose(atoms.get_forces(), double.get_forces(), atol=3e-3 * scale)
+    np.testing.assert_allclose(atoms.get_stress(), double.get_stress(), atol=1e-4)
+    assert atoms.get_forces().dtype == atoms.get_stress().dtype == np.float64
+
+
+def test_results_can_be_written_and_read(fit, tmp_path):
+    atoms = crystal(4)
+    atoms.calc = calculator(fit)
+    atoms.get_stress(), atoms.calc.get_property("forces_std", atoms)
+    ase.io.write(tmp_path / "own.xyz", atoms)
+    back = hgn.read(tmp_path / "own.xyz", cutoff=CUTOFF)
+    np.testing.assert_allclose(back.globals["energy"][0], atoms.get_potential_energy(), rtol=1e-7)
+    np.testing.assert_allclose(back.nodes["force"], atoms.get_forces(), atol=1e-7)
+    np.testing.assert_allclose(back.globals["stress"][0], atoms.get_stress(voigt=False), rtol=1e-6)
+
+
+def test_cells_relax_to_zero_stress(fit):
+    """Forces and stress lead an optimiser of ASE to the minimum of the energy by volume."""
+    from ase.filters import FrechetCellFilter
+    from ase.optimize import BFGS
+
+    atoms = ase.build.bulk("Cu", "fcc", a=3.6)
+    atoms.calc = calculator(fit)
+    BFGS(FrechetCellFilter(atoms), logfile=None).run(fmax=1e-4, steps=100)
+    sides = np.linspace(3.2, 3.7, 501)
+    energies = [truth(ase.build.bulk("Cu", "fcc", a=a))["energy"] for a in sides]
+    best = sides[np.argmin(energies)]
+    assert (2 * atoms.get_volume() * 2) ** (1 / 3) == pytest.approx(best, abs=5e-3)
 
 
 def test_leaving_the_trained_range_is_warned_of_once(fit):

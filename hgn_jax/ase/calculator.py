@@ -96,7 +96,8 @@ class Calculator(ase_calculator.Calculator):
             self.results["stress"] = np.array([per_volume[i, j] for i, j in VOIGT])
         if self.fit is not None and set(properties) & set(DEVIATIONS):
             deviation = self.fit.standard_deviation(graph, reference=self.reference)
-            self.results["forces_std"] = np.asarray(deviation.force, float)[:n]
+            if "force" in deviation.rates:
+                self.results["forces_std"] = np.asarray(deviation.force, float)[:n]
             if self.reference is not None and deviation.energy is not None:
                 self.results["energy_std"] = float(deviation.energy[0])
 

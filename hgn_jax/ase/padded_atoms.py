@@ -115,7 +115,8 @@ class PaddedAtoms:
             if periodic.any():
                 matrix = enclosing_cell(position, cell, periodic, reach)
                 require_cell(matrix, "the cell of the atoms")
-            pairs, shift = pairs_within(position, reach, None if matrix is None else Cell(matrix))
+            points = position if self.reach else position[:0]  # without pairs there are no edges
+            pairs, shift = pairs_within(points, reach, None if matrix is None else Cell(matrix))
         graph = GraphsTuple(
             nodes={
                 "position": position.astype(self.dtype),

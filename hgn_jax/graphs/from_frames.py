@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import ArrayLike
 from jraph import GraphsTuple
 
@@ -21,9 +22,9 @@ def from_frames(
     *,
     cutoff: float | int,
     cell: Sequence[np.ndarray] | None = None,
-    nodes: Mapping[str, ArrayLike] = {},
-    globals_: Mapping[str, ArrayLike] = {},
-    dtype: ArrayLike | np.dtype | type | None = None,
+    nodes: Mapping[str, ArrayLike] | None = None,
+    globals_: Mapping[str, ArrayLike] | None = None,
+    dtype: DTypeLike | None = None,
     names: Sequence[str] | None = None,
 ) -> GraphsTuple:
     """Joins the bodies of each frame that are at most `cutoff` (length) apart; one batch of all.
@@ -47,6 +48,7 @@ def from_frames(
     if not len(position):
         raise ValueError("there are no frames")
     cutoff = float(cutoff)
+    nodes, globals_ = nodes or {}, globals_ or {}
     check_names("nodes", nodes)
     check_names("globals", globals_)
     names = [f"frame {k}" for k in range(len(position))] if names is None else names
@@ -68,7 +70,7 @@ def from_frames(
             shifts += [shift, -shift]
         n_edge.append(2 * len(pairs))
         start += len(x)
-    dtype = jnp.result_type(float) if dtype is None else np.dtype(dtype)  # type: ignore[arg-type]
+    dtype = jnp.result_type(float) if dtype is None else np.dtype(dtype)
 
     def array(values: ArrayLike) -> jnp.ndarray:
         values = np.asarray(values)

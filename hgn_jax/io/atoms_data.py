@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from jax.typing import DTypeLike
 from jraph import GraphsTuple
 
 from ..graphs.cell import is_singular, require_cell
@@ -29,7 +30,7 @@ class Labels(NamedTuple):
 
 
 def data_from(
-    frames: Sequence[AtomsFrame], *, cutoff: float, labels: Labels, dtype: Any
+    frames: Sequence[AtomsFrame], *, cutoff: float, labels: Labels, dtype: DTypeLike | None
 ) -> GraphsTuple:
     """The batch of all frames, see `read`."""
     energy = find_key(frames, "info", labels.energy, ENERGY)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from jax.typing import DTypeLike
 from jraph import GraphsTuple
 
 from .._arguments import whole_number
@@ -27,7 +28,7 @@ def read(
     stress_sign: int | None = None,
     stress_order: str | None = None,
     labels: bool = True,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
 ) -> GraphsTuple:
     """Reads configurations of atoms as one batch, joined by a cutoff, in eV, A and u.
 
@@ -57,7 +58,7 @@ def read(
     - `frames`, `every`: which frames to read, such as `slice(100)`, and every how many of these.
     - `energy`, `forces`, `stress`: keys of the labels. If None, names in common use are looked for
         in calculator results, `info` and arrays: `energy`, `REF_energy`, `dft_forces`, `virial`,
-        ... (explicit references first). One key serves all frames.
+        ... (explicit references first, `energy` before `free_energy`). One key serves all frames.
     - `stress_unit`: "eV/A^3", "GPa" or "kbar".
     - `stress_sign`: 1 if tension is positive, as ASE has it; -1 if pressure is, as VASP prints it.
     - `stress_order`: order of six components: "xx yy zz yz xz xy" is Voigt's, "xx yy zz xy yz zx"
