@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from jax.typing import DTypeLike
@@ -13,6 +13,11 @@ from .ase_atoms import frame_of, is_atoms
 from .atoms_data import Labels, data_from
 from .atoms_frame import AtomsFrame
 from .extxyz import OPENERS, SUFFIXES, read_extxyz
+
+Reader = Callable[[str | os.PathLike[str], slice], Iterator[AtomsFrame]]
+"""Yields the frames of a file that a slice picks."""
+READERS: dict[str, Reader] = dict.fromkeys(SUFFIXES, read_extxyz)
+"""Readers by suffix: another format is a file of its own and a line here."""
 
 
 def read(
@@ -64,7 +69,7 @@ def read(
     - `stress_order`: order of six components: "xx yy zz yz xz xy" is Voigt's, "xx yy zz xy yz zx"
         VASP's. None for all three: as ASE; virials as QUIP (eV, minus dE/dstrain); and
         `vasp_stress_kbar` as VASP prints it.
-    - `labels`: False if frames without any label are welcome, to start a rollout from, say.
+    - `labels`: False accepts a source without any label, to start a rollout from, say.
     - `dtype`: of floating arrays; None for JAX's default.
 
     **Raises:** `ValueError` naming file and frame for anything that cannot be read: truncated
@@ -117,16 +122,16 @@ def _not_a_source(source: Any) -> ValueError:
     )
 
 
-def _reader(path: str | os.PathLike[str]) -> Any:
+def _reader(path: str | os.PathLike[str]) -> Reader:
     """The reader for the file's suffix, without that of a packed file."""
     stem, suffix = os.path.splitext(os.fspath(path))
     packed = suffix.lower() in OPENERS
     if packed:
         suffix = os.path.splitext(stem)[1]
-    if suffix.lower() in SUFFIXES:
-        return read_extxyz
+    if suffix.lower() in READERS:
+        return READERS[suffix.lower()]
     raise ValueError(
-        f"{os.fspath(path)}: unknown suffix {suffix!r}; known are {', '.join(SUFFIXES)}, also "
+        f"{os.fspath(path)}: unknown suffix {suffix!r}; known are {', '.join(READERS)}, also "
         f"packed as {', '.join(OPENERS)}"
     )
 
