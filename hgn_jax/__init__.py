@@ -53,6 +53,7 @@ from .fitting.result import Fit as Fit
 from .fitting.sample import sample as sample
 from .fitting.stream import fit_stream as fit_stream
 from .fitting.untrained import untrained as untrained
+from .graphs.describe import describe as describe
 from .graphs.neighbour_list import Neighbours as Neighbours
 from .graphs.validate import check as check
 from .integrators import GaussLegendre4 as GaussLegendre4
@@ -64,6 +65,7 @@ from .integrators import Yoshida4 as Yoshida4
 from .io import datasets as datasets
 from .io.model_file import load as load
 from .io.model_file import save as save
+from .io.read import read as read
 from .linear import LSTSQ as LSTSQ
 from .linear import QR as QR
 from .linear import AbstractLeastSquares as AbstractLeastSquares
@@ -78,14 +80,15 @@ from .models.equations_of_motion import Canonical as Canonical
 __version__ = _version("hgn-jax")
 
 if _TYPE_CHECKING:
+    from . import ase as ase
     from . import plots as plots
 else:
 
     def __getattr__(name: str) -> object:
-        """Imports `plots` on first use: matplotlib is optional, and slow to import."""
-        if name != "plots":
+        """Imports `ase` and `plots` on first use: ASE and matplotlib are optional, and slow."""
+        if name not in ("ase", "plots"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         try:
-            return _import_module(".plots", __name__)
+            return _import_module(f".{name}", __name__)
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(f'{error}: pip install "hgn-jax[plots]"') from error
+            raise ModuleNotFoundError(f'{error}: pip install "hgn-jax[{name}]"') from error

@@ -12,7 +12,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"demo"},
-    {"plots"},
+    {"plots", "ase"},
     {"metrics"},
     {"fitting", "dynamics"},
     {"io"},

@@ -44,7 +44,7 @@ def test_import_leaves_matplotlib_out_and_jax_as_it_was():
 import sys, jax
 before = dict(jax.config.values)
 import hgn_jax as hgn
-assert "matplotlib" not in sys.modules
+assert not {"matplotlib", "hgn_jax.ase"} & sys.modules.keys()
 assert before.items() <= jax.config.values.items()
 assert jax.numpy.ones(1).dtype == "float32"
 print(len(before), hgn.plots.parity.__name__, "matplotlib" in sys.modules)
@@ -65,6 +65,23 @@ except ModuleNotFoundError as error:
     print(error)
 """
     assert 'pip install "hgn-jax[plots]"' in fresh(code)
+
+
+def test_without_ase_files_are_read_and_its_calculator_says_what_to_install(tmp_path):
+    path = tmp_path / "dimer.xyz"
+    path.write_text("2\nenergy=-1 pbc=F\nH 0 0 0\nH 0.7 0 0\n")
+    code = f"""
+import sys
+sys.modules["ase"] = None
+import hgn_jax as hgn
+print(hgn.read({str(path)!r}, cutoff=2).n_edge[0])
+try:
+    hgn.ase
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    edges, words = fresh(code).splitlines()
+    assert edges == "2" and 'pip install "hgn-jax[ase]"' in words
 
 
 def test_unknown_attribute_is_an_error():

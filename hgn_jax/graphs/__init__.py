@@ -9,6 +9,7 @@ from .builders import radius as radius
 from .builders import ring as ring
 from .cell import Cell as Cell
 from .differences import differentiate as differentiate
+from .from_frames import from_frames as from_frames
 from .padding import pad as pad
 from .pieces import chunks as chunks
 from .selection import split as split

@@ -36,7 +36,7 @@ class Cell(eqx.Module):
         xp, d = _namespace(self.matrix), len(self.matrix)
         scale = xp.max(xp.abs(self.matrix))  # products of SI lengths leave the range of float32
         rows = self.matrix / scale
-        if d > 3:
+        if d > 3 or xp is np:
             return xp.linalg.inv(rows) / scale
         # Cross products instead of LAPACK, which is slow inside a compiled loop.
         padding = xp.asarray(np.diag(np.arange(3) >= d), rows.dtype)

@@ -1,0 +1,3 @@
+"""Learned models as calculators of ASE."""
+
+from .calculator import Calculator as Calculator

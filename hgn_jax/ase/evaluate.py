@@ -1,0 +1,85 @@
+"""What a calculator asks of a model: energies of atoms, forces, virials; compiled functions."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+from jraph import GraphsTuple
+
+from .._types import NodeScalars, Vectors
+from ..features.pair_base import AbstractPairFeatures
+from ..graphs.geometry import count, graph_index
+from ..models.base import AbstractModel
+from ..models.network import HamiltonianGraphNetwork
+from ..models.newtonian import Newtonian
+from ..systems.system import System
+
+
+class Evaluation(NamedTuple):
+    """Energy (eV) and forces (eV/A) of one graph, padding included."""
+
+    energy: Float[Array, ""]
+    force: Vectors
+    of_atoms: NodeScalars | None
+    """Energy of each atom; None if the model has no such parts."""
+    outside: dict[str, Int[Array, ""]]
+    """Number of sites out of the trained range, by kind of feature."""
+
+
+@eqx.filter_jit
+def evaluate(model: AbstractModel, graphs: GraphsTuple) -> Evaluation:
+    """Energy and forces of the first graph."""
+    slope = model.gradient(graphs).position
+    force = jnp.zeros_like(graphs.nodes["position"]) if slope is None else -slope
+    outside = {}
+    if isinstance(model, HamiltonianGraphNetwork):
+        counted = _faded(model).out_of_range(graphs)
+        outside = {name: counts[0] for name, counts in counted.items()}
+    return Evaluation(model(graphs)[0], force, atom_energies(model, graphs), outside)
+
+
+@eqx.filter_jit
+def virial(model: AbstractModel, graphs: GraphsTuple) -> Float[Array, "3 3"]:
+    """dE/dstrain of the first graph (eV)."""
+    return model.virial(graphs)[0]
+
+
+def atom_energies(model: AbstractModel, graphs: GraphsTuple) -> NodeScalars | None:
+    """Energy of each atom, pairs half for either end; their sum is the energy.
+
+    None if a known part does not say which atoms its energy belongs to.
+    """
+    if isinstance(model, Newtonian):
+        return jnp.zeros(count(graphs), graphs.nodes["position"].dtype)
+    if isinstance(model, System):
+        return model.node_energy(graphs)
+    if not isinstance(model, HamiltonianGraphNetwork):
+        return None
+    total = model.node_energy(graphs)
+    if model.constants.shape[-1]:
+        # Every node as a graph of its own: counts of graphs are counts of nodes then.
+        alone = jnp.ones(count(graphs), graphs.n_node.dtype)
+        total += model.basis.constants(graphs._replace(n_node=alone)) @ model.constants
+    if model.basis.known is None:
+        return total
+    known = atom_energies(model.basis.known, graphs)
+    return None if known is None else jnp.where(graph_index(graphs) == 0, total + known, 0)
+
+
+NEAR = 0.95
+"""Share of the cutoff from which on a greatest trained distance counts as the cutoff."""
+
+
+def _faded(model: HamiltonianGraphNetwork) -> HamiltonianGraphNetwork:
+    """The model with trained ranges that end at the cutoff, where pairs fade: a pair a little
+    farther apart than any in training is no extrapolation there."""
+    terms = []
+    for term in model.terms:
+        cutoff = getattr(term, "cutoff", None)
+        if isinstance(term, AbstractPairFeatures) and cutoff is not None:
+            near = term.ranges[:, 1] > NEAR * cutoff
+            ends = jnp.where(near, cutoff, term.ranges[:, 1])
+            term = eqx.tree_at(lambda t: t.ranges, term, term.ranges.at[:, 1].set(ends))
+        terms.append(term)
+    return eqx.tree_at(lambda m: m.basis.terms, model, tuple(terms))

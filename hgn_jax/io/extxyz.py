@@ -1,0 +1,171 @@
+"""Extended XYZ files: a count of atoms, a line of key=value pairs, and a line for every atom.
+
+ASE's reader seeks backwards, which takes quadratic time in compressed files, and refuses stresses
+of six components. This one parses numbers only, so reading runs no code from a file.
+"""
+
+import gzip
+import itertools
+import lzma
+import os
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .atoms_frame import AtomsFrame, numbers
+from .elements import NUMBERS
+
+SUFFIXES = (".xyz", ".extxyz")
+OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
+
+_PAIR = re.compile(
+    r"""("[^"]*"|[^\s="]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|'[^']*'|\{[^}]*\}|"""
+    r"""\[(?:[^\[\]]|\[[^\]]*\])*\]|\S*))?"""
+)
+_PLAIN = "species:S:1:pos:R:3"
+
+
+def read_extxyz(path: str | os.PathLike[str], keep: slice) -> Iterator[AtomsFrame]:
+    """The frames of a file, those of `keep` only.
+
+    **Raises:** `ValueError` naming file and frame for what is no extended XYZ; `OSError` if the
+    file cannot be read.
+    """
+    name = os.fspath(path)
+    opener = OPENERS.get(os.path.splitext(name)[1].lower(), open)
+    with opener(name, "rt", encoding="utf-8") as file:
+        yield from _frames(file, os.path.basename(name), keep)
+
+
+def _frames(file: Iterator[str], name: str, keep: slice) -> Iterator[AtomsFrame]:
+    blocks = itertools.islice(_blocks(file, name), keep.start, keep.stop, keep.step)
+    for where, comment, lines in blocks:
+        yield _parsed(where, comment, lines)
+
+
+def _blocks(file: Iterator[str], name: str) -> Iterator[tuple[str, str, list[str]]]:
+    """What errors call each frame, its comment and the lines of its atoms."""
+    frame = 0
+    try:
+        for line in file:
+            if not line.strip():
+                continue
+            where = f"{name}, frame {frame}"
+            try:
+                count = int(line)
+            except ValueError:
+                count = 0
+            if count < 1:
+                raise ValueError(
+                    f"{where}: expected a number of atoms, found {line.strip()[:60]!r}"
+                )
+            comment = next(file, "")
+            lines = list(itertools.islice(file, count))
+            if len(lines) < count:
+                raise ValueError(
+                    f"{where}: the file ends after {len(lines)} of {count} atoms: is it truncated?"
+                )
+            yield where, comment, lines
+            frame += 1
+    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        raise ValueError(f"{name}, frame {frame}: {error}: is the file truncated?") from error
+
+
+def _parsed(where: str, comment: str, lines: list[str]) -> AtomsFrame:
+    info = pairs_of(comment)
+    arrays = _columns(where, info.pop("Properties", None), lines)
+    symbols, number = arrays.pop("species", None), arrays.pop("Z", None)
+    position = arrays.pop("pos", None)
+    if position is None or (symbols is None and number is None):
+        raise ValueError(f"{where}: Properties must name species (or Z) and pos")
+    lattice = info.pop("Lattice", None)
+    cell = None if lattice is None else numbers(lattice, f"{where}: Lattice", (3, 3))
+    return AtomsFrame(
+        where=where,
+        species=_species(where, symbols, number),
+        position=numbers(position, f"{where}: positions", (len(lines), 3)),
+        cell=cell,
+        periodic=_periodic(where, info.pop("pbc", None), cell is not None),
+        arrays=arrays,
+        info=info,
+    )
+
+
+def pairs_of(comment: str) -> dict[str, str]:
+    """The key=value pairs of a comment line, without quotes and brackets; "T" without a value."""
+    found = {}
+    for key, value in _PAIR.findall(comment):
+        if value[:1] in ('"', "'", "{", "["):
+            value = value[1:-1].replace("\\", "")
+        found[key.strip('"')] = value or "T"
+    return found
+
+
+def _columns(where: str, properties: str | None, lines: list[str]) -> dict[str, np.ndarray]:
+    """Columns of the atoms by name: strings, or floats `[n]` or `[n k]`."""
+    fields = (properties or _PLAIN).split(":")
+    try:
+        columns = [
+            (name, kind, int(width))
+            for name, kind, width in zip(*(fields[k::3] for k in range(3)), strict=True)
+        ]
+    except ValueError:
+        raise ValueError(f"{where}: cannot read Properties={properties}") from None
+    width = sum(k for _, _, k in columns)
+    words = "".join(lines).split()
+    if len(words) != len(lines) * width:
+        words = _words(where, lines, width, properties is None)
+    table = np.array(words).reshape(len(lines), width)
+    found, first = {}, 0
+    for name, kind, k in columns:
+        values = table[:, first] if k == 1 else table[:, first : first + k]
+        first += k
+        if kind in "RI":
+            try:
+                values = values.astype(float)
+            except ValueError as error:
+                raise ValueError(f"{where}: column {name!r}: {error}") from None
+        found[name] = values
+    return found
+
+
+def _words(where: str, lines: list[str], width: int, plain: bool) -> list[str]:
+    """Words of lines that are not all of that width; plain files may have further columns."""
+    split = [line.split() for line in lines]
+    for i, words in enumerate(split):
+        if len(words) < width or (len(words) > width and not plain):
+            raise ValueError(
+                f"{where}: atom {i} has {len(words)} columns, expected {width}: is the file "
+                "truncated?"
+            )
+    return [word for words in split for word in words[:width]]
+
+
+def _species(where: str, symbols: np.ndarray | None, number: np.ndarray | None) -> np.ndarray:
+    """Atomic numbers `[n]`, from numbers if there are any."""
+    if number is not None:
+        return number.astype(int)
+    assert symbols is not None
+    unique, inverse = np.unique(symbols, return_inverse=True)
+    found = []
+    for symbol in unique.tolist():
+        z = int(symbol) if symbol.isdecimal() else NUMBERS.get(symbol.capitalize())
+        if z is None:
+            atom = int(np.argmax(symbols == symbol))
+            raise ValueError(f"{where}: atom {atom} is of the unknown species {symbol!r}")
+        found.append(z)
+    return np.array(found)[inverse]
+
+
+def _periodic(where: str, words: str | None, cell: bool) -> np.ndarray:
+    """True for periodic axes `[3]`: all if there is a cell and the file does not say."""
+    if words is None:
+        return np.full(3, cell)
+    flags = [w[:1].upper() for w in re.split(r"[\s,\[\]]+", words) if w]
+    flags = flags * 3 if len(flags) == 1 else flags
+    if len(flags) != 3 or not set(flags) <= set("TF10"):
+        raise ValueError(f"{where}: pbc must be three of T and F, found {words!r}")
+    return np.isin(flags, ["T", "1"])

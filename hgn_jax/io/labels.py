@@ -1,0 +1,109 @@
+"""Energies, forces and stresses of frames, under whatever names and in whatever units they have."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .atoms_frame import AtomsFrame, numbers
+
+_PREFIXES = ("ref_{}", "{}_ref", "dft_{}", "{}_dft", "qm_{}", "{}")
+
+
+def _names(*bases: str) -> tuple[str, ...]:
+    return tuple(prefix.format(base) for prefix in _PREFIXES for base in bases)
+
+
+ENERGY = _names("energy", "free_energy", "total_energy", "potential_energy", "totenergy")
+FORCES = _names("forces", "force")
+STRESS = (*_names("stress", "virial", "virials"), "vasp_stress_kbar")
+"""Names of labels, the first that any frame has is taken; in small letters, - as _."""
+
+GPA = 1 / 160.21766208
+"""eV/A^3."""
+UNITS = {"eV/A^3": 1.0, "GPa": GPA, "kbar": GPA / 10}
+ORDER = "xx yy zz yz xz xy"
+"""Voigt's order of the components, as ASE's."""
+
+
+class StressFormat(NamedTuple):
+    """How a source writes stresses: stress = sign * value * unit, a virial over the volume."""
+
+    unit: str
+    sign: int
+    order: str
+    virial: bool = False
+
+    def matrix(self, value: object, name: str) -> np.ndarray:
+        """The value `[3 3]` or of six components, in eV/A^3 (eV for a virial), symmetric.
+
+        **Raises:** `ValueError`, beginning with `name`, unless six or nine numbers are finite.
+        """
+        size = len(value.split()) if isinstance(value, str) else np.size(value)  # type: ignore
+        if size == 6:
+            six = numbers(value, name, (6,))
+            places = [["xyz".index(axis) for axis in pair] for pair in self.order.split()]
+            full = np.zeros((3, 3))
+            for (i, j), component in zip(places, six):
+                full[i, j] = full[j, i] = component
+        else:
+            full = numbers(value, name, (3, 3))
+        return self.sign * UNITS[self.unit] * (full + full.T) / 2
+
+
+def stress_format(key: str, unit: str | None, sign: int | None, order: str | None) -> StressFormat:
+    """The format of the stresses under that key, where no argument says otherwise.
+
+    As ASE writes them; virials have the sign of QUIP, minus dE/dstrain; "vasp_stress_kbar" is what
+    VASP prints: kbar, pressure positive, xx yy zz xy yz zx.
+
+    **Raises:** `ValueError` for an unknown unit, sign or order.
+    """
+    virial = "virial" in key.lower()
+    usual = StressFormat("eV/A^3", -1 if virial else 1, ORDER, virial)
+    if plain(key) == "vasp_stress_kbar":
+        usual = StressFormat("kbar", -1, "xx yy zz xy yz xz")
+    chosen = StressFormat(
+        usual.unit if unit is None else unit,
+        usual.sign if sign is None else sign,
+        usual.order if order is None else order.replace("zx", "xz"),
+        virial,
+    )
+    if chosen.unit not in UNITS:
+        raise ValueError(f"stress_unit must be one of {sorted(UNITS)}, got {unit!r}")
+    if chosen.sign not in (1, -1):
+        raise ValueError(f"stress_sign must be 1 (as ASE) or -1 (pressure positive), got {sign!r}")
+    if sorted(chosen.order.split()) != sorted(ORDER.split()):
+        raise ValueError(f"stress_order must hold each of {ORDER!r} once, got {order!r}")
+    return chosen
+
+
+def plain(key: str) -> str:
+    """The key in small letters with underscores."""
+    return key.lower().replace("-", "_")
+
+
+def find_key(
+    frames: Sequence[AtomsFrame], part: str, given: str | None, usual: Iterable[str]
+) -> str | None:
+    """The key of a label in `part` ("info" or "arrays"): the given one, else a usual one.
+
+    **Raises:** `ValueError` if no frame has the given key.
+    """
+    held: dict[str, str] = {}
+    for frame in frames:
+        for key, value in getattr(frame, part).items():
+            if value is not None and isinstance(key, str):
+                held.setdefault(key if given is not None else plain(key), key)
+    if given is None:
+        return next((held[name] for name in usual if name in held), None)
+    if given not in held:
+        raise ValueError(f"no frame has the key {given!r}. {keys_held(frames)}")
+    return given
+
+
+def keys_held(frames: Sequence[AtomsFrame]) -> str:
+    """A sentence that lists all keys of the frames."""
+    info = sorted({str(key) for frame in frames for key in frame.info})
+    arrays = sorted({str(key) for frame in frames for key in frame.arrays})
+    return f"Frames hold the keys {info}, and for each atom {arrays}"
