@@ -1,28 +1,54 @@
 """Potential energy of a body among its neighbours: random invariants of their densities."""
 
 import math
-from collections.abc import Callable
-from typing import ClassVar, Literal
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
-from .._types import Gradient, Key, NodeMask, NodeScalars, Vectors
-from ..graphs.geometry import count, distance, edge_mask, graph_index, node_mask, sum_over_graphs
+from .._types import Gradient, Key, NodeMask, NodeScalars
+from ..graphs.dense_edges import SlottedGraphs
+from ..graphs.geometry import (
+    count,
+    distance,
+    edge_mask,
+    graph_index,
+    node_mask,
+    sum_over_edges,
+    sum_over_graphs,
+)
 from ..graphs.species import species_of
 from .base import AbstractEnergy, AbstractTermSpec, Counts, Fitted
 from .densities import Densities
-from .many_body_energy import energy_and_slope, fold, pairs_of
-from .many_body_rows import Weights, chained, derivatives, designs, factors
+from .many_body_energy import Tensors, energy_and_slope, fold, pairs_of
+from .many_body_rows import (
+    LARGE,
+    Product,
+    Weights,
+    by_neighbours,
+    chained,
+    derivatives,
+    design,
+    factors,
+    in_one_product,
+)
 from .signatures import Signature, five_body, four_body, three_body
 from .trained_range import extent, outside
 
 SHARES = (0.10, 0.47, 0.43)
 """Shares of the features of body order 3, 4 and 5."""
+
+
+BODIES = 512
+"""Bodies whose energy is computed at once: what is known of their neighbours stays near the
+processor."""
 
 
 class ManyBodyFeatures(AbstractEnergy):
@@ -84,28 +110,72 @@ class ManyBodyFeatures(AbstractEnergy):
         return self._rows(graphs)[3 * n :].reshape(-1, 3, 3, self.columns)
 
     def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
-        return self._evaluated(graphs, self.densities(graphs), theta)[0]
+        return self._evaluated(graphs, theta)[0]
 
     def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
-        def at(position: Vectors) -> Float[Array, "LM n Q"]:
-            return self.densities(graphs._replace(nodes=graphs.nodes | {"position": position}))
-
-        densities, pull_back = jax.vjp(at, graphs.nodes["position"])
-        return Gradient(position=pull_back(self._evaluated(graphs, densities, theta)[1])[0])
+        n, pulls = count(graphs), self._evaluated(graphs, theta)[1]
+        # A neighbour pulls back: edges begin at neighbours and end at the body whose energy it is.
+        back = jax.ops.segment_sum(pulls, graphs.senders, n)
+        return Gradient(position=back - sum_over_edges(graphs, pulls))
 
     def _evaluated(
-        self, graphs: GraphsTuple, densities: Float[Array, "LM n Q"], theta: Float[Array, " K"]
-    ) -> tuple[NodeScalars, Float[Array, "LM n Q"]]:
-        """Energy of every body, and its derivatives by that body's densities."""
-        pairs = pairs_of(self.signatures)
-        energy, slope = jnp.zeros(count(graphs), densities.dtype), jnp.zeros_like(densities)
-        own = theta.reshape(self.densities.kinds, -1)
-        for c, mine in enumerate(self._centres(graphs)):
-            tensors = fold(self.signatures, [w[c] for w in self.weights], own[c])
-            values, slopes = energy_and_slope(densities, pairs, tensors)
-            energy += jnp.where(mine, values, 0)
-            slope += jnp.where(mine[None, :, None], slopes, 0)
-        return energy, slope
+        self, graphs: GraphsTuple, theta: Float[Array, " K"]
+    ) -> tuple[NodeScalars, Float[Array, "e 3"]]:
+        """Energy of every body, and its derivatives by the vectors to its neighbours."""
+        n, kind = count(graphs), self.densities.kind(graphs)
+        tensors = [
+            fold(self.signatures, [w[c] for w in self.weights], own)
+            for c, own in enumerate(theta.reshape(self.densities.kinds, -1))
+        ]
+        centre = jnp.where(node_mask(graphs), kind, self.densities.kinds)
+        vector, kinds = self.densities.vectors(graphs), kind[graphs.senders]
+        if not isinstance(graphs, SlottedGraphs):
+            energy, pulls = self._around(
+                tensors, centre, vector, kinds,
+                lambda values: sum_over_edges(graphs, jnp.moveaxis(values, -1, 0)),
+                lambda values: values[..., graphs.receivers],
+            )  # fmt: skip
+            return energy, pulls.T
+        slots, some = graphs.slots, min(n, BODIES)
+
+        def of_some(start: Array) -> tuple[NodeScalars, Array]:
+            cut = partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=some, axis=-1)
+            return self._around(
+                tensors, cut(centre), cut(vector.reshape(3, slots, n)), cut(kinds.reshape(slots, n)),
+                lambda values: jnp.moveaxis(jnp.sum(values, axis=-2), -1, 0),
+                lambda values: values[..., None, :],
+            )  # fmt: skip
+
+        # The last piece overlaps the one before.
+        starts = np.append(np.arange(0, n - some, some), n - some)
+        energy, pulls = jax.lax.map(of_some, jnp.asarray(starts))
+        left = some - (n - (len(starts) - 1) * some)
+        energy = jnp.append(energy[:-1].ravel(), energy[-1, left:])
+        pulls = pulls.transpose(2, 0, 3, 1)  # [slots pieces some 3]
+        pulls = jnp.concatenate([pulls[:, :-1].reshape(slots, -1, 3), pulls[:, -1, left:]], axis=1)
+        return energy, pulls.reshape(-1, 3)
+
+    def _around(
+        self,
+        tensors: Sequence[Tensors],
+        centre: Int[Array, " n"],
+        vector: Float[Array, "3 *e"],
+        kinds: Int[Array, " *e"],
+        collect: Callable[[Array], Array],
+        spread: Callable[[Array], Array],
+    ) -> tuple[NodeScalars, Float[Array, "3 *e"]]:
+        """Energy of some bodies, and its derivatives by the vectors to their neighbours."""
+        densities = jnp.moveaxis(collect(self.densities.values(vector, kinds)), 0, -1)
+        energy, slope = jnp.zeros_like(densities[0, 0]), jnp.zeros_like(densities)
+        for c, own in enumerate(tensors):
+            values, slopes = energy_and_slope(densities, pairs_of(self.signatures), own)
+            energy += jnp.where(centre == c, values, 0)
+            slope += jnp.where((centre == c)[None, None], slopes, 0)
+        at_neighbours = spread(slope)
+        pulls = jax.grad(
+            lambda vector: jnp.sum(at_neighbours * self.densities.values(vector, kinds))
+        )(vector)
+        return energy, pulls
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         near = jnp.stack([self.range[0], jnp.asarray(math.inf, self.range.dtype)])
@@ -129,20 +199,33 @@ class ManyBodyFeatures(AbstractEnergy):
         dtype = graphs.nodes["position"].dtype
         if self.assembly == "float32":
             dtype = jnp.dtype(jnp.float32)
-        densities = self.densities(graphs).astype(dtype)
-        every, present = designs(self.densities, graphs, dtype)
+        functions, large = self.densities, count(graphs) > LARGE
+        densities = functions(graphs).astype(dtype)
+        kinds = jnp.arange(functions.kinds)
+        kind = functions.kind(graphs)[graphs.senders]
+        present = jnp.any(kind[None] == kinds[:, None], axis=1)
+        designs = None if large else jax.lax.map(partial(design, functions, graphs, dtype), kinds)
+        none = jnp.zeros(
+            (3 * count(graphs) + 9 * len(graphs.n_node), self.columns // len(kinds)), dtype
+        )
 
         def of_centre(mine: NodeMask, weights: tuple[Weights, ...]) -> Float[Array, "rows _"]:
             weights = tuple(w.astype(dtype) for w in weights)
             slopes = derivatives(densities, self.signatures, weights)
             own = [[jnp.where(mine[None, :, None], s, 0) for s in some] for some in slopes]
-            by_kind = [w.reshape(*w.shape[:2], self.densities.kinds, -1) for w in weights]
+            by_kind = [w.reshape(*w.shape[:2], functions.kinds, -1) for w in weights]
 
             def of_neighbours(z: Int[Array, ""]) -> Float[Array, "rows _"]:
                 radial = [w[:, :, z] for w in by_kind]
-                return chained(every[z], own, self.signatures, radial, self.densities.degree)
 
-            none = jnp.zeros((every.shape[1], sum(w.shape[1] for w in weights)), dtype)
+                def rows(multiply: Product, at: Any = slice(None)) -> Float[Array, "*rows _"]:
+                    there = [[s[:, at] for s in some] for some in own]
+                    return chained(multiply, there, self.signatures, radial, functions.degree)
+
+                if designs is None:
+                    return by_neighbours(functions, graphs, z, rows, none)
+                return rows(in_one_product(designs[z]))
+
             return _sum_where(present, of_neighbours, none)
 
         return self._over_centres(graphs, of_centre).astype(graphs.nodes["position"].dtype)
