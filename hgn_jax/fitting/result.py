@@ -175,35 +175,47 @@ def conclude(
     systems: Sequence[LinearSystem] = (),
 ) -> Fit:
     """Solves the triangles; with the rows themselves, theta carries derivatives by them."""
-    basis = equations.basis
-    dtype = reduction.observed[0].dtype
-    unknowns: dict[int, Array] = {len(basis.terms): jnp.zeros(basis.constant_count, dtype)}
-    solutions = []
+    solutions, thetas = [], []
     for i, (triangle, members) in enumerate(zip(reduction.systems, reduction.members)):
-        solution = solver.solve(triangle, column_groups(basis, members))
+        solution = solver.solve(triangle, column_groups(equations.basis, members))
         theta = solution.theta
         if systems and members and isinstance(triangle, Triangle):
             theta = differentiable(systems[i].matrix, systems[i].target, triangle, solution)
         figures = jax.lax.stop_gradient(_of_observed(solution, triangle, reduction.observed[i]))
         solutions.append(eqx.tree_at(lambda s: s.theta, figures, theta))
-        parts = jnp.split(theta, _ends([width for _, width in members])[:-1])
-        unknowns |= {j: part for (j, _), part in zip(members, parts)}
-    *theta_of, constant = (unknowns[j] for j in sorted(unknowns))
-    known = jnp.array(False)
+        thetas.append(theta)
+    model, known = model_of(equations, reduction.members, thetas), jnp.array(False)
     if reduction.offsets is not None:
         of_energies = [
-            theta for term, theta in zip(basis.terms, theta_of) if isinstance(term, AbstractEnergy)
+            theta
+            for term, theta in zip(model.terms, model.theta)
+            if isinstance(term, AbstractEnergy)
         ]
         offsets, known = reduction.offsets.constants(jnp.concatenate(of_energies))
         if not any(isinstance(o, Energies) for o in equations.observations):
-            constant = offsets
-    if equations.energies is not None:
-        assert equations.energies.reference is not None
-        constant = constant + equations.energies.reference
-    model = HamiltonianGraphNetwork(basis, tuple(theta_of), constant)
+            model = eqx.tree_at(lambda m: m.constants, model, model.constants + offsets)
     counted = jnp.all(jnp.stack([t.rows > 0 for t in reduction.systems]), axis=0)
     result = _outcome(~reduction.broken, counted, all_finite((model.theta, model.constants)))
     return Fit(model, tuple(solutions), result, known, equations, reduction, solver)
+
+
+def model_of(
+    equations: Equations,
+    members: Sequence[Sequence[tuple[int, int]]],
+    thetas: Sequence[Float[Array, " _"]],
+) -> HamiltonianGraphNetwork:
+    """The model with the coefficients of all systems; constants that none of them holds are those
+    that the energies are relative to."""
+    basis = equations.basis
+    unknowns = {len(basis.terms): jnp.zeros(basis.constant_count, thetas[0].dtype)}
+    for some, theta in zip(members, thetas):
+        parts = jnp.split(theta, _ends([width for _, width in some])[:-1])
+        unknowns |= {j: part for (j, _), part in zip(some, parts)}
+    *theta_of, constant = (unknowns[j] for j in sorted(unknowns))
+    if equations.energies is not None:
+        assert equations.energies.reference is not None
+        constant = constant + equations.energies.reference
+    return HamiltonianGraphNetwork(basis, tuple(theta_of), constant)
 
 
 def _of_observed(
