@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 from jraph import GraphsTuple
 
@@ -238,7 +239,9 @@ def raise_if(throw: bool, fit: Fit) -> Fit:
     """The fit; raises if it failed and warns if it is poor, unless told not to throw."""
     if not throw:
         return fit
-    fit = fit.result.error_if(fit, fit.result != RESULTS.successful)
+    failed = fit.result != RESULTS.successful
+    if not is_concrete(failed) or np.asarray(failed).any():
+        fit = fit.result.error_if(fit, failed)
     if is_concrete(fit.solutions) and is_poor(fit.solutions):
         warnings.warn(fit.verdict, stacklevel=3)
     return fit

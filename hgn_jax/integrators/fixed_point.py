@@ -28,7 +28,7 @@ def fixed_point(
     Derivatives are those of the exact x, $(1 - f'(x))^{-1} \partial f$. Their linear system is
     iterated in the same way, $y \leftarrow f'(x) y + b$, so that no matrix is made of $f'$; they
     are NaN where that does not converge. In a loop, second ones are taken by reverse mode over
-    forward mode; forward over reverse mode raises `NotImplementedError`.
+    forward mode; before JAX 0.12 forward over reverse mode raises `NotImplementedError`.
     """
     floor = _greatest(scale)
 

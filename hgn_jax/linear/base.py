@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from .gram import Gram, gram
 from .groups import of_columns, sums
 from .ridge import floor
-from .triangle import Method, Triangle, column_scale, triangle
+from .triangle import Method, Triangle, column_norm, column_scale, triangle
 
 
 class LeastSquaresSolution(eqx.Module):
@@ -197,7 +197,7 @@ def column_dof(r: Float[Array, "K K"], ridge: Float[Array, " K"]) -> Float[Array
 def residual(triangle: Triangle, theta: Float[Array, " K"]) -> Float[Array, ""]:
     """|Z theta - u|."""
     left = jnp.append(triangle.r @ theta - triangle.qu, triangle.rest)
-    return jnp.where(jnp.any(left != 0), column_scale(left[:, None])[0], 0)
+    return column_norm(left[:, None])[0]
 
 
 def _without_columns(triangle: Triangle) -> LeastSquaresSolution:
