@@ -147,9 +147,9 @@ def root_mean_square(data: GraphsTuple, name: str) -> Float[Array, ""]:
     mask, size = movable(data), _size(data, name)
     if "weight" in data.nodes:
         mask &= data.nodes["weight"] > 0
-    total = column_scale(jnp.where(mask, size, 0)[:, None])[0]
+    total = column_norm(jnp.where(mask, size, 0)[:, None])[0]
     number = jnp.maximum(jnp.sum(mask), 1).astype(size.dtype)
-    return jnp.where(jnp.any(mask & (size > 0)), total / jnp.sqrt(number), 1)
+    return jnp.where(total > 0, total / jnp.sqrt(number), 1)
 
 
 def _floor(size: NodeScalars, mask: NodeMask) -> Float[Array, ""]:
