@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 
 ROOT = Path(__file__).parent.parent
-ROUNDING = 1e-9
+ROUNDING = 1e-8
 """Numbers below it are rounding errors, which differ between machines."""
 TOLERANCE = 0.02
 """Relative difference of the other numbers that a page may show."""
