@@ -4,7 +4,6 @@ import contextlib
 import io
 import math
 import re
-import traceback
 import warnings
 from pathlib import Path
 
@@ -62,7 +61,7 @@ def _output(code, scope: dict, may_fail: bool) -> str:
         except Exception as error:
             if not may_fail:
                 raise
-            out.write("".join(traceback.format_exception_only(error)))
+            out.write(f"{type(error).__name__}: {error}\n")
     return out.getvalue()
 
 
