@@ -19,7 +19,7 @@ from .observables import AbstractObservable
 
 
 def check_kinds(model: object, integrator: object, dt: Any, observables: object) -> None:
-    """Raises `ValueError` for arguments of another kind than a rollout takes."""
+    """Raises `ValueError` for arguments of the wrong kind."""
     for name, value, kind, example in (
         ("model", model, AbstractModel, "fit.model or hgn.systems.mass_spring()"),
         ("integrator", integrator, diffrax.AbstractSolver, "hgn.StormerVerlet()"),
@@ -66,7 +66,7 @@ def check_integrator(model: AbstractModel, integrator: diffrax.AbstractSolver) -
 
 
 def check_start(model: AbstractModel, graph: Any) -> None:
-    """Raises `ValueError` for a start that is no graph, is bad, or lacks an array of the state."""
+    """Raises `ValueError` for a start that is not a valid graph or lacks an array of the state."""
     if not isinstance(graph, GraphsTuple):
         raise ValueError(f"the start must be a jraph GraphsTuple, got {type(graph).__name__}")
     if is_concrete(graph):
@@ -77,7 +77,7 @@ def check_start(model: AbstractModel, graph: Any) -> None:
 
 
 def check_reach(model: AbstractModel, graph: GraphsTuple, neighbours: object) -> None:
-    """Raises `ValueError` if pairs would be missed, or forces jump, as bodies move."""
+    """Raises `ValueError` if moving bodies would miss pairs, or forces would jump."""
     reach = model.reach
     if isinstance(neighbours, Neighbours):
         if not reach <= neighbours.cutoff:
