@@ -5,6 +5,7 @@ from pathlib import Path
 import pages
 import pytest
 
+from bench import markdown
 from bench.pages import END, PAGE, README, START, page, read, table
 
 RESULTS = Path(__file__).parent.parent / "bench" / "results"
@@ -20,6 +21,15 @@ def test_figures_are_written_from_the_results(results):
     shown = README.read_text().split(START)[1].split(END)[0]
     assert shown.strip() == table(results)
     assert PAGE.read_text() == page(results)
+
+
+def test_a_template_takes_exactly_the_values_that_it_names(tmp_path, monkeypatch):
+    monkeypatch.setattr(markdown, "TEMPLATES", tmp_path)
+    (tmp_path / "some.md").write_text("| {{error}} | {{ratio}}x |\n")
+    assert markdown.filled("some", {"error": "1e-9", "ratio": "2"}) == "| 1e-9 | 2x |"
+    for values in ({"error": "1e-9"}, {"error": "1e-9", "ratio": "2", "time": "3"}):
+        with pytest.raises(ValueError, match=r"some\.md has the placeholders .*error"):
+            markdown.filled("some", values)
 
 
 def test_examples_run_and_extrapolate():
