@@ -12,7 +12,7 @@ AnyArray: TypeAlias = Any
 """Array of JAX or NumPy."""
 
 
-def harmonics(direction: Float[AnyArray, "3 *e"], degree: int) -> list[Float[AnyArray, "_ *e"]]:
+def harmonics(direction: Float[AnyArray, " 3 *e"], degree: int) -> list[Float[AnyArray, " _ *e"]]:
     r"""Real $Y_{lm}$ of unit vectors for l = 0 .. `degree`: one array `[2l+1 *e]` for each l.
 
     m runs from -l to l, and $\sum_m Y_{lm}^2 = 2l + 1$. They are polynomials of x, y, z, without

@@ -1,7 +1,7 @@
 """Potential energy of a body among its neighbours: random invariants of their densities."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -27,7 +27,7 @@ from ..graphs.geometry import (
 from ..graphs.species import species_of
 from .base import AbstractEnergy, AbstractTermSpec, Counts, Fitted
 from .densities import Densities
-from .many_body_energy import Tensors, energy_and_slope, fold, pairs_of
+from .many_body_energy import by_features, energy_and_slope, fold, pairs_of
 from .many_body_rows import (
     LARGE,
     Product,
@@ -46,6 +46,7 @@ SHARES = (0.10, 0.47, 0.43)
 """Shares of the features of body order 3, 4 and 5."""
 
 
+OfDensities = Callable[[Float[Array, "LM Q n"], Int[Array, " n"]], tuple[Array, Array]]
 BODIES = 512
 """Bodies whose energy is computed at once: what is known of their neighbours stays near the
 processor."""
@@ -123,25 +124,21 @@ class ManyBodyFeatures(AbstractEnergy):
     ) -> tuple[NodeScalars, Float[Array, "e 3"]]:
         """Energy of every body, and its derivatives by the vectors to its neighbours."""
         n, kind = count(graphs), self.densities.kind(graphs)
-        tensors = [
-            fold(self.signatures, [w[c] for w in self.weights], own)
-            for c, own in enumerate(theta.reshape(self.densities.kinds, -1))
-        ]
         centre = jnp.where(node_mask(graphs), kind, self.densities.kinds)
         vector, kinds = self.densities.vectors(graphs), kind[graphs.senders]
         if not isinstance(graphs, SlottedGraphs):
             energy, pulls = self._around(
-                tensors, centre, vector, kinds,
+                self._of_densities(theta), centre, vector, kinds,
                 lambda values: sum_over_edges(graphs, jnp.moveaxis(values, -1, 0)),
                 lambda values: values[..., graphs.receivers],
             )  # fmt: skip
             return energy, pulls.T
-        slots, some = graphs.slots, min(n, BODIES)
+        slots, some, of_densities = graphs.slots, min(n, BODIES), self._of_densities(theta)
 
         def of_some(start: Array) -> tuple[NodeScalars, Array]:
             cut = partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=some, axis=-1)
             return self._around(
-                tensors, cut(centre), cut(vector.reshape(3, slots, n)), cut(kinds.reshape(slots, n)),
+                of_densities, cut(centre), cut(vector.reshape(3, slots, n)), cut(kinds.reshape(slots, n)),
                 lambda values: jnp.moveaxis(jnp.sum(values, axis=-2), -1, 0),
                 lambda values: values[..., None, :],
             )  # fmt: skip
@@ -155,22 +152,45 @@ class ManyBodyFeatures(AbstractEnergy):
         pulls = jnp.concatenate([pulls[:, :-1].reshape(slots, -1, 3), pulls[:, -1, left:]], axis=1)
         return energy, pulls.reshape(-1, 3)
 
+    def _of_densities(self, theta: Float[Array, " K"]) -> OfDensities:
+        """Energies of bodies of given species, and their derivatives by their densities."""
+        own, width = theta.reshape(self.densities.kinds, -1), self.weights[0].shape[-1]
+        pairs = pairs_of(self.signatures)
+        folded = width**2 <= own.shape[1]
+
+        def of_kind(c: int) -> Callable[[Array], tuple[Array, Array]]:
+            weights = [w[c] for w in self.weights]
+            if not folded:
+                return lambda densities: by_features(densities, self.signatures, weights, own[c])
+            tensors = fold(self.signatures, weights, own[c])
+            return lambda densities: energy_and_slope(densities, pairs, tensors)
+
+        every = [of_kind(c) for c in range(self.densities.kinds)]
+
+        def of(densities: Array, centre: Array) -> tuple[Array, Array]:
+            none = jnp.zeros_like(densities[0, 0]), jnp.zeros_like(densities)
+            energy, slope = none
+            for c, of_bodies in enumerate(every):
+                mine = centre == c
+                values, slopes = jax.lax.cond(jnp.any(mine), of_bodies, lambda _: none, densities)
+                energy += jnp.where(mine, values, 0)
+                slope += jnp.where(mine[None, None], slopes, 0)
+            return energy, slope
+
+        return of
+
     def _around(
         self,
-        tensors: Sequence[Tensors],
+        of_densities: OfDensities,
         centre: Int[Array, " n"],
-        vector: Float[Array, "3 *e"],
+        vector: Float[Array, " 3 *e"],
         kinds: Int[Array, " *e"],
         collect: Callable[[Array], Array],
         spread: Callable[[Array], Array],
-    ) -> tuple[NodeScalars, Float[Array, "3 *e"]]:
+    ) -> tuple[NodeScalars, Float[Array, " 3 *e"]]:
         """Energy of some bodies, and its derivatives by the vectors to their neighbours."""
         densities = jnp.moveaxis(collect(self.densities.values(vector, kinds)), 0, -1)
-        energy, slope = jnp.zeros_like(densities[0, 0]), jnp.zeros_like(densities)
-        for c, own in enumerate(tensors):
-            values, slopes = energy_and_slope(densities, pairs_of(self.signatures), own)
-            energy += jnp.where(centre == c, values, 0)
-            slope += jnp.where((centre == c)[None, None], slopes, 0)
+        energy, slope = of_densities(densities, centre)
         at_neighbours = spread(slope)
         pulls = jax.grad(
             lambda vector: jnp.sum(at_neighbours * self.densities.values(vector, kinds))

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .harmonics import coupling
+from .many_body_rows import factors
 from .signatures import Signature
 
 Pair = tuple[int, int, int]
@@ -109,6 +110,26 @@ def energy_and_slope(
             width = densities.shape[1] ** 2
             slope = _pulled(slope, densities, pair, half, pull[k * width : (k + 1) * width])
     return energy, slope
+
+
+def by_features(
+    densities: Float[Array, "LM Q *n"],
+    signatures: Sequence[Signature],
+    weights: Sequence[Float[Array, "F K Q"]],
+    theta: Float[Array, " K"],
+) -> tuple[Float[Array, " *n"], Float[Array, "LM Q *n"]]:
+    """The same feature by feature: faster where Q, with several species, is large."""
+    every = jnp.moveaxis(densities, 1, -1)
+    energy, slope, start = jnp.zeros_like(densities[0, 0]), jnp.zeros_like(every), 0
+    for signature, w in zip(signatures, weights):
+        own, end = factors(every, signature, w), start + w.shape[1]
+        slopes = signature.slopes(own)
+        energy += jnp.sum(own[0] * slopes[0], axis=0) @ theta[start:end]
+        for k, own_slope, own_weight in zip(signature.degrees, slopes, w):
+            pull = jnp.dot(own_slope, theta[start:end, None] * own_weight, precision="highest")
+            slope = slope.at[k * k : (k + 1) ** 2].add(pull)
+        start = end
+    return energy, jnp.moveaxis(slope, -1, 1)
 
 
 def _half(densities: Array, pair: Pair) -> Float[Array, "a M Q *n"]:

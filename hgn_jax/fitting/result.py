@@ -53,6 +53,8 @@ class Fit(eqx.Module):
     reduction: Reduction
     """Triangles of the rows, in the place of the data: `update` adds to them."""
     solver: AbstractLeastSquares
+    deviation_scales: dict[str, Float[Array, ""]] | None = None
+    """Factors of the standard deviations of each kind, from `hgn.calibrate`."""
 
     def update(self, batch: GraphsTuple, *, throw: bool = True) -> "Fit":
         """The fit to all data so far and these, with the features and weights that it has.
@@ -72,7 +74,10 @@ class Fit(eqx.Module):
     ) -> StandardDeviation:
         """Predictive standard deviations of energies, velocities and forces, see
         `StandardDeviation`; energies relative to the mean of `reference` (these graphs if None)."""
-        return standard_deviation(self.equations, self.reduction, self.solutions, graphs, reference)
+        found = standard_deviation(
+            self.equations, self.reduction, self.solutions, graphs, reference
+        )
+        return found if self.deviation_scales is None else found.scaled(self.deviation_scales)
 
     def ridge_paths(self) -> tuple[RidgePath, ...]:
         """Evidence, cross-validation, degrees of freedom, residual along a path of ridges, one for
