@@ -188,10 +188,10 @@ class ManyBody(AbstractTermSpec):
     """Many-body features with about `units` columns: a tenth of body order 3, half of 4, the rest
     of 5, alike for every species of the central body.
 
-    `radial` slow functions of the distance end at `cutoff` (length); `degree` is the greatest of the
-    spherical harmonics. Each factor of each feature has a random radial function of its own.
-    Three-dimensional bodies only. Rows are computed in the precision of `assembly`: single precision
-    halves the time, and loses nothing where the misfit is above 1e-4.
+    `radial` slow functions of the distance end at `cutoff` (length); `degree` is the greatest of
+    the spherical harmonics. Each factor of each feature has a random radial function of its own.
+    Three-dimensional bodies only. Rows are computed in the precision of `assembly`: single
+    precision halves the time, and loses nothing where the misfit is above 1e-4.
     """
 
     expects_model_error: ClassVar[bool] = True

@@ -3,7 +3,8 @@ r"""Energy of given coefficients, at a cost that does not depend on the number o
 A sum over features of products of factors is one tensor per signature. With the products of two
 densities $P_{J,p M}$, p for two degrees and two radial numbers, the energy of a body is
 
-$$E = \sum_p c_p P_{0,p} + \sum_J \sum_M P_{J,pM} (T_{J,pq} A_{qJM} + \tfrac{1}{2} F_{J,pp'} P_{J,p'M})$$
+$$E = \sum_p c_p P_{0,p}
+    + \sum_{J,M} P_{J,pM} (T_{J,pq} A_{qJM} + \tfrac{1}{2} F_{J,pp'} P_{J,p'M})$$
 
 with c from body order 3, T from order 4, F from order 5: one matrix product for each J.
 """

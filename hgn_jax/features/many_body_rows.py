@@ -1,8 +1,8 @@
 r"""Jacobians of many-body features as one matrix product for a whole batch.
 
-By the chain rule $\partial B_k / \partial x_a = \sum_{i,zn,lm} W_{a,i,zn,lm} D_{i,zn,lm,k}$: W holds
-the slopes of the densities' functions at the edges, D the derivatives of the features by the densities.
-Images of one neighbour are added up in W before the product.
+By the chain rule $\partial B_k / \partial x_a = \sum_{i,zn,lm} W_{a,i,zn,lm} D_{i,zn,lm,k}$: W
+holds the slopes of the densities' functions at the edges, D the derivatives of the features by the
+densities. Images of one neighbour are added up in W before the product.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ def factors(
 ) -> list[Factor]:
     """The densities with the random radial functions of every factor, `[2l+1 n K]` each."""
     return [
-        jnp.einsum("mnq,kq->mnk", densities[l * l : (l + 1) ** 2], w, precision="highest")
-        for l, w in zip(signature.degrees, weights)
+        jnp.einsum("mnq,kq->mnk", densities[d * d : (d + 1) ** 2], w, precision="highest")
+        for d, w in zip(signature.degrees, weights)
     ]
 
 
@@ -53,20 +53,20 @@ def chained(
     factor of it."""
     total: list[list[Array]] = [[] for _ in signatures]
     sites = slopes[0][0].shape[1] * weights[0].shape[2]
-    for l in range(degree + 1):
-        having = [k for k, signature in enumerate(signatures) if l in signature.degrees]
+    for d in range(degree + 1):
+        having = [k for k, signature in enumerate(signatures) if d in signature.degrees]
         right = jnp.concatenate(
             [
                 sum(
                     slopes[k][f][:, :, None] * weights[k][f].T[None, None]
                     for f, own in enumerate(signatures[k].degrees)
-                    if own == l
+                    if own == d
                 )
                 for k in having
             ],
             axis=3,
         )
-        left = design[:, l * l * sites : (l + 1) ** 2 * sites]
+        left = design[:, d * d * sites : (d + 1) ** 2 * sites]
         rows = jnp.dot(left, right.reshape(left.shape[1], -1), precision="highest")
         start = 0
         for k in having:

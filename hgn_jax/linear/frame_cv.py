@@ -11,7 +11,7 @@ from .gram import Gram
 from .groups import sums
 
 LEAST, GREATEST, STEPS = 1e-11, 1e-4, 15
-"""Squares of the ridges that are tried, relative to the greatest eigenvalue: half a decade apart."""
+"""Squares of the ridges tried, relative to the greatest eigenvalue: half a decade apart."""
 
 
 class FrameCV(eqx.Module):

@@ -13,8 +13,8 @@ from .triangle import Triangle
 class Gram(eqx.Module):
     r"""$Z^T Z$, $Z^T u$ and $u^T u$ of F folds: what cross-validation over whole batches needs.
 
-    They square the condition number, so that half of the digits are lost: enough where the misfit is
-    far above the root of the rounding unit. A row costs half of what a QR factorisation does.
+    They square the condition number, so that half of the digits are lost: enough where the misfit
+    is far above the root of the rounding unit. A row costs half of what a QR factorisation does.
     """
 
     matrix: Float[Array, "F K K"]
