@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from .harmonics import coupling
 
-Factor = Float[Array, "m n K"]
+Factor = Float[Array, "_ n K"]
 """A density of degree l for K features of n bodies: its 2l+1 components come first."""
 
 FIVE_BODY_DEGREE = 3
