@@ -41,7 +41,7 @@ class Densities(eqx.Module):
         x = jnp.minimum(r / self.cutoff, 1)
         waves = jnp.cos(np.pi * jnp.arange(self.radial, dtype=x.dtype)[:, None] * x[None])
         radial = waves * (1 - x**2)[None] ** 3
-        angular = jnp.concatenate(harmonics(vector / r, self.degree))
+        angular = jnp.concatenate(harmonics(vector / r[None], self.degree))
         return (angular[:, None] * radial[None]).transpose(2, 0, 1)
 
     def slopes(self, vector: Float[Array, "3 e"]) -> Float[Array, "3 e LM N"]:

@@ -107,14 +107,15 @@ def energy_and_slope(
     direct = jnp.zeros_like(densities)
     slopes = {}
     for J, p in of_degree.items():
-        own = densities[J * J : (J + 1) ** 2]
-        coupled = own @ tensors.with_density[J].T
         quadratic = p @ tensors.with_product[J]
-        slope = coupled + quadratic
-        energy += jnp.sum(p * (coupled + quadratic / 2), axis=(0, 2))
+        slope, energy_of_p = quadratic, quadratic / 2
+        if (J + 1) ** 2 <= len(densities):  # two of degree 2 couple to 3 as well
+            coupled = densities[J * J : (J + 1) ** 2] @ tensors.with_density[J].T
+            slope, energy_of_p = slope + coupled, energy_of_p + coupled
+            direct = direct.at[J * J : (J + 1) ** 2].add(p @ tensors.with_density[J])
+        energy += jnp.sum(p * energy_of_p, axis=(0, 2))
         if J == 0:
-            slope += tensors.linear
+            slope += tensors.linear[None, None]
             energy += p[0] @ tensors.linear
-        direct = direct.at[J * J : (J + 1) ** 2].add(p @ tensors.with_density[J])
         slopes[J] = slope
     return energy, direct + pull_back(slopes)[0]

@@ -55,6 +55,8 @@ def chained(
     sites = slopes[0][0].shape[1] * weights[0].shape[2]
     for d in range(degree + 1):
         having = [k for k, signature in enumerate(signatures) if d in signature.degrees]
+        if not having:
+            continue
         right = jnp.concatenate(
             [
                 sum(
@@ -93,7 +95,7 @@ def designs(
         pulls -= jax.ops.segment_sum(mine, ends[1], n * n)
         strain = vector.T[:, :, None, None, None] * mine[:, None]
         virial = jax.ops.segment_sum(strain, graphs.receivers, n)
-        inside = graph_index(graphs)[None] == jnp.arange(g)[:, None]
+        inside = graph_index(graphs)[None] == jnp.arange(g, dtype=jnp.int32)[:, None]
         virial = jnp.where(inside.reshape(g, n, 1, 1, 1, 1), virial[None], 0)
         rows = (
             pulls.reshape(n, n, 3, *mine.shape[2:]).transpose(0, 2, 3, 1, 4),
@@ -101,5 +103,5 @@ def designs(
         )
         return jnp.concatenate([r.reshape(-1, mine.shape[2] * n * mine.shape[3]) for r in rows])
 
-    kinds = jnp.arange(functions.kinds)
+    kinds = jnp.arange(functions.kinds, dtype=jnp.int32)
     return jax.lax.map(of_kind, kinds), jnp.any(kind[None] == kinds[:, None], axis=1)
