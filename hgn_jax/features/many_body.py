@@ -1,5 +1,6 @@
 """Potential energy of a body among its neighbours: random invariants of their densities."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import ClassVar, Literal
@@ -8,9 +9,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
+from .._arguments import whole_number
+from .._tree import is_concrete
 from .._types import Gradient, Key, NodeMask, NodeScalars, Vectors
 from ..graphs.geometry import count, distance, edge_mask, graph_index, node_mask, sum_over_graphs
 from ..graphs.species import species_of
@@ -176,12 +180,12 @@ class ManyBodyFeatures(AbstractEnergy):
 def _sum_where(present: Array, of: Callable[[Array], Array], none: Array) -> Array:
     """Sum of the values at all places that are present."""
     if len(present) == 1:
-        return of(jnp.array(0))
+        return of(jnp.zeros((), jnp.int32))
 
     def add(total: Array, z: Array) -> tuple[Array, None]:
         return total + jax.lax.cond(present[z], of, lambda _: none, z), None
 
-    return jax.lax.scan(add, none, jnp.arange(len(present)))[0]
+    return jax.lax.scan(add, none, jnp.arange(len(present), dtype=jnp.int32))[0]
 
 
 class ManyBody(AbstractTermSpec):
@@ -196,7 +200,7 @@ class ManyBody(AbstractTermSpec):
 
     expects_model_error: ClassVar[bool] = True
     units: int = eqx.field(default=1000, static=True)
-    cutoff: float = eqx.field(default=6.0, static=True, kw_only=True)
+    cutoff: float = eqx.field(default=6.0, converter=float, static=True, kw_only=True)
     degree: int = eqx.field(default=4, static=True, kw_only=True)
     radial: int | tuple[int, int, int] = eqx.field(default=5, static=True, kw_only=True)
     species: tuple[int, ...] | None = eqx.field(default=None, static=True, kw_only=True)
@@ -204,29 +208,73 @@ class ManyBody(AbstractTermSpec):
         default="float32", static=True, kw_only=True
     )
 
+    def __check_init__(self) -> None:
+        whole_number("units", self.units, 1)
+        whole_number("degree", self.degree, 0)
+        if not 0 < self.cutoff < math.inf:
+            raise ValueError(f"cutoff must be positive and finite, got {self.cutoff}")
+        if len(self._radial) != 3:
+            raise ValueError(
+                "radial must be a number, or three for the body orders 3, 4 and 5, got "
+                f"{self.radial}"
+            )
+        for number in self._radial:
+            whole_number("radial", number, 1)
+        if self.species is not None and list(self.species) != sorted(set(self.species)):
+            raise ValueError(f"species must increase and differ, got {self.species}")
+        if self.assembly not in ("float32", "float64"):
+            raise ValueError(f"assembly must be float32 or float64, got {self.assembly!r}")
+
     @property
     def guided(self) -> bool:
         return False
 
     def resolve(self, data: GraphsTuple) -> "ManyBody":
-        import dataclasses
-
-        if self.species is not None:
-            return self
-        species = species_of(data)
+        self._check_data(data)
+        species = species_of(data) if self.species is None else self.species
+        if not any(self._counts(max(1, len(species)))):
+            raise ValueError(
+                f"units={self.units} leave none for each of {len(species)} species: take more"
+            )
         return dataclasses.replace(self, species=species)
+
+    def _check_data(self, data: GraphsTuple) -> None:
+        """Raises `ValueError` for data that these features cannot be sampled from."""
+        d = data.nodes["position"].shape[1]
+        if d != 3:
+            raise ValueError(f"ManyBody() is for bodies in 3 dimensions, the data have {d}")
+        if self.species and "species" not in data.nodes:
+            raise ValueError(f'ManyBody(species={self.species}) needs nodes["species"]')
+        if not is_concrete(data):
+            return
+        if self.species is not None and (strange := set(species_of(data)) - set(self.species)):
+            raise ValueError(f"ManyBody(species={self.species}), but the data hold {strange}")
+        with jax.ensure_compile_time_eval():  # data known inside jit are no tracers
+            r = np.asarray(distance(data))[np.asarray(edge_mask(data))]
+        if not (r < self.cutoff).any():
+            found = f"the nearest two are {r.min():.4g} apart" if len(r) else "there are no edges"
+            raise ValueError(f"ManyBody(cutoff={self.cutoff}) sees no joined bodies: {found}")
+
+    @property
+    def _radial(self) -> tuple[int, ...]:
+        """Number of radial functions of body order 3, 4 and 5."""
+        return self.radial if isinstance(self.radial, tuple) else (self.radial,) * 3
+
+    def _counts(self, kinds: int) -> list[int]:
+        """Number of features of body order 3, 4 and 5 of each species."""
+        return [round(share * self.units / kinds) for share in SHARES]
 
     def sample(
         self, key: Key, data: GraphsTuple, previous: Fitted | None = None
     ) -> ManyBodyFeatures:
         dtype = data.nodes["position"].dtype
         orders = (three_body(self.degree), four_body(self.degree), five_body(self.degree))
-        radial = (self.radial,) * 3 if isinstance(self.radial, int) else self.radial
+        radial = self._radial
         species = self.species or ()
         kinds = max(1, len(species))
         signatures, sizes, waves = [], [], []
-        for share, order, number in zip(SHARES, orders, radial):
-            counts = _spread(round(share * self.units / kinds), len(order))
+        for total, order, number in zip(self._counts(kinds), orders, radial):
+            counts = _spread(total, len(order))
             signatures += [signature for signature, count in zip(order, counts) if count]
             sizes += [count for count in counts if count]
             waves += [number for count in counts if count]
