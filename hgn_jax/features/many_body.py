@@ -41,8 +41,9 @@ class ManyBodyFeatures(AbstractEnergy):
     bodies_at_once: ClassVar[int | None] = 64
     expects_model_error: ClassVar[bool] = True
     densities: Densities
-    weights: tuple[Float[Array, "S F K Q"], ...]
-    """Radial functions of each signature's features, for every species of the central body."""
+    weights: tuple[Float[Array, "S _ _ Q"], ...]
+    """Radial functions of each signature's features, for every species of the central body:
+    `[S F K Q]` for K features of F factors."""
     range: Float[Array, " 2"]
     """Least and greatest distance of neighbours in training (length)."""
     signatures: tuple[Signature, ...] = eqx.field(static=True)

@@ -49,7 +49,7 @@ def pairs_of(signatures: Sequence[Signature]) -> dict[int, list[Pair]]:
 
 def fold(
     signatures: Sequence[Signature],
-    weights: Sequence[Float[Array, "F K Q"]],
+    weights: Sequence[Float[Array, "_ _ Q"]],
     theta: Float[Array, " K"],
 ) -> Tensors:
     """The tensors of these features with these coefficients."""
@@ -88,7 +88,7 @@ def products(
 ) -> dict[int, Float[Array, "M n p"]]:
     """All products of two densities, by the degree that they couple to."""
 
-    def of(a: int, b: int, J: int) -> Float[Array, "M n q q"]:
+    def of(a: int, b: int, J: int) -> Float[Array, "M n _"]:
         left, right = (densities[k * k : (k + 1) ** 2] for k in (a, b))
         n, width = left.shape[1:]
         left = jnp.broadcast_to(left[..., None], (*left.shape, width))

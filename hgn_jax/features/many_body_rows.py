@@ -16,8 +16,9 @@ from ..graphs.geometry import count, graph_index
 from .densities import Densities
 from .signatures import Factor, Signature
 
-Weights = Float[Array, "F K Q"]
-"""Radial functions of the F factors of K features: a coefficient for every species and number n."""
+Weights = Float[Array, "_ _ Q"]
+"""Radial functions `[F K Q]` of the F factors of K features: a coefficient for every species and
+number n."""
 
 
 def factors(
@@ -46,7 +47,7 @@ def chained(
     design: Float[Array, "rows R"],
     slopes: Sequence[Sequence[Factor]],
     signatures: Sequence[Signature],
-    weights: Sequence[Float[Array, "F K N"]],
+    weights: Sequence[Float[Array, "_ _ N"]],
     degree: int,
 ) -> Float[Array, "rows K"]:
     """W D for neighbours of one species: a product for each degree l, of the features that have a
