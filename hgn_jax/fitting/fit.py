@@ -18,7 +18,7 @@ from ..linear.base import AbstractLeastSquares
 from ..linear.qr import QR
 from ..models.base import AbstractModel
 from ..models.equations_of_motion import AbstractDynamics, Canonical
-from .accumulate import accumulate, graphs_at_once
+from .accumulate import accumulate, graphs_at_once, require_folds
 from .arguments import Term, as_key, check_kinds
 from .equations import Equations
 from .observations import AbstractObservation, Derivatives
@@ -74,7 +74,8 @@ def fit(
     if is_concrete(data):
         check(data)
     warn_about_precision(data)
-    how, key = recipe(data, terms, dynamics, known, observations, solver), as_key(key)
+    key = as_key(key)
+    how = recipe(data, terms, dynamics, known, observations, solver, key)
     if not _in_pieces(data, how, key):
         return raise_if(throw, _fit(data, key, how))
     return raise_if(throw, _of_pieces(sampled_equations(data, key, how), data, how.solver))
@@ -138,15 +139,13 @@ def _in_pieces(data: GraphsTuple, how: Recipe, *others: PyTree) -> bool:
 def _of_pieces(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
     fastest = [t.bodies_at_once for t in equations.basis.terms if t.bodies_at_once is not None]
     if fastest:
-        pieces = list(packs(data, min(fastest), equations.window))
+        bodies = min(fastest)
+        if solver.folds:  # alike if each has several pieces
+            bodies = min(bodies, max(1, len(data.nodes["position"]) // (4 * solver.folds)))
+        pieces = list(packs(data, bodies, equations.window))
     else:
-        # Folds are alike where each has several pieces.
         most = len(data.n_node) // (4 * solver.folds) if solver.folds else len(data.n_node)
         size = min(graphs_at_once(equations, data), max(1, most))
         pieces = list(chunks(data, size, equations.window))
-    if len(pieces) < solver.folds:
-        raise ValueError(
-            f"{solver.folds} folds of frames, but the data make only {len(pieces)} pieces: give "
-            "more frames, fewer folds, or a ridge: solver=hgn.QR(ridge=...)"
-        )
+    require_folds(solver, len(pieces))
     return accumulate(equations, pieces, solver, like=pieces[0])

@@ -23,7 +23,7 @@ class Gram(eqx.Module):
     fold_rows: Int[Array, " F"]
     """Equations that count, in each fold."""
     batches: Int[Array, ""]
-    """Batches so far: the next one goes to the fold of this number."""
+    """Number of the next batch, counted from 0: the folds take turns."""
 
     @property
     def columns(self) -> int:
@@ -56,12 +56,13 @@ class Gram(eqx.Module):
     @staticmethod
     def merge(grams: Sequence["Gram"]) -> "Gram":
         """The normal equations of all their rows, fold by fold."""
-        return Gram(
-            *(
-                jnp.sum(jnp.stack([getattr(g, name) for g in grams]), axis=0)
-                for name in ("matrix", "projected", "square", "fold_rows", "batches")
-            )
-        )
+
+        def total(name: str) -> Array:
+            return jnp.sum(jnp.stack([getattr(g, name) for g in grams]), axis=0)
+
+        names = ("matrix", "projected", "square", "fold_rows")
+        latest = jnp.max(jnp.stack([g.batches for g in grams]))
+        return Gram(**{name: total(name) for name in names}, batches=latest)
 
     def scaled(self) -> tuple["Gram", Float[Array, " K"]]:
         """With columns of norm one (of all folds together), and the norms; one for zero columns."""
