@@ -1,8 +1,8 @@
 r"""Densities of neighbours: what a body sees of its surroundings.
 
-$A_{i,zn,lm} = \sum_{j \in z} g_n(r_{ij}) Y_{lm}(u_{ij})$ sums over the neighbours j of species z, with the
-slow radial functions $g_n(r) = \cos(n \pi r / r_c) (1 - (r / r_c)^2)^3$: values, slopes and second
-derivatives are continuous at the cutoff $r_c$.
+$A_{i,zn,lm} = \sum_{j \in z} g_n(r_{ij}) Y_{lm}(u_{ij})$ sums over the neighbours j of species z,
+with the slow radial functions $g_n(r) = \cos(n \pi r / r_c) (1 - (r / r_c)^2)^3$: values, slopes
+and second derivatives are continuous at the cutoff $r_c$.
 """
 
 import equinox as eqx

@@ -3,7 +3,8 @@ r"""Energy of given coefficients, at a cost that does not depend on the number o
 A sum over features of products of factors is one tensor per signature. With the products of two
 densities $P_{J,p M}$, p for two degrees and two radial numbers, the energy of a body is
 
-$$E = \sum_p c_p P_{0,p} + \sum_J \sum_M P_{J,pM} (T_{J,pq} A_{qJM} + \tfrac{1}{2} F_{J,pp'} P_{J,p'M})$$
+$$E = \sum_p c_p P_{0,p}
+    + \sum_{J,M} P_{J,pM} (T_{J,pq} A_{qJM} + \tfrac{1}{2} F_{J,pp'} P_{J,p'M})$$
 
 with c from body order 3, T from order 4, F from order 5: one matrix product for each J.
 """
@@ -49,7 +50,7 @@ def pairs_of(signatures: Sequence[Signature]) -> dict[int, list[Pair]]:
 
 def fold(
     signatures: Sequence[Signature],
-    weights: Sequence[Float[Array, "F K Q"]],
+    weights: Sequence[Float[Array, "_ _ Q"]],
     theta: Float[Array, " K"],
 ) -> Tensors:
     """The tensors of these features with these coefficients."""
@@ -96,16 +97,17 @@ def energy_and_slope(
     for J, some in pairs.items():
         halves = [_half(densities, p) for p in some]
         p = jnp.concatenate([_product(densities, p, half) for p, half in zip(some, halves)])
-        own = densities[J * J : (J + 1) ** 2]
-        t, f = tensors.with_density[J], tensors.with_product[J]
-        coupled = _dot(t, own.swapaxes(0, 1))
-        quadratic = _dot(f, p)
-        energy += jnp.sum(p * (coupled + quadratic / 2), axis=(0, 1))
-        pull = coupled + quadratic
+        pull = _dot(tensors.with_product[J], p)
+        of_product = pull / 2
+        if (J + 1) ** 2 <= len(densities):  # two of degree 2 couple to 3 as well
+            own, t = densities[J * J : (J + 1) ** 2], tensors.with_density[J]
+            coupled = _dot(t, own.swapaxes(0, 1))
+            of_product, pull = of_product + coupled, pull + coupled
+            slope = slope.at[J * J : (J + 1) ** 2].add(_dot(t.T, p).swapaxes(0, 1))
+        energy += jnp.sum(p * of_product, axis=(0, 1))
         if J == 0:
             energy += jnp.tensordot(tensors.linear, p[:, 0], 1)
             pull += tensors.linear.reshape(-1, *[1] * (pull.ndim - 1))
-        slope = slope.at[J * J : (J + 1) ** 2].add(_dot(t.T, p).swapaxes(0, 1))
         for k, (pair, half) in enumerate(zip(some, halves)):
             width = densities.shape[1] ** 2
             slope = _pulled(slope, densities, pair, half, pull[k * width : (k + 1) * width])
@@ -115,7 +117,7 @@ def energy_and_slope(
 def by_features(
     densities: Float[Array, "LM Q *n"],
     signatures: Sequence[Signature],
-    weights: Sequence[Float[Array, "F K Q"]],
+    weights: Sequence[Float[Array, "_ _ Q"]],
     theta: Float[Array, " K"],
 ) -> tuple[Float[Array, " *n"], Float[Array, "LM Q *n"]]:
     """The same feature by feature: faster where Q, with several species, is large."""

@@ -17,22 +17,22 @@ from .uncertainty import DeviationScale, deviations, factors
 
 
 def calibrate(fit: Fit, data: GraphsTuple) -> Fit:
-    """The fit, with standard deviations that are as large as the errors of held-out frames.
+    r"""The fit, with standard deviations that are as large as the errors of held-out frames.
 
-    The posterior of a linear model knows noise, not what the features cannot express: with data from
-    quantum mechanics, which have no noise, it is overconfident many times over. Its shape is right
-    all the same: what differs from the training frames is uncertain. Each frame is predicted from
-    the folds that it is not in. The deviations $\\sigma$ of energies, and those of forces, become
-    $\\sqrt{(c \\sigma)^2 + n b^2}$, with c and b of greatest likelihood for these errors: their root
-    mean square over the deviations is then one. n is the number of bodies for energies, 1 for forces.
+    The posterior of a linear model knows noise, not what the features cannot express: with data
+    from quantum mechanics, which have no noise, it is overconfident many times over. Its shape is
+    right all the same: what differs from the training frames is uncertain. Each frame is predicted
+    from the folds that it is not in. The deviations s of energies, and those of forces, become
+    $\sqrt{(c s)^2 + n b^2}$, with c and b of greatest likelihood for these errors: their root mean
+    square over the deviations is then one. n is the number of bodies for energies, 1 for forces.
 
     **Arguments:**
 
     - `fit`: a fit with `QR(ridge=FrameCV())`.
     - `data`: the data of the fit, in the same order.
 
-    **Returns:** a copy of the fit whose `standard_deviation` is calibrated; `deviation_scales` holds
-    c and b.
+    **Returns:** a copy of the fit whose `standard_deviation` is calibrated; its `deviation_scales`
+    hold c and b.
 
     **Raises:** `ValueError` for a fit without folds.
     """
@@ -75,7 +75,7 @@ def calibrate(fit: Fit, data: GraphsTuple) -> Fit:
 
 
 def _likeliest(errors: np.ndarray, sizes: np.ndarray, units: np.ndarray) -> tuple[float, float]:
-    """Factor c and floor b of greatest likelihood for normal errors of variance (c s)^2 + (b u)^2."""
+    """Factor c and floor b of greatest likelihood for errors of variance (c s)^2 + (b u)^2."""
     typical = np.mean(sizes**2) / np.mean(units**2)
     best = (math.inf, 1.0, 0.0)
     for share in np.concatenate([10.0 ** np.arange(-8, 4.1, 0.25)]):

@@ -13,8 +13,8 @@ from .triangle import Triangle
 class Gram(eqx.Module):
     r"""$Z^T Z$, $Z^T u$ and $u^T u$ of F folds: what cross-validation over whole batches needs.
 
-    They square the condition number, so that half of the digits are lost: enough where the misfit is
-    far above the root of the rounding unit. A row costs half of what a QR factorisation does.
+    They square the condition number, so that half of the digits are lost: enough where the misfit
+    is far above the root of the rounding unit. A row costs half of what a QR factorisation does.
     """
 
     matrix: Float[Array, "F K K"]
@@ -23,7 +23,7 @@ class Gram(eqx.Module):
     fold_rows: Int[Array, " F"]
     """Equations that count, in each fold."""
     batches: Int[Array, ""]
-    """Batches so far: the next one goes to the fold of this number."""
+    """Number of the next batch, counted from 0: the folds take turns."""
 
     @property
     def columns(self) -> int:
@@ -56,12 +56,13 @@ class Gram(eqx.Module):
     @staticmethod
     def merge(grams: Sequence["Gram"]) -> "Gram":
         """The normal equations of all their rows, fold by fold."""
-        return Gram(
-            *(
-                jnp.sum(jnp.stack([getattr(g, name) for g in grams]), axis=0)
-                for name in ("matrix", "projected", "square", "fold_rows", "batches")
-            )
-        )
+
+        def total(name: str) -> Array:
+            return jnp.sum(jnp.stack([getattr(g, name) for g in grams]), axis=0)
+
+        names = ("matrix", "projected", "square", "fold_rows")
+        latest = jnp.max(jnp.stack([g.batches for g in grams]))
+        return Gram(**{name: total(name) for name in names}, batches=latest)
 
     def without(self, fold: int) -> "Gram":
         """The normal equations of all other folds."""
