@@ -7,7 +7,7 @@ FAST := cell checks datasets ensemble fixed_point from_frames graphs imports lin
     observations packaging padding read sampling systems trajectories verdict
 # What users run from end to end: tested as they run it, with XLA's and JAX's default settings.
 AS_USERS := tests/as_users tests/test_demo.py tests/test_pipelines.py tests/test_readme.py
-DOCS := tests/test_notebooks.py
+DOCS := tests/test_notebooks.py tests/test_docs_pages.py
 
 .PHONY: install demo check test docs lint bench lock clean
 
@@ -32,7 +32,7 @@ test: lint
 	$(BIN)/python -m pytest -n 2 $(AS_USERS:%=--ignore=%) $(DOCS:%=--ignore=%)
 	HGN_TEST_AS_USERS=1 $(BIN)/python -m pytest -n 2 $(AS_USERS)
 
-# Executes the notebooks. Under five minutes on two cores.
+# Executes the notebooks and the pages of docs/. Under five minutes on two cores.
 docs: install
 	HGN_TEST_AS_USERS=1 $(BIN)/python -m pytest -n 2 $(DOCS)
 

@@ -1,1 +1,1 @@
-"""Scripts behind the figures of the README: `python -m bench.NAME [--quick] [--out DIR]`."""
+"""Scripts behind the published figures: `python -m bench.NAME [--quick] [--out DIR]`."""

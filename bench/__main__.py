@@ -1,10 +1,10 @@
-"""Runs every benchmark, one process each, then refreshes the README's table."""
+"""Runs every benchmark, one process each, then writes the pages that show their results."""
 
 import subprocess
 import sys
 
-from .readme import NAMES
+from .pages import NAMES
 
-for name in (*NAMES, "readme"):
+for name in (*NAMES, "pages"):
     print(f"\n== bench.{name}", flush=True)
     subprocess.run([sys.executable, "-m", f"bench.{name}", *sys.argv[1:]], check=True)

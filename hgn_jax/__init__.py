@@ -37,6 +37,7 @@ from .features import ManyBody as ManyBody
 from .features import MessagePassing as MessagePassing
 from .features import Pair as Pair
 from .features import sites as sites
+from .fitting.calibrate import calibrate as calibrate
 from .fitting.energies import Energies as Energies
 from .fitting.energies import Stresses as Stresses
 from .fitting.fit import fit as fit
@@ -44,6 +45,7 @@ from .fitting.fit import solve as solve
 from .fitting.gradient_descent import TRAINING as TRAINING
 from .fitting.gradient_descent import Training as Training
 from .fitting.gradient_descent import train as train
+from .fitting.held_out import held_out as held_out
 from .fitting.observations import AbstractObservation as AbstractObservation
 from .fitting.observations import Derivatives as Derivatives
 from .fitting.observations import Forces as Forces
@@ -52,6 +54,9 @@ from .fitting.result import RESULTS as RESULTS
 from .fitting.result import Fit as Fit
 from .fitting.sample import sample as sample
 from .fitting.stream import fit_stream as fit_stream
+from .fitting.tune import Trial as Trial
+from .fitting.tune import Tuning as Tuning
+from .fitting.tune import tune as tune
 from .fitting.untrained import untrained as untrained
 from .graphs.describe import describe as describe
 from .graphs.neighbour_list import Neighbours as Neighbours

@@ -1,4 +1,4 @@
-"""Pictures of what was learned. Needs matplotlib (`pip install hgn-jax[plots]`)."""
+"""Figures of learned models. Needs matplotlib (`pip install hgn-jax[plots]`)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,7 +29,7 @@ def _subplots(*args: Any, **kwargs: Any) -> tuple[Figure, Any]:
 
 
 def parity(model: AbstractModel, data: GraphsTuple) -> Figure:
-    """Learned against observed dq/dt and dp/dt, with the distribution of the relative errors."""
+    """Plots learned against observed dq/dt and dp/dt, and the distribution of relative errors."""
     figure, axes = _subplots(1, 3, figsize=(11, 3.6))
     mask = np.asarray(movable(data))
     errors = relative_error(model, data)
@@ -52,7 +52,7 @@ def parity(model: AbstractModel, data: GraphsTuple) -> Figure:
 
 
 def potential(model: HamiltonianGraphNetwork, truth: System, *, log: bool = False) -> Figure:
-    """Learned and true pair force over the trained range and a little beyond, and their error."""
+    """Plots learned and true pair force, and their error, a little beyond the trained range."""
     low, high = np.asarray(model.pair_range())
     if log:
         r = jnp.geomspace(low / 1.3, high * 1.3, 600)
@@ -79,7 +79,7 @@ def potential(model: HamiltonianGraphNetwork, truth: System, *, log: bool = Fals
 
 
 def energy(times: ArrayLike, paths: Mapping[str, ArrayLike]) -> Figure:
-    """Relative energy error over time for each named energy `[t]`; each against its own start."""
+    """Plots the relative error of each named energy `[t]` over time, each against its own start."""
     count = len(paths)
     figure, axes = _subplots(
         count, 1, figsize=(7, 1.9 * count), sharex=True, sharey=True, squeeze=False
@@ -97,8 +97,10 @@ def energy(times: ArrayLike, paths: Mapping[str, ArrayLike]) -> Figure:
 def tracks(
     names: Sequence[str], learned: ArrayLike, observed: ArrayLike, *, inner: float = 1.8
 ) -> Figure:
-    """Heliocentric tracks `[t n 3]` in the plane of the ecliptic's x and y axes (AU), body 0 the
-    Sun: observed as circles, learned as lines, inner planets apart."""
+    """Plots heliocentric tracks `[t n 3]` along the x and y axes (AU); body 0 is the Sun.
+
+    Observed positions are circles, learned ones lines. Inner planets have a panel of their own.
+    """
     figure, axes = _subplots(1, 2, figsize=(11, 5.4))
     lines, dots = (np.asarray(x) - np.asarray(x)[:, :1] for x in (learned, observed))
     colours = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
@@ -121,8 +123,8 @@ def tracks(
 def position_errors(
     years: ArrayLike, names: Sequence[str], learned: ArrayLike, newton: ArrayLike
 ) -> Figure:
-    """Heliocentric position errors `[t n]` (AU) of the learned and of Newton's law over time, a
-    panel for each body but the Sun."""
+    """Plots heliocentric position errors `[t n]` (AU) of the learned law and of Newton's law over
+    time, with a panel for each body except the Sun."""
     shown = [i for i, name in enumerate(names) if name != "Sun"]
     figure, axes = _subplots(3, 3, figsize=(10, 6.5), sharex=True, sharey=True)
     for ax, i in zip(axes.flat, shown):
@@ -144,10 +146,11 @@ def race(
     title: str = "",
     of: str = "sampling and one solve",
 ) -> Figure:
-    """Least error so far against time, (seconds, error) `[k]` by name, both axes logarithmic.
+    """Plots the least error so far against time, (seconds, error) `[k]` by name, on logarithmic
+    axes.
 
-    The contestant named `of` is drawn as points on a bold line; the others are named in the order
-    in which they end.
+    The contestant named `of` is a bold line with points. The others are listed in the order of
+    their final errors.
     """
     figure, ax = _subplots(figsize=(8, 4.6))
     reached = {

@@ -326,6 +326,21 @@ def test_observed_energies_determine_a_constant_that_is_extensive(triangle):
         np.testing.assert_allclose(fit.model(other), expected, rtol=0, atol=1e-9)
 
 
+def test_noisy_energies_of_unequal_graphs_count_per_body():
+    """The constant is NumPy's weighted least squares, 1 / n for a graph of n bodies."""
+    chains = [hgn.graphs.chain(n, dimension=2) for n in (2, 3, 9)]
+    data = hgn.graphs.batch(
+        [simulate(SPRING, g, seed=i, trajectories=6) for i, g in enumerate(chains)]
+    )
+    noise = np.random.default_rng(5).normal(size=18)
+    energy = data.globals["energy"] + jnp.asarray(noise)
+    fit = hgn.fit(data._replace(globals={"energy": energy}), key=KEY, terms=SMALL)
+    model = eqx.tree_at(lambda m: m.constants, fit.model, jnp.zeros(1))
+    count = np.repeat([2, 3, 9], 6)
+    pairs, left = (count - 1) / count, np.asarray(energy - model(data)) / count
+    np.testing.assert_allclose(fit.model.constants, [pairs @ left / (pairs @ pairs)], rtol=1e-9)
+
+
 def test_without_energies_the_constant_is_zero_and_the_motion_the_same(triangle, spring_fit):
     fit = hgn.fit(triangle._replace(globals={}), key=KEY, terms=SMALL)
     assert not fit.constant_known

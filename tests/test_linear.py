@@ -149,6 +149,14 @@ def test_quality_figures_are_numpys(solver):
     )
 
 
+@pytest.mark.parametrize("solver", [hgn.QR(ridge=1e-6), hgn.LSTSQ()], ids=["QR(1e-6)", "LSTSQ"])
+def test_noise_is_the_residual_over_the_degrees_of_freedom_left(solver):
+    z, u = system(11)
+    z[:, 5] = z[:, 3]  # leaves 60 - 11
+    left = np.linalg.norm(z @ scipy.linalg.lstsq(z, u)[0] - u)
+    np.testing.assert_allclose(solved(solver, z, u).noise, left / np.sqrt(60 - 11), rtol=1e-10)
+
+
 def test_rank_counts_singular_values_of_the_scaled_matrix(solver):
     rng = np.random.default_rng(12)
     z = rng.normal(size=(50, 5)) @ rng.normal(size=(5, 20)) * 10.0 ** rng.uniform(-5, 5, 20)

@@ -1,4 +1,4 @@
-"""The README's pipelines: ensembles, hyper-parameters, compilation."""
+"""Pipelines: ensembles, hyper-parameters, compilation."""
 
 import equinox as eqx
 import jax

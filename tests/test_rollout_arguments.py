@@ -65,8 +65,8 @@ def test_diffraxs_implicit_solvers_are_refused_with_a_remedy(start):
     ("observables", "words"),
     [
         (hgn.Temperature(), "must be a list"),
-        ([hgn.Temperature], "give instances"),
-        ([hgn.Temperature(), hgn.Temperature(2)], "of one name"),
+        ([hgn.Temperature], "must be instances"),
+        ([hgn.Temperature(), hgn.Temperature(2)], "must have different names"),
     ],
 )
 def test_observables_are_a_list_of_instances(start, observables, words):

@@ -364,6 +364,21 @@ def test_a_ridge_that_the_data_choose_is_held_in_derivatives():
     )
 
 
+def test_derivatives_at_the_least_ridge_are_those_of_the_root_of_the_rounding_unit():
+    """d theta / d u = D^-1 V s / (s^2 + eps) W^T, with Z D^-1 = W s V^T, s down to root eps."""
+    z, way = Z.copy(), WAYS[1]
+    z[:, -1] = z[:, 0] + 1e-7 * z[:, -1]
+    scale, eps = np.linalg.norm(z, axis=0), np.finfo(np.float64).eps
+    w, s, vt = np.linalg.svd(z / scale, full_matrices=False)
+    assert eps**0.5 < s[-1] < 10 * eps**0.5
+    expected = (s / (s**2 + eps) * (way @ w)) @ vt / scale
+    solver = hgn.QR(ridge=0.0)
+    _, found = jax.jit(lambda u: jax.jvp(lambda u: solver(jnp.asarray(z), u).theta, (u,), (way,)))(
+        U
+    )
+    assert error(found, expected) < 1e-6
+
+
 def test_zero_column_leaves_derivatives_finite():
     z = Z.copy()
     z[:, 3] = 0

@@ -1,1 +1,1 @@
-"""The sections of the README's figures, each of the records of the benchmarks that it shows."""
+"""Sections of the benchmark page: figures and tables for the placeholders of `bench/templates`."""

@@ -1,33 +1,37 @@
 """The solar system."""
 
+from ..markdown import rows
 from ..record import Record
 
+_KEYS = (
+    "acceleration_against_de421",
+    "acceleration_against_newton",
+    "position_error_au",
+    "newton_position_error_au",
+)
 
-def section(records: list[Record]) -> str:
-    records = [r for r in records if r["sweep"] == "main" and r["sun_weight"] < 1]
-    seeds = len({r["seed"] for r in records})
-    years = records[0]["years"]
-    rows = [
-        "### Planets",
-        "",
-        "Trained 1990-1999 with the Sun's rows down-weighted by 1000, tested on "
-        f"the {years:.1f} years after (worst of {seeds} seeds; position: greatest heliocentric "
-        "error in AU); fewer units or years: "
-        "[bench/results/solar_system.png](bench/results/solar_system.png):",
-        "",
-        "| | acceleration against DE421 | against Newton | position | Newton's own position |",
-        "|---|---|---|---|---|",
-    ]
-    for body in dict.fromkeys(r["body"] for r in records):
-        mine = [r for r in records if r["body"] == body]
-        cells = []
-        for key in (
-            "acceleration_against_de421",
-            "acceleration_against_newton",
-            "position_error_au",
-            "newton_position_error_au",
-        ):
-            worst = max((r[key] for r in mine if r[key] is not None), default=None)
-            cells.append("" if worst is None else f"{worst:.0e}")
-        rows.append(f"| {body} | " + " | ".join(cells) + " |")
-    return "\n".join(rows)
+
+def figures(records: list[Record]) -> dict[str, str]:
+    main = _main(records)
+    columns = [worst(records, key) for key in _KEYS]
+    return {
+        "years": f"{main[0]['years']:.1f}",
+        "seeds": str(len({r["seed"] for r in main})),
+        "bodies": rows(
+            [body, *(f"{c[body]:.0e}" if body in c else "" for c in columns)]
+            for body in dict.fromkeys(r["body"] for r in main)
+        ),
+    }
+
+
+def worst(records: list[Record], key: str) -> dict[str, float]:
+    """The greatest value over all seeds, by body; bodies without a value are left out."""
+    values: dict[str, list[float]] = {}
+    for r in _main(records):
+        if r[key] is not None:
+            values.setdefault(r["body"], []).append(r[key])
+    return {body: max(v) for body, v in values.items()}
+
+
+def _main(records: list[Record]) -> list[Record]:
+    return [r for r in records if r["sweep"] == "main" and r["sun_weight"] < 1]

@@ -3,36 +3,34 @@
 from ..record import Record
 
 
-def section(invariance: list[Record], fit_time: list[Record], cold_start: list[Record]) -> str:
+def figures(
+    invariance: list[Record], fit_time: list[Record], cold_start: list[Record]
+) -> dict[str, str]:
     moved = [
         r[k]
         for r in invariance
         if r["encoder"] == "invariants"
         for k in ("rotation", "reflection", "translation", "permutation")
     ]
-    fit = {r["what"]: r for r in fit_time if r["dtype"] == "float64"}
+    double = {r["what"]: r for r in fit_time if r["dtype"] == "float64"}
     single = {r["what"]: r for r in fit_time if r["dtype"] == "float32"}
     cold = {(r["step"], r["cache"]): r for r in cold_start}
-    first = {c: cold["first fit (compiles)", c]["seconds"] for c in ("none", "on disk")}
     again = cold["second fit", "none"]["seconds"]
-    compiled = [
-        cold[f"compilations, five sizes{kind}", "in memory"]["compilations"]
-        for kind in ("", ", padded alike")
-    ]
-    return "\n".join(
-        [
-            "### Symmetry, speed of a fit",
-            "",
-            "- Rotating, reflecting, translating or permuting the input moves the energy by at "
-            f"most {max(moved):.0e} of its standard deviation.",
-            f"- `fit` on {fit['fit']['rows']:,} rows x {fit['fit']['columns']} columns takes "
-            f"{fit['fit']['over_gram']:.1f} times a jitted Z^T Z of that shape (float32: "
-            f"{single['fit']['over_gram']:.1f} times, to a relative MSE of "
-            f"{single['fit']['relative_mse']:.0e}), and "
-            f"{fit['fit']['seconds'] / fit['Z^T Z of both systems']['seconds']:.1f} times the "
-            "products of the two systems, kinetic and pair, that it solves.",
-            f"- Cold start: the first fit of a process takes {first['none'] / again:.0f} times the "
-            f"second, {first['on disk'] / again:.1f} times with JAX's persistent cache. Fits of "
-            f"five sizes compile {compiled[0]} programs, padded to one shape {compiled[1]}.",
-        ]
-    )
+    products = double["fit"]["seconds"] / double["Z^T Z of both systems"]["seconds"]
+
+    def programs(kind: str) -> str:
+        return str(cold[f"compilations, five sizes{kind}", "in memory"]["compilations"])
+
+    return {
+        "moved": f"{max(moved):.0e}",
+        "rows": f"{double['fit']['rows']:,}",
+        "columns": str(double["fit"]["columns"]),
+        "over_gram": f"{double['fit']['over_gram']:.1f}",
+        "float32_over_gram": f"{single['fit']['over_gram']:.1f}",
+        "float32_error": f"{single['fit']['relative_mse']:.0e}",
+        "over_products": f"{products:.1f}",
+        "first_fit": f"{cold['first fit (compiles)', 'none']['seconds'] / again:.0f}",
+        "cached_fit": f"{cold['first fit (compiles)', 'on disk']['seconds'] / again:.1f}",
+        "programs": programs(""),
+        "padded_programs": programs(", padded alike"),
+    }

@@ -1,5 +1,6 @@
 """Accuracy on graphs larger than those of training."""
 
+from ..markdown import rows
 from ..record import Record
 
 _SHOWN = (
@@ -11,33 +12,32 @@ _SHOWN = (
 )
 
 
-def section(records: list[Record]) -> str:
-    rows = [
-        "### Zero-shot",
-        "",
-        "Trained on 1000 independent starts of the small graph, relative force error on five fresh "
-        "snapshots of the large one, worst of three potentials (pairs out of range); more sizes "
-        "in [bench/results/zero_shot.png](bench/results/zero_shot.png):",
-        "",
-        "| trained on | used on | uniform starts | normal starts | paper's encoder, uniform |",
-        "|---|---|---|---|---|",
+def figures(records: list[Record]) -> dict[str, str]:
+    return {"errors": rows([*case, *_cells(records, *case)] for case in _SHOWN)}
+
+
+def worst_case(
+    records: list[Record], trained_on: str, used_on: str, features: str, starts: str
+) -> Record | None:
+    """The record of the potential with the greatest force error."""
+    mine = [
+        r
+        for r in records
+        if (r["trained_on"], r["used_on"]) == (trained_on, used_on)
+        and (r["features"], r["starts"]) == (features, starts)
     ]
-    for case in _SHOWN:
-        cells = []
-        for features, draw in (
-            ("invariants", "uniform"),
-            ("invariants", "normal"),
-            ("paper", "uniform"),
-        ):
-            mine = [
-                r
-                for r in records
-                if (r["trained_on"], r["used_on"]) == case
-                and (r["features"], r["starts"]) == (features, draw)
-            ]
-            worst = max(mine, key=lambda r: r["relative_force_error"], default=None)
-            cells.append("" if worst is None else f"{worst['relative_force_error']:.0e}")
-            if worst is not None and features == "invariants":
-                cells[-1] += f" ({worst['pairs_out_of_range']} of {worst['pairs']:,})"
-        rows.append(f"| {case[0]} | {case[1]} | " + " | ".join(cells) + " |")
-    return "\n".join(rows)
+    return max(mine, key=lambda r: r["relative_force_error"], default=None)
+
+
+def _cells(records: list[Record], trained_on: str, used_on: str) -> list[str]:
+    cells = []
+    for features, starts in (
+        ("invariants", "uniform"),
+        ("invariants", "normal"),
+        ("paper", "uniform"),
+    ):
+        r = worst_case(records, trained_on, used_on, features, starts)
+        cells.append("" if r is None else f"{r['relative_force_error']:.0e}")
+        if r is not None and features == "invariants":
+            cells[-1] += f" ({r['pairs_out_of_range']} of {r['pairs']:,})"
+    return cells

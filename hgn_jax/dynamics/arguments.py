@@ -19,14 +19,14 @@ from .observables import AbstractObservable
 
 
 def check_kinds(model: object, integrator: object, dt: Any, observables: object) -> None:
-    """Raises `ValueError` for arguments of another kind than a rollout takes."""
+    """Raises `ValueError` for arguments of the wrong kind."""
     for name, value, kind, example in (
         ("model", model, AbstractModel, "fit.model or hgn.systems.mass_spring()"),
         ("integrator", integrator, diffrax.AbstractSolver, "hgn.StormerVerlet()"),
     ):
         if not isinstance(value, kind):
             shown = value.__name__ if isinstance(value, type) else type(value).__name__
-            raise ValueError(f"{name} must be {example} or alike, got {shown}")
+            raise ValueError(f"{name} must be {example} or another {name}, got {shown}")
     if isinstance(integrator, diffrax.AbstractImplicitSolver):
         raise ValueError(
             f"{type(integrator).__name__}: diffrax's implicit solvers cannot take steps here; use "
@@ -43,10 +43,12 @@ def check_kinds(model: object, integrator: object, dt: Any, observables: object)
         )
     for observable in observables:
         if not isinstance(observable, AbstractObservable):
-            raise ValueError(f"{observable!r} is no observable: give instances, hgn.Temperature()")
+            raise ValueError(
+                f"observables must be instances, such as hgn.Temperature(), got {observable!r}"
+            )
     names = [o.name for o in observables]
     if len(set(names)) < len(names):
-        raise ValueError(f"observables of one name: {names}")
+        raise ValueError(f"observables must have different names, got {names}")
 
 
 def check_integrator(model: AbstractModel, integrator: diffrax.AbstractSolver) -> None:
@@ -66,24 +68,24 @@ def check_integrator(model: AbstractModel, integrator: diffrax.AbstractSolver) -
 
 
 def check_start(model: AbstractModel, graph: Any) -> None:
-    """Raises `ValueError` for a start that is no graph, is bad, or lacks an array of the state."""
+    """Raises `ValueError` for a start that is not a valid graph or lacks an array of the state."""
     if not isinstance(graph, GraphsTuple):
         raise ValueError(f"the start must be a jraph GraphsTuple, got {type(graph).__name__}")
     if is_concrete(graph):
         check(graph)
     require(graph, {"nodes": {*model.dynamics.state, *model.needs}}, type(model).__name__)
     if not len(graph.nodes["position"]):
-        raise ValueError("the start holds no bodies")
+        raise ValueError("the start has no bodies")
 
 
 def check_reach(model: AbstractModel, graph: GraphsTuple, neighbours: object) -> None:
-    """Raises `ValueError` if pairs would be missed, or forces jump, as bodies move."""
+    """Raises `ValueError` if moving bodies would miss pairs, or forces would jump."""
     reach = model.reach
     if isinstance(neighbours, Neighbours):
         if not reach <= neighbours.cutoff:
             raise ValueError(
                 f"the model has {_words(reach)}, the neighbours' is {neighbours.cutoff:g}: forces "
-                "would jump as neighbours come and go. Take hgn.Pair(cutoff=...) or "
+                "would jump as neighbours come and go. Use hgn.Pair(cutoff=...) or "
                 "hgn.systems.lennard_jones(cutoff=...), or give your own class a field `cutoff`"
             )
         return
@@ -93,7 +95,7 @@ def check_reach(model: AbstractModel, graph: GraphsTuple, neighbours: object) ->
         raise ValueError(
             f"the model acts up to the distance {reach:g}, but the graph's edges stay as they are "
             f"while bodies move: give neighbours=hgn.Neighbours({reach:g}, skin=...), or "
-            'neighbours="fixed" if the edges hold every pair that will come that near'
+            'neighbours="fixed" if the edges hold every pair that will come within that distance'
         )
 
 

@@ -1,4 +1,4 @@
-"""A rollout as a folder: outputs as they come, and the state to go on from."""
+"""Checkpoint of a rollout: a folder with its outputs, and the state to resume from."""
 
 import dataclasses
 import os
@@ -21,9 +21,9 @@ OUTPUTS = array_file.Format("hgn-jax rollout outputs", 1)
 
 
 class RolloutCheckpoint:
-    """A folder with the state, and outputs in files of several.
+    """A folder with the state in one file and outputs in several.
 
-    The state is written after the outputs that it follows: an interruption at any moment loses
+    The state is written after the outputs before it, so an interruption at any moment loses
     little.
     """
 
@@ -46,8 +46,8 @@ class RolloutCheckpoint:
         self._run.__exit__(*error)
 
     def read(self, motion: Motion) -> tuple[Motion, State | None, list[Output], int]:
-        """The motion with the capacity for neighbours that it had, its state, its outputs so far,
-        and how many steps the state is ahead of the last of them.
+        """The motion with the capacity of its neighbour list, its state, its outputs so far, and
+        the number of steps from the last output to the state.
 
         **Raises:** `ValueError` if the folder holds another rollout, or damaged files.
         """
@@ -89,7 +89,9 @@ class RolloutCheckpoint:
     def write(
         self, motion: Motion, state: State, outputs: list[Output], ahead: int, end: bool = False
     ) -> None:
-        """Writes new outputs, and the state, `ahead` steps after the last of them; not too often.
+        """Writes new outputs and the state, which is `ahead` steps after the last output.
+
+        Does nothing if the last write was too recent.
 
         **Raises:** `OSError` naming the folder; what was written before remains.
         """
@@ -111,7 +113,7 @@ class RolloutCheckpoint:
         self._kept = len(outputs)
 
     def _check_times(self, held: dict[str, Any], count: int, ahead: int) -> None:
-        """Raises unless the state lies before the next of the times asked for."""
+        """Raises `ValueError` unless the state is before the next requested time."""
         strides = self._times["strides"]
         same = all(np.array_equal(held[k][:count], v[:count]) for k, v in self._times.items())
         left = strides[count] if count < len(strides) else 0
@@ -119,7 +121,7 @@ class RolloutCheckpoint:
             self._run.refuse("other times, and it is beyond the first of them that differs")
 
     def _filled(self, shape: Any, arrays: dict[str, Any]) -> Any:
-        """The tree of shapes with these arrays in the place of its arrays."""
+        """The tree of shapes, with these arrays in place of its shapes."""
         shapes, settings = eqx.partition(shape, lambda x: isinstance(x, jax.ShapeDtypeStruct))
         try:
             return eqx.combine(array_file.filled(shapes, arrays), settings)
@@ -131,5 +133,5 @@ class RolloutCheckpoint:
 
 
 def with_neighbours(motion: Motion, neighbours: Neighbours) -> Motion:
-    """The motion with that capacity for neighbours."""
+    """The motion with another capacity of its neighbour list."""
     return dataclasses.replace(motion, neighbours=neighbours)

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def whole(motion: Motion, schedule: Schedule) -> Run:
-    """The outputs, and where exactly the motion stopped, if it did."""
+    """Outputs at all times, and the exact step at which the motion stopped, if it did."""
     run = _intervals(motion, schedule)
     if is_concrete(run) and bool(run.finite):
         return Run(run.outputs, run.end, run.steps, run.end, run.end)
@@ -27,15 +27,15 @@ def whole(motion: Motion, schedule: Schedule) -> Run:
 
 
 class _Intervals(eqx.Module):
-    """Outputs of all times, and the last output whose state was finite."""
+    """Outputs at all times, and the last state among them that was finite."""
 
     outputs: Output
     end: State
     steps: Int[Array, ""]
-    """Taken until then."""
+    """Number of steps until `good`."""
     good: State
     failing: Int[Array, ""]
-    """A bound on the steps from then on until the state is not finite; 0 if it stays so."""
+    """Bound on the steps from `good` until the state is not finite; 0 if it stays finite."""
     finite: Bool[Array, ""]
 
 
@@ -74,7 +74,7 @@ def _located(motion: Motion, run: _Intervals) -> Run:
 
 
 def _timely(motion: Motion, state: State, part: Float[Array, ""]) -> State:
-    """With neighbours that suffice for so much of a step aside."""
+    """The state with its list refreshed if a partial step of this length needs it."""
     if motion.neighbours is None:
         return state
     needed = (part > 0) | motion.late(state)
@@ -88,5 +88,5 @@ def _timely(motion: Motion, state: State, part: Float[Array, ""]) -> State:
 
 
 def _constant(tree: T) -> T:
-    """Without derivatives."""
+    """The same values, without derivatives."""
     return jax.tree.map(lambda a: jax.lax.stop_gradient(a) if eqx.is_array(a) else a, tree)

@@ -1,4 +1,4 @@
-"""Why a motion went wrong, in words: which body, which pair, and a step that would do."""
+"""Diagnosis of a failed rollout: body, closest pair, suggested time step."""
 
 import warnings
 
@@ -19,12 +19,11 @@ from .stepper import Motion, Run, State
 from .trajectory import Trajectory
 
 TOLERATED = 0.5
-"""Change of the energy, in units of the greatest kinetic energy so far, that is no error any more
-but another motion."""
+"""Energy change, relative to the largest kinetic energy so far, above which a rollout failed."""
 ROUNDING = 1e4
-"""Rounding error of the energy, in units of its last digit."""
+"""Allowed rounding error of the energy, in units of its last digit."""
 PERIOD = 30
-"""Steps to the period of the fastest oscillation that a suggested step makes."""
+"""Number of suggested steps per period of the fastest oscillation."""
 
 
 def raise_if_wrong(motion: Motion, run: Run, path: Trajectory) -> None:
@@ -75,7 +74,7 @@ def warn_about_range(motion: Motion) -> None:
 
 @eqx.filter_jit
 def at_start(motion: Motion) -> GraphsTuple:
-    """The graph at the first time, with its neighbours."""
+    """The graph at the first time, with its neighbour list."""
     return motion.at(motion.begin(), motion.find(motion.begin()), motion.time_at_start())
 
 
@@ -91,7 +90,8 @@ def _graph_at(motion: Motion, state: State) -> GraphsTuple:
 
 
 def _left_the_skin(motion: Motion, before: GraphsTuple) -> str:
-    """Words on a step that goes farther than half the skin, for which no list can suffice."""
+    """Message about a step longer than half the skin, for which any list is stale; empty if the
+    step is shorter."""
     if motion.neighbours is None:
         return ""
     velocity = np.asarray(_vector_field(motion.model, before)[0])
@@ -121,7 +121,7 @@ def _oscillates(model: AbstractModel) -> bool:
 def first_jump(
     energy: Float[np.ndarray, "t g"], kinetic: Float[np.ndarray, "t g"]
 ) -> tuple[int, int] | None:
-    """The first output and graph whose energy has changed beyond what a good step may do."""
+    """The first output and graph whose energy has changed more than a valid step allows."""
     greatest = np.maximum.accumulate(kinetic, axis=0)
     rounding = ROUNDING * np.finfo(energy.dtype).eps * np.abs(energy[:1])
     jumped = np.abs(energy - energy[:1]) > TOLERATED * greatest + rounding
@@ -132,8 +132,11 @@ def first_jump(
 
 
 def culprit(model: AbstractModel, before: GraphsTuple, after: GraphsTuple) -> str:
-    """The body that is not finite after; if all of them, since NaN spreads within a step, the one
-    with the greatest acceleration before."""
+    """Names the body that is not finite after the step.
+
+    NaN spreads within a step: if all bodies are NaN, it names the one with the greatest
+    acceleration before.
+    """
     bodies = np.asarray(node_mask(before))
     bad = bodies & ~np.isfinite(_state(after)).all(axis=1)
     node, words = int(np.argmax(bad)), "is not finite"
@@ -149,7 +152,7 @@ def culprit(model: AbstractModel, before: GraphsTuple, after: GraphsTuple) -> st
 
 
 def nearest(graph: GraphsTuple) -> str:
-    """The two joined bodies that are nearest to one another."""
+    """Names the closest joined pair."""
     mask = np.asarray(edge_mask(graph))
     if not mask.any():
         return ""
@@ -161,7 +164,7 @@ def nearest(graph: GraphsTuple) -> str:
 
 
 def named(graph: GraphsTuple, node: int) -> str:
-    """The body's number within its graph."""
+    """Name of a body: its number within its graph."""
     number = int(graph_index(graph)[node])
     several = int(np.sum(graph_mask(graph))) > 1
     where = f" of graph {number}" if several else ""
@@ -170,7 +173,7 @@ def named(graph: GraphsTuple, node: int) -> str:
 
 @eqx.filter_jit
 def suggested_step(model: AbstractModel, graph: GraphsTuple) -> Float[Array, ""]:
-    r"""A step that resolves the fastest oscillation about the state by 30.
+    r"""Time step with 30 steps per period of the fastest oscillation about the state.
 
     Its frequency $\omega$ is the greatest of the linearised motion, $J^2 v = -\omega^2 v$, by power
     iteration with products of the Jacobian J of Hamilton's equations.
@@ -189,7 +192,7 @@ def suggested_step(model: AbstractModel, graph: GraphsTuple) -> Float[Array, ""]
         return jax.tree.map(lambda x: x / jnp.where(size > 0, size, 1), v), size
 
     def power(_: Array, carry: tuple[Rates, Array]) -> tuple[Rates, Array]:
-        # In positions alone: momenta have another unit.
+        # Positions only: momenta have another unit.
         q, p = along(along(carry[0]))
         return scaled((q, jnp.zeros_like(p)))
 

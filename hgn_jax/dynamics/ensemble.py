@@ -1,4 +1,4 @@
-"""Rollouts of several models from one start: how far they part says when to stop trusting them."""
+"""Rollouts of several models from one start; their spread says when to stop trusting them."""
 
 from collections.abc import Sequence
 
@@ -18,23 +18,23 @@ from .trajectory import Trajectory
 
 
 class Spread(eqx.Module):
-    """Mean of the members' trajectories, and how far they part.
+    """Mean and spread of the members' trajectories.
 
-    Spreads are root mean squares of the members' distances from their mean, divided by members
-    less one: standard deviations. In chaotic motion they grow exponentially; while they are small
-    beside the distances that matter, the members agree.
+    Spreads are standard deviations: square roots of the summed squared distances from the mean over
+    the number of members less one. In chaotic motion they grow exponentially. The members agree
+    while their spread is small compared with the distances that matter.
     """
 
     times: Float[Array, " t"]
     position: Float[Array, "t n d"]
     momentum: Float[Array, "t n d"]
     position_spread: Float[Array, "t n"]
-    """For every body (length)."""
+    """Spread of each body (length)."""
     momentum_spread: Float[Array, "t n"]
     members: Trajectory
-    """All trajectories, with a leading axis."""
+    """All trajectories, with a leading axis of members."""
     finite: Bool[Array, " m"]
-    """Whether each member stayed finite; if one did not, mean and spread are NaN from there on."""
+    """True for members that stayed finite; after one did not, mean and spread are NaN."""
 
 
 def rollout_ensemble(
@@ -46,13 +46,13 @@ def rollout_ensemble(
     integrator: diffrax.AbstractSolver = StormerVerlet(),
     neighbours: Neighbours | None = None,
 ) -> Spread:
-    """`hgn.rollout` of every model from the same start, side by side by vmap.
+    """Rolls out every model from the same start, batched by vmap; arguments as in `hgn.rollout`.
 
-    `models` is a list of models alike in structure, or one whose arrays have a leading axis of
-    members, as `jax.vmap(lambda key: hgn.fit(data, key=key).model)(keys)` gives.
+    `models` is a list of models of one structure, or one model whose arrays have a leading axis of
+    members, such as `jax.vmap(lambda key: hgn.fit(data, key=key).model)(keys)`.
 
     **Raises:** `ValueError` for fewer than two members or members that differ in structure, and
-    what `hgn.rollout` refuses. Motions that do not stay finite show in `finite`.
+    the errors of `hgn.rollout`. Members that do not stay finite are reported in `finite`.
     """
     stacked = _stacked(models) if isinstance(models, Sequence) else models
     shapes = {a.shape[:1] for a in jax.tree.leaves(eqx.filter(stacked, eqx.is_array))}
@@ -97,7 +97,7 @@ def _stacked(models: Sequence[AbstractModel]) -> AbstractModel:
 
 
 def _array(leaf: ArrayLike) -> Array:
-    """Of a parameter given as Python's number, too."""
+    """The leaf as an array; parameters may be Python numbers."""
     return leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf, float)
 
 

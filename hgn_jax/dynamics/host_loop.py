@@ -1,5 +1,5 @@
-"""A rollout led from outside of the compiled steps: it tells how far it is, writes its progress
-down, and finds more room for neighbours when there are more than expected."""
+"""Rollout driven from Python: progress, checkpoints, and re-allocation when the neighbour list
+overflows."""
 
 import dataclasses
 import time
@@ -20,13 +20,14 @@ from .save_times import Schedule
 from .stepper import Motion, Output, Run, State
 
 SECONDS = 1.0
-"""Between two looks at the state."""
+"""Longest time between two inspections of the state."""
 
 
 def stepwise(
     motion: Motion, schedule: Schedule, report: Reporter, checkpoint: RolloutCheckpoint | None
 ) -> Run:
-    """The outputs, and where the motion stopped, if it did: outputs from there on are NaN."""
+    """Outputs at all times, and the step at which the motion stopped, if it did: later outputs are
+    NaN."""
     strides, parts = np.asarray(schedule.strides), np.asarray(schedule.parts)
     begin = motion.graph
     state: State | None = None
@@ -48,7 +49,8 @@ def stepwise(
             complete, sound, late = np.asarray(look)
             seconds = time.perf_counter() - start
             if not complete:
-                # Up to there with the old room: sums of other widths round otherwise.
+                # Finish with the old capacity first: another width sums in another order, and a
+                # resumed run must be bitwise identical.
                 good = int(_stop(motion, state, jnp.asarray(now, jnp.int32))[0]) - 1
                 state, _ = _advance(motion, state, jnp.asarray(good, jnp.int32))
                 left, steps = left - good, steps + good
@@ -81,7 +83,7 @@ def stepwise(
 def _run(
     outputs: list[Output], end: State, steps: int, before: State, after: State, total: int
 ) -> Run:
-    """With NaN for the outputs that were not reached."""
+    """The run, with NaN for the outputs that were not reached."""
 
     def stacked(*values: np.ndarray) -> Array:
         reached = np.stack(values)
@@ -94,7 +96,7 @@ def _run(
 
 @eqx.filter_jit
 def _advance(motion: Motion, state: State, steps: Array) -> tuple[State, Bool[Array, " 3"]]:
-    """So many steps further; whether there was room for all neighbours, whether the state is
+    """The state after `steps` steps; whether its list had enough capacity, whether the state is
     finite, and whether it is late."""
     after = motion.advance(state, steps)
     complete = jnp.array(True) if after.neighbours is None else after.neighbours.complete
@@ -113,14 +115,14 @@ def _complete(found: NeighbourList | None) -> bool:
 
 
 def _found(motion: Motion, y: Rates) -> tuple[Motion, NeighbourList | None]:
-    """The neighbours, and the motion with room for them."""
+    """The motion with enough capacity for the neighbours of a state, and their list."""
     while not _complete(found := _find(motion, y)):
         motion = _with_room(motion, found)
     return motion, found
 
 
 def _with_room(motion: Motion, found: NeighbourList | None) -> Motion:
-    """With room for the neighbours that were found, and more."""
+    """The motion with capacity for the neighbours that were found, and some to spare."""
     assert found is not None and motion.neighbours is not None
     bodies = count(motion.graph)
     larger = motion.neighbours.with_room(int(found.slots), int(found.run), bodies)
@@ -128,7 +130,7 @@ def _with_room(motion: Motion, found: NeighbourList | None) -> Motion:
 
 
 def _in_room(motion: Motion, state: State) -> State:
-    """The same state, its list as wide as the motion is compiled for."""
+    """The same state, its list padded to the capacity that the motion is compiled for."""
     if state.neighbours is None:
         return state
     assert motion.neighbours is not None and motion.neighbours.sizes is not None

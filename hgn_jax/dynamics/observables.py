@@ -1,4 +1,4 @@
-"""Quantities of a state, taken along a rollout in the place of the state itself."""
+"""Quantities of a state, recorded along a rollout instead of the state itself."""
 
 import math
 import numbers
@@ -18,7 +18,7 @@ from ..graphs.geometry import cell_of, movable, node_mask, sum_over_graphs, velo
 from ..models.base import AbstractModel
 
 PAIRS = 2**20
-"""Distances looked at in one go."""
+"""Distances computed at a time."""
 BALLS = {1: 2.0, 2: np.pi, 3: 4 / 3 * np.pi}
 """Volume of the unit ball in each dimension."""
 
@@ -26,7 +26,8 @@ BALLS = {1: 2.0, 2: np.pi, 3: 4 / 3 * np.pi}
 class AbstractObservable(eqx.Module):
     """A quantity of the state at an output; `path.observed[name]` holds it for all outputs.
 
-    All are of every graph of a batch, `[g ...]`, without the first axis for a single graph.
+    It has one value per graph of a batch, `[g ...]`; `path.observed` omits this axis for a single
+    graph.
     """
 
     name: eqx.AbstractClassVar[str]
@@ -56,7 +57,7 @@ class KineticEnergy(AbstractObservable):
 class Temperature(AbstractObservable):
     r"""$\sum_i |p_i|^2 / m_i$ over the degrees of freedom: k T (energy).
 
-    `fixed` bodies have none; `constraints` are taken off: d for a total momentum of zero.
+    `fixed` bodies have none. `constraints` are subtracted: d for a total momentum of zero.
     """
 
     name: ClassVar[str] = "temperature"
@@ -101,9 +102,9 @@ class AngularMomentum(AbstractObservable):
 
 
 class MeanSquaredDisplacement(AbstractObservable):
-    r"""Mean of $|q_i(t) - q_i(0)|^2$ over the bodies that are free to move (length^2).
+    r"""Mean of $|q_i(t) - q_i(0)|^2$ over mobile bodies (length^2).
 
-    Positions are never wrapped, so that displacements through periodic walls count in full.
+    Positions are never wrapped, so displacements through periodic boundaries count in full.
     """
 
     name: ClassVar[str] = "mean_squared_displacement"
@@ -119,12 +120,12 @@ class MeanSquaredDisplacement(AbstractObservable):
 
 
 class RadialDistribution(AbstractObservable):
-    r"""g(r) in `bins` shells up to `reach` (length): pairs over those of bodies spread evenly.
+    r"""Radial distribution function g(r) in `bins` shells up to `reach` (length).
 
     `[1 bins]`, for a single graph in a periodic `cell` of any shape, with heights (distances of
     opposite faces) of at least twice the reach, in 1 to 3 dimensions:
-    $g_k = 2 N_k V / (n (n - 1) V_k)$, with $N_k$ pairs in shell k of volume $V_k$. All pairs are
-    looked at, n^2 distances. The shells' middles are `r`; average over times for a smooth curve.
+    $g_k = 2 N_k V / (n (n - 1) V_k)$, with $N_k$ pairs in shell k of volume $V_k$. It computes all
+    n^2 distances. `r` holds the middles of the shells. Average over times for a smooth curve.
 
     **Raises:** `ValueError` for a reach or a number of bins that is not positive.
 

@@ -1,4 +1,4 @@
-"""Motion: the equations of a model or a known system, integrated with a fixed step."""
+"""Integration of a model or a known system with a fixed time step."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -47,48 +47,47 @@ def rollout(
 ) -> Trajectory:
     """Integrates the motion of `graph` from `times[0]` and returns it at all `times`.
 
-    The chain of steps has the constant length `dt` whatever the output times: symplectic
-    integrators lose their virtues if it varies. An output time between two steps is reached by a
-    shorter step to the side, which never re-enters the chain.
+    All steps have the constant length `dt`, whatever the output times: symplectic integrators lose
+    their conservation properties if it varies. An output time between two steps is reached by a
+    shorter step that does not enter the trajectory.
 
     **Arguments:**
 
     - `model`: a learned model or a known system.
-    - `graph`: start state at `times[0]`; a batch of graphs moves side by side.
+    - `graph`: start state at `times[0]`; a batch of graphs is integrated together.
     - `times`: `[t]`, strictly increasing, or strictly decreasing to go back in time; or
         `hgn.Every(steps, outputs)`, which counts from time zero.
     - `dt`: step, positive (time).
-    - `integrator`: `StormerVerlet()`, `Yoshida4()` and `KahanLi8()` need a Hamiltonian that
-        separates; `ImplicitMidpoint()`, `GaussLegendre4()` and `Tao()` take any, as do diffrax's
-        explicit solvers (`diffrax.Dopri8()`: not symplectic, but accurate).
+    - `integrator`: `StormerVerlet()`, `Yoshida4()` and `KahanLi8()` need a separable Hamiltonian.
+        `ImplicitMidpoint()`, `GaussLegendre4()` and `Tao()` take any, as do diffrax's explicit
+        solvers (`diffrax.Dopri8()`: not symplectic, but accurate).
     - `neighbours`: edges by cutoff that follow the bodies; the graph's own edges are not used. A
-        model with a cutoff needs them, unless all bodies are joined; "fixed" keeps the graph's
-        edges all the same.
-    - `observables`: quantities to take at every output, such as `hgn.Temperature()`.
-    - `states`: whether positions and momenta are kept, at every output.
-    - `progress`: called about once a second, and at the end; `print` will do.
-    - `checkpoint`: a folder, to which outputs and state are written as often as takes 5% of the
-        time. If it holds them already, and the same call made them, the rollout is resumed from
-        there; the result is bitwise identical to that of an uninterrupted run.
-    - `throw`: raise if the state does not stay finite or the energy jumps; if False look at
+        model with a cutoff needs them, unless all bodies are joined. "fixed" keeps the graph's
+        edges nevertheless.
+    - `observables`: quantities to record at every output, such as `hgn.Temperature()`.
+    - `states`: True to keep positions and momenta at every output.
+    - `progress`: a function, such as `print`, called about once a second and at the end.
+    - `checkpoint`: a folder, to which outputs and state are written as often as costs 5% of the
+        time. If the same call has left a checkpoint there, the rollout resumes from it; the result
+        is bitwise identical to that of an uninterrupted run.
+    - `throw`: raise if the state does not stay finite or the energy jumps. If False, read
         `path.finite`.
 
-    May be jitted, vmapped (over start graphs of one shape, or over models) and differentiated with
-    respect to model and start: in reverse mode, unless `times` are traced, and, if all outputs are
-    equally many steps apart and without `neighbours`, in forward mode. Reverse mode keeps states
-    along the way, and computes steps once more.
-    `progress` and `checkpoint` need concrete arrays.
+    May be jitted, vmapped (over start graphs of one shape, or over models), and differentiated with
+    respect to model and start. Reverse mode needs `times` that are not traced; it keeps states
+    along the way and computes steps twice. Forward mode needs outputs an equal number of steps
+    apart, and no `neighbours`. `progress` and `checkpoint` need concrete arrays.
 
     **Raises:** `ValueError` for bad times, a bad graph, a graph of another dimension than the
-    model's, an integrator that needs H = T(p) + V(q) and a model that is not, a cell less high than
-    twice the cutoff, or a model that has no cutoff or one beyond the neighbours'. `RuntimeError` if
-    the state does not stay finite, naming time, body and the nearest pair, or, outside of jit, if
-    the energy changes by more than half of the greatest kinetic energy so far, with a step that
-    would do. For a checkpoint: `ValueError` if another call made it, or it is damaged;
-    `RuntimeError` if another run is using it; `OSError` if it cannot be written: what was written
-    remains.
+    model's, an integrator that needs H = T(p) + V(q) where the model is not separable, cell heights
+    below twice the cutoff, or a model without a cutoff or with one beyond that of the neighbours.
+    `RuntimeError` if the state does not stay finite, naming time, body and closest pair; outside of
+    jit also if the energy changes by more than half of the greatest kinetic energy so far, with a
+    suggested step. For a checkpoint: `ValueError` if another call made it or it is damaged,
+    `RuntimeError` if another run is using it, `OSError` if it cannot be written; what was written
+    before remains.
 
-    **Warns** of a start with pairs or bodies outside of the model's trained range.
+    **Warns** if pairs or bodies start outside of the model's trained range.
     """
     check_kinds(model, integrator, dt, observables)
     check_integrator(model, integrator)

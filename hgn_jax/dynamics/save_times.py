@@ -13,32 +13,33 @@ from .._tree import is_concrete
 
 
 class Every(NamedTuple):
-    """Output times: the start, then `outputs` times after so many `steps` each."""
+    """Output times: the start, then `outputs` more, `steps` time steps apart."""
 
     steps: int
     outputs: int
 
 
 class Schedule(eqx.Module):
-    """Output times, counted in steps: integers are exact, a sum of many dt is not."""
+    """Output times, counted in steps: integers are exact, sums of many dt are not."""
 
     times: Float[Array, " t"]
     dt: Float[Array, ""]
     strides: Int[Array, " t"] | np.ndarray
-    """Whole steps from the output before; the first is 0."""
+    """Whole steps from the previous output; the first is 0."""
     parts: Float[Array, " t"]
-    """Of a step aside."""
+    """Remaining fraction of a step, in [0, 1), taken as a partial step."""
     back: Bool[Array, ""]
     even: int | None = eqx.field(static=True)
-    """The stride of all outputs but the first, if they have the same."""
+    """The stride of all outputs but the first, if it is the same for all."""
     most: int | None = eqx.field(static=True)
-    """A bound on the strides, a power of two so that jit compiles seldom; None if traced."""
+    """Bound on the strides, a power of two so that jit rarely compiles again; None if traced."""
 
 
 def counted(times: ArrayLike | Sequence[float] | Every, dt: ArrayLike, dtype: np.dtype) -> Schedule:
-    """Whole steps to each of the times, and the part of a step that is left.
+    """Whole steps to each of the times, and the remaining fractions of a step.
 
-    **Raises:** `ValueError` for times or a step that are not sound; traced ones make the step NaN.
+    **Raises:** `ValueError` for invalid times or an invalid step; if they are traced, the step is
+    NaN instead.
     """
     step = jnp.asarray(dt, dtype)
     if isinstance(times, Every):
@@ -61,7 +62,7 @@ def counted(times: ArrayLike | Sequence[float] | Every, dt: ArrayLike, dtype: np
         sound = (jnp.all(apart > 0) | jnp.all(apart < 0)) & (step > 0)
         step = jnp.where(sound, step, jnp.nan)
         steps, aside = _in_steps(jnp, ts, step, dtype)
-        # A step of NaN, so that the path is not finite, if times or dt are not sound.
+        # If times or dt are invalid, the step is NaN, so that the trajectory is not finite.
         traced = jnp.where(sound, jnp.diff(steps, prepend=0).astype(jnp.int32), 1)
         return Schedule(ts, step, traced, aside, ts[-1] < ts[0], None, None)
     given = np.asarray(times)
@@ -108,7 +109,7 @@ def _check_times(given: np.ndarray) -> None:
 
 
 def _in_steps(np_: Any, times: Any, dt: Any, dtype: np.dtype) -> tuple[Any, Any]:
-    """Whole steps from the first time, and what is left, up to the rounding of times."""
+    """Whole steps from the first time, and the remaining fraction, up to the rounding of times."""
     elapsed = np_.abs(times - times[0]) / dt
     size = np_.maximum(np_.max(np_.abs(times)) / dt, 1)
     rounding = np_.minimum(8 * float(jnp.finfo(dtype).eps) * size, 0.5)

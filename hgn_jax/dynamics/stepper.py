@@ -1,4 +1,4 @@
-"""Fixed steps of a model's motion, compiled: what `rollout` is made of."""
+"""Compiled fixed-step time integration."""
 
 import dataclasses
 from collections.abc import Callable
@@ -23,26 +23,26 @@ from .observables import AbstractObservable
 
 
 class State(eqx.Module):
-    """Where the chain of steps has come to."""
+    """State of the chain of steps."""
 
     y: Rates
     solver: PyTree
-    """What the solver hands on from step to step."""
+    """State of the integrator, passed from step to step."""
     neighbours: NeighbourList | None
     step: Int[Array, ""]
     """Number of steps from the start."""
     stale: Bool[Array, ""]
-    """Whether the next step needs new neighbours: the last attempt went too far for those."""
+    """True if the next step needs a new neighbour list: the last attempt went too far for it."""
     solved: Bool[Array, ""]
-    """Whether the solver could solve all steps."""
+    """True if the integrator could solve all steps."""
 
 
 _Carry: TypeAlias = tuple[Int[Array, ""], State, Bool[Array, ""]]
-"""Steps taken, where they led, and whether that is a state to go on from."""
+"""Steps taken, the state after them, and whether the motion can continue from it."""
 
 
 class Output(eqx.Module):
-    """What is seen of a state."""
+    """Output at one time."""
 
     state: dict[str, Vectors]
     """The arrays of the state by name; empty if states are not kept."""
@@ -54,12 +54,12 @@ class Output(eqx.Module):
 
 
 class Run(eqx.Module):
-    """Outputs of all times, and where the motion stopped being finite."""
+    """Outputs at all times, and the states around the step at which the motion failed."""
 
     outputs: Output
     end: State
     steps: Int[Array, ""]
-    """Taken until the state was not finite, or all."""
+    """Number of steps until the state was not finite, or of all steps."""
     before: State
     after: State
 
@@ -69,7 +69,7 @@ class Motion(eqx.Module):
 
     The integrator counts time in steps from the start of each step, down if dt is negative; models
     that depend on time get `globals["time"]`. A step that the integrator cannot solve makes
-    the state NaN. So does a neighbour list that does not suffice, until it is found anew.
+    the state NaN. So does a stale neighbour list, until it is refreshed.
     """
 
     model: AbstractModel
@@ -80,26 +80,26 @@ class Motion(eqx.Module):
     neighbours: Neighbours | None
     observables: tuple[AbstractObservable, ...]
     states: bool = eqx.field(static=True)
-    """Whether positions and momenta are part of the output."""
+    """True if positions and momenta are part of the output."""
 
     def begin(self) -> Rates:
         """The graph's own state."""
         return tuple(self.graph.nodes[name] for name in self.model.dynamics.state)
 
     def start(self, found: NeighbourList | None) -> State:
-        """The first state, with the neighbours found in it."""
+        """The first state, with its neighbour list."""
         y, step = self.begin(), jnp.zeros((), jnp.result_type(int))
         solver = self.integrator.init(self._terms(found, step), 0.0, jnp.sign(self.dt), y, None)
         return State(y, solver, found, step, jnp.array(False), jnp.array(True))
 
     def advance(self, state: State, steps: int | Int[Array, ""], most: int | None = None) -> State:
-        """`steps` further, or less if the state ceases to be finite.
+        """The state after `steps` steps, or fewer if it ceases to be finite.
 
         A fixed number is differentiable in both modes, a traced one in reverse mode if `most`
         bounds it; with neighbours both are differentiable in reverse mode, if bounded.
         """
         if isinstance(steps, int) and self.neighbours is None:
-            # Of every step, reverse mode keeps the state alone.
+            # Reverse mode keeps only the state of every step, and repeats the rest.
             step = jax.checkpoint(lambda s, _: (self._step(s), None), prevent_cse=False)
             return jax.lax.scan(step, state, None, length=steps)[0]
 
@@ -119,8 +119,8 @@ class Motion(eqx.Module):
         def with_list(carry: _Carry) -> _Carry:
             count, state, _ = carry
             found, state = self._refreshed(state), dataclasses.replace(state, neighbours=None)
-            # A loop of its own: what does not change in it is neither copied nor tested, and vmap
-            # finds lists only when all motions that still go on need one.
+            # An inner loop: the list, constant in it, is neither copied nor tested, and under vmap
+            # lists are refreshed only when all motions still running need one.
             again = (count, state, jnp.array(True))
             count, state, reached = loop(going, partial(attempt, found=found), again)
             state = dataclasses.replace(state, neighbours=found)
@@ -130,8 +130,8 @@ class Motion(eqx.Module):
         return loop(going, body, (jnp.zeros((), jnp.int32), state, all_finite(state.y)))[1]
 
     def output(self, state: State, part: Float[Array, ""], start: GraphsTuple) -> Output:
-        """What is seen `part` of a step later, by a step to the side; of a state that is not
-        `late`."""
+        """Output at a fraction `part` of a step after `state`, by one partial step that does not
+        enter the trajectory; `state` must not be `late`."""
         found = state.neighbours
 
         def aside() -> Rates:
@@ -151,15 +151,15 @@ class Motion(eqx.Module):
         return Output(kept, energy, kinetic, observed, good)
 
     def late(self, state: State) -> Bool[Array, ""]:
-        """Whether the neighbours do not suffice for the state itself: its last step needed them
-        only where its stages were."""
+        """True if the list is stale at the state itself; the last step checked it only at the
+        integrator's stages."""
         if self.neighbours is None or state.neighbours is None:
             return jnp.array(False)
         return state.neighbours.stale(state.y[0], self.neighbours.skin)
 
     def stop(self, state: State, most: Int[Array, ""]) -> tuple[Int[Array, ""], State, State]:
-        """Steps until the state is not finite, at most so many, and the states before and after;
-        for a finite `state`."""
+        """Number of steps from a finite `state` until it is not finite, at most `most`, and the
+        states before and after that step."""
 
         def go(c: tuple[Array, State, State]) -> tuple[Array, State, State]:
             after = self._step(c[2])
@@ -170,18 +170,21 @@ class Motion(eqx.Module):
         )
 
     def _step(self, state: State) -> State:
-        """One step; or none, but `stale`, if it went farther than the neighbours were found for."""
+        """One step; or the same state, marked `stale`, if the step went too far for its list."""
         found = self._refreshed(state)
         return dataclasses.replace(self._attempt(state, found)[0], neighbours=found)
 
     def _refreshed(self, state: State) -> NeighbourList | None:
-        """The neighbours, found anew if they are stale."""
+        """The neighbour list, refreshed if it is stale."""
         if self.neighbours is None:
             return None
         return jax.lax.cond(state.stale, lambda: self.find(state.y), lambda: state.neighbours)
 
     def _attempt(self, state: State, found: NeighbourList | None) -> tuple[State, Array]:
-        """As `_step`, and whether it came to a finite state; neighbours that are new suffice."""
+        """Like `_step`, with a given list, and whether it reached a finite state.
+
+        A new list is never stale.
+        """
         terms = self._terms(found, state.step)
         y, inner, solved = self._solve(terms, state.y, state.solver, 1.0)
         after = dataclasses.replace(
@@ -204,7 +207,7 @@ class Motion(eqx.Module):
         return jax.tree.map(lambda a: jnp.where(solved, a, jnp.nan), y1), inner1, solved
 
     def find(self, y: Rates) -> NeighbourList | None:
-        """The neighbours in that state, if they are looked for."""
+        """The neighbour list of that state; None if the graph keeps its edges."""
         if self.neighbours is None:
             return None
         graph = self._moved(jax.lax.stop_gradient(y))
@@ -214,7 +217,7 @@ class Motion(eqx.Module):
     def at(
         self, y: Rates, found: NeighbourList | None, time: Float[Array, ""] | None
     ) -> GraphsTuple:
-        """The graph in that state; positions NaN if the neighbours do not suffice for it."""
+        """The graph in that state; its positions are NaN if the list is stale there."""
         if found is None or self.neighbours is None:
             return self._moved(y, time)
         poison = jnp.where(found.stale(y[0], self.neighbours.skin), jnp.nan, 0)
@@ -227,14 +230,14 @@ class Motion(eqx.Module):
         return self.at(state.y, state.neighbours, self._time(state.step, 0.0))
 
     def time_at_start(self) -> Float[Array, ""] | None:
-        """The first time; None if the model has no use for it."""
+        """The first time; None if the model does not depend on time."""
         return self._time(jnp.zeros((), jnp.result_type(int)), 0.0)
 
     def _rates(self, y: Rates, found: NeighbourList | None, time: Array | None) -> Rates:
-        """Those of one step; NaN if the neighbours do not suffice.
+        """Rates times the length of a step; NaN if the list is stale.
 
-        NaN is added to what a sound state has: derivatives of an attempt that is cast away are then
-        zero times something finite.
+        NaN is added to the rates of a valid state, so that derivatives of a rejected attempt are
+        zero times a finite number.
         """
         if found is None or self.neighbours is None:
             return self._scaled(self.model.vector_field(self._moved(y, time)))
@@ -245,8 +248,8 @@ class Motion(eqx.Module):
         return self._scaled(self.model.vector_field(found.joined(graph)), bad)
 
     def _velocity(self, p: Array, time: Array | None) -> Array:
-        """Of one step, for a Hamiltonian that separates: it asks for neither neighbours nor
-        positions."""
+        """dq/dt times the length of a step for a separable Hamiltonian, which needs neither the
+        list nor the positions."""
         bad = False if self.neighbours is None else ~all_finite(p)
         graph = self._moved((self.graph.nodes["position"], jnp.where(bad, 0, p)), time)
         return self._scaled(self.model.vector_field(graph), bad)[0]
@@ -256,7 +259,7 @@ class Motion(eqx.Module):
         return jax.tree.map(lambda rate: jnp.abs(self.dt) * rate + poison, rates)
 
     def _terms(self, found: NeighbourList | None, step: Int[Array, ""]) -> Any:
-        """The equations of motion during one step, as the integrator wants them."""
+        """The equations of motion during one step, in the form that the integrator takes."""
         if not isinstance(self.integrator.term_structure, tuple):
             return diffrax.ODETerm(lambda t, y, args: self._rates(y, found, self._time(step, t)))
         # The force does not read the momenta: they are filled in, and compiled away.
@@ -267,8 +270,8 @@ class Motion(eqx.Module):
         )
 
     def _time(self, step: Int[Array, ""], part: ArrayLike) -> Float[Array, ""] | None:
-        """Time after a part of a step, negative if back in time; None if the model has no use for
-        it."""
+        """Time after a fraction of a step, negative if back in time; None if the model does not
+        depend on time."""
         if not self.model.time_dependent:
             return None
         dtype = self.dt.dtype

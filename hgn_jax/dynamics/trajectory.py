@@ -23,14 +23,14 @@ class Trajectory(eqx.Module):
     observed: dict[str, Float[Array, "t ..."]]
     """The `observables` by name, `[t ...]`; `[t g ...]` for a batch of several graphs."""
     end: GraphsTuple
-    """The graph where the chain of steps ended: at `times[-1]`, or less than a step before.
+    """The graph at the end of the last whole step: at `times[-1]`, or less than a step before.
 
-    It holds the state and its `time`. Rates and energies that the start carried are left out: they
-    are not those of the end.
+    It holds the state and its `time`. Rates and energies of the start are left out: they are not
+    those of the end.
     """
     finite: Bool[Array, ""]
     """True if state and energy stayed finite and every step could be solved. If not, outputs after
-    `stopped_time` are not to be used; those that the integration never reached are NaN."""
+    `stopped_time` are invalid; those that were never reached are NaN."""
     stopped_time: Float[Array, ""]
     stopped_node: Int[Array, ""]
     """The first body without a finite state, or -1."""
@@ -38,7 +38,7 @@ class Trajectory(eqx.Module):
 
 @eqx.filter_jit
 def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: Run) -> Trajectory:
-    """The run without the padding, and with NaN for outputs beyond the stop."""
+    """The run without padding, and with NaN for outputs after the stop."""
     n, graph_count = len(graph.nodes["position"]), graph.n_node.shape[0]
     chained = all_finite(run.after.y)
     reached = chained | (jnp.cumsum(jnp.asarray(schedule.strides)) <= run.steps)

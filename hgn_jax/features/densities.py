@@ -8,11 +8,10 @@ and second derivatives are continuous at the cutoff $r_c$.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
-from ..graphs.geometry import count, displacement, edge_mask
+from ..graphs.geometry import count, displacement, edge_mask, sum_over_edges
 from .harmonics import harmonics
 
 
@@ -35,19 +34,25 @@ class Densities(eqx.Module):
         """Number of components (l, m)."""
         return (self.degree + 1) ** 2
 
-    def functions(self, vector: Float[Array, "3 e"]) -> Float[Array, "e LM N"]:
-        """$g_n Y_{lm}$ of the vectors from a body to its neighbours (length)."""
+    def functions(
+        self, vector: Float[Array, " 3 *e"]
+    ) -> tuple[Float[Array, " LM *e"], Float[Array, " N *e"]]:
+        """$Y_{lm}$ and $g_n$ at the vectors from a body to its neighbours (length)."""
         r = jnp.sqrt(jnp.sum(vector**2, axis=0))
         x = jnp.minimum(r / self.cutoff, 1)
-        waves = jnp.cos(np.pi * jnp.arange(self.radial, dtype=x.dtype)[:, None] * x[None])
-        radial = waves * (1 - x**2)[None] ** 3
-        angular = jnp.concatenate(harmonics(vector / r[None], self.degree))
-        return (angular[:, None] * radial[None]).transpose(2, 0, 1)
+        waves = jnp.pi * jnp.arange(self.radial, dtype=x.dtype)
+        radial = jnp.cos(waves.reshape(-1, *[1] * x.ndim) * x[None]) * (1 - x**2)[None] ** 3
+        return jnp.concatenate(harmonics(vector / r[None], self.degree)), radial
 
-    def slopes(self, vector: Float[Array, "3 e"]) -> Float[Array, "3 e LM N"]:
-        """Derivatives of the functions by the vectors' components."""
+    def slopes(self, vector: Float[Array, "3 e"]) -> Float[Array, "3 LM N e"]:
+        """Derivatives of the products $g_n Y_{lm}$ by the vectors' components."""
+
+        def values(v: Float[Array, "3 e"]) -> Float[Array, "LM N e"]:
+            angular, radial = self.functions(v)
+            return angular[:, None] * radial[None]
+
         axes = jnp.broadcast_to(jnp.eye(3, dtype=vector.dtype)[:, :, None], (3, *vector.shape))
-        return jax.vmap(lambda axis: jax.jvp(self.functions, (vector,), (axis,))[1])(axes)
+        return jax.vmap(lambda axis: jax.jvp(values, (vector,), (axis,))[1])(axes)
 
     def vectors(self, graphs: GraphsTuple) -> Float[Array, "3 e"]:
         """From the body where an edge ends to the one where it begins; padding is out of reach."""
@@ -63,12 +68,17 @@ class Densities(eqx.Module):
         found = known[jnp.minimum(place, len(self.species) - 1)] == graphs.nodes["species"]
         return jnp.where(found, place, len(self.species))
 
+    def values(
+        self, vector: Float[Array, " 3 *e"], kind: Int[Array, " *e"]
+    ) -> Float[Array, " LM Q *e"]:
+        """What each neighbour, of that kind, adds to the densities; Q = species * radial."""
+        angular, radial = self.functions(vector)
+        if self.kinds > 1:
+            of_kind = [jnp.where((kind == z)[None], radial, 0) for z in range(self.kinds)]
+            radial = jnp.concatenate(of_kind)
+        return angular[:, None] * radial[None]
+
     def __call__(self, graphs: GraphsTuple) -> Float[Array, "LM n Q"]:
-        """A of every body; Q = species * radial."""
-        n, kinds = count(graphs), self.kinds
-        values = self.functions(self.vectors(graphs))
-        kind = self.kind(graphs)[graphs.senders]
-        slot = jnp.where(kind < kinds, graphs.receivers * kinds + kind, n * kinds)
-        sums = jax.ops.segment_sum(values, slot, n * kinds)
-        by_harmonic = sums.reshape(n, kinds, -1, self.radial).transpose(2, 0, 1, 3)
-        return by_harmonic.reshape(-1, n, kinds * self.radial)
+        """A of every body."""
+        values = self.values(self.vectors(graphs), self.kind(graphs)[graphs.senders])
+        return sum_over_edges(graphs, jnp.moveaxis(values, -1, 0)).transpose(1, 0, 2)

@@ -130,6 +130,6 @@ class Kinetic(AbstractTermSpec):
                 assert isinstance(fitted, KineticFeatures)
                 per_mass = jnp.where(mask, data.nodes["mass"], 1)
                 energy = jnp.where(mask, fitted.node_energy(data, theta) / per_mass, 0)
-            (draw,) = jr.split(key, 1)
+            draw, _ = jr.split(key)  # of two, as elsewhere: compiled once
             layer = self.sampling(draw, square, mask, self.units, self.activation, energy)
         return KineticFeatures(extent(jnp.sqrt(square[:, 0]), mask), layer)

@@ -12,11 +12,12 @@ with c from body order 3, T from order 4, F from order 5: one matrix product for
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .signatures import Signature, product
+from .harmonics import coupling
+from .many_body_rows import factors
+from .signatures import Signature
 
 Pair = tuple[int, int, int]
 """Degrees of two densities, and the degree that they couple to."""
@@ -83,39 +84,97 @@ def fold(
     return Tensors(linear, with_density, with_product)
 
 
-def products(
-    densities: Float[Array, "LM n Q"], pairs: dict[int, list[Pair]]
-) -> dict[int, Float[Array, "M n p"]]:
-    """All products of two densities, by the degree that they couple to."""
-
-    def of(a: int, b: int, J: int) -> Float[Array, "M n _"]:
-        left, right = (densities[k * k : (k + 1) ** 2] for k in (a, b))
-        n, width = left.shape[1:]
-        left = jnp.broadcast_to(left[..., None], (*left.shape, width))
-        right = jnp.broadcast_to(right[:, :, None], (len(right), n, width, width))
-        return product(left.reshape(len(left), n, -1), right.reshape(len(right), n, -1), J)
-
-    return {J: jnp.concatenate([of(*p) for p in some], axis=2) for J, some in pairs.items()}
-
-
 def energy_and_slope(
-    densities: Float[Array, "LM n Q"], pairs: dict[int, list[Pair]], tensors: Tensors
-) -> tuple[Float[Array, " n"], Float[Array, "LM n Q"]]:
-    """Energy of every body, and its derivatives by the densities of that body."""
-    of_degree, pull_back = jax.vjp(lambda a: products(a, pairs), densities)
-    energy = jnp.zeros(densities.shape[1], densities.dtype)
-    direct = jnp.zeros_like(densities)
-    slopes = {}
-    for J, p in of_degree.items():
-        quadratic = p @ tensors.with_product[J]
-        slope, energy_of_p = quadratic, quadratic / 2
+    densities: Float[Array, "LM Q *n"], pairs: dict[int, list[Pair]], tensors: Tensors
+) -> tuple[Float[Array, " *n"], Float[Array, "LM Q *n"]]:
+    """Energy of every body, and its derivatives by the densities of that body.
+
+    Bodies are the last axis: what is done for each of them is done for many at once.
+    """
+    sites = densities.shape[2:]
+    energy = jnp.zeros(sites, densities.dtype)
+    slope = jnp.zeros_like(densities)
+    for J, some in pairs.items():
+        halves = [_half(densities, p) for p in some]
+        p = jnp.concatenate([_product(densities, p, half) for p, half in zip(some, halves)])
+        t, f = tensors.with_density[J], tensors.with_product[J]
+        quadratic = _dot(f, p)
+        energy += jnp.sum(p * quadratic, axis=(0, 1)) / 2
+        pull = quadratic
         if (J + 1) ** 2 <= len(densities):  # two of degree 2 couple to 3 as well
-            coupled = densities[J * J : (J + 1) ** 2] @ tensors.with_density[J].T
-            slope, energy_of_p = slope + coupled, energy_of_p + coupled
-            direct = direct.at[J * J : (J + 1) ** 2].add(p @ tensors.with_density[J])
-        energy += jnp.sum(p * energy_of_p, axis=(0, 2))
+            own = densities[J * J : (J + 1) ** 2]
+            coupled = _dot(t, own.swapaxes(0, 1))
+            energy += jnp.sum(p * coupled, axis=(0, 1))
+            pull += coupled
+            slope = slope.at[J * J : (J + 1) ** 2].add(_dot(t.T, p).swapaxes(0, 1))
         if J == 0:
-            slope += tensors.linear[None, None]
-            energy += p[0] @ tensors.linear
-        slopes[J] = slope
-    return energy, direct + pull_back(slopes)[0]
+            energy += jnp.tensordot(tensors.linear, p[:, 0], 1)
+            pull += tensors.linear.reshape(-1, *[1] * (pull.ndim - 1))
+        for k, (pair, half) in enumerate(zip(some, halves)):
+            width = densities.shape[1] ** 2
+            slope = _pulled(slope, densities, pair, half, pull[k * width : (k + 1) * width])
+    return energy, slope
+
+
+def by_features(
+    densities: Float[Array, "LM Q *n"],
+    signatures: Sequence[Signature],
+    weights: Sequence[Float[Array, "_ _ Q"]],
+    theta: Float[Array, " K"],
+) -> tuple[Float[Array, " *n"], Float[Array, "LM Q *n"]]:
+    """The same feature by feature: faster where Q, with several species, is large."""
+    every = jnp.moveaxis(densities, 1, -1)
+    energy, slope, start = jnp.zeros_like(densities[0, 0]), jnp.zeros_like(every), 0
+    for signature, w in zip(signatures, weights):
+        own, end = factors(every, signature, w), start + w.shape[1]
+        slopes = signature.slopes(own)
+        energy += jnp.sum(own[0] * slopes[0], axis=0) @ theta[start:end]
+        for k, own_slope, own_weight in zip(signature.degrees, slopes, w):
+            pull = jnp.dot(own_slope, theta[start:end, None] * own_weight, precision="highest")
+            slope = slope.at[k * k : (k + 1) ** 2].add(pull)
+        start = end
+    return energy, jnp.moveaxis(slope, -1, 1)
+
+
+def _half(densities: Array, pair: Pair) -> Float[Array, "a M Q *n"]:
+    """The coupling tensor contracted with the second density."""
+    a, b, J = pair
+    right = densities[b * b : (b + 1) ** 2]
+    matrix = jnp.asarray(coupling(a, b, J).transpose(0, 2, 1).reshape(-1, 2 * b + 1), right.dtype)
+    return _dot(matrix, right).reshape(2 * a + 1, 2 * J + 1, *right.shape[1:])
+
+
+def _product(densities: Array, pair: Pair, half: Array) -> Float[Array, "p M *n"]:
+    """All products of the radial parts of two densities."""
+    left = densities[pair[0] ** 2 : (pair[0] + 1) ** 2]
+    # [m 1 q 1 n] times [m M 1 q n]: the sum over m is part of the loop over bodies.
+    both = left[:, None, :, None] * half[:, :, None]
+    return (
+        jnp.sum(both, axis=0)
+        .swapaxes(0, 1)
+        .swapaxes(1, 2)
+        .reshape(-1, half.shape[1], *half.shape[3:])
+    )
+
+
+def _pulled(
+    slope: Array, densities: Array, pair: Pair, half: Array, pull: Float[Array, "p M *n"]
+) -> Array:
+    """The slope with the part that comes through one product."""
+    a, b, J = pair
+    width = densities.shape[1]
+    left = densities[a * a : (a + 1) ** 2]
+    by_product = pull.reshape(width, width, 2 * J + 1, *pull.shape[2:])
+    # Both sums run over short axes: [m M q r n], q of the first density, r of the second.
+    by_product = by_product.transpose(2, 0, 1, *range(3, by_product.ndim))
+    by_left = jnp.sum(by_product[None] * half[:, :, None], axis=(1, 3))
+    by_half = jnp.sum(by_product[None] * left[:, None, :, None], axis=2)
+    matrix = jnp.asarray(coupling(a, b, J).transpose(1, 0, 2).reshape(2 * b + 1, -1), pull.dtype)
+    by_right = _dot(matrix, by_half.reshape(-1, *by_half.shape[2:]))
+    return slope.at[a * a : (a + 1) ** 2].add(by_left).at[b * b : (b + 1) ** 2].add(by_right)
+
+
+def _dot(matrix: Float[Array, "i j"], values: Float[Array, "j ..."]) -> Float[Array, "i ..."]:
+    columns = values.reshape(len(values), -1)
+    product = jnp.dot(matrix, columns, precision="highest")
+    return product.reshape(len(matrix), *values.shape[1:])

@@ -1,11 +1,13 @@
-r"""Jacobians of many-body features as one matrix product for a whole batch.
+r"""Jacobians of many-body features as matrix products.
 
 By the chain rule $\partial B_k / \partial x_a = \sum_{i,zn,lm} W_{a,i,zn,lm} D_{i,zn,lm,k}$: W
 holds the slopes of the densities' functions at the edges, D the derivatives of the features by the
-densities. Images of one neighbour are added up in W before the product.
+densities. A batch of a few small graphs is one product, in which images of one neighbour are added
+up first; in large graphs every body has products of its own, with some of its neighbours each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +19,14 @@ from .densities import Densities
 from .signatures import Factor, Signature
 
 Weights = Float[Array, "_ _ Q"]
-"""Radial functions `[F K Q]` of the F factors of K features: a coefficient for every species and
-number n."""
+"""Radial functions `[F K Q]` of F factors of K features: for every species and number n one."""
+Product = Callable[[int, Float[Array, "m n N K"]], Float[Array, "*rows K"]]
+"""Product of W with the part of D of one degree."""
+
+LARGE = 256
+"""Bodies of a batch from which on most of its entries of W are zero."""
+SLOTS, SITES = 32, 16
+"""Neighbours of a body in one product of a large graph, and bodies at a time."""
 
 
 def factors(
@@ -26,8 +34,8 @@ def factors(
 ) -> list[Factor]:
     """The densities with the random radial functions of every factor, `[2l+1 n K]` each."""
     return [
-        jnp.einsum("mnq,kq->mnk", densities[d * d : (d + 1) ** 2], w, precision="highest")
-        for d, w in zip(signature.degrees, weights)
+        jnp.einsum("mnq,kq->mnk", densities[k * k : (k + 1) ** 2], w, precision="highest")
+        for k, w in zip(signature.degrees, weights)
     ]
 
 
@@ -44,65 +52,120 @@ def derivatives(
 
 
 def chained(
-    design: Float[Array, "rows R"],
+    multiply: Product,
     slopes: Sequence[Sequence[Factor]],
     signatures: Sequence[Signature],
     weights: Sequence[Float[Array, "_ _ N"]],
     degree: int,
-) -> Float[Array, "rows K"]:
-    """W D for neighbours of one species: a product for each degree l, of the features that have a
+) -> Float[Array, "*rows K"]:
+    """W D for neighbours of one species: a product for each degree, of the features that have a
     factor of it."""
     total: list[list[Array]] = [[] for _ in signatures]
-    sites = slopes[0][0].shape[1] * weights[0].shape[2]
-    for d in range(degree + 1):
-        having = [k for k, signature in enumerate(signatures) if d in signature.degrees]
+    for own in range(degree + 1):
+        having = [k for k, signature in enumerate(signatures) if own in signature.degrees]
         if not having:
             continue
-        right = jnp.concatenate(
-            [
-                sum(
-                    slopes[k][f][:, :, None] * weights[k][f].T[None, None]
-                    for f, own in enumerate(signatures[k].degrees)
-                    if own == d
-                )
-                for k in having
-            ],
-            axis=3,
-        )
-        left = design[:, d * d * sites : (d + 1) ** 2 * sites]
-        rows = jnp.dot(left, right.reshape(left.shape[1], -1), precision="highest")
-        start = 0
+        right = [
+            sum(
+                slopes[k][f][:, :, None] * weights[k][f].T[None, None]
+                for f, of_factor in enumerate(signatures[k].degrees)
+                if of_factor == own
+            )
+            for k in having
+        ]
+        rows, start = multiply(own, jnp.concatenate(right, axis=3)), 0
         for k in having:
             end = start + weights[k].shape[1]
-            total[k].append(rows[:, start:end])
+            total[k].append(rows[..., start:end])
             start = end
-    return jnp.concatenate([sum(parts[1:], start=parts[0]) for parts in total], axis=1)
+    return jnp.concatenate([sum(parts[1:], start=parts[0]) for parts in total], axis=-1)
 
 
-def designs(
-    functions: Densities, graphs: GraphsTuple, dtype: jnp.dtype
-) -> tuple[Float[Array, "z rows R"], Bool[Array, " z"]]:
-    """W for neighbours of each species, and whether there are any: three rows for every body, then
-    nine for every graph (the virial)."""
+def in_one_product(design: Float[Array, "rows LM R"]) -> Product:
+    """W of a small batch; R counts bodies and radial numbers."""
+
+    def multiply(own: int, right: Float[Array, "m n N K"]) -> Float[Array, "rows K"]:
+        left = design[:, own * own : (own + 1) ** 2].reshape(len(design), -1)
+        return jnp.dot(left, right.reshape(left.shape[1], -1), precision="highest")
+
+    return multiply
+
+
+def design(
+    functions: Densities, graphs: GraphsTuple, dtype: jnp.dtype, z: Int[Array, ""]
+) -> Float[Array, "rows LM R"]:
+    """W for neighbours of species z: three rows for every body, then nine for every graph (the
+    virial)."""
     n, g = count(graphs), len(graphs.n_node)
     vector = functions.vectors(graphs).astype(dtype)
-    slopes = functions.slopes(vector).transpose(1, 0, 2, 3)  # [e 3 LM N]
-    ends = graphs.senders * n + graphs.receivers, graphs.receivers * (n + 1)
+    slopes = functions.slopes(vector).transpose(3, 0, 1, 2)  # [e 3 LM N]
     kind = functions.kind(graphs)[graphs.senders]
+    mine = jnp.where((kind == z)[:, None, None, None], slopes, 0)
+    pulls = jax.ops.segment_sum(mine, graphs.senders * n + graphs.receivers, n * n)
+    pulls -= jax.ops.segment_sum(mine, graphs.receivers * (n + 1), n * n)
+    strain = vector.T[:, :, None, None, None] * mine[:, None]
+    virial = jax.ops.segment_sum(strain, graphs.receivers, n)
+    inside = graph_index(graphs)[None] == jnp.arange(g, dtype=jnp.int32)[:, None]
+    virial = jnp.where(inside.reshape(g, n, 1, 1, 1, 1), virial[None], 0)
+    rows = (
+        pulls.reshape(n, n, 3, *mine.shape[2:]).transpose(0, 2, 3, 1, 4),
+        virial.transpose(0, 2, 3, 4, 1, 5),
+    )
+    return jnp.concatenate([r.reshape(-1, mine.shape[2], n * mine.shape[3]) for r in rows])
 
-    def of_kind(z: Int[Array, ""]) -> Float[Array, "rows R"]:
-        mine = jnp.where((kind == z)[:, None, None, None], slopes, 0)
-        pulls = jax.ops.segment_sum(mine, ends[0], n * n)
-        pulls -= jax.ops.segment_sum(mine, ends[1], n * n)
-        strain = vector.T[:, :, None, None, None] * mine[:, None]
-        virial = jax.ops.segment_sum(strain, graphs.receivers, n)
-        inside = graph_index(graphs)[None] == jnp.arange(g, dtype=jnp.int32)[:, None]
-        virial = jnp.where(inside.reshape(g, n, 1, 1, 1, 1), virial[None], 0)
-        rows = (
-            pulls.reshape(n, n, 3, *mine.shape[2:]).transpose(0, 2, 3, 1, 4),
-            virial.transpose(0, 2, 3, 4, 1, 5),
-        )
-        return jnp.concatenate([r.reshape(-1, mine.shape[2] * n * mine.shape[3]) for r in rows])
 
-    kinds = jnp.arange(functions.kinds, dtype=jnp.int32)
-    return jax.lax.map(of_kind, kinds), jnp.any(kind[None] == kinds[:, None], axis=1)
+def by_neighbours(
+    functions: Densities,
+    graphs: GraphsTuple,
+    z: Int[Array, ""],
+    rows: Callable[[Product, Int[Array, " s"]], Float[Array, "s r K"]],
+    none: Float[Array, "rows K"],
+) -> Float[Array, "rows K"]:
+    """The same rows for a large graph: `rows` multiplies with what some bodies' neighbours see."""
+    n, g = count(graphs), len(graphs.n_node)
+    centre, edge, valid = _in_slots(graphs)
+    kind, index = functions.kind(graphs)[graphs.senders], graph_index(graphs)
+    vectors = functions.vectors(graphs).astype(none.dtype)
+
+    def add(total: tuple[Array, Array], at: tuple[Array, Array, Array]) -> tuple[Any, None]:
+        pulls, virial = total
+        body, neighbours, real = at
+        here = neighbours.ravel()
+        seen = real & (kind[neighbours] == z)
+        slopes = functions.slopes(vectors[:, here])  # [3 LM N e]
+        slopes = slopes.reshape(*slopes.shape[:3], *neighbours.shape).transpose(3, 4, 0, 1, 2)
+        left = jnp.where(seen[:, :, None, None, None], slopes, 0)
+        left = left.reshape(len(body), -1, *left.shape[3:])
+
+        def multiply(own: int, right: Float[Array, "m s N K"]) -> Float[Array, "s r K"]:
+            part = left[:, :, own * own : (own + 1) ** 2]
+            return jnp.einsum("srmn,msnk->srk", part, right, precision="highest")
+
+        found = rows(multiply, body).reshape(*neighbours.shape, 3, -1)
+        pulls = pulls.at[graphs.senders[here]].add(found.reshape(-1, *found.shape[2:]))
+        pulls = pulls.at[body].add(-jnp.sum(found, axis=1))
+        strain = jnp.einsum("ase,sexk->saxk", vectors[:, here].reshape(3, *seen.shape), found)
+        return (pulls, virial.at[index[body]].add(strain)), None
+
+    start = none[: 3 * n].reshape(n, 3, -1), none[3 * n :].reshape(g, 3, 3, -1)
+    pieces = jax.tree.map(lambda a: a.reshape(-1, SITES, *a.shape[1:]), (centre, edge, valid))
+    pulls, virial = jax.lax.scan(add, start, pieces)[0]
+    return jnp.concatenate([pulls.reshape(3 * n, -1), virial.reshape(9 * g, -1)])
+
+
+def _in_slots(
+    graphs: GraphsTuple,
+) -> tuple[Int[Array, " s"], Int[Array, "s e"], Bool[Array, "s e"]]:
+    """The edges that end at each body, some at a time: body, edges, and which of them there are."""
+    n, e = count(graphs), len(graphs.receivers)
+    order = jnp.argsort(graphs.receivers)
+    degree = jnp.bincount(graphs.receivers, length=n)
+    first, sites = jnp.cumsum(degree) - degree, -(-degree // SLOTS)
+    ends = jnp.cumsum(sites)
+    number = jnp.arange(-(-(e // SLOTS + n) // SITES) * SITES)
+    found = jnp.searchsorted(ends, number, side="right")
+    body = jnp.minimum(found, n - 1)
+    place = first[body] + SLOTS * (number - (ends - sites)[body])
+    place = place[:, None] + jnp.arange(SLOTS)[None]
+    valid = (found < n)[:, None] & (place < (first + degree)[body][:, None])
+    return body, order[jnp.where(valid, place, 0)], valid

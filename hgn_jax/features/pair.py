@@ -165,7 +165,8 @@ class Pair(AbstractTermSpec):
         r, mask = distance(data), observable(data, self.cutoff)
         types = edge_types(data, self.types or 1)
         layers, ranges = [], []
-        for t, (k, of_type) in enumerate(zip(jr.split(key, len(types)), types)):
+        keys = jr.split(key, 1 + len(types))  # two for one type, as elsewhere: compiled once
+        for t, (k, of_type) in enumerate(zip(keys, types)):
             chosen = mask & of_type
             energy = None
             if previous is not None:

@@ -71,7 +71,9 @@ class ELM(AbstractSampling):
         centre, scale = moments(x, mask, unit)
         w, b = jr.split(key)
         size = self.scale / x.shape[1] ** 0.5
-        weight = size * jr.normal(w, (x.shape[1], units), x.dtype) / scale[:, None]
+        # Flat, like the biases: one input's weights then share their compiled random bits.
+        normal = jr.normal(w, (x.shape[1] * units,), x.dtype).reshape(x.shape[1], units)
+        weight = size * normal / scale[:, None]
         bias = jr.uniform(b, (units,), x.dtype, -1, 1)
         return Dense(weight, bias, centre, nonlinearity)
 

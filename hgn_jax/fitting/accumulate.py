@@ -199,6 +199,7 @@ def _extended(before: Reduction, equations: Equations, batch: GraphsTuple) -> Re
     return extend(before, equations, equations.systems(batch), batch)
 
 
+@eqx.filter_jit  # for its cache: tracing takes longer than a batch
 def _empty(equations: Equations, like: GraphsTuple, solver: AbstractLeastSquares) -> Reduction:
     """The reduction of no data."""
     shapes = eqx.filter_eval_shape(_reduced, equations, like, solver)

@@ -11,7 +11,7 @@ from jraph import GraphsTuple
 from ..features.base import AbstractEnergy
 from ..graphs.schema import require
 from ..graphs.validate import check
-from ..linear.triangle import column_scale
+from ..linear.triangle import column_norm
 from ..models.basis import Basis
 from ..models.newtonian import Newtonian
 from .energies import Energies
@@ -54,7 +54,8 @@ class Equations(eqx.Module):
         self.arrays = _arrays(data)
         energies = [o for o in self.observations if isinstance(o, Energies)]
         if not energies and "energy" in data.globals:
-            energies = [Energies().calibrated(data, self.basis)]
+            # Alone they have no scale to share.
+            energies = [Energies(spread=jnp.ones((), data.globals["energy"].dtype))]
         self.energies = energies[0] if energies and self.basis.constant_count else None
 
     @property
@@ -94,7 +95,7 @@ class Equations(eqx.Module):
         for members, mine in independent_systems(blocks):
             matrix, target = assemble(mine, members, widths)
             observed = jnp.concatenate([b.target * b.weight for b in mine])
-            size = jnp.where(jnp.any(observed != 0), column_scale(observed[:, None])[0], 0)
+            size = column_norm(observed[:, None])[0]
             rows = jnp.sum(jnp.concatenate([b.weight for b in mine]) > 0)
             columns = tuple((i, widths[i]) for i in members)
             systems.append(LinearSystem(matrix, target, size, rows, columns))

@@ -11,17 +11,17 @@ from .._types import Key
 from ..features.base import AbstractTerm
 from ..features.kinetic import Kinetic
 from ..features.pair import Pair
-from ..graphs.pieces import chunks, packs
 from ..graphs.species import typed_by_species
 from ..graphs.validate import check, warn_about_precision
 from ..linear.base import AbstractLeastSquares
 from ..linear.qr import QR
 from ..models.base import AbstractModel
 from ..models.equations_of_motion import AbstractDynamics, Canonical
-from .accumulate import accumulate, graphs_at_once, require_folds
+from .accumulate import accumulate
 from .arguments import Term, as_key, check_kinds
 from .equations import Equations
 from .observations import AbstractObservation, Derivatives
+from .pieces import pieces_of
 from .reduction import reduce
 from .result import Fit, conclude, raise_if
 from .sample import Recipe, given_equations, recipe, sampled_equations
@@ -137,15 +137,5 @@ def _in_pieces(data: GraphsTuple, how: Recipe, *others: PyTree) -> bool:
 
 
 def _of_pieces(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
-    fastest = [t.bodies_at_once for t in equations.basis.terms if t.bodies_at_once is not None]
-    if fastest:
-        bodies = min(fastest)
-        if solver.folds:  # alike if each has several pieces
-            bodies = min(bodies, max(1, len(data.nodes["position"]) // (4 * solver.folds)))
-        pieces = list(packs(data, bodies, equations.window))
-    else:
-        most = len(data.n_node) // (4 * solver.folds) if solver.folds else len(data.n_node)
-        size = min(graphs_at_once(equations, data), max(1, most))
-        pieces = list(chunks(data, size, equations.window))
-    require_folds(solver, len(pieces))
+    pieces = pieces_of(equations, data, solver)
     return accumulate(equations, pieces, solver, like=pieces[0])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 from jraph import GraphsTuple
 
@@ -52,6 +53,8 @@ class Fit(eqx.Module):
     reduction: Reduction
     """Triangles of the rows, in the place of the data: `update` adds to them."""
     solver: AbstractLeastSquares
+    deviation_scales: dict[str, Float[Array, ""]] | None = None
+    """Factors of the standard deviations of each kind, from `hgn.calibrate`."""
 
     def update(self, batch: GraphsTuple, *, throw: bool = True) -> "Fit":
         """The fit to all data so far and these, with the features and weights that it has.
@@ -71,7 +74,10 @@ class Fit(eqx.Module):
     ) -> StandardDeviation:
         """Predictive standard deviations of energies, velocities and forces, see
         `StandardDeviation`; energies relative to the mean of `reference` (these graphs if None)."""
-        return standard_deviation(self.equations, self.reduction, self.solutions, graphs, reference)
+        found = standard_deviation(
+            self.equations, self.reduction, self.solutions, graphs, reference
+        )
+        return found if self.deviation_scales is None else found.scaled(self.deviation_scales)
 
     def ridge_paths(self) -> tuple[RidgePath, ...]:
         """Evidence, cross-validation, degrees of freedom, residual along a path of ridges, one for
@@ -175,35 +181,47 @@ def conclude(
     systems: Sequence[LinearSystem] = (),
 ) -> Fit:
     """Solves the triangles; with the rows themselves, theta carries derivatives by them."""
-    basis = equations.basis
-    dtype = reduction.observed[0].dtype
-    unknowns: dict[int, Array] = {len(basis.terms): jnp.zeros(basis.constant_count, dtype)}
-    solutions = []
+    solutions, thetas = [], []
     for i, (triangle, members) in enumerate(zip(reduction.systems, reduction.members)):
-        solution = solver.solve(triangle, column_groups(basis, members))
+        solution = solver.solve(triangle, column_groups(equations.basis, members))
         theta = solution.theta
         if systems and members and isinstance(triangle, Triangle):
             theta = differentiable(systems[i].matrix, systems[i].target, triangle, solution)
         figures = jax.lax.stop_gradient(_of_observed(solution, triangle, reduction.observed[i]))
         solutions.append(eqx.tree_at(lambda s: s.theta, figures, theta))
-        parts = jnp.split(theta, _ends([width for _, width in members])[:-1])
-        unknowns |= {j: part for (j, _), part in zip(members, parts)}
-    *theta_of, constant = (unknowns[j] for j in sorted(unknowns))
-    known = jnp.array(False)
+        thetas.append(theta)
+    model, known = model_of(equations, reduction.members, thetas), jnp.array(False)
     if reduction.offsets is not None:
         of_energies = [
-            theta for term, theta in zip(basis.terms, theta_of) if isinstance(term, AbstractEnergy)
+            theta
+            for term, theta in zip(model.terms, model.theta)
+            if isinstance(term, AbstractEnergy)
         ]
         offsets, known = reduction.offsets.constants(jnp.concatenate(of_energies))
         if not any(isinstance(o, Energies) for o in equations.observations):
-            constant = offsets
-    if equations.energies is not None:
-        assert equations.energies.reference is not None
-        constant = constant + equations.energies.reference
-    model = HamiltonianGraphNetwork(basis, tuple(theta_of), constant)
+            model = eqx.tree_at(lambda m: m.constants, model, model.constants + offsets)
     counted = jnp.all(jnp.stack([t.rows > 0 for t in reduction.systems]), axis=0)
     result = _outcome(~reduction.broken, counted, all_finite((model.theta, model.constants)))
     return Fit(model, tuple(solutions), result, known, equations, reduction, solver)
+
+
+def model_of(
+    equations: Equations,
+    members: Sequence[Sequence[tuple[int, int]]],
+    thetas: Sequence[Float[Array, " _"]],
+) -> HamiltonianGraphNetwork:
+    """The model with the coefficients of all systems; constants that none of them holds are those
+    that the energies are relative to."""
+    basis = equations.basis
+    unknowns = {len(basis.terms): jnp.zeros(basis.constant_count, thetas[0].dtype)}
+    for some, theta in zip(members, thetas):
+        parts = jnp.split(theta, _ends([width for _, width in some])[:-1])
+        unknowns |= {j: part for (j, _), part in zip(some, parts)}
+    *theta_of, constant = (unknowns[j] for j in sorted(unknowns))
+    if equations.energies is not None:
+        assert equations.energies.reference is not None
+        constant = constant + equations.energies.reference
+    return HamiltonianGraphNetwork(basis, tuple(theta_of), constant)
 
 
 def _of_observed(
@@ -226,7 +244,9 @@ def raise_if(throw: bool, fit: Fit) -> Fit:
     """The fit; raises if it failed and warns if it is poor, unless told not to throw."""
     if not throw:
         return fit
-    fit = fit.result.error_if(fit, fit.result != RESULTS.successful)
+    failed = fit.result != RESULTS.successful
+    if not is_concrete(failed) or np.asarray(failed).any():
+        fit = fit.result.error_if(fit, failed)
     if is_concrete(fit.solutions) and is_poor(fit.solutions):
         warnings.warn(fit.verdict, stacklevel=3)
     return fit

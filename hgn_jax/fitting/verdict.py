@@ -15,7 +15,7 @@ ROUNDING = 0.1
 
 def verdict(solutions: Sequence[LeastSquaresSolution]) -> str:
     """One or two sentences on the worst of the independent systems; concrete values only."""
-    residual = max(float(np.max(s.residual)) for s in solutions)
+    residual = max(float(np.max(np.asarray(s.residual))) for s in solutions)
     lines = [_explained(residual)]
     for solution in solutions:
         lost = float(np.max(solution.cancellation)) * float(np.finfo(solution.theta.dtype).eps)
@@ -32,7 +32,7 @@ def verdict(solutions: Sequence[LeastSquaresSolution]) -> str:
 
 def is_poor(solutions: Sequence[LeastSquaresSolution]) -> bool:
     """True if less than 99% of the squared motion is explained; concrete values only."""
-    return max(float(np.max(s.residual)) for s in solutions) > POOR
+    return max(float(np.max(np.asarray(s.residual))) for s in solutions) > POOR
 
 
 def _explained(residual: float) -> str:

@@ -12,7 +12,7 @@ from jraph import GraphsTuple
 
 from .._types import NodeMask, NodeScalars
 from ..graphs.geometry import movable, node_mask
-from ..linear.triangle import column_scale
+from ..linear.triangle import column_norm
 
 WeightFunction: TypeAlias = Callable[[GraphsTuple], tuple[NodeScalars, ...]]
 """Weights of every node's rows, `[n]` for each observed rate, before its own `weight`."""
@@ -131,7 +131,7 @@ def _size(graphs: GraphsTuple, name: str) -> NodeScalars:
     """Length of each node's vector, without squares that overflow; zero where there is none."""
     still = jnp.zeros_like(graphs.nodes["position"])
     vectors = graphs.nodes.get(name, still)
-    return jnp.where(jnp.any(vectors != 0, axis=1), column_scale(vectors.T), 0)
+    return column_norm(vectors.T)
 
 
 def _unit(graphs: GraphsTuple, name: str) -> NodeScalars:
@@ -147,9 +147,9 @@ def root_mean_square(data: GraphsTuple, name: str) -> Float[Array, ""]:
     mask, size = movable(data), _size(data, name)
     if "weight" in data.nodes:
         mask &= data.nodes["weight"] > 0
-    total = column_scale(jnp.where(mask, size, 0)[:, None])[0]
+    total = column_norm(jnp.where(mask, size, 0)[:, None])[0]
     number = jnp.maximum(jnp.sum(mask), 1).astype(size.dtype)
-    return jnp.where(jnp.any(mask & (size > 0)), total / jnp.sqrt(number), 1)
+    return jnp.where(total > 0, total / jnp.sqrt(number), 1)
 
 
 def _floor(size: NodeScalars, mask: NodeMask) -> Float[Array, ""]:

@@ -1,4 +1,4 @@
-"""Compositions of Stoermer-Verlet steps: higher order for Hamiltonians that separate."""
+"""Compositions of Stoermer-Verlet steps: higher order for separable Hamiltonians."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -18,8 +18,8 @@ class AbstractComposition(diffrax.AbstractSolver):
     r"""Stoermer-Verlet steps of the lengths $\gamma_1 h, \ldots, \gamma_s h$, one after another.
 
     With $\sum_i \gamma_i = 1$, $\gamma_{s+1-i} = \gamma_i$ and $\sum_i \gamma_i^k = 0$ for odd k
-    (and further conditions from order 6 on) the order rises above Stoermer-Verlet's, and the step
-    stays symplectic and time-reversible. It takes one force per stage.
+    (and further conditions from order 6 on) the order is higher than that of Stoermer-Verlet. The
+    step remains symplectic and time-reversible. It takes one force per stage.
 
     Hairer, Lubich and Wanner, Geometric Numerical Integration, 2nd ed., sections II.4 and V.3.
     """
@@ -32,7 +32,7 @@ class AbstractComposition(diffrax.AbstractSolver):
     )
 
     def init(self, terms: Terms, t0: Any, t1: Any, y0: State, args: Any) -> PyTree:
-        """The force at the start; each stage hands its last force on to the next."""
+        """Force at the start; each stage passes its last force to the next."""
         return terms[1].vf(t0, y0[0], args)
 
     def step(

@@ -1,4 +1,4 @@
-"""Fixed points by plain iteration, their derivatives by the same."""
+"""Fixed-point iteration, and derivatives by the same iteration."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -13,31 +13,31 @@ from jaxtyping import Array, Bool, Float, PyTree
 T = TypeVar("T", bound=PyTree[Array])
 
 PATIENCE = 10
-"""Times as many iterations for derivatives: they do not start near the solution."""
+"""Factor of the iterations allowed for derivatives, which do not start near the solution."""
 
 
 def fixed_point(
     function: Callable[[T], T], start: T, scale: T, tolerance: float, iterations: int
 ) -> tuple[T, Bool[Array, ""]]:
-    r"""x = f(x), iterated from `start`, and whether that converged in at most so many `iterations`.
+    r"""Solves x = f(x) from `start`; returns x, and whether it converged within `iterations`.
 
     It has converged when no number changes by more than `tolerance` times the greatest of x or
-    `scale`; it goes on until that holds for every array of the tree (their units differ), or the
-    changes no longer fall, which is rounding.
+    `scale`. It continues until that holds for each array of the tree (their units differ), or until
+    rounding keeps the changes from falling.
 
     Derivatives are those of the exact x, $(1 - f'(x))^{-1} \partial f$. Their linear system is
-    iterated in the same way, $y \leftarrow f'(x) y + b$, so that no matrix is made of $f'$; they
-    are NaN where that does not converge. In a loop, second ones are taken by reverse mode over
-    forward mode; forward over reverse mode raises `NotImplementedError`.
+    iterated in the same way, $y \leftarrow f'(x) y + b$, so the matrix of $f'$ is never formed.
+    They are NaN if that does not converge. In a loop, second derivatives need reverse mode over
+    forward mode; before JAX 0.12, forward over reverse mode raises `NotImplementedError`.
     """
     floor = _greatest(scale)
 
     def tangent(product: Callable[[T], T], b: T) -> T:
-        # One vector, as JAX transposes systems of parts only if all depend on what is asked.
+        # One flat vector: JAX transposes a system of arrays only if all depend on the input.
         flat, parts = ravel_pytree(b)
 
         def linear(product: Callable[[Array], Array], b: Array) -> Array:
-            """Solves product(y) = b, where the product is with f' - 1."""
+            """Solves product(y) = b, the product being that with f' - 1."""
 
             def update(y: T) -> T:
                 vector = ravel_pytree(y)[0]
@@ -55,7 +55,7 @@ def fixed_point(
     def solve(_: Callable[[T], T], start: T) -> tuple[T, Array]:
         x, solved = _iterated(function, start, floor, tolerance, iterations)
         x = jax.tree.map(_iterates.bind, x)
-        return x, solved.astype(floor.dtype)  # JAX knows no derivative of a truth value
+        return x, solved.astype(floor.dtype)  # booleans have no derivative in JAX
 
     x, solved = jax.lax.custom_root(
         lambda x: jax.tree.map(jnp.subtract, function(x), x), start, solve, tangent, has_aux=True
@@ -70,7 +70,7 @@ def _iterated(
 
     def going(carry: tuple[T, Array, Array]) -> Bool[Array, ""]:
         _, (whole, each, _, before), count = carry
-        # A change of positions is one of momenta in the next iteration: every second one falls.
+        # Changes of positions and momenta alternate between iterations: every second one falls.
         rest = (each > tolerance) & (each < before)
         return ((whole > tolerance) | rest) & (count < iterations)
 
@@ -104,8 +104,8 @@ def _forgotten(*_: Any) -> Any:
     )
 
 
-# The identity. `scan` forgets the rule of custom_root after the first derivative, and would go on
-# through the iterates, which know less of the second one the nearer they start to the solution.
+# The identity. `scan` loses the rule of custom_root after the first derivative and would
+# differentiate the iterates, whose second derivative is the worse the nearer they start.
 _iterates = Primitive("iterates")
 _iterates.def_impl(lambda x: x)
 _iterates.def_abstract_eval(lambda x: x)

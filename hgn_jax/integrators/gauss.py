@@ -20,12 +20,12 @@ class AbstractGauss(diffrax.AbstractSolver):
     r"""$y_1 = y_0 + \sum_i b_i k_i$ with $k_i = h f(t_0 + c_i h, y_0 + \sum_j a_{ij} k_j)$, where
     the $c_i$ are the nodes of Gauss quadrature: s stages, order 2 s, symplectic, time-reversible.
 
-    Needs no separation of H into T(p) + V(q), and keeps every quadratic invariant of the motion.
+    H need not separate into T(p) + V(q). Every quadratic invariant of the motion is conserved.
     The equations are solved by fixed-point iteration until changes of the stages fall below
-    `tolerance` relative to the state (None: 100 rounding units), and once more. To this accuracy
-    the step is symplectic, and derivatives are exact. If that takes more than `iterations`, the
-    step is too long, and the solve stops and says so. Second derivatives are taken by reverse mode
-    over forward mode.
+    `tolerance` relative to the state (None: 100 rounding units), followed by one more iteration.
+    To this accuracy the step is symplectic, and derivatives are exact. If more than `iterations`
+    are needed, the step is too long, and the solve fails with an error. Second derivatives need
+    reverse mode over forward mode.
 
     Hairer, Lubich and Wanner, Geometric Numerical Integration, 2nd ed., sections II.1.3 and VI.4.
     """
@@ -73,7 +73,7 @@ class AbstractGauss(diffrax.AbstractSolver):
         stages = len(self.b)
         first, scale = [terms.vf_prod(t0, y0, args, h)] * stages, [y0] * stages
         solution, solved = fixed_point(changes, first, scale, tolerance, self.iterations)
-        # Once more: what the tolerance leaves would add up over millions of steps.
+        # One more iteration: the error left by the tolerance would add up over millions of steps.
         y1 = moved(self.b, changes(solution))
         result = RESULTS.where(solved, RESULTS.successful, RESULTS.nonlinear_max_steps_reached)
         return y1, None, {"y0": y0, "y1": y1}, None, result

@@ -13,10 +13,10 @@ class GaussLegendre4(AbstractGauss):
     r"""Collocation at the times $t_0 + (1/2 \mp \sqrt{3}/6) h$: fourth order, symplectic,
     time-reversible.
 
-    Needs no separation of H into T(p) + V(q). The two stages are solved together by fixed-point
+    H need not separate into T(p) + V(q). The two stages are solved together by fixed-point
     iteration until their changes fall below `tolerance` relative to the state (None: 100 rounding
-    units), which is also the accuracy to which the step is symplectic. If that takes more than
-    `iterations`, the step is too long, and the solve stops and says so.
+    units), which is also the accuracy to which the step is symplectic. If more than `iterations`
+    are needed, the step is too long, and the solve fails with an error.
 
     Hairer, Lubich and Wanner, Geometric Numerical Integration, 2nd ed., sections II.1.3 and VI.4.
     """

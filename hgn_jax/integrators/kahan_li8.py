@@ -1,4 +1,4 @@
-"""Kahan and Li's composition, for Hamiltonians that separate."""
+"""Composition of Kahan and Li, for separable Hamiltonians."""
 
 from typing import ClassVar
 

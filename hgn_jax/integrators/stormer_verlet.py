@@ -1,4 +1,4 @@
-"""Stoermer-Verlet for Hamiltonians that separate."""
+"""Stoermer-Verlet for separable Hamiltonians."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias
@@ -15,7 +15,8 @@ Terms: TypeAlias = tuple[AbstractTerm, AbstractTerm]
 def kick_drift_kick(
     terms: Terms, t0: Any, t1: Any, h: tuple[Any, Any], y0: State, args: Any, force: PyTree
 ) -> tuple[State, PyTree]:
-    """A step of `h = (of q, of p)`, given the force at its start; returns that at its end too."""
+    """One step of lengths h = (of q, of p), given the force at its start; returns the state and the
+    force at its end."""
     drift, kick = terms
     q0, p0 = y0
     half = (p0**ω + (kick.prod(force, h[1]) ** ω) / 2).ω
@@ -32,7 +33,7 @@ class StormerVerlet(diffrax.AbstractSolver):
 
     A diffrax solver for the state (q, p) and the terms (dq/dt as a function of p, dp/dt as a
     function of q), as `diffrax.SemiImplicitEuler` takes them. Between steps diffrax interpolates
-    linearly; `hgn.rollout` does better.
+    linearly; `hgn.rollout` takes a shorter step instead.
 
     Hairer, Lubich and Wanner, Geometric numerical integration illustrated by the
     Stoermer-Verlet method, Acta Numerica 12, 2003.
@@ -47,7 +48,7 @@ class StormerVerlet(diffrax.AbstractSolver):
         return 2
 
     def init(self, terms: Terms, t0: Any, t1: Any, y0: State, args: Any) -> PyTree:
-        """The force at the start; each step hands its last force on to the next."""
+        """Force at the start; each step passes its last force to the next."""
         return terms[1].vf(t0, y0[0], args)
 
     def step(

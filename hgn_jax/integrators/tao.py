@@ -1,4 +1,4 @@
-"""Tao's explicit integrator, for Hamiltonians that do not separate."""
+"""Explicit integrator of Tao, for Hamiltonians that do not separate."""
 
 import math
 from collections.abc import Callable
@@ -15,26 +15,26 @@ Carry: TypeAlias = tuple[State, State]
 
 
 class Tao(diffrax.AbstractSolver):
-    r"""Explicit, second order, time-reversible, and symplectic in the space of two copies of the
-    state that are bound together; three rates per step.
+    r"""Explicit, second order, time-reversible, and symplectic in the space of two coupled copies
+    of the state; three rates per step.
 
-    Needs no separation of H into T(p) + V(q). Beside the state (q, p) the solver carries a copy
-    (x, y), equal to it at the start. The maps
+    H need not separate into T(p) + V(q). Beside the state (q, p) the solver carries a copy (x, y),
+    equal to it at the start. The maps
 
     - A: $p \mathrel{-}= h\, \partial_q H(q, y)$ and $x \mathrel{+}= h\, \partial_p H(q, y)$,
     - B: $q \mathrel{+}= h\, \partial_p H(x, p)$ and $y \mathrel{-}= h\, \partial_q H(x, p)$,
-    - W: the differences $(q - x, p - y)$ turn clockwise by `angle`
+    - W: the differences $(q - x, p - y)$ are rotated clockwise by `angle`
 
-    follow one another as A(h/2) B(h/2) W B(h/2) A(h/2). `angle` (radians per step, whatever the
-    step; $2 \omega h$ in Tao's paper) holds the copies together. W adds positions and momenta:
+    are applied in the order A(h/2) B(h/2) W B(h/2) A(h/2). `angle` (radians per step, whatever the
+    step; $2 \omega h$ in Tao's paper) keeps the copies together. W adds positions and momenta:
     choose units in which both are of similar size. The energy of one copy oscillates; momenta are
     conserved as sums over both copies.
 
     The default was measured, over 20,000 to 100,000 steps of five problems (Tao's
     $H = (q^2 + 1)(p^2 + 1)/2$, charged bodies in magnetic fields, a double pendulum, position-
     dependent masses): between 1.2 and 1.6 the greatest energy error hardly depends on it and does
-    not grow. Below 0.8 the angle meets frequencies of the motion and the copies part; above 1.7
-    long steps are unstable. The error was 3 to 10 times that of `ImplicitMidpoint` at the same
+    not grow. Below 0.8 it resonates with the motion and the copies drift apart; above 1.7 long
+    steps are unstable. The error was 3 to 10 times that of `ImplicitMidpoint` at the same
     step, and 50 times in a strong magnetic field.
 
     Tao, Explicit symplectic approximation of nonseparable Hamiltonians: algorithm and long time
@@ -52,8 +52,10 @@ class Tao(diffrax.AbstractSolver):
         return 2
 
     def init(self, terms: AbstractTerm, t0: Any, t1: Any, y0: State, args: Any) -> Carry:
-        """The second copy, and the rates at the first's positions and the second's momenta; each
-        step hands its last rates on to the next."""
+        """The second copy, and the rates at the first copy's positions and the second's momenta.
+
+        Each step passes its last rates to the next.
+        """
         return y0, terms.vf(t0, y0, args)
 
     def step(

@@ -1,4 +1,4 @@
-"""The triple jump, for Hamiltonians that separate."""
+"""Triple jump, for separable Hamiltonians."""
 
 from typing import ClassVar
 
@@ -12,8 +12,8 @@ class Yoshida4(AbstractComposition):
     r"""Three Stoermer-Verlet steps, of $\gamma h$, $(1 - 2 \gamma) h$ and $\gamma h$ with
     $\gamma = 1 / (2 - 2^{1/3})$: fourth order, symplectic, time-reversible, three forces per step.
 
-    State and terms as for `StormerVerlet`. The middle step goes back by 1.7 h, so that errors are
-    large for the order: take `KahanLi8` where accuracy counts.
+    State and terms as for `StormerVerlet`. The middle step goes back by 1.7 h, which makes errors
+    large for the order: use `KahanLi8` where accuracy matters.
 
     Forest and Ruth, Fourth-order symplectic integration, Physica D 43, 1990.
     Yoshida, Construction of higher order symplectic integrators, Physics Letters A 150, 1990.

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from .gram import Gram, gram
 from .groups import of_columns, sums
 from .ridge import floor
-from .triangle import Method, Triangle, column_scale, triangle
+from .triangle import Method, Triangle, column_norm, column_scale, triangle
 
 
 class LeastSquaresSolution(eqx.Module):
@@ -188,6 +188,16 @@ def augmented(
     return system[:columns, :columns], system[:columns, columns], rest
 
 
+def factor(
+    rows: Triangle | Gram, ridge: Float[Array, " K"]
+) -> tuple[Float[Array, "K K"], Float[Array, " K"]]:
+    """R and the columns' norms D of rows with a ridge: (R D)^T (R D) is the inverse covariance of
+    the coefficients, up to the noise."""
+    if isinstance(rows, Gram):
+        return rows.factor(ridge)
+    return augmented(rows, ridge)[0], column_scale(rows.r)
+
+
 def column_dof(r: Float[Array, "K K"], ridge: Float[Array, " K"]) -> Float[Array, " K"]:
     """Effective degrees of freedom of each column, 1 - lambda_k^2 (R^T R)^-1_kk, R `augmented`."""
     half = jsl.solve_triangular(r, jnp.diag(ridge), trans=1)
@@ -197,7 +207,7 @@ def column_dof(r: Float[Array, "K K"], ridge: Float[Array, " K"]) -> Float[Array
 def residual(triangle: Triangle, theta: Float[Array, " K"]) -> Float[Array, ""]:
     """|Z theta - u|."""
     left = jnp.append(triangle.r @ theta - triangle.qu, triangle.rest)
-    return jnp.where(jnp.any(left != 0), column_scale(left[:, None])[0], 0)
+    return column_norm(left[:, None])[0]
 
 
 def _without_columns(triangle: Triangle) -> LeastSquaresSolution:

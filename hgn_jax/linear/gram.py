@@ -64,6 +64,17 @@ class Gram(eqx.Module):
         latest = jnp.max(jnp.stack([g.batches for g in grams]))
         return Gram(**{name: total(name) for name in names}, batches=latest)
 
+    def without(self, fold: int) -> "Gram":
+        """The normal equations of all other folds."""
+        empty = jnp.zeros_like(self.matrix[fold])
+        return Gram(
+            self.matrix.at[fold].set(empty),
+            self.projected.at[fold].set(empty[0]),
+            self.square.at[fold].set(0),
+            self.fold_rows.at[fold].set(0),
+            self.batches,
+        )
+
     def scaled(self) -> tuple["Gram", Float[Array, " K"]]:
         """With columns of norm one (of all folds together), and the norms; one for zero columns."""
         norm = jnp.sqrt(jnp.diagonal(jnp.sum(self.matrix, axis=0)))
@@ -73,16 +84,21 @@ class Gram(eqx.Module):
             matrix, self.projected / norm[None], self.square, self.fold_rows, self.batches
         ), norm
 
+    def factor(self, ridge: Float[Array, " K"]) -> tuple[Float[Array, "K K"], Float[Array, " K"]]:
+        """R and the columns' norms D of all rows with a ridge: (R D)^T (R D) is the inverse
+        covariance of the coefficients, up to the noise."""
+        scaled, norm = self.scaled()
+        shift = 10 * self.columns * jnp.finfo(self.matrix.dtype).eps
+        diagonal = jnp.diag(ridge**2 + shift)
+        return jnp.linalg.cholesky(jnp.sum(scaled.matrix, axis=0) + diagonal, upper=True), norm
+
     def triangle(self) -> Triangle:
         """Triangle of all rows, by Cholesky of the scaled normal equations.
 
         Their least singular values, of the order of the root of the rounding unit, are lost.
         """
-        scaled, norm = self.scaled()
-        shift = 10 * self.columns * jnp.finfo(self.matrix.dtype).eps
-        identity = jnp.eye(self.columns, dtype=self.matrix.dtype)
-        r = jnp.linalg.cholesky(jnp.sum(scaled.matrix, axis=0) + shift * identity, upper=True)
-        qu = jsl.solve_triangular(r, jnp.sum(scaled.projected, axis=0), trans=1)
+        r, norm = self.factor(jnp.zeros(self.columns, self.matrix.dtype))
+        qu = jsl.solve_triangular(r, jnp.sum(self.projected, axis=0) / norm, trans=1)
         rest = jnp.sqrt(jnp.maximum(jnp.sum(self.square) - jnp.sum(qu**2), 0))
         return Triangle(r * norm[None], qu, rest, self.rows, "cholesky")
 

@@ -149,11 +149,17 @@ def _cholesky(
 
 def column_scale(matrix: Float[Array, "r K"]) -> Float[Array, " K"]:
     """Norm of every column; one for columns that are all zero."""
+    norm = column_norm(matrix)
+    return jnp.where(norm == 0, 1, norm)
+
+
+def column_norm(matrix: Float[Array, "r K"]) -> Float[Array, " K"]:
+    """Norm of every column, without squares that overflow; its derivative at zero is zero."""
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(matrix), axis=0, initial=0))
-    some = largest > 0
-    unit = jnp.where(some, largest, 1)
+    zero = largest == 0
+    unit = jnp.where(zero, 1, largest)
     square = jnp.sum((matrix / unit[None]) ** 2, axis=0)
-    return unit * jnp.sqrt(jnp.where(some, square, 1))
+    return jnp.where(zero, 0, unit * jnp.sqrt(jnp.where(zero, 1, square)))
 
 
 _METHODS = {"householder": _householder, "cholesky": _cholesky}

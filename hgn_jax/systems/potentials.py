@@ -79,7 +79,7 @@ class LennardJones(AbstractPotential):
 
 
 class Smoothed(AbstractPotential):
-    r"""Another potential, brought to zero between `onset` $r_o$ and `cutoff` $r_c$ (lengths).
+    r"""A potential smoothed to zero between `onset` $r_o$ and `cutoff` $r_c$ (lengths).
 
     Between them it is multiplied by
     $(r_c^2 - r^2)^2 (r_c^2 + 2 r^2 - 3 r_o^2) / (r_c^2 - r_o^2)^3$, the smoothing of HOOMD-blue
@@ -106,7 +106,7 @@ class Smoothed(AbstractPotential):
 
 
 class Newton(AbstractPotential):
-    """-G / r, per product of the masses; G in length^3 / (mass time^2)."""
+    """-G / r, to be multiplied by the product of the masses; G in length^3 / (mass time^2)."""
 
     gravitational_constant: ArrayLike = 1.0
 

@@ -1,4 +1,4 @@
-"""Training data from a known Hamiltonian: drawn initial states, integrated, with exact rates."""
+"""Training data from a known Hamiltonian: random initial states, integrated, with exact rates."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -27,15 +27,15 @@ from .system import System
 
 
 class AbstractStart(eqx.Module):
-    """How initial states are drawn around a graph's own positions and momenta."""
+    """Distribution of initial states around a graph's own positions and momenta."""
 
     @abstractmethod
     def offsets(self, key: Key, shape: tuple[int, ...], dtype: DTypeLike) -> tuple[Array, Array]:
-        """Draws of that shape to be added to positions (length) and momenta."""
+        """Random offsets of that shape, to be added to positions (length) and momenta."""
 
 
 class Uniform(AbstractStart):
-    """Every coordinate uniform within +-position (length) and +-momentum of the graph's own."""
+    """Uniform offsets of every coordinate, within +-`position` (length) and +-`momentum`."""
 
     position: float = eqx.field(default=0.2, static=True)
     momentum: float = eqx.field(default=0.2, static=True)
@@ -49,7 +49,8 @@ class Uniform(AbstractStart):
 
 
 class Normal(AbstractStart):
-    """Every coordinate normal with standard deviations `position` (length) and `momentum`."""
+    """Normal offsets of every coordinate, with standard deviations `position` (length) and
+    `momentum`."""
 
     position: float = eqx.field(default=0.1, static=True)
     momentum: float = eqx.field(default=0.1, static=True)
@@ -72,14 +73,14 @@ def simulate(
     tolerance: float = 1e-10,
     noise: float = 0.0,
 ) -> GraphsTuple:
-    r"""A batch of snapshots of `system`, `trajectories * len(times)` graphs.
+    r"""Simulates snapshots of `system`: a batch of `trajectories * len(times)` graphs.
 
     Initial states are drawn by `start` around the graph's positions and momenta (`fixed` bodies
     keep theirs), integrated with Dormand-Prince 8(7) to relative and absolute `tolerance` per step,
-    and observed at `times` (evenly spaced or not; the first one is the start). Nodes carry
+    and observed at `times` (evenly spaced or not; the first is the start). Nodes carry
     `velocity` and `force` from Hamilton's equations; globals carry `time`, `trajectory` and
-    `energy`; edges carry `coupling` where the system couples masses. The default, many
-    independent starts observed once, covers the state space best.
+    `energy`; edges carry `coupling` if the system couples masses. The default, many independent
+    starts observed once, covers the state space best.
 
     `noise` adds normal errors to positions, momenta, velocities and forces, in units of each
     array's standard deviation (for positions that of the displacements). May be vmapped over
@@ -87,7 +88,8 @@ def simulate(
 
     **Raises:** `ValueError` for a bad graph (see `hgn.check`), times that do not increase, a batch
     of several graphs, or trajectories, tolerance or noise out of range. `RuntimeError` if the
-    integration fails, as when bodies collide, or a potential is not finite where bodies start.
+    integration fails, for example when bodies collide, or if a potential is not finite at the
+    start.
     """
     if graph.n_node.shape[0] != 1:
         raise ValueError(f"simulate takes one graph, got a batch of {graph.n_node.shape[0]}")
@@ -162,12 +164,12 @@ def _integrate(
 
     eps = float(jnp.finfo(times.dtype).eps)
     tolerance = max(tolerance, 10 * eps)
-    # Colliding bodies would shrink the step for ever: then the solve fails and says so.
+    # Colliding bodies would shrink the step without end: the solve then fails with an error.
     shortest = 100 * eps * (times[-1] - times[0])
     controller = diffrax.PIDController(rtol=tolerance, atol=tolerance, dtmin=shortest,
                                        force_dtmin=False)  # fmt: skip
 
-    # One solve from time to time: a step cut short by the next time is not taken for a tiny one.
+    # One solve per interval: a step cut short by the next time must not count as a tiny one.
     def interval(y: Rates, ends: tuple[Array, Array]) -> tuple[Rates, Rates]:
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(vector_field),
@@ -193,7 +195,7 @@ def _add_noise(data: GraphsTuple, key: Key, noise: float) -> GraphsTuple:
     for name, k in zip(names, jr.split(key, len(names)), strict=True):
         size = noise * jnp.std(nodes[name])
         if name == "position":
-            # Positions scatter about their sites: the spread of displacements is what counts.
+            # Positions scatter about their sites: take the spread of displacements.
             sites = nodes[name].reshape(data.n_node.shape[0], -1)
             size = noise * jnp.sqrt(jnp.mean(jnp.var(sites, axis=0)))
         errors = size * jr.normal(k, nodes[name].shape, nodes[name].dtype)

@@ -1,4 +1,4 @@
-"""Known Hamiltonians: the source of training data, and of truth in tests."""
+"""Known Hamiltonians: source of training data, and of reference values in tests."""
 
 import math
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class System(AbstractNewtonian):
     r"""$H = \sum_i |p_i|^2 / 2 m_i + \sum_{pairs} c_{ij} \phi(r_{ij}) + \sum_i U(q_i, m_i)$.
 
     c is the edges' `coupling` (one if absent), or $m_i m_j$ with `couples_masses`. Edge `type`
-    picks the potential's parameters. `external` is U for one body.
+    selects the potential's parameters. `external` is U for one body.
     """
 
     potential: AbstractPotential
@@ -69,7 +69,7 @@ class System(AbstractNewtonian):
         return sum_over_graphs(graphs, self.node_energy(graphs))
 
     def node_energy(self, graphs: GraphsTuple) -> NodeScalars:
-        """Each body's share of the energy; pairs count half for either end."""
+        """Energy of each body: its own, and half that of each of its pairs."""
         graphs = self.couple(graphs)
         nodes = graphs.nodes
         kinetic = jnp.sum(nodes["momentum"] * velocity_of(graphs), axis=1) / 2
@@ -80,12 +80,12 @@ class System(AbstractNewtonian):
         return energy + jnp.where(node_mask(graphs), outer, 0)
 
     def pair_energy(self, r: Float[Array, "..."], type: int = 0) -> Float[Array, "..."]:
-        """phi(r) per unit of coupling, for edges of that type."""
+        """Pair potential phi(r) per unit of coupling, for edges of that type."""
         one = jnp.asarray(type)
         return jnp.reshape(jax.vmap(lambda x: self.potential(x, one))(jnp.ravel(r)), jnp.shape(r))
 
     def couple(self, graphs: GraphsTuple) -> GraphsTuple:
-        """The graphs with the `coupling` m_i m_j, if this system couples masses."""
+        """The graphs with `coupling` m_i m_j if this system couples masses, else unchanged."""
         if not self.couples_masses:
             return graphs
         mass = graphs.nodes["mass"]
@@ -138,8 +138,8 @@ def lennard_jones(
 ) -> System:
     """Atoms with 4 epsilon ((sigma/r)^12 - (sigma/r)^6) on every edge of the graph.
 
-    With a `cutoff` (length) it fades smoothly from `onset` on, 0.8 cutoff if not given, to zero at
-    the cutoff and beyond.
+    With a `cutoff` (length) it is smoothed to zero between `onset` (0.8 cutoff if not given) and
+    the cutoff.
 
     **Raises:** `ValueError` unless 0 < onset < cutoff, or for an onset alone.
     """

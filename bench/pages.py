@@ -1,13 +1,16 @@
-"""Writes the README's figures from the results of the other scripts."""
+"""Writes docs/benchmarks.md, and the README's table, from the results of the other scripts."""
 
 import argparse
 import json
 from pathlib import Path
 
+from .markdown import filled
 from .record import Record
 from .sections import (
     energies,
     gradient_descent,
+    group_ridge,
+    headline,
     least_squares,
     liquid,
     physics_informed_gnns,
@@ -26,38 +29,52 @@ SECTIONS = (
     (physics_informed_gnns, "physics_informed_gnns"),
     (planets, "solar_system"),
     (least_squares, "least_squares"),
+    (group_ridge, "group_ridge"),
     (rollouts, "rollout", "h200/rollout"),
     (energies, "energy_drift", "integrators"),
     (symmetry_and_speed, "invariance", "fit_time", "cold_start"),
 )
-"""In the README's order, each with the results that it shows."""
+"""Each section of the page with the results that it shows. Its template has the module's name."""
 FILES = tuple(name for _, *names in SECTIONS for name in names)
 NAMES = tuple(name for name in FILES if "/" not in name)
 """The benchmarks."""
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README, PAGE = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
 START, END = "<!-- figures -->", "<!-- /figures -->"
 
 
-def figures(results: dict[str, list[Record]]) -> str:
-    """All sections as Markdown."""
-    return "\n\n".join(
-        module.section(*(results[name] for name in names)) for module, *names in SECTIONS
-    )
+def page(results: dict[str, list[Record]]) -> str:
+    """All sections as one Markdown page."""
+    sections = {}
+    for module, *names in SECTIONS:
+        name = module.__name__.rpartition(".")[2]
+        sections[name] = filled(name, module.figures(*(results[n] for n in names)))
+    return filled("benchmarks", sections) + "\n"
+
+
+def table(results: dict[str, list[Record]]) -> str:
+    """The README's table."""
+    return filled("headline", headline.figures(results))
+
+
+def read(folder: Path) -> dict[str, list[Record]]:
+    """Records of all benchmarks."""
+    return {name: json.loads((folder / f"{name}.json").read_text()) for name in FILES}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="no effect: quick results stay out")
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
-    folder = parser.parse_args().out
-    results = {name: json.loads((folder / f"{name}.json").read_text()) for name in FILES}
+    results = read(parser.parse_args().out)
     if any(r[0]["environment"]["quick"] for r in results.values()):
-        print("quick results: README left as it is")
+        print("quick results: the pages stay as they are")
         return
     before, rest = README.read_text().split(START)
     _, after = rest.split(END)
-    README.write_text(f"{before}{START}\n{figures(results)}\n{END}{after}")
-    print("wrote README.md")
+    README.write_text(f"{before}{START}\n{table(results)}\n{END}{after}")
+    PAGE.write_text(page(results))
+    print("wrote README.md and docs/benchmarks.md")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,138 @@
+"""Sampling of many-body features: random radial functions, shared out by body order and species."""
+
+import dataclasses
+import math
+from typing import ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jraph import GraphsTuple
+
+from .._arguments import whole_number
+from .._tree import is_concrete
+from .._types import Key
+from ..graphs.geometry import distance, edge_mask
+from ..graphs.species import species_of
+from .base import AbstractTermSpec, Fitted
+from .densities import Densities
+from .many_body import ManyBodyFeatures
+from .signatures import five_body, four_body, three_body
+from .trained_range import extent
+
+SHARES = (0.10, 0.47, 0.43)
+"""Shares of the features of body order 3, 4 and 5."""
+
+
+class ManyBody(AbstractTermSpec):
+    """Many-body features with about `units` columns: a tenth of body order 3, half of 4, the rest
+    of 5, alike for every species of the central body.
+
+    `radial` slow functions of the distance end at `cutoff` (length); `degree` is the greatest of
+    the spherical harmonics. Each factor of each feature has a random radial function of its own.
+    Three-dimensional bodies only. Rows are computed in the precision of `assembly`: single
+    precision halves the time, and loses nothing where the misfit is above 1e-4.
+    """
+
+    expects_model_error: ClassVar[bool] = True
+    units: int = eqx.field(default=1000, static=True)
+    cutoff: float = eqx.field(default=6.0, converter=float, static=True, kw_only=True)
+    degree: int = eqx.field(default=4, static=True, kw_only=True)
+    radial: int | tuple[int, int, int] = eqx.field(default=5, static=True, kw_only=True)
+    species: tuple[int, ...] | None = eqx.field(default=None, static=True, kw_only=True)
+    assembly: Literal["float32", "float64"] = eqx.field(
+        default="float32", static=True, kw_only=True
+    )
+
+    def __check_init__(self) -> None:
+        whole_number("units", self.units, 1)
+        whole_number("degree", self.degree, 0)
+        if not 0 < self.cutoff < math.inf:
+            raise ValueError(f"cutoff must be positive and finite, got {self.cutoff}")
+        if len(self._radial) != 3:
+            raise ValueError(
+                "radial must be a number, or three for the body orders 3, 4 and 5, got "
+                f"{self.radial}"
+            )
+        for number in self._radial:
+            whole_number("radial", number, 1)
+        if self.species is not None and list(self.species) != sorted(set(self.species)):
+            raise ValueError(f"species must increase and differ, got {self.species}")
+        if self.assembly not in ("float32", "float64"):
+            raise ValueError(f"assembly must be float32 or float64, got {self.assembly!r}")
+
+    @property
+    def guided(self) -> bool:
+        return False
+
+    def resolve(self, data: GraphsTuple) -> "ManyBody":
+        self._check_data(data)
+        species = species_of(data) if self.species is None else self.species
+        if not any(self._counts(max(1, len(species)))):
+            raise ValueError(
+                f"units={self.units} leave none for each of {len(species)} species: take more"
+            )
+        return dataclasses.replace(self, species=species)
+
+    def _check_data(self, data: GraphsTuple) -> None:
+        """Raises `ValueError` for data that these features cannot be sampled from."""
+        d = data.nodes["position"].shape[1]
+        if d != 3:
+            raise ValueError(f"ManyBody() is for bodies in 3 dimensions, the data have {d}")
+        if self.species and "species" not in data.nodes:
+            raise ValueError(f'ManyBody(species={self.species}) needs nodes["species"]')
+        if not is_concrete(data):
+            return
+        if self.species is not None and (strange := set(species_of(data)) - set(self.species)):
+            raise ValueError(f"ManyBody(species={self.species}), but the data hold {strange}")
+        with jax.ensure_compile_time_eval():  # data known inside jit are no tracers
+            r = np.asarray(distance(data))[np.asarray(edge_mask(data))]
+        if not (r < self.cutoff).any():
+            found = f"the nearest two are {r.min():.4g} apart" if len(r) else "there are no edges"
+            raise ValueError(f"ManyBody(cutoff={self.cutoff}) sees no joined bodies: {found}")
+
+    @property
+    def _radial(self) -> tuple[int, ...]:
+        """Number of radial functions of body order 3, 4 and 5."""
+        return self.radial if isinstance(self.radial, tuple) else (self.radial,) * 3
+
+    def _counts(self, kinds: int) -> list[int]:
+        """Number of features of body order 3, 4 and 5 of each species."""
+        return [round(share * self.units / kinds) for share in SHARES]
+
+    def sample(
+        self, key: Key, data: GraphsTuple, previous: Fitted | None = None
+    ) -> ManyBodyFeatures:
+        dtype = data.nodes["position"].dtype
+        orders = (three_body(self.degree), four_body(self.degree), five_body(self.degree))
+        radial = self._radial
+        species = self.species or ()
+        kinds = max(1, len(species))
+        signatures, sizes, waves = [], [], []
+        for total, order, number in zip(self._counts(kinds), orders, radial):
+            counts = _spread(total, len(order))
+            signatures += [signature for signature, count in zip(order, counts) if count]
+            sizes += [count for count in counts if count]
+            waves += [number for count in counts if count]
+        weights = []
+        # One draw for all: each program of random numbers takes a while to compile.
+        most = (len(signatures), kinds, 4, max(sizes), kinds, max(radial))
+        for signature, size, number, w in zip(
+            signatures, sizes, waves, jr.normal(key, most, dtype)
+        ):
+            w = w[:, : len(signature.degrees), :size, :, :].at[..., number:].set(0)
+            w /= jnp.sqrt(jnp.sum(w**2, axis=(-2, -1), keepdims=True))
+            weights.append(w.reshape(*w.shape[:3], -1))
+        densities = Densities(self.cutoff, self.degree, max(radial), species)
+        r = distance(data)
+        seen = edge_mask(data) & (r < self.cutoff)
+        return ManyBodyFeatures(
+            densities, tuple(weights), extent(r, seen), tuple(signatures), self.assembly
+        )
+
+
+def _spread(total: int, places: int) -> list[int]:
+    """The total in equal numbers, the first places one more where it is no multiple."""
+    return [total // places + (k < total % places) for k in range(places)]
