@@ -115,6 +115,13 @@ class ManyBodyFeatures(AbstractEnergy):
         back = jax.ops.segment_sum(pulls, graphs.senders, n)
         return Gradient(position=back - sum_over_edges(graphs, pulls))
 
+    def energy_virial(
+        self, graphs: GraphsTuple, theta: Float[Array, " K"]
+    ) -> Float[Array, "g d d"]:
+        pulls = self._evaluated(graphs, theta)[1]
+        strain = self.densities.vectors(graphs).T[:, :, None] * pulls[:, None]
+        return sum_over_graphs(graphs, sum_over_edges(graphs, strain))
+
     def _evaluated(
         self, graphs: GraphsTuple, theta: Float[Array, " K"]
     ) -> tuple[NodeScalars, Float[Array, "e 3"]]:

@@ -83,6 +83,16 @@ class HamiltonianGraphNetwork(AbstractModel):
             parts.append(self.basis.known.gradient(graphs))
         return Gradient(*(_total(column) for column in zip(*parts))) if parts else Gradient()
 
+    def virial(self, graphs: GraphsTuple) -> Float[Array, "g d d"]:
+        self.basis.check_dimension(graphs)
+        graphs = self.basis.typed(graphs)
+        d, dtype = graphs.nodes["position"].shape[1], graphs.nodes["position"].dtype
+        total = jnp.zeros((len(graphs.n_node), d, d), dtype)
+        for term, theta in zip(self.terms, self.theta):
+            if isinstance(term, AbstractEnergy):
+                total += term.energy_virial(graphs, theta)
+        return total if self.basis.known is None else total + self.basis.known.virial(graphs)
+
     def vector_field(self, graphs: GraphsTuple) -> Rates:
         graphs = self.basis.typed(graphs)
         parts = [self.dynamics.rates(graphs, self.gradient(graphs))]
