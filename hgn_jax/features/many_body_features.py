@@ -129,7 +129,7 @@ class ManyBodyFeatures(AbstractEnergy):
         n, kind = count(graphs), self.densities.kind(graphs)
         centre = jnp.where(node_mask(graphs), kind, self.densities.kinds)
         vector, kinds = self.densities.vectors(graphs), kind[graphs.senders]
-        if not isinstance(graphs, SlottedGraphs):
+        if not isinstance(graphs, SlottedGraphs) or not graphs.slots:
             energy, pulls = self._around(
                 self._of_densities(theta), centre, vector, kinds,
                 lambda values: sum_over_edges(graphs, jnp.moveaxis(values, -1, 0)),
