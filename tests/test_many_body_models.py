@@ -9,7 +9,7 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from test_energies_and_stresses import CUTOFF, data_of, fitted, frames, predicted
 
 import hgn_jax as hgn
-from hgn_jax.features import many_body, many_body_rows
+from hgn_jax.features import many_body_features, many_body_rows
 from hgn_jax.graphs.dense_edges import SlottedGraphs, slotted
 from hgn_jax.graphs.from_frames import from_frames
 
@@ -73,7 +73,7 @@ def evaluated(features, graphs, theta):
 @pytest.mark.parametrize("at_a_time", [1000, 30])
 def test_edges_in_slots_give_the_same_energies(fit, crystal, at_a_time, monkeypatch):
     """As neighbour lists hold them; bodies some at a time, the last piece overlapping."""
-    monkeypatch.setattr(many_body, "BODIES", at_a_time)
+    monkeypatch.setattr(many_body_features, "BODIES", at_a_time)
     features, theta = fit.model.terms[1], fit.model.theta[1]
     graphs = slotted(crystal)
     assert isinstance(graphs, SlottedGraphs)
@@ -87,11 +87,11 @@ def test_edges_in_slots_give_the_same_energies(fit, crystal, at_a_time, monkeypa
 def test_rows_of_large_graphs_are_those_of_small_ones(fit, crystal, monkeypatch):
     """Beyond some hundred bodies each has products of its own, with some neighbours each."""
     features = fit.model.terms[1]
-    monkeypatch.setattr(many_body, "LARGE", 10)
+    monkeypatch.setattr(many_body_features, "LARGE", 10)
     monkeypatch.setattr(many_body_rows, "SLOTS", 5)
     both = hgn.graphs.batch([crystal, small_frame()])
     many = eqx.filter_jit(lambda f, g: (f.gradient(g).position, f.virial(g)))(features, both)
-    monkeypatch.setattr(many_body, "LARGE", 1000)
+    monkeypatch.setattr(many_body_features, "LARGE", 1000)
     few = eqx.filter_jit(lambda f, g: (f.gradient(g).position, f.virial(g)))(features, both)
     for a, b in zip(many, few, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-11 * np.abs(b).max())

@@ -8,7 +8,6 @@ from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
 from .._types import NodeScalars, Vectors
-from ..features.pair_base import AbstractPairFeatures
 from ..graphs.geometry import count, graph_index
 from ..models.base import AbstractModel
 from ..models.network import HamiltonianGraphNetwork
@@ -34,7 +33,7 @@ def evaluate(model: AbstractModel, graphs: GraphsTuple) -> Evaluation:
     force = jnp.zeros_like(graphs.nodes["position"]) if slope is None else -slope
     outside = {}
     if isinstance(model, HamiltonianGraphNetwork):
-        counted = _faded(model).out_of_range(graphs)
+        counted = model.out_of_range(graphs)
         outside = {name: counts[0] for name, counts in counted.items()}
     return Evaluation(model(graphs)[0], force, atom_energies(model, graphs), outside)
 
@@ -65,21 +64,3 @@ def atom_energies(model: AbstractModel, graphs: GraphsTuple) -> NodeScalars | No
         return total
     known = atom_energies(model.basis.known, graphs)
     return None if known is None else jnp.where(graph_index(graphs) == 0, total + known, 0)
-
-
-NEAR = 0.95
-"""Share of the cutoff from which on a greatest trained distance counts as the cutoff."""
-
-
-def _faded(model: HamiltonianGraphNetwork) -> HamiltonianGraphNetwork:
-    """The model with trained ranges that end at the cutoff, where pairs fade: a pair a little
-    farther apart than any in training is no extrapolation there."""
-    terms = []
-    for term in model.terms:
-        cutoff = getattr(term, "cutoff", None)
-        if isinstance(term, AbstractPairFeatures) and cutoff is not None:
-            near = term.ranges[:, 1] > NEAR * cutoff
-            ends = jnp.where(near, cutoff, term.ranges[:, 1])
-            term = eqx.tree_at(lambda t: t.ranges, term, term.ranges.at[:, 1].set(ends))
-        terms.append(term)
-    return eqx.tree_at(lambda m: m.basis.terms, model, tuple(terms))

@@ -12,8 +12,8 @@ AnyArray: TypeAlias = Any
 """Array of JAX or NumPy."""
 
 
-def harmonics(direction: Float[AnyArray, " 3 *e"], degree: int) -> list[Float[AnyArray, " _ *e"]]:
-    r"""Real $Y_{lm}$ of unit vectors for l = 0 .. `degree`: one array `[2l+1 *e]` for each l.
+def harmonics(direction: Float[AnyArray, "3 ..."], degree: int) -> list[Float[AnyArray, "_ ..."]]:
+    r"""Real $Y_{lm}$ of unit vectors for l = 0 .. `degree`: one array `[2l+1 ...]` for each l.
 
     m runs from -l to l, and $\sum_m Y_{lm}^2 = 2l + 1$. They are polynomials of x, y, z, without
     the Condon-Shortley phase: $Y_{l,\pm m}$ is a function of z times the imaginary or real part of

@@ -97,16 +97,14 @@ def energy_and_slope(
     for J, some in pairs.items():
         halves = [_half(densities, p) for p in some]
         p = jnp.concatenate([_product(densities, p, half) for p, half in zip(some, halves)])
-        t, f = tensors.with_density[J], tensors.with_product[J]
-        quadratic = _dot(f, p)
-        energy += jnp.sum(p * quadratic, axis=(0, 1)) / 2
-        pull = quadratic
+        pull = _dot(tensors.with_product[J], p)
+        of_product = pull / 2
         if (J + 1) ** 2 <= len(densities):  # two of degree 2 couple to 3 as well
-            own = densities[J * J : (J + 1) ** 2]
+            own, t = densities[J * J : (J + 1) ** 2], tensors.with_density[J]
             coupled = _dot(t, own.swapaxes(0, 1))
-            energy += jnp.sum(p * coupled, axis=(0, 1))
-            pull += coupled
+            of_product, pull = of_product + coupled, pull + coupled
             slope = slope.at[J * J : (J + 1) ** 2].add(_dot(t.T, p).swapaxes(0, 1))
+        energy += jnp.sum(p * of_product, axis=(0, 1))
         if J == 0:
             energy += jnp.tensordot(tensors.linear, p[:, 0], 1)
             pull += tensors.linear.reshape(-1, *[1] * (pull.ndim - 1))

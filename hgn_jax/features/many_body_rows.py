@@ -19,7 +19,8 @@ from .densities import Densities
 from .signatures import Factor, Signature
 
 Weights = Float[Array, "_ _ Q"]
-"""Radial functions `[F K Q]` of F factors of K features: for every species and number n one."""
+"""Radial functions `[F K Q]` of the F factors of K features: a coefficient for every species and
+number n."""
 Product = Callable[[int, Float[Array, "m n N K"]], Float[Array, "*rows K"]]
 """Product of W with the part of D of one degree."""
 
@@ -159,13 +160,13 @@ def _in_slots(
     """The edges that end at each body, some at a time: body, edges, and which of them there are."""
     n, e = count(graphs), len(graphs.receivers)
     order = jnp.argsort(graphs.receivers)
-    degree = jnp.bincount(graphs.receivers, length=n)
+    degree = jax.ops.segment_sum(jnp.ones(e, jnp.int32), graphs.receivers, n)
     first, sites = jnp.cumsum(degree) - degree, -(-degree // SLOTS)
     ends = jnp.cumsum(sites)
-    number = jnp.arange(-(-(e // SLOTS + n) // SITES) * SITES)
-    found = jnp.searchsorted(ends, number, side="right")
+    number = jnp.arange(-(-(e // SLOTS + n) // SITES) * SITES, dtype=jnp.int32)
+    found = jnp.searchsorted(ends, number, side="right").astype(jnp.int32)
     body = jnp.minimum(found, n - 1)
     place = first[body] + SLOTS * (number - (ends - sites)[body])
-    place = place[:, None] + jnp.arange(SLOTS)[None]
+    place = place[:, None] + jnp.arange(SLOTS, dtype=jnp.int32)[None]
     valid = (found < n)[:, None] & (place < (first + degree)[body][:, None])
     return body, order[jnp.where(valid, place, 0)], valid

@@ -15,15 +15,14 @@ def pieces_of(
 
     **Raises:** `ValueError` if there are fewer pieces than folds.
     """
-    # Folds are alike where each has several pieces.
     fastest = [t.bodies_at_once for t in equations.basis.terms if t.bodies_at_once is not None]
+    # Folds are alike where each has several pieces.
+    least = max(1, 4 * solver.folds)
     if fastest:
-        most = len(data.nodes["position"]) // (4 * solver.folds) if solver.folds else max(fastest)
-        size = min([*fastest, max(1, most)])
-        pieces = list(packs(data, size, equations.window))
+        bodies = min(min(fastest), max(1, len(data.nodes["position"]) // least))
+        pieces = list(packs(data, bodies, equations.window))
     else:
-        most = len(data.n_node) // (4 * solver.folds) if solver.folds else len(data.n_node)
-        size = min(graphs_at_once(equations, data), max(1, most))
+        size = min(graphs_at_once(equations, data), max(1, len(data.n_node) // least))
         pieces = list(chunks(data, size, equations.window))
     require_folds(solver, len(pieces))
     return pieces

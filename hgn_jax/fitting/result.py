@@ -20,7 +20,7 @@ from ..models.network import HamiltonianGraphNetwork
 from .energies import Energies
 from .equations import Equations, LinearSystem, column_groups
 from .reduction import Reduction, extend
-from .uncertainty import StandardDeviation, standard_deviation
+from .uncertainty import DeviationScale, StandardDeviation, standard_deviation
 from .verdict import is_poor, verdict
 
 
@@ -53,8 +53,8 @@ class Fit(eqx.Module):
     reduction: Reduction
     """Triangles of the rows, in the place of the data: `update` adds to them."""
     solver: AbstractLeastSquares
-    deviation_scales: dict[str, Float[Array, ""]] | None = None
-    """Factors of the standard deviations of each kind, from `hgn.calibrate`."""
+    deviation_scales: dict[str, DeviationScale] | None = None
+    """Scales of the standard deviations of each kind, from `hgn.calibrate`."""
 
     def update(self, batch: GraphsTuple, *, throw: bool = True) -> "Fit":
         """The fit to all data so far and these, with the features and weights that it has.
@@ -77,7 +77,8 @@ class Fit(eqx.Module):
         found = standard_deviation(
             self.equations, self.reduction, self.solutions, graphs, reference
         )
-        return found if self.deviation_scales is None else found.scaled(self.deviation_scales)
+        scales = self.deviation_scales
+        return found if scales is None else found.calibrated(scales, graphs)
 
     def ridge_paths(self) -> tuple[RidgePath, ...]:
         """Evidence, cross-validation, degrees of freedom, residual along a path of ridges, one for

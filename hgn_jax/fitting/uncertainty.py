@@ -1,6 +1,7 @@
 """How sure a fit is of what it predicts."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,10 +10,20 @@ from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
 from .._types import GraphScalars, Vectors
-from ..graphs.geometry import graph_mask
+from ..graphs.geometry import bodies, graph_mask
 from ..linear.base import LeastSquaresSolution, factor
 from .equations import Equations
 from .reduction import Reduction
+
+
+class DeviationScale(NamedTuple):
+    """How deviations become calibrated ones: sqrt((c s)^2 + (b u)^2)."""
+
+    factor: Float[Array, ""]
+    floor: Float[Array, ""]
+
+    def __call__(self, deviation: Array, unit: Array | float = 1.0) -> Array:
+        return jnp.hypot(self.factor * deviation, self.floor * unit)
 
 
 class StandardDeviation(eqx.Module):
@@ -37,10 +48,14 @@ class StandardDeviation(eqx.Module):
     rates: dict[str, Vectors]
     """Standard deviations of the rates by their names: "velocity" and "force"."""
 
-    def scaled(self, factors: Mapping[str, Float[Array, ""]]) -> "StandardDeviation":
-        """Each kind multiplied by its factor, one if it has none."""
-        energy = None if self.energy is None else self.energy * factors.get("energy", 1.0)
-        rates = {name: rate * factors.get(name, 1.0) for name, rate in self.rates.items()}
+    def calibrated(
+        self, scales: Mapping[str, "DeviationScale"], graphs: GraphsTuple
+    ) -> "StandardDeviation":
+        """Each kind scaled by its own scale, if it has one."""
+        energy = self.energy
+        if energy is not None and "energy" in scales:
+            energy = scales["energy"](energy, jnp.sqrt(bodies(graphs)))
+        rates = {n: scales[n](r) if n in scales else r for n, r in self.rates.items()}
         return StandardDeviation(energy, rates)
 
     @property

@@ -96,7 +96,7 @@ class Basis(eqx.Module):
         """Energy of the known part, zero without one."""
         if self.known is None:
             return jnp.zeros(graphs.n_node.shape, graphs.nodes["position"].dtype)
-        return self.known(graphs)
+        return self.known(self.typed(graphs))
 
     def virials(self, graphs: GraphsTuple) -> list[Float[Array, "g d d _"] | None]:
         """Columns of the energy's derivative by a strain, one entry per term; None for rates."""
@@ -119,6 +119,7 @@ class Basis(eqx.Module):
         """Rates of the known part, `[n d]` for every array of the state, or None."""
         if self.known is None:
             return (None,) * len(self.dynamics.state)
+        graphs = self.typed(graphs)
         return at_rest_where_fixed(graphs, self.dynamics.rates(graphs, self.known.gradient(graphs)))
 
     def accepts(self, graphs: GraphsTuple) -> None:
