@@ -153,8 +153,10 @@ class ManyBodyFeatures(AbstractEnergy):
         left = some - (n - (len(starts) - 1) * some)
         energy = jnp.append(energy[:-1].ravel(), energy[-1, left:])
         pulls = pulls.transpose(2, 0, 3, 1)  # [slots pieces some 3]
-        pulls = jnp.concatenate([pulls[:, :-1].reshape(slots, -1, 3), pulls[:, -1, left:]], axis=1)
-        return energy, pulls.reshape(-1, 3)
+        # There may be no slots.
+        before = pulls[:, :-1].reshape(slots, (len(starts) - 1) * some, 3)
+        pulls = jnp.concatenate([before, pulls[:, -1, left:]], axis=1)
+        return energy, pulls.reshape(slots * n, 3)
 
     def _of_densities(self, theta: Float[Array, " K"]) -> OfDensities:
         """Energies of bodies of given species, and their derivatives by their densities."""

@@ -81,7 +81,7 @@ def unpack(node: Any, arrays: dict[str, Array]) -> Any:
     return _built(cls, {name: unpack(node["fields"][name], arrays) for name in names})
 
 
-def _built(cls: type[eqx.Module], fields: dict[str, Any]) -> eqx.Module:
+def _built(cls: type[Any], fields: dict[str, Any]) -> Any:
     if (words := mismatch(cls, fields)) is not None:
         raise ValueError(f"{cls.__name__}: {words}")
     if cls in TUPLES:
@@ -109,8 +109,8 @@ def _name(cls: type) -> str:
     return cls.__qualname__ if ours else f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _class(name: Any) -> type[eqx.Module]:
-    known = {_name(cls): cls for seam in SEAMS for cls in _concrete(seam)}
+def _class(name: Any) -> type[Any]:
+    known: dict[str, type] = {_name(cls): cls for seam in SEAMS for cls in _concrete(seam)}
     known |= {_name(cls): cls for cls in TUPLES}
     if isinstance(name, str) and name in known:
         return known[name]
