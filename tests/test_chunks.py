@@ -173,7 +173,7 @@ def test_pieces_are_cut_between_windows(size, window, expected):
 
 def test_a_trajectory_must_be_a_whole_number_of_windows():
     data = trajectories((6, 4, 6))
-    with pytest.raises(ValueError, match="trajectory 6 has 4 frames, which is no multiple of"):
+    with pytest.raises(ValueError, match="trajectory 6 has 4 frames, which is not a multiple of"):
         list(G.chunks(data, 6, 3))
     # Together a multiple of the window, but the second trajectory begins within one.
     with pytest.raises(ValueError, match="trajectory 7 has 2 frames"):

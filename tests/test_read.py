@@ -415,7 +415,7 @@ GOOD = '1\nLattice="3 0 0 0 3 0 0 0 3" energy=1\nSi 0 0 0\n'
         (GOOD + '1\nLattice="3 0 0 0 3 0 3 3 0" energy=1\nSi 0 0 0\n', "cell is singular"),
         (GOOD + '1\nLattice="3 0 0 0 3 0" energy=1\nSi 0 0 0\n', r"Lattice must have shape \(3, 3"),
         (GOOD + '2\nLattice="3 0 0 0 3 0 0 0 3" energy=1\nSi 0 0 0\nSi 0 3 0\n',
-         "atoms 0 and 1 are in one place"),
+         "atoms 0 and 1 are at the same position"),
         (GOOD + '1\nLattice="3 0 0 0 3 0 0 0 3" pbc="T T" energy=1\nSi 0 0 0\n', "pbc must be"),
         (GOOD + '1\nProperties=species:S:1:pos:R energy=1\nSi 0 0 0\n', "cannot read Properties"),
         (GOOD + '1\nProperties=species:S:1:x:R:3 energy=1\nSi 0 0 0\n', "must name species"),
