@@ -278,7 +278,7 @@ def test_what_was_written_before_the_disk_was_full_can_be_resumed(
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
         with pytest.raises(
-            OSError, match=r"No space left.* what it held remains.*the same call resumes"
+            OSError, match=r"No space left.* the previous one remains.*the same call resumes"
         ):
             checkpointed(start, tmp_path / "full")
     assert eqx.tree_equal(checkpointed(start, tmp_path / "full"), whole)

@@ -1,7 +1,7 @@
 """Trees of modules as JSON and named arrays.
 
-A class is known by its name, among the classes that exist in this process: a file never makes
-anything be imported. Its instances are built field by field, without its `__init__`.
+Classes are looked up by name among those that exist in this process: loading a file never imports
+anything. Instances are built field by field, without `__init__`.
 """
 
 import dataclasses
@@ -26,19 +26,21 @@ from .annotations import mismatch
 SEAMS: tuple[type[eqx.Module], ...] = (
     AbstractModel, Basis, AbstractTerm, AbstractDynamics, AbstractCurve, AbstractPotential, Dense,
 )  # fmt: skip
-"""Bases of the classes that can be saved."""
+"""Base classes of what can be saved."""
 
 _OURS = __name__.split(".")[0]
 
 
 def pack(node: Any, arrays: dict[str, Any], place: str = "") -> Any:
-    """JSON of the tree; its arrays are added to `arrays` under their places in the tree.
+    """Converts a tree to JSON; its arrays are added to `arrays` under their paths in the tree.
 
     **Raises:** `TypeError` for anything that cannot be saved.
     """
     if isinstance(node, eqx.Module):
         if not isinstance(node, SEAMS):
-            raise TypeError(f"cannot save a {_name(type(node))}: it is none of {_bases()}")
+            raise TypeError(
+                f"cannot save a {_name(type(node))}: it derives from none of {_bases()}"
+            )
         values = {f.name: getattr(node, f.name) for f in dataclasses.fields(node)}
         fields = {k: pack(v, arrays, f"{place}.{k}".lstrip(".")) for k, v in values.items()}
         return {"class": _name(type(node)), "fields": fields}
@@ -54,9 +56,9 @@ def pack(node: Any, arrays: dict[str, Any], place: str = "") -> Any:
 
 
 def unpack(node: Any, arrays: dict[str, Array]) -> Any:
-    """The tree that was packed; its arrays are taken out of `arrays`.
+    """Rebuilds a packed tree; its arrays are removed from `arrays`.
 
-    **Raises:** `ValueError` for unknown classes, and for fields that do not fit their classes.
+    **Raises:** `ValueError` for unknown classes, and for fields that do not match their classes.
     """
     if isinstance(node, list):
         return tuple(unpack(item, arrays) for item in node)
@@ -64,7 +66,7 @@ def unpack(node: Any, arrays: dict[str, Array]) -> Any:
         return node
     if node.keys() == {"array"}:
         if not isinstance(node["array"], str) or node["array"] not in arrays:
-            raise ValueError(f"no array {node['array']!r}, or used twice")
+            raise ValueError(f"array {node['array']!r} is missing or used twice")
         return arrays.pop(node["array"])
     if node.keys() != {"class", "fields"} or not isinstance(node["fields"], dict):
         raise ValueError(f"expected a class with fields, or an array, found {sorted(node)}")
@@ -81,6 +83,7 @@ def _built(cls: type[eqx.Module], fields: dict[str, Any]) -> eqx.Module:
     instance = object.__new__(cls)
     for name, value in fields.items():
         object.__setattr__(instance, name, value)
+    # `__init__` is not called, so the checks that follow it in equinox are run here.
     for base in cls.__mro__:
         if "__check_init__" in base.__dict__:
             base.__dict__["__check_init__"](instance)
@@ -92,7 +95,7 @@ def _bases() -> str:
 
 
 def _name(cls: type) -> str:
-    """Own classes by their short names; others by their modules too, to be told apart."""
+    """Name of a class in files: short for this library's classes, with the module for others."""
     ours = cls.__module__.split(".")[0] == _OURS
     return cls.__qualname__ if ours else f"{cls.__module__}.{cls.__qualname__}"
 
@@ -111,7 +114,7 @@ def _class(name: Any) -> type[eqx.Module]:
 
 
 def _concrete(cls: type[eqx.Module]) -> Iterator[type[eqx.Module]]:
-    """The class and what derives from it, abstract ones left out, later definitions last."""
+    """The class and its subclasses, without abstract ones. Later definitions come last and win."""
     if not (inspect.isabstract(cls) or cls.__abstractvars__ or cls.__abstractclassvars__):
         yield cls
     for derived in cls.__subclasses__():
