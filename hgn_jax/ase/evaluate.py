@@ -1,4 +1,4 @@
-"""What a calculator asks of a model: energies of atoms, forces, virials; compiled functions."""
+"""Compiled functions of a calculator: energies of atoms, forces, virials."""
 
 from typing import NamedTuple
 
@@ -22,9 +22,9 @@ class Evaluation(NamedTuple):
     energy: Float[Array, ""]
     force: Vectors
     of_atoms: NodeScalars | None
-    """Energy of each atom; None if the model has no such parts."""
+    """Energy of each atom; None if the model does not define it."""
     outside: dict[str, Int[Array, ""]]
-    """Number of sites out of the trained range, by kind of feature."""
+    """Number of sites outside of the trained range, by kind of feature."""
 
 
 @eqx.filter_jit
@@ -46,9 +46,9 @@ def virial(model: AbstractModel, graphs: GraphsTuple) -> Float[Array, "3 3"]:
 
 
 def atom_energies(model: AbstractModel, graphs: GraphsTuple) -> NodeScalars | None:
-    """Energy of each atom, pairs half for either end; their sum is the energy.
+    """Energy of each atom; their sum is the energy. Pairs are split in halves.
 
-    None if a known part does not say which atoms its energy belongs to.
+    None if the model, or its known part, does not define energies of atoms.
     """
     if isinstance(model, Newtonian):
         return jnp.zeros(count(graphs), graphs.nodes["position"].dtype)
@@ -58,7 +58,7 @@ def atom_energies(model: AbstractModel, graphs: GraphsTuple) -> NodeScalars | No
         return None
     total = model.node_energy(graphs)
     if model.constants.shape[-1]:
-        # Every node as a graph of its own: counts of graphs are counts of nodes then.
+        # With every node as a graph of its own, counts per graph are counts per node.
         alone = jnp.ones(count(graphs), graphs.n_node.dtype)
         total += model.basis.constants(graphs._replace(n_node=alone)) @ model.constants
     if model.basis.known is None:
@@ -68,12 +68,14 @@ def atom_energies(model: AbstractModel, graphs: GraphsTuple) -> NodeScalars | No
 
 
 NEAR = 0.95
-"""Share of the cutoff from which on a greatest trained distance counts as the cutoff."""
+"""Fraction of the cutoff beyond which the greatest trained distance counts as the cutoff."""
 
 
 def _faded(model: HamiltonianGraphNetwork) -> HamiltonianGraphNetwork:
-    """The model with trained ranges that end at the cutoff, where pairs fade: a pair a little
-    farther apart than any in training is no extrapolation there."""
+    """The model with trained ranges extended to the cutoff, if they nearly reach it.
+
+    Pairs fade to zero there, so a pair slightly farther apart than any in training is harmless.
+    """
     terms = []
     for term in model.terms:
         cutoff = getattr(term, "cutoff", None)
