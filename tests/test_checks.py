@@ -17,7 +17,7 @@ SHIFT = np.array([(0, 0), (1, 0), (0, -2), (0, 0)])
 
 @pytest.fixture(scope="module")
 def clean():
-    """Four frames of four bodies in the plane, with every array that is known."""
+    """Four frames of four bodies in the plane, with every known array."""
     q, p, v, f = np.asarray(jr.normal(jr.key(3), (4, FRAMES, 4, 2)))
     both = np.concatenate([PAIRS, PAIRS[:, ::-1]])
     offset = 4 * np.arange(FRAMES)[:, None]
@@ -283,7 +283,7 @@ def test_complex_numbers_are_refused(clean, part_and_name):
 
 
 def without_frame(graphs, frame):
-    """The nodes and edges of a frame are given to the one before."""
+    """Merges the nodes and edges of a frame into the frame before."""
     n_node, n_edge = np.array(graphs.n_node), np.array(graphs.n_edge)
     for count in (n_node, n_edge):
         count[frame - 1] += count[frame]
@@ -293,7 +293,7 @@ def without_frame(graphs, frame):
 
 @pytest.mark.parametrize("frame", [1, 2, 3])
 def test_frames_without_bodies_are_named(clean, frame):
-    """Also the last one, after which the frame before would count as padding."""
+    """Also the last frame: without bodies it would turn the frame before into padding."""
     refused(without_frame(clean, frame), f"frame {frame} has no bodies")
 
 
@@ -473,10 +473,10 @@ def test_bodies_in_one_place_that_are_not_joined_pass(clean):
 def test_joined_bodies_whose_images_coincide_are_named(clean):
     position = clean.nodes["position"].copy()
     position[8:12] = [(0.5, 0), (0.5, 1), (4.5, 1), (2, 2)]
-    apart = clean._replace(nodes=clean.nodes | {"position": position})
-    assert hgn.check(apart) is None
+    images = clean._replace(nodes=clean.nodes | {"position": position})
+    assert hgn.check(images) is None
     # Edge 1 -> 2 has the shift (1, 0): with a cell of -4 it ends where it began.
-    odd = changed(apart, "globals", "cell", 2, -4 * np.eye(2))
+    odd = changed(images, "globals", "cell", 2, -4 * np.eye(2))
     refused(odd, "frame 2: edge (1 -> 2|2 -> 1) has length zero: two bodies at the same position")
 
 

@@ -102,7 +102,7 @@ def test_missing_rates_are_named(springs, observed, metric, name):
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_rates_of_another_shape_are_refused(springs, observed, metric):
-    """A single column would be compared with both components."""
+    """A single column would be broadcast against both components."""
     narrow = observed._replace(nodes=observed.nodes | {"force": observed.nodes["force"][:, :1]})
     words = r"nodes..force.. must be \[n d\] = \(7, 2\).*got \(7, 1\)"
     with pytest.raises(ValueError, match=words):

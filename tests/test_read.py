@@ -33,7 +33,7 @@ def crystal(seed=0, symbol="Cu", repeat=2):
 
 
 def labelled(atoms):
-    """The atoms with results of EMT, as they are after reading a file."""
+    """The atoms with results of EMT, like those that ASE reads from a file."""
     known = atoms.copy()
     known.calc = EMT()
     results = {

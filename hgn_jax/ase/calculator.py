@@ -85,6 +85,7 @@ class Calculator(ase_calculator.Calculator):
     ) -> None:
         """Fills `results`: always energies and forces, other properties on request."""
         super().calculate(atoms, properties, system_changes)
+        # ASE asks for single properties. Without changes, results so far are kept and completed.
         if system_changes:
             self.results = {}
         atoms = self.atoms if atoms is None else atoms

@@ -71,7 +71,7 @@ def batch(graphs: Sequence[GraphsTuple]) -> GraphsTuple:
 def unbatch(graphs: GraphsTuple) -> list[GraphsTuple]:
     """Splits a batch into its graphs; padding is dropped."""
     graphs = without_padding(graphs)
-    # Copies: jraph renumbers the senders and receivers in place.
+    # Copied, because jraph renumbers senders and receivers in place.
     parts = jraph.unbatch_np(jax.tree.map(np.array, graphs))
     return [_like(part, graphs) for part in parts]
 

@@ -173,6 +173,7 @@ def fully_connected(
     if n < 1 or dimension < 1:
         raise ValueError(f"need at least one body and dimension, got {n} and {dimension}")
     if position is None:
+        # Rounded, since 3125 ** (1 / 5) is slightly above 5.
         side = math.ceil(round(n ** (1 / dimension), 9))
         sites = itertools.islice(itertools.product(range(side), repeat=dimension), n)
         position = np.array(list(sites), dtype=float)

@@ -74,6 +74,7 @@ def search(
         body, index = block
         runs = _runs_around(index, first, grid)
         k = jnp.arange(capacity, dtype=jnp.int32)[None, None]
+        # Candidates [b lines capacity]: the k-th body of every run.
         wide = _Runs(*(a[:, :, None] for a in runs))
         candidate = jnp.minimum(wide.member(k), n - 1)
         dx = [x[candidate] - x[body][:, None, None] for x in sorted_position]

@@ -75,13 +75,13 @@ def _box(points: np.ndarray, matrix: np.ndarray | None) -> tuple[np.ndarray, flo
         box[:d, :d] = matrix
     periodic = np.arange(3) < (0 if matrix is None else len(matrix))
     third, second, first = np.argsort(Cell(box).heights)
-    # vesin coarsens all axes of too large a grid alike, until a short one has no cell left. Open
-    # axes are lengthened until that cannot happen.
+    # vesin divides too large a grid by one factor along all axes, which can leave a short axis
+    # without cells. Axes that are not periodic are therefore made long enough.
     for axis, others in ((second, [first]), (third, [first, second])):
         if not periodic[axis]:
             least = (np.prod(Cell(box).heights[others]) / GRID) ** (1 / len(others))
             box[axis, axis] = max(box[axis, axis], least + 2)
-    # Periodic axes keep their length. There a longer reach makes a grid of fewer cells.
+    # Periodic axes must keep their length: a longer reach gives a grid of fewer cells instead.
     reach, heights = MARGIN, Cell(box).heights
     if min(_grid(heights, reach)) * (GRID / np.prod(_grid(heights, reach))) ** (1 / 3) < 1.01:
         while np.prod(_grid(heights, reach)) > GRID:

@@ -25,7 +25,7 @@ NUMBERS = {"cell", "time"}
 """Arrays of integers or floats; all others hold floats."""
 
 
-def meant(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Suggests the known name nearest to `name`: " (did you mean ...?)", or "" if none is near."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f" (did you mean {near[0]!r}?)" if near else ""
@@ -36,7 +36,7 @@ def check_names(part: str, names: Iterable[str]) -> None:
     known = AXES[part]
     if unknown := sorted(set(names) - set(known)):
         raise ValueError(
-            f"{part} has unknown keys {unknown}{meant(unknown[0], known)}; known are "
+            f"{part} has unknown keys {unknown}{did_you_mean(unknown[0], known)}; known are "
             f"{sorted(known)}"
         )
 

@@ -18,7 +18,7 @@ from .check_trajectories import (
     check_velocity,
 )
 from .differences import differentiate
-from .schema import meant
+from .schema import did_you_mean
 
 NODE_ARRAYS = ("species", "fixed", "weight")
 KEYWORDS = (
@@ -77,7 +77,7 @@ def from_trajectories(
     velocity although `newtonian` is True.
     """
     if unknown := sorted(set(nodes) - set(NODE_ARRAYS)):
-        raise ValueError(f"unknown keyword {unknown[0]!r}{meant(unknown[0], KEYWORDS)}")
+        raise ValueError(f"unknown keyword {unknown[0]!r}{did_you_mean(unknown[0], KEYWORDS)}")
     x = np.asarray(position)
     check_numbers("position", x)
     x = x[None] if x.ndim == 3 else x

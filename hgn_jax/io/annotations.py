@@ -47,6 +47,7 @@ def _allows(hint: Any, value: Any, axes: dict[str, int]) -> bool:
         )
     if origin is Callable:
         return callable(value)
+    # An int may stand for a float, but a bool, which Python counts as an int, for neither.
     if hint in (int, float):
         return isinstance(value, int | hint) and not isinstance(value, bool)
     if isinstance(hint, type) and issubclass(hint, AbstractArray):

@@ -119,6 +119,7 @@ def _savable(name: str, array: Any) -> np.ndarray:
     values = np.asarray(array)
     if values.dtype.name not in _DTYPES:
         raise TypeError(f"cannot save array {name!r} of {values.dtype}")
+    # `ascontiguousarray` makes arrays of one axis from scalars.
     return np.ascontiguousarray(values).reshape(values.shape)
 
 

@@ -47,7 +47,7 @@ def _write(target: Path, path: Name, pieces: Iterable[bytes | memoryview]) -> No
             for piece in pieces:
                 file.write(piece)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # a crash after the rename must not leave an empty file
             if mode is not None:
                 os.chmod(temporary, mode)
             if sys.platform == "win32":  # cannot rename an open file

@@ -59,6 +59,7 @@ class Checkpoint:
     def __exit__(self, *_: object) -> None:
         if self._lock is not None:
             path, descriptor = self._lock
+            # Removed while still locked: afterwards it might be another run's.
             with suppress(OSError):
                 path.unlink()
             os.close(descriptor)

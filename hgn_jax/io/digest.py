@@ -79,7 +79,7 @@ def _parts(value: Any) -> Iterator[Part]:
         yield ((value.__func__, value.__self__),)
     elif isinstance(value, types.FunctionType):
         yield from function_parts(value)
-    elif isinstance(value, dict):
+    elif isinstance(value, dict):  # in any order
         yield from sorted(digest(item).encode() for item in value.items())
     elif isinstance(value, set | frozenset):
         yield from sorted(digest(item).encode() for item in value)

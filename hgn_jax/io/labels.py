@@ -43,9 +43,9 @@ class StressFormat(NamedTuple):
         size = len(value.split()) if isinstance(value, str) else np.size(value)  # type: ignore
         if size == 6:
             six = numbers(value, name, (6,))
-            places = [["xyz".index(axis) for axis in pair] for pair in self.order.split()]
+            indices = [["xyz".index(axis) for axis in pair] for pair in self.order.split()]
             full = np.zeros((3, 3))
-            for (i, j), component in zip(places, six):
+            for (i, j), component in zip(indices, six):
                 full[i, j] = full[j, i] = component
         else:
             full = numbers(value, name, (3, 3))

@@ -31,7 +31,7 @@ SEAMS: tuple[type[eqx.Module], ...] = (
 _OURS = __name__.split(".")[0]
 
 
-def pack(node: Any, arrays: dict[str, Any], place: str = "") -> Any:
+def pack(node: Any, arrays: dict[str, Any], path: str = "") -> Any:
     """Converts a tree to JSON; its arrays are added to `arrays` under their paths in the tree.
 
     **Raises:** `TypeError` for anything that cannot be saved.
@@ -42,17 +42,17 @@ def pack(node: Any, arrays: dict[str, Any], place: str = "") -> Any:
                 f"cannot save a {_name(type(node))}: it derives from none of {_bases()}"
             )
         values = {f.name: getattr(node, f.name) for f in dataclasses.fields(node)}
-        fields = {k: pack(v, arrays, f"{place}.{k}".lstrip(".")) for k, v in values.items()}
+        fields = {k: pack(v, arrays, f"{path}.{k}".lstrip(".")) for k, v in values.items()}
         return {"class": _name(type(node)), "fields": fields}
     if isinstance(node, tuple) and type(node) is tuple:
-        return [pack(item, arrays, f"{place}.{i}") for i, item in enumerate(node)]
+        return [pack(item, arrays, f"{path}.{i}") for i, item in enumerate(node)]
     if node is None or isinstance(node, str | bool | int | float):
         return node
     if eqx.is_array(node) or isinstance(node, np.ndarray | np.generic):
-        arrays[place] = jnp.asarray(node)
-        return {"array": place}
+        arrays[path] = jnp.asarray(node)
+        return {"array": path}
     code = f": files hold no code, only names of classes from {_bases()}" if callable(node) else ""
-    raise TypeError(f"cannot save {place}, a {type(node).__name__}{code}")
+    raise TypeError(f"cannot save {path}, a {type(node).__name__}{code}")
 
 
 def unpack(node: Any, arrays: dict[str, Array]) -> Any:

@@ -78,6 +78,7 @@ class AbstractModel(eqx.Module):
         """
         graph_count, d = graphs.n_node.shape[0], graphs.nodes["position"].shape[1]
         unstrained = jnp.zeros((graph_count, d, d), graphs.nodes["position"].dtype)
+        # Graphs are independent: the gradient of the sum holds that of each graph.
         return jax.grad(lambda strain: jnp.sum(self(strained(graphs, strain))))(unstrained)
 
 

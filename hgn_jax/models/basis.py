@@ -76,6 +76,7 @@ class Basis(eqx.Module):
             kinds, share = edge_kinds(graphs), edge_share(graphs)
             of_type = kinds[:, None] == jnp.arange(counts.pair_types, dtype=kinds.dtype)[None]
             pairs = jnp.where(of_type, share[:, None], 0)
+            # `n_edge` does not partition edges in slots: each belongs to its receiver's graph.
             index = graph_index(graphs)[graphs.receivers]
             columns.append(jax.ops.segment_sum(pairs, index, graphs.n_node.shape[0]))
         if counts.bodies:
@@ -107,6 +108,7 @@ class Basis(eqx.Module):
         """Virial of the known part, zero without one."""
         d, dtype = graphs.nodes["position"].shape[1], graphs.nodes["position"].dtype
         unstrained = jnp.zeros((d, d), dtype)
+        # Forward mode: one strain of d x d entries, many graphs.
         return jax.jacfwd(lambda strain: self.known_energy(strained(graphs, strain)))(unstrained)
 
     def rates(self, graphs: GraphsTuple) -> tuple[_Columns, ...]:

@@ -55,6 +55,7 @@ class Newtonian(AbstractNewtonian):
     def __call__(self, graphs: GraphsTuple) -> GraphScalars:
         if "momentum" not in graphs.nodes:
             return jnp.zeros(graphs.n_node.shape, graphs.nodes["position"].dtype)
+        # p . v = |p|^2 / m is twice the kinetic energy.
         twice = jnp.sum(graphs.nodes["momentum"] * velocity_of(graphs), axis=1)
         return sum_over_graphs(graphs, twice) / 2
 

@@ -15,7 +15,7 @@ SPECIES = jnp.array([7, 7, 3, 3, 3, 7, 3, 7])
 
 @pytest.fixture(scope="module")
 def data(cube, springs):
-    """Eight bodies, six times."""
+    """Six snapshots of eight bodies."""
     return hgn.systems.simulate(springs, cube, key=jr.key(1), trajectories=6)
 
 
@@ -98,7 +98,7 @@ def test_a_known_system_with_a_function_is_refused_in_words(data, path, tmp_path
 
 def test_a_known_hamiltonian_of_ones_own_returns_by_name(data, path):
     class Field(hgn.AbstractHamiltonian):
-        """What the refusal of functions asks for."""
+        """The remedy that the refusal of functions names."""
 
         strength: float
 
