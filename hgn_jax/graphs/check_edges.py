@@ -45,7 +45,7 @@ def check_pairs(graphs: GraphsTuple, frames: Frames, padding: np.ndarray) -> Non
             f"frame {frame}: edge {a} -> {a} joins a node to itself. Padding needs an empty graph "
             "at its end: pad with n_graph at least two above the number of graphs"
         )
-    # The edges sorted, and sorted as if reversed: equal places hold an edge and its reverse.
+    # Two sorted orders, of the edges and of their reverses: k-th entries must be a pair.
     forward = np.lexsort([*kind, *shift.T, receiver, sender])
     reverse = np.lexsort([*kind, *-shift.T, sender, receiver])
     same = (sender[forward] == receiver[reverse]) & (receiver[forward] == sender[reverse])

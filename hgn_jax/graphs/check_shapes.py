@@ -97,7 +97,7 @@ def _check_kind(where: str, name: str, dtype: np.dtype) -> None:
 def _check_precision(graphs: GraphsTuple) -> None:
     """Raises `ValueError` unless all floating arrays have one dtype.
 
-    Compared are the dtypes in JAX: without 64-bit mode NumPy's doubles become float32.
+    Dtypes are compared as JAX takes them: NumPy's doubles are float32 without 64-bit mode.
     """
     first = jax.dtypes.canonicalize_dtype(graphs.nodes["position"].dtype)
     for name, array in _all_arrays(graphs):

@@ -35,7 +35,7 @@ def padding_graphs(graphs: GraphsTuple) -> np.ndarray:
     counts = real_counts(graphs.n_node, len(graphs.nodes["position"]))
     real, nodes = int(counts[0]), int(counts[1])
     edges = int(graphs.n_edge[:real].sum())
-    # An empty last graph marks padding, unless what precedes it is not padding of `pad`.
+    # An empty last graph marks padding only if the graph before it is as `pad` makes it.
     loops = graphs.senders[edges:] == graphs.receivers[edges:]
     if graphs.nodes["position"][nodes:].any() or not loops.all():
         raise ValueError(

@@ -29,7 +29,7 @@ def differentiate(
 
 
 def _difference_weights(offsets: Float[np.ndarray, "k t s"]) -> Float[np.ndarray, "k t s"]:
-    """Weights of the first derivative at offset zero, from exactness for powers of the offsets."""
+    """Weights of the first derivative at offset zero, exact for powers of the offsets."""
     scale = np.abs(offsets).max(axis=-1, keepdims=True)
     powers = (offsets / scale)[..., None, :] ** np.arange(offsets.shape[-1])[:, None]
     unit = np.zeros((*offsets.shape, 1))

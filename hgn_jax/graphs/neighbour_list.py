@@ -101,7 +101,7 @@ class Neighbours(eqx.Module):
         n, d = points.shape
         cell = _on_host(graph)
         extent = np.ptp(points, axis=0) + self.reach if cell is None else cell.heights
-        # About four grid cells per body at most, however far apart the bodies are.
+        # At most about four grid cells per body, however large the system is.
         most_cells = max(1, int((4 * n) ** (1 / d)))
         grid = tuple(int(min(most_cells, max(1, 2 * side // self.reach))) for side in extent)
         with jax.ensure_compile_time_eval():  # inside jit the graph may be a constant
@@ -118,7 +118,7 @@ class Neighbours(eqx.Module):
         """Copy with capacities for that many neighbours and bodies of a run, and some to spare."""
         assert self.sizes is not None
         old = self.sizes
-        # By a quarter at least: every growth compiles again.
+        # Grow by at least a quarter, since every growth compiles again.
         needed = old._replace(
             slots=max(slots, old.slots * 5 // 4) if slots > old.slots else old.slots,
             run=max(run, old.run * 5 // 4) if run > old.run else old.run,

@@ -39,7 +39,8 @@ class Ephemeris(NamedTuple):
         error is below 1e-7 even for Mercury.
 
         `sun_weight` multiplies the Sun's rows. The ephemeris includes general relativity, which
-        changes the Sun's own small acceleration by 2e-6 of it: far more than the other rows.
+        changes the Sun's own small acceleration by a relative 2e-6, far more than the errors of
+        the other rows.
 
         **Raises:** `ValueError` unless JAX is set to 64 bit, which these data need.
         """

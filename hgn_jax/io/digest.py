@@ -50,7 +50,7 @@ class _Traversal:
         total = hashlib.sha256()
         for part in _parts(value):
             content = part if isinstance(part, bytes) else self.digest(part[0]).encode()
-            # Hashes of equal length: parts cut elsewhere would else concatenate to the same bytes.
+            # Hashes of equal length, so that parts cut elsewhere cannot give the same bytes.
             total.update(hashlib.sha256(content).digest())
         self.active.pop()
         self.cache[id(value)] = value, total.hexdigest()

@@ -49,9 +49,8 @@ def load(path: str | os.PathLike[str]) -> HamiltonianGraphNetwork:
     header, arrays = array_file.read(path, FORMAT)
     try:
         return _model(header.get("model"), arrays)
-    except (
-        Exception
-    ) as error:  # checks of classes may raise anything; deep nesting a RecursionError
+    # Checks of the user's classes may raise anything, and deep nesting a RecursionError.
+    except Exception as error:
         raise ValueError(f"{path}: {error}") from error
 
 
