@@ -346,5 +346,5 @@ def test_edges_with_properties_and_batches_are_refused(liquid, cube):
     coupled = hgn.graphs.from_pairs(np.eye(3), [(0, 1)], coupling=np.ones(1))
     with pytest.raises(ValueError, match="cannot carry"):
         spec.allocate(coupled)
-    with pytest.raises(ValueError, match=r"one graph, got 2"):
+    with pytest.raises(ValueError, match=r"single graph, got 2"):
         spec.allocate(hgn.graphs.batch([cube, cube]))

@@ -64,7 +64,7 @@ class Neighbours(eqx.Module):
             )
         if graph.edges.keys() - {"shift"}:
             raise ValueError(
-                "a neighbour list replaces the edges, so that they cannot carry arrays such as "
+                "a neighbour list replaces the edges, so they cannot carry "
                 f"{sorted(graph.edges.keys() - {'shift'})}"
             )
         if "cell" not in graph.globals or isinstance(graph.globals["cell"], jax.core.Tracer):
