@@ -1,4 +1,4 @@
-"""Factorise, append, merge, update: rows may come in any pieces and any order."""
+"""Factorise, append, merge, update: rows may come in any blocks and any order."""
 
 import functools
 
@@ -256,7 +256,7 @@ def test_blocks_of_unequal_columns_and_many_targets(monkeypatch):
 
 @pytest.mark.parametrize("settings", [{"method": "svd"}, {"ridge": "aic"}, {"ridge": ""}])
 def test_unknown_names_are_refused(settings, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would speak first
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would raise first
     with pytest.raises(ValueError, match=f"{next(iter(settings))} must be .*got"):
         hgn.QR(**settings)
 
@@ -399,7 +399,7 @@ SPRINGS = hgn.systems.mass_spring("spring", rest_length=1.0)
 
 @pytest.fixture(scope="module")
 def data():
-    """Noisy, so that every snapshot has its say."""
+    """Noisy data, so that every snapshot matters."""
     start = hgn.systems.Uniform(0.25, 0.3)
     return hgn.systems.simulate(
         SPRINGS, TRIANGLE, key=jr.key(1), trajectories=60, start=start, noise=1e-3
@@ -487,7 +487,7 @@ def test_update_with_nan_names_its_place(data, features):
 
 
 def with_width(features, factor):
-    """The pair units that see r, wider."""
+    """The model with wider pair units of r."""
 
     def where(drawn):
         return drawn[1].layers[0][0].weight

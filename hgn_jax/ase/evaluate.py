@@ -1,4 +1,4 @@
-"""What a calculator asks of a model: energies of atoms, forces, virials; compiled functions."""
+"""Compiled functions of a calculator: energies of atoms, forces, virials."""
 
 from typing import NamedTuple
 
@@ -21,9 +21,9 @@ class Evaluation(NamedTuple):
     energy: Float[Array, ""]
     force: Vectors
     of_atoms: NodeScalars | None
-    """Energy of each atom; None if the model has no such parts."""
+    """Energy of each atom; None if the model does not define it."""
     outside: dict[str, Int[Array, ""]]
-    """Number of sites out of the trained range, by kind of feature."""
+    """Number of sites outside of the trained range, by kind of feature."""
 
 
 @eqx.filter_jit
@@ -45,9 +45,9 @@ def virial(model: AbstractModel, graphs: GraphsTuple) -> Float[Array, "3 3"]:
 
 
 def atom_energies(model: AbstractModel, graphs: GraphsTuple) -> NodeScalars | None:
-    """Energy of each atom, pairs half for either end; their sum is the energy.
+    """Energy of each atom; their sum is the energy. Pairs are split in halves.
 
-    None if a known part does not say which atoms its energy belongs to.
+    None if the model, or its known part, does not define energies of atoms.
     """
     if isinstance(model, Newtonian):
         return jnp.zeros(count(graphs), graphs.nodes["position"].dtype)
@@ -57,7 +57,7 @@ def atom_energies(model: AbstractModel, graphs: GraphsTuple) -> NodeScalars | No
         return None
     total = model.node_energy(graphs)
     if model.constants.shape[-1]:
-        # Every node as a graph of its own: counts of graphs are counts of nodes then.
+        # With every node as a graph of its own, counts per graph are counts per node.
         alone = jnp.ones(count(graphs), graphs.n_node.dtype)
         total += model.basis.constants(graphs._replace(n_node=alone)) @ model.constants
     if model.basis.known is None:
