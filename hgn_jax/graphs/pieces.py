@@ -101,7 +101,7 @@ def _windows(data: GraphsTuple, window: int | None) -> np.ndarray:
     if (lengths % window).any():
         k = int(np.argmax(lengths % window > 0))
         raise ValueError(
-            f"trajectory {int(number[trajectories[k]])} has {lengths[k]} frames, which is no "
+            f"trajectory {int(number[trajectories[k]])} has {lengths[k]} frames, which is not a "
             f"multiple of the window {window}"
         )
     return np.arange(0, graphs + 1, window)
