@@ -12,11 +12,13 @@ def differentiate(
     Differences are central in the interior and one-sided near both ends. Times may be unevenly
     spaced; there must be at least `order + 1`.
 
-    **Raises:** `ValueError` for an odd order, or one less than 2.
+    **Raises:** `ValueError` for an odd order, one less than 2, or too few times.
     """
     if order < 2 or order % 2:
         raise ValueError(f"order must be even and at least 2, got {order}")
     t = times.shape[1]
+    if t <= order:
+        raise ValueError(f"differences of order {order} need {order + 1} times, got {t}")
     first = np.clip(np.arange(t) - order // 2, 0, t - order - 1)
     stencil = first[:, None] + np.arange(order + 1)
     weights = _difference_weights(times[:, stencil] - times[:, :, None])

@@ -123,11 +123,12 @@ def _savable(name: str, array: Any) -> np.ndarray:
     return np.ascontiguousarray(values).reshape(values.shape)
 
 
-def _checksum(raw: bytes, stated: str) -> str:
+def _checksum(raw: bytes, stated: str) -> str | None:
+    """Checksum of a file in which one is stated; None if that is no checksum."""
     digits = stated.encode()
     start = raw.find(digits)
     if len(digits) != len(_NO_SUM) or start < 0:
-        return "none"
+        return None
     checksum = hashlib.sha256(raw[:start] + _NO_SUM.encode())
     checksum.update(memoryview(raw)[start + len(digits) :])
     return checksum.hexdigest()

@@ -85,6 +85,12 @@ def test_settings_altered_by_hand_are_found(whole, path, old, new):
     refused(path, altered if altered != whole else whole.replace(old[1:-1], new[1:-1], 1))
 
 
+@pytest.mark.parametrize("stated", ["none", "", "0" * 63, None])
+def test_a_checksum_that_is_none_is_refused(whole, path, stated):
+    settings, header, payload = parts(whole)
+    refused(path, joined(settings | {"sha256": stated}, header, payload), "checksum")
+
+
 # Forged files: every checksum is right
 
 
