@@ -136,7 +136,8 @@ class ManyBody(AbstractTermSpec):
         # One draw for all: a program for each signature would take long to compile.
         most = (len(signatures), kinds, 4, max(sizes), kinds, max(radial))
         kept = np.arange(max(radial)) < np.array(waves)[:, None]
-        every = jr.normal(key, most, dtype) * kept.reshape(-1, 1, 1, 1, 1, max(radial))
+        kept = kept.reshape(-1, 1, 1, 1, 1, max(radial))
+        every = jnp.where(kept, jr.normal(key, most, dtype), 0)
         every /= jnp.sqrt(jnp.sum(every**2, axis=(-2, -1), keepdims=True))
         every = every.reshape(*most[:4], -1)
         weights = [

@@ -42,9 +42,12 @@ from .signatures import Signature
 from .trained_range import outside
 
 OfDensities = Callable[[Float[Array, "LM Q n"], Int[Array, " n"]], tuple[Array, Array]]
-BODIES = 512
-"""Bodies whose energy is computed at once: what is known of their neighbours stays near the
-processor."""
+
+
+def block_of_bodies() -> int:
+    """Bodies whose energy is computed at once: products of their densities stay in the cache of a
+    processor, or fill an accelerator."""
+    return 64 if jax.default_backend() == "cpu" else 2**14
 
 
 class ManyBodyFeatures(AbstractEnergy):
@@ -136,7 +139,11 @@ class ManyBodyFeatures(AbstractEnergy):
                 lambda values: values[..., graphs.receivers],
             )  # fmt: skip
             return energy, pulls.T
-        slots, some, of_densities = graphs.slots, min(n, BODIES), self._of_densities(theta)
+        slots, some, of_densities = (
+            graphs.slots,
+            min(n, block_of_bodies()),
+            self._of_densities(theta),
+        )
 
         def of_some(start: Array) -> tuple[NodeScalars, Array]:
             cut = partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=some, axis=-1)
@@ -173,7 +180,7 @@ class ManyBodyFeatures(AbstractEnergy):
 
         every = [of_kind(c) for c in range(self.densities.kinds)]
 
-        def of(densities: Array, centre: Array) -> tuple[Array, Array]:
+        def of_block(densities: Array, centre: Array) -> tuple[Array, Array]:
             none = jnp.zeros_like(densities[0, 0]), jnp.zeros_like(densities)
             energy, slope = none
             for c, of_bodies in enumerate(every):
@@ -182,6 +189,17 @@ class ManyBodyFeatures(AbstractEnergy):
                 energy += jnp.where(mine, values, 0)
                 slope += jnp.where(mine[None, None], slopes, 0)
             return energy, slope
+
+        def of(densities: Array, centre: Array) -> tuple[Array, Array]:
+            n, size = len(centre), block_of_bodies()
+            if n <= size:
+                return of_block(densities, centre)
+            padded = jnp.pad(densities, [(0, 0), (0, 0), (0, -n % size)])
+            blocks = jnp.moveaxis(padded.reshape(*padded.shape[:2], -1, size), 2, 0)
+            centres = jnp.pad(centre, (0, -n % size), constant_values=len(every))
+            energy, slope = jax.lax.map(lambda x: of_block(*x), (blocks, centres.reshape(-1, size)))
+            slope = jnp.moveaxis(slope, 0, 2).reshape(padded.shape)
+            return energy.ravel()[:n], slope[:, :, :n]
 
         return of
 

@@ -43,7 +43,8 @@ class Energies(AbstractObservation):
     `globals["energy_weight"]` multiplies the weights: 0 where the energy of a frame is missing.
     """
 
-    weight: float = eqx.field(default=1.0, static=True)
+    weight: Float[Array, ""] = eqx.field(default=1.0, converter=jnp.asarray)
+    """An array, so that another weight compiles nothing anew."""
     spread: Float[Array, ""] | None = None
     """The scale s (energy); None takes it from the weighted graphs."""
     reference: Float[Array, " c"] | None = None
@@ -88,7 +89,8 @@ class Stresses(AbstractObservation):
     `globals["stress_weight"]` multiplies the weights: 0 where the stress of a frame is missing.
     """
 
-    weight: float = eqx.field(default=1.0, static=True)
+    weight: Float[Array, ""] = eqx.field(default=1.0, converter=jnp.asarray)
+    """An array, so that another weight compiles nothing anew."""
     spread: Float[Array, ""] | None = None
     """The scale s (energy); None takes it from the weighted graphs."""
 
