@@ -37,6 +37,7 @@ from .features import ManyBody as ManyBody
 from .features import MessagePassing as MessagePassing
 from .features import Pair as Pair
 from .features import sites as sites
+from .fitting.calibrate import calibrate as calibrate
 from .fitting.energies import Energies as Energies
 from .fitting.energies import Stresses as Stresses
 from .fitting.fit import fit as fit

@@ -11,7 +11,7 @@ from .external import ExternalFeatures as ExternalFeatures
 from .kinetic import Kinetic as Kinetic
 from .kinetic import KineticFeatures as KineticFeatures
 from .many_body import ManyBody as ManyBody
-from .many_body import ManyBodyFeatures as ManyBodyFeatures
+from .many_body_features import ManyBodyFeatures as ManyBodyFeatures
 from .message_passing import MessagePassing as MessagePassing
 from .message_passing import MessagePassingFeatures as MessagePassingFeatures
 from .pair import Pair as Pair

@@ -1,8 +1,8 @@
 r"""Densities of neighbours: what a body sees of its surroundings.
 
-$A_{i,zn,lm} = \sum_{j \in z} g_n(r_{ij}) Y_{lm}(u_{ij})$ sums over the neighbours j of species z, with the
-slow radial functions $g_n(r) = \cos(n \pi r / r_c) (1 - (r / r_c)^2)^3$: values, slopes and second
-derivatives are continuous at the cutoff $r_c$.
+$A_{i,zn,lm} = \sum_{j \in z} g_n(r_{ij}) Y_{lm}(u_{ij})$ sums over the neighbours j of species z,
+with the slow radial functions $g_n(r) = \cos(n \pi r / r_c) (1 - (r / r_c)^2)^3$: values, slopes
+and second derivatives are continuous at the cutoff $r_c$.
 """
 
 import equinox as eqx
@@ -35,8 +35,8 @@ class Densities(eqx.Module):
         return (self.degree + 1) ** 2
 
     def functions(
-        self, vector: Float[Array, "3 *e"]
-    ) -> tuple[Float[Array, "LM *e"], Float[Array, "N *e"]]:
+        self, vector: Float[Array, " 3 *e"]
+    ) -> tuple[Float[Array, " LM *e"], Float[Array, " N *e"]]:
         """$Y_{lm}$ and $g_n$ at the vectors from a body to its neighbours (length)."""
         r = jnp.sqrt(jnp.sum(vector**2, axis=0))
         x = jnp.minimum(r / self.cutoff, 1)
@@ -69,8 +69,8 @@ class Densities(eqx.Module):
         return jnp.where(found, place, len(self.species))
 
     def values(
-        self, vector: Float[Array, "3 *e"], kind: Int[Array, " *e"]
-    ) -> Float[Array, "LM Q *e"]:
+        self, vector: Float[Array, " 3 *e"], kind: Int[Array, " *e"]
+    ) -> Float[Array, " LM Q *e"]:
         """What each neighbour, of that kind, adds to the densities; Q = species * radial."""
         angular, radial = self.functions(vector)
         if self.kinds > 1:

@@ -12,8 +12,8 @@ AnyArray: TypeAlias = Any
 """Array of JAX or NumPy."""
 
 
-def harmonics(direction: Float[AnyArray, "3 *e"], degree: int) -> list[Float[AnyArray, "_ *e"]]:
-    r"""Real $Y_{lm}$ of unit vectors for l = 0 .. `degree`: one array `[2l+1 *e]` for each l.
+def harmonics(direction: Float[AnyArray, "3 ..."], degree: int) -> list[Float[AnyArray, "_ ..."]]:
+    r"""Real $Y_{lm}$ of unit vectors for l = 0 .. `degree`: one array `[2l+1 ...]` for each l.
 
     m runs from -l to l, and $\sum_m Y_{lm}^2 = 2l + 1$. They are polynomials of x, y, z, without
     the Condon-Shortley phase: $Y_{l,\pm m}$ is a function of z times the imaginary or real part of
@@ -31,15 +31,15 @@ def harmonics(direction: Float[AnyArray, "3 *e"], degree: int) -> list[Float[Any
     legendre: dict[tuple[int, int], Any] = {}
     for m in range(degree + 1):
         legendre[m, m] = one * float(np.prod(np.arange(1.0, 2 * m, 2)))
-        for l in range(m + 1, degree + 1):
-            before = (l + m - 1) * legendre[l - 2, m] if l > m + 1 else 0.0
-            legendre[l, m] = ((2 * l - 1) * z * legendre[l - 1, m] - before) / (l - m)
+        for k in range(m + 1, degree + 1):
+            before = (k + m - 1) * legendre[k - 2, m] if k > m + 1 else 0.0
+            legendre[k, m] = ((2 * k - 1) * z * legendre[k - 1, m] - before) / (k - m)
     return [
         xp.stack(
-            [_norm(l, m) * legendre[l, m] * imaginary[m] for m in range(l, 0, -1)]
-            + [_norm(l, m) * legendre[l, m] * real[m] for m in range(l + 1)]
+            [_norm(k, m) * legendre[k, m] * imaginary[m] for m in range(k, 0, -1)]
+            + [_norm(k, m) * legendre[k, m] * real[m] for m in range(k + 1)]
         )
-        for l in range(degree + 1)
+        for k in range(degree + 1)
     ]
 
 
@@ -73,7 +73,7 @@ def coupling(l1: int, l2: int, l3: int) -> Float[np.ndarray, "a b c"]:
     return product / np.linalg.norm(product)
 
 
-def _norm(l: int, m: int) -> float:
-    """Factor that makes the squares of degree l add up to 2l + 1."""
-    ratio = np.prod(np.arange(l - m + 1.0, l + m + 1))
-    return float(np.sqrt((2 * l + 1) / ratio * (1 if m == 0 else 2)))
+def _norm(degree: int, m: int) -> float:
+    """Factor that makes the squares of one degree l add up to 2l + 1."""
+    ratio = np.prod(np.arange(degree - m + 1.0, degree + m + 1))
+    return float(np.sqrt((2 * degree + 1) / ratio * (1 if m == 0 else 2)))

@@ -1,285 +1,61 @@
-"""Potential energy of a body among its neighbours: random invariants of their densities."""
+"""Many-body features as a term: how many, how far they see, and how they are drawn."""
 
+import dataclasses
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
-from .._types import Gradient, Key, NodeMask, NodeScalars
-from ..graphs.dense_edges import SlottedGraphs
-from ..graphs.geometry import (
-    count,
-    distance,
-    edge_mask,
-    graph_index,
-    node_mask,
-    sum_over_edges,
-    sum_over_graphs,
-)
+from .._arguments import whole_number
+from .._tree import is_concrete
+from .._types import Key
+from ..graphs.geometry import distance, edge_mask
 from ..graphs.species import species_of
-from .base import AbstractEnergy, AbstractTermSpec, Counts, Fitted
+from .base import AbstractTermSpec, Fitted
 from .densities import Densities
-from .many_body_energy import Tensors, energy_and_slope, fold, pairs_of
-from .many_body_rows import (
-    LARGE,
-    Product,
-    Weights,
-    by_neighbours,
-    chained,
-    derivatives,
-    design,
-    factors,
-    in_one_product,
-)
-from .signatures import Signature, five_body, four_body, three_body
-from .trained_range import extent, outside
+from .many_body_features import ManyBodyFeatures
+from .signatures import five_body, four_body, three_body
+from .trained_range import extent
 
 SHARES = (0.10, 0.47, 0.43)
 """Shares of the features of body order 3, 4 and 5."""
 
 
-BODIES = 512
-"""Bodies whose energy is computed at once: what is known of their neighbours stays near the
-processor."""
-
-
-class ManyBodyFeatures(AbstractEnergy):
-    r"""$E = \sum_i B_k(i)$ with B products of densities with random radial functions.
-
-    Factor f of feature k is $a_{lm} = \sum_{zn} w_{kf,zn} A_{i,zn,lm}$; the factors of a signature
-    couple to an invariant. Each species of the central body has features of its own.
-    """
-
-    name: ClassVar[str] = "many-body"
-    depends_on: ClassVar[tuple[str, ...]] = ("position",)
-    bodies_at_once: ClassVar[int | None] = 64
-    expects_model_error: ClassVar[bool] = True
-    densities: Densities
-    weights: tuple[Float[Array, "S F K Q"], ...]
-    """Radial functions of each signature's features, for every species of the central body."""
-    range: Float[Array, " 2"]
-    """Least and greatest distance of neighbours in training (length)."""
-    signatures: tuple[Signature, ...] = eqx.field(static=True)
-    assembly: Literal["float32", "float64"] = eqx.field(static=True)
-
-    @property
-    def dimension(self) -> int | None:
-        return 3
-
-    @property
-    def reach(self) -> float:
-        return self.densities.cutoff
-
-    @property
-    def counts(self) -> Counts:
-        return Counts(bodies=True)
-
-    @property
-    def columns(self) -> int:
-        """Number of columns K."""
-        return sum(w.shape[0] * w.shape[2] for w in self.weights)
-
-    def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
-        densities = self.densities(graphs)
-
-        def of_centre(mine: NodeMask, weights: tuple[Weights, ...]) -> Float[Array, "g _"]:
-            values = [
-                signature(factors(densities, signature, w))
-                for signature, w in zip(self.signatures, weights)
-            ]
-            return sum_over_graphs(
-                graphs, jnp.where(mine[:, None], jnp.concatenate(values, axis=1), 0)
-            )
-
-        return self._over_centres(graphs, of_centre)
-
-    def gradient(self, graphs: GraphsTuple) -> Gradient:
-        n = count(graphs)
-        return Gradient(position=self._rows(graphs)[: 3 * n].reshape(n, 3, -1))
-
-    def virial(self, graphs: GraphsTuple) -> Float[Array, "g d d K"]:
-        n = count(graphs)
-        return self._rows(graphs)[3 * n :].reshape(-1, 3, 3, self.columns)
-
-    def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
-        return self._evaluated(graphs, theta)[0]
-
-    def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
-        n, pulls = count(graphs), self._evaluated(graphs, theta)[1]
-        # A neighbour pulls back: edges begin at neighbours and end at the body whose energy it is.
-        back = jax.ops.segment_sum(pulls, graphs.senders, n)
-        return Gradient(position=back - sum_over_edges(graphs, pulls))
-
-    def _evaluated(
-        self, graphs: GraphsTuple, theta: Float[Array, " K"]
-    ) -> tuple[NodeScalars, Float[Array, "e 3"]]:
-        """Energy of every body, and its derivatives by the vectors to its neighbours."""
-        n, kind = count(graphs), self.densities.kind(graphs)
-        tensors = [
-            fold(self.signatures, [w[c] for w in self.weights], own)
-            for c, own in enumerate(theta.reshape(self.densities.kinds, -1))
-        ]
-        centre = jnp.where(node_mask(graphs), kind, self.densities.kinds)
-        vector, kinds = self.densities.vectors(graphs), kind[graphs.senders]
-        if not isinstance(graphs, SlottedGraphs):
-            energy, pulls = self._around(
-                tensors, centre, vector, kinds,
-                lambda values: sum_over_edges(graphs, jnp.moveaxis(values, -1, 0)),
-                lambda values: values[..., graphs.receivers],
-            )  # fmt: skip
-            return energy, pulls.T
-        slots, some = graphs.slots, min(n, BODIES)
-
-        def of_some(start: Array) -> tuple[NodeScalars, Array]:
-            cut = partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=some, axis=-1)
-            return self._around(
-                tensors, cut(centre), cut(vector.reshape(3, slots, n)), cut(kinds.reshape(slots, n)),
-                lambda values: jnp.moveaxis(jnp.sum(values, axis=-2), -1, 0),
-                lambda values: values[..., None, :],
-            )  # fmt: skip
-
-        # The last piece overlaps the one before.
-        starts = np.append(np.arange(0, n - some, some), n - some)
-        energy, pulls = jax.lax.map(of_some, jnp.asarray(starts))
-        left = some - (n - (len(starts) - 1) * some)
-        energy = jnp.append(energy[:-1].ravel(), energy[-1, left:])
-        pulls = pulls.transpose(2, 0, 3, 1)  # [slots pieces some 3]
-        pulls = jnp.concatenate([pulls[:, :-1].reshape(slots, -1, 3), pulls[:, -1, left:]], axis=1)
-        return energy, pulls.reshape(-1, 3)
-
-    def _around(
-        self,
-        tensors: Sequence[Tensors],
-        centre: Int[Array, " n"],
-        vector: Float[Array, "3 *e"],
-        kinds: Int[Array, " *e"],
-        collect: Callable[[Array], Array],
-        spread: Callable[[Array], Array],
-    ) -> tuple[NodeScalars, Float[Array, "3 *e"]]:
-        """Energy of some bodies, and its derivatives by the vectors to their neighbours."""
-        densities = jnp.moveaxis(collect(self.densities.values(vector, kinds)), 0, -1)
-        energy, slope = jnp.zeros_like(densities[0, 0]), jnp.zeros_like(densities)
-        for c, own in enumerate(tensors):
-            values, slopes = energy_and_slope(densities, pairs_of(self.signatures), own)
-            energy += jnp.where(centre == c, values, 0)
-            slope += jnp.where((centre == c)[None, None], slopes, 0)
-        at_neighbours = spread(slope)
-        pulls = jax.grad(
-            lambda vector: jnp.sum(at_neighbours * self.densities.values(vector, kinds))
-        )(vector)
-        return energy, pulls
-
-    def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        near = jnp.stack([self.range[0], jnp.asarray(math.inf, self.range.dtype)])
-        closer = outside(distance(graphs), edge_mask(graphs), near)
-        index = graph_index(graphs)[graphs.receivers]
-        return jax.ops.segment_sum(closer.astype(jnp.int32), index, len(graphs.n_node)) // 2
-
-    def trained_range(self) -> Float[Array, "... 2"]:
-        return self.range
-
-    def accepts(self, graphs: GraphsTuple) -> None:
-        known = set(self.densities.species)
-        if known and (strange := sorted(set(species_of(graphs)) - known)):
-            raise ValueError(
-                f"species {strange} were not in the data that the many-body features were sampled "
-                f"from, which hold {sorted(known)}"
-            )
-
-    def _rows(self, graphs: GraphsTuple) -> Float[Array, "rows K"]:
-        """Derivatives by all coordinates, then the virial of each graph."""
-        dtype = graphs.nodes["position"].dtype
-        if self.assembly == "float32":
-            dtype = jnp.dtype(jnp.float32)
-        functions, large = self.densities, count(graphs) > LARGE
-        densities = functions(graphs).astype(dtype)
-        kinds = jnp.arange(functions.kinds)
-        kind = functions.kind(graphs)[graphs.senders]
-        present = jnp.any(kind[None] == kinds[:, None], axis=1)
-        designs = None if large else jax.lax.map(partial(design, functions, graphs, dtype), kinds)
-        none = jnp.zeros(
-            (3 * count(graphs) + 9 * len(graphs.n_node), self.columns // len(kinds)), dtype
-        )
-
-        def of_centre(mine: NodeMask, weights: tuple[Weights, ...]) -> Float[Array, "rows _"]:
-            weights = tuple(w.astype(dtype) for w in weights)
-            slopes = derivatives(densities, self.signatures, weights)
-            own = [[jnp.where(mine[None, :, None], s, 0) for s in some] for some in slopes]
-            by_kind = [w.reshape(*w.shape[:2], functions.kinds, -1) for w in weights]
-
-            def of_neighbours(z: Int[Array, ""]) -> Float[Array, "rows _"]:
-                radial = [w[:, :, z] for w in by_kind]
-
-                def rows(multiply: Product, at: Any = slice(None)) -> Float[Array, "*rows _"]:
-                    there = [[s[:, at] for s in some] for some in own]
-                    return chained(multiply, there, self.signatures, radial, functions.degree)
-
-                if designs is None:
-                    return by_neighbours(functions, graphs, z, rows, none)
-                return rows(in_one_product(designs[z]))
-
-            return _sum_where(present, of_neighbours, none)
-
-        return self._over_centres(graphs, of_centre).astype(graphs.nodes["position"].dtype)
-
-    def _centres(self, graphs: GraphsTuple) -> list[NodeMask]:
-        """For each species the bodies that have it."""
-        kind, real = self.densities.kind(graphs), node_mask(graphs)
-        return [real & (kind == c) for c in range(self.densities.kinds)]
-
-    def _over_centres(
-        self,
-        graphs: GraphsTuple,
-        columns: Callable[[NodeMask, tuple[Weights, ...]], Float[Array, "r _"]],
-    ) -> Float[Array, "r K"]:
-        """The columns of every species of the central body, beside one another."""
-        mine = jnp.stack(self._centres(graphs))
-        if len(mine) == 1:
-            return columns(mine[0], tuple(w[0] for w in self.weights))
-        shape = jax.eval_shape(columns, mine[0], tuple(w[0] for w in self.weights))
-
-        def of(each: tuple[NodeMask, tuple[Weights, ...]]) -> Float[Array, "r _"]:
-            # Most frames hold some of the species only.
-            return jax.lax.cond(
-                jnp.any(each[0]), columns, lambda *_: jnp.zeros(shape.shape, shape.dtype), *each
-            )
-
-        blocks = jax.lax.map(of, (mine, self.weights))
-        return blocks.transpose(1, 0, 2).reshape(shape.shape[0], -1)
-
-
-def _sum_where(present: Array, of: Callable[[Array], Array], none: Array) -> Array:
-    """Sum of the values at all places that are present."""
-    if len(present) == 1:
-        return of(jnp.array(0))
-
-    def add(total: Array, z: Array) -> tuple[Array, None]:
-        return total + jax.lax.cond(present[z], of, lambda _: none, z), None
-
-    return jax.lax.scan(add, none, jnp.arange(len(present)))[0]
-
-
 class ManyBody(AbstractTermSpec):
-    """Many-body features with about `units` columns: a tenth of body order 3, half of 4, the rest
-    of 5, alike for every species of the central body.
+    r"""Random features of a body's surroundings, for potentials of atoms from quantum mechanics.
 
-    `radial` slow functions of the distance end at `cutoff` (length); `degree` is the greatest of the
-    spherical harmonics. Each factor of each feature has a random radial function of its own.
-    Three-dimensional bodies only. Rows are computed in the precision of `assembly`: single precision
-    halves the time, and loses nothing where the misfit is above 1e-4.
+    A body sees the densities $A_{nlm} = \sum_j g_n(r_{ij}) Y_{lm}(u_{ij})$ of its neighbours within
+    the cutoff. A feature is a product of two to four factors $a_{lm} = \sum_n w_n A_{nlm}$ that is
+    coupled to an invariant, with random weights w for each factor and each species of neighbour.
+    Energies are invariant under rotations, reflections and permutations of like bodies, extensive,
+    and twice continuously differentiable at the cutoff. The products are those of the atomic
+    cluster expansion (Drautz, Phys. Rev. B 99, 2019); random weights take the place of its tensor
+    of radial functions, as in Darby et al., Phys. Rev. Lett. 131, 2023.
+
+    **Arguments:**
+
+    - `units`: number of columns, about: a tenth of body order 3, half of 4, the rest of 5, in equal
+        parts for every species of the central body.
+    - `cutoff`: distance at which neighbours end (length). At least the third shell of a crystal.
+    - `degree`: greatest degree of the spherical harmonics.
+    - `radial`: number of slow radial functions, or one number for each of the body orders 3, 4, 5.
+        Few are smooth: take what cross-validation prefers (`hgn.tune`).
+    - `species`: those to expect, in increasing order; None takes those of the data.
+    - `assembly`: precision of the rows of forces. "float32" halves the time and loses nothing where
+        the misfit is above 1e-4 of the forces.
+
+    **Raises:** `ValueError` for other arguments, and in a fit for data in other than three
+    dimensions, or without neighbours within the cutoff.
     """
 
     expects_model_error: ClassVar[bool] = True
     units: int = eqx.field(default=1000, static=True)
-    cutoff: float = eqx.field(default=6.0, static=True, kw_only=True)
+    cutoff: float = eqx.field(default=6.0, converter=float, static=True, kw_only=True)
     degree: int = eqx.field(default=4, static=True, kw_only=True)
     radial: int | tuple[int, int, int] = eqx.field(default=5, static=True, kw_only=True)
     species: tuple[int, ...] | None = eqx.field(default=None, static=True, kw_only=True)
@@ -287,29 +63,73 @@ class ManyBody(AbstractTermSpec):
         default="float32", static=True, kw_only=True
     )
 
+    def __check_init__(self) -> None:
+        whole_number("units", self.units, 1)
+        whole_number("degree", self.degree, 0)
+        if not 0 < self.cutoff < math.inf:
+            raise ValueError(f"cutoff must be positive and finite, got {self.cutoff}")
+        if len(self._radial) != 3:
+            raise ValueError(
+                "radial must be a number, or three for the body orders 3, 4 and 5, got "
+                f"{self.radial}"
+            )
+        for number in self._radial:
+            whole_number("radial", number, 1)
+        if self.species is not None and list(self.species) != sorted(set(self.species)):
+            raise ValueError(f"species must increase and differ, got {self.species}")
+        if self.assembly not in ("float32", "float64"):
+            raise ValueError(f"assembly must be float32 or float64, got {self.assembly!r}")
+
     @property
     def guided(self) -> bool:
         return False
 
     def resolve(self, data: GraphsTuple) -> "ManyBody":
-        import dataclasses
-
-        if self.species is not None:
-            return self
-        species = species_of(data)
+        self._check_data(data)
+        species = species_of(data) if self.species is None else self.species
+        if not any(self._counts(max(1, len(species)))):
+            raise ValueError(
+                f"units={self.units} leave none for each of {len(species)} species: take more"
+            )
         return dataclasses.replace(self, species=species)
+
+    def _check_data(self, data: GraphsTuple) -> None:
+        """Raises `ValueError` for data that these features cannot be sampled from."""
+        d = data.nodes["position"].shape[1]
+        if d != 3:
+            raise ValueError(f"ManyBody() is for bodies in 3 dimensions, the data have {d}")
+        if self.species and "species" not in data.nodes:
+            raise ValueError(f'ManyBody(species={self.species}) needs nodes["species"]')
+        if not is_concrete(data):
+            return
+        if self.species is not None and (strange := set(species_of(data)) - set(self.species)):
+            raise ValueError(f"ManyBody(species={self.species}), but the data hold {strange}")
+        with jax.ensure_compile_time_eval():  # data known inside jit are no tracers
+            r = np.asarray(distance(data))[np.asarray(edge_mask(data))]
+        if not (r < self.cutoff).any():
+            found = f"the nearest two are {r.min():.4g} apart" if len(r) else "there are no edges"
+            raise ValueError(f"ManyBody(cutoff={self.cutoff}) sees no joined bodies: {found}")
+
+    @property
+    def _radial(self) -> tuple[int, ...]:
+        """Number of radial functions of body order 3, 4 and 5."""
+        return self.radial if isinstance(self.radial, tuple) else (self.radial,) * 3
+
+    def _counts(self, kinds: int) -> list[int]:
+        """Number of features of body order 3, 4 and 5 of each species."""
+        return [round(share * self.units / kinds) for share in SHARES]
 
     def sample(
         self, key: Key, data: GraphsTuple, previous: Fitted | None = None
     ) -> ManyBodyFeatures:
         dtype = data.nodes["position"].dtype
         orders = (three_body(self.degree), four_body(self.degree), five_body(self.degree))
-        radial = (self.radial,) * 3 if isinstance(self.radial, int) else self.radial
+        radial = self._radial
         species = self.species or ()
         kinds = max(1, len(species))
         signatures, sizes, waves = [], [], []
-        for share, order, number in zip(SHARES, orders, radial):
-            counts = _spread(round(share * self.units / kinds), len(order))
+        for total, order, number in zip(self._counts(kinds), orders, radial):
+            counts = _spread(total, len(order))
             signatures += [signature for signature, count in zip(order, counts) if count]
             sizes += [count for count in counts if count]
             waves += [number for count in counts if count]

@@ -1,7 +1,7 @@
 r"""Jacobians of many-body features as matrix products.
 
-By the chain rule $\partial B_k / \partial x_a = \sum_{i,zn,lm} W_{a,i,zn,lm} D_{i,zn,lm,k}$: W holds
-the slopes of the densities' functions at the edges, D the derivatives of the features by the
+By the chain rule $\partial B_k / \partial x_a = \sum_{i,zn,lm} W_{a,i,zn,lm} D_{i,zn,lm,k}$: W
+holds the slopes of the densities' functions at the edges, D the derivatives of the features by the
 densities. A batch of a few small graphs is one product, in which images of one neighbour are added
 up first; in large graphs every body has products of its own, with some of its neighbours each.
 """
@@ -18,8 +18,9 @@ from ..graphs.geometry import count, graph_index
 from .densities import Densities
 from .signatures import Factor, Signature
 
-Weights = Float[Array, "F K Q"]
-"""Radial functions of the F factors of K features: a coefficient for every species and number n."""
+Weights = Float[Array, "_ _ Q"]
+"""Radial functions `[F K Q]` of the F factors of K features: a coefficient for every species and
+number n."""
 Product = Callable[[int, Float[Array, "m n N K"]], Float[Array, "*rows K"]]
 """Product of W with the part of D of one degree."""
 
@@ -55,7 +56,7 @@ def chained(
     multiply: Product,
     slopes: Sequence[Sequence[Factor]],
     signatures: Sequence[Signature],
-    weights: Sequence[Float[Array, "F K N"]],
+    weights: Sequence[Float[Array, "_ _ N"]],
     degree: int,
 ) -> Float[Array, "*rows K"]:
     """W D for neighbours of one species: a product for each degree, of the features that have a
@@ -105,7 +106,7 @@ def design(
     pulls -= jax.ops.segment_sum(mine, graphs.receivers * (n + 1), n * n)
     strain = vector.T[:, :, None, None, None] * mine[:, None]
     virial = jax.ops.segment_sum(strain, graphs.receivers, n)
-    inside = graph_index(graphs)[None] == jnp.arange(g)[:, None]
+    inside = graph_index(graphs)[None] == jnp.arange(g, dtype=jnp.int32)[:, None]
     virial = jnp.where(inside.reshape(g, n, 1, 1, 1, 1), virial[None], 0)
     rows = (
         pulls.reshape(n, n, 3, *mine.shape[2:]).transpose(0, 2, 3, 1, 4),
@@ -159,13 +160,13 @@ def _in_slots(
     """The edges that end at each body, some at a time: body, edges, and which of them there are."""
     n, e = count(graphs), len(graphs.receivers)
     order = jnp.argsort(graphs.receivers)
-    degree = jnp.bincount(graphs.receivers, length=n)
+    degree = jax.ops.segment_sum(jnp.ones(e, jnp.int32), graphs.receivers, n)
     first, sites = jnp.cumsum(degree) - degree, -(-degree // SLOTS)
     ends = jnp.cumsum(sites)
-    number = jnp.arange(-(-(e // SLOTS + n) // SITES) * SITES)
-    found = jnp.searchsorted(ends, number, side="right")
+    number = jnp.arange(-(-(e // SLOTS + n) // SITES) * SITES, dtype=jnp.int32)
+    found = jnp.searchsorted(ends, number, side="right").astype(jnp.int32)
     body = jnp.minimum(found, n - 1)
     place = first[body] + SLOTS * (number - (ends - sites)[body])
-    place = place[:, None] + jnp.arange(SLOTS)[None]
+    place = place[:, None] + jnp.arange(SLOTS, dtype=jnp.int32)[None]
     valid = (found < n)[:, None] & (place < (first + degree)[body][:, None])
     return body, order[jnp.where(valid, place, 0)], valid

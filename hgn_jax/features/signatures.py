@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 
 from .harmonics import coupling
 
-Factor = Float[Array, "m n K"]
-"""A density of degree l for K features of n bodies: its 2l+1 components come first."""
+Factor = Float[Array, "_ n _"]
+"""A density of degree l `[2l+1 n K]`, for K features of n bodies."""
 
 FIVE_BODY_DEGREE = 3
 FIVE_BODY_TOTAL = 6

@@ -18,7 +18,7 @@ from ..linear.base import AbstractLeastSquares
 from .checkpoint import StreamCheckpoint
 from .equations import Equations
 from .multihost import of_all_processes
-from .reduction import Reduction, extend, merged, reduce
+from .reduction import Reduction, extend, merged, reduce, with_turn
 from .result import Fit, conclude
 
 ENTRIES = 2**24
@@ -89,9 +89,19 @@ def accumulate(
     if not seen and jax.process_count() == 1:
         raise ValueError("the stream has no batch (a generator runs only once)")
     save()
+    require_folds(solver, done * jax.process_count())
     report(done, end=True)
     total = merged([jax.device_put(w.finish(), jax.local_devices()[0]) for w in workers])
     return _concluded(equations, of_all_processes(total), solver)
+
+
+def require_folds(solver: AbstractLeastSquares, batches: int) -> None:
+    """Raises `ValueError` if some folds of a cross-validation hold no frames."""
+    if batches < solver.folds:
+        raise ValueError(
+            f"FrameCV(folds={solver.folds}) needs as many batches of frames, got {batches}: give "
+            "more frames, fewer folds, or a ridge: solver=hgn.QR(ridge=...)"
+        )
 
 
 class _Worker:
@@ -107,7 +117,7 @@ class _Worker:
     def take(self, batch: GraphsTuple, number: int) -> None:
         self.finish()
         batch = self._here(batch)
-        self.under_way = batch, number, self._begun(self.reduction, batch)
+        self.under_way = batch, number, self._begun(self.reduction, batch, number)
 
     def finish(self) -> Reduction:
         if self.under_way is not None:
@@ -115,9 +125,12 @@ class _Worker:
             self.under_way = None
         return self.reduction
 
-    def _begun(self, before: Reduction, batch: GraphsTuple) -> Reduction | None:
+    def _begun(self, before: Reduction, batch: GraphsTuple, number: int) -> Reduction | None:
         """The extended reduction, perhaps still being computed; None if memory does not suffice."""
-        return _unless_out_of_memory(lambda: _extended(before, self.equations, batch))
+        turn = np.asarray(number * jax.process_count() + jax.process_index(), np.int32)
+        return _unless_out_of_memory(
+            lambda: _extended(with_turn(before, turn), self.equations, batch)
+        )
 
     def _finished(
         self, before: Reduction, batch: GraphsTuple, number: int, begun: Reduction | None
@@ -140,7 +153,7 @@ class _Worker:
             stacklevel=2,
         )
         for half in chunks(batch, -(-graphs // 2), self.equations.window):
-            before = self._finished(before, half, number, self._begun(before, half))
+            before = self._finished(before, half, number, self._begun(before, half, number))
         return before
 
     def _here(self, tree: _Tree) -> _Tree:

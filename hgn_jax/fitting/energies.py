@@ -36,9 +36,9 @@ class Energies(AbstractObservation):
     sqrt(n) s for n bodies, because their errors add up at random, with s = 4% of the root mean
     square of the forces times the median distance of nearest neighbours.
 
-    Trajectories: by `weight` over n s, with s the standard deviation of the energy per body, at least
-    a tenth of the mean kinetic energy per body: total energies of trajectories hardly vary, and would
-    outweigh everything else.
+    Trajectories: by `weight` over n s, with s the standard deviation of the energy per body, at
+    least a tenth of the mean kinetic energy per body: total energies of trajectories hardly vary,
+    and would outweigh everything else.
 
     `globals["energy_weight"]` multiplies the weights: 0 where the energy of a frame is missing.
     """
@@ -79,8 +79,9 @@ class Energies(AbstractObservation):
 
 
 class Stresses(AbstractObservation):
-    r"""Measured stresses (`globals["stress"]`, $\sigma = \frac{1}{V} \partial E / \partial \epsilon$),
-    a row for each of the d (d + 1) / 2 components of each graph's virial $V \sigma$.
+    r"""Measured stresses $\sigma = \frac{1}{V} \partial E / \partial \epsilon$
+    (`globals["stress"]`), a row for each of the d (d + 1) / 2 components of each graph's virial
+    $V \sigma$.
 
     Rows count by `weight` over $\sqrt n \, s$ for n bodies, with s = 20% of the root mean square of
     the forces times the median distance of nearest neighbours, or given as `spread`.

@@ -49,6 +49,7 @@ class Equations(eqx.Module):
     ) -> None:
         self.basis = with_kinetic_energy(basis)
         require_arrays(data, self.basis, observations)
+        self.basis.check_dimension(data)
         self.observations = tuple(o.calibrated(data, self.basis) for o in observations)
         self.arrays = _arrays(data)
         energies = [o for o in self.observations if isinstance(o, Energies)]

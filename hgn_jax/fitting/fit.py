@@ -74,7 +74,8 @@ def fit(
     if is_concrete(data):
         check(data)
     warn_about_precision(data)
-    how, key = recipe(data, terms, dynamics, known, observations, solver), as_key(key)
+    key = as_key(key)
+    how = recipe(data, terms, dynamics, known, observations, solver, key)
     if not _in_pieces(data, how, key):
         return raise_if(throw, _fit(data, key, how))
     return raise_if(throw, _of_pieces(sampled_equations(data, key, how), data, how.solver))

@@ -1,9 +1,11 @@
 """Errors of frames that were held out: each is predicted from the folds that it is not in."""
 
+from collections.abc import Mapping
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
 from .._tree import is_concrete
@@ -32,18 +34,23 @@ def held_out(fit: Fit, data: GraphsTuple) -> Errors:
 
     **Raises:** `ValueError` for a fit without folds.
     """
-    folds = [s.of_folds for s in fit.solutions if s.of_folds is not None]
-    if not folds or not is_concrete(data):
-        raise ValueError(
-            "held_out needs a fit by folds of frames, solver=hgn.QR(ridge=hgn.FrameCV()), and "
-            "concrete data"
-        )
-    models = [fold_model(fit, k) for k in range(len(folds[0]))]
+    models = [fold_model(fit, k) for k in range(folds_of(fit, data))]
     found: dict[str, list[np.ndarray]] = {}
     for number, piece in enumerate(pieces_of(fit.equations, data, fit.solver)):
-        for kind, errors in _errors(models[number % len(models)], piece).items():
+        for kind, errors in errors_of(models[number % len(models)], piece).items():
             found.setdefault(kind, []).append(errors)
     return {kind: np.concatenate(errors) for kind, errors in found.items()}
+
+
+def folds_of(fit: Fit, data: GraphsTuple) -> int:
+    """Number of folds of the fit. Raises `ValueError` if it has none."""
+    folds = [len(s.of_folds) for s in fit.solutions if s.of_folds is not None]
+    if not folds or not is_concrete(data):
+        raise ValueError(
+            "errors of held-out frames need a fit by folds, solver=hgn.QR(ridge=hgn.FrameCV()), "
+            "and concrete data"
+        )
+    return folds[0]
 
 
 def fold_model(fit: Fit, fold: int) -> HamiltonianGraphNetwork:
@@ -57,28 +64,37 @@ def fold_model(fit: Fit, fold: int) -> HamiltonianGraphNetwork:
     )
 
 
-def _errors(model: HamiltonianGraphNetwork, piece: GraphsTuple) -> Errors:
-    predicted = {kind: np.asarray(v) for kind, v in _predicted(model, piece).items()}
-    errors: Errors = {}
-    real = np.asarray(graph_mask(piece))
-    if "energy" in predicted:
-        there = real & (np.asarray(piece.globals.get("energy_weight", real)) > 0)
-        wrong = predicted["energy"] - np.asarray(piece.globals["energy"])
-        errors["energy"] = wrong[there] / np.asarray(bodies(piece))[there]
-    if "force" in predicted:
-        moving = np.asarray(movable(piece))
-        there = moving & (np.asarray(piece.nodes.get("weight", moving)) > 0)
-        errors["force"] = (predicted["force"] - np.asarray(piece.nodes["force"]))[there].ravel()
-    if "stress" in predicted:
-        there = real & (np.asarray(piece.globals.get("stress_weight", real)) > 0)
-        wrong = predicted["stress"] - np.asarray(piece.globals["stress"])
-        rows, columns = np.triu_indices(wrong.shape[1])
-        errors["stress"] = wrong[there][:, rows, columns].ravel()
-    return errors
+def errors_of(model: HamiltonianGraphNetwork, piece: GraphsTuple) -> Errors:
+    """Errors of the model for one batch, by kind."""
+    predicted = _predicted(model, piece)
+    observed = {"force": piece.nodes, "energy": piece.globals, "stress": piece.globals}
+    return observed_entries(
+        piece, {kind: v - observed[kind][kind] for kind, v in predicted.items()}
+    )
+
+
+def observed_entries(graphs: GraphsTuple, values: Mapping[str, Array]) -> Errors:
+    """The entries of values that were observed with a positive weight; energies per body."""
+    picked: Errors = {}
+    real = np.asarray(graph_mask(graphs))
+    for kind, array in values.items():
+        value = np.asarray(array)
+        if kind == "force":
+            moving = np.asarray(movable(graphs))
+            there = moving & (np.asarray(graphs.nodes.get("weight", moving)) > 0)
+            picked[kind] = value[there].ravel()
+            continue
+        there = real & (np.asarray(graphs.globals.get(f"{kind}_weight", real)) > 0)
+        if kind == "energy":
+            picked[kind] = value[there] / np.asarray(bodies(graphs))[there]
+        else:
+            rows, columns = np.triu_indices(value.shape[1])
+            picked[kind] = value[there][:, rows, columns].ravel()
+    return picked
 
 
 @eqx.filter_jit
-def _predicted(model: HamiltonianGraphNetwork, graphs: GraphsTuple) -> dict[str, jnp.ndarray]:
+def _predicted(model: HamiltonianGraphNetwork, graphs: GraphsTuple) -> dict[str, Array]:
     """What the data observe of each kind, as the model gives it."""
     found = {}
     if "energy" in graphs.globals:

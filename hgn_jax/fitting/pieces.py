@@ -4,7 +4,7 @@ from jraph import GraphsTuple
 
 from ..graphs.pieces import chunks, packs
 from ..linear.base import AbstractLeastSquares
-from .accumulate import graphs_at_once
+from .accumulate import graphs_at_once, require_folds
 from .equations import Equations
 
 
@@ -16,16 +16,13 @@ def pieces_of(
     **Raises:** `ValueError` if there are fewer pieces than folds.
     """
     fastest = [t.bodies_at_once for t in equations.basis.terms if t.bodies_at_once is not None]
+    # Folds are alike where each has several pieces.
+    least = max(1, 4 * solver.folds)
     if fastest:
-        pieces = list(packs(data, min(fastest), equations.window))
+        bodies = min(min(fastest), max(1, len(data.nodes["position"]) // least))
+        pieces = list(packs(data, bodies, equations.window))
     else:
-        # Folds are alike where each has several pieces.
-        most = len(data.n_node) // (4 * solver.folds) if solver.folds else len(data.n_node)
-        size = min(graphs_at_once(equations, data), max(1, most))
+        size = min(graphs_at_once(equations, data), max(1, len(data.n_node) // least))
         pieces = list(chunks(data, size, equations.window))
-    if len(pieces) < solver.folds:
-        raise ValueError(
-            f"{solver.folds} folds of frames, but the data make only {len(pieces)} pieces: give "
-            "more frames, fewer folds, or a ridge: solver=hgn.QR(ridge=...)"
-        )
+    require_folds(solver, len(pieces))
     return pieces

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 from jraph import GraphsTuple
 
 from .._tree import all_finite
@@ -94,6 +94,21 @@ def extend(
         tuple(jnp.hypot(size, s.observed) for size, s in zip(before.observed, systems)),
         before.broken | ~all_finite(data),
         before.members,
+    )
+
+
+def with_turn(reduction: Reduction, number: ArrayLike) -> Reduction:
+    """The reduction whose next batch is the one of that number: it goes to the same fold, whichever
+    device takes it."""
+    return eqx.tree_at(
+        lambda r: r.systems,
+        reduction,
+        tuple(
+            eqx.tree_at(lambda gram: gram.batches, system, jnp.asarray(number, jnp.int32))
+            if isinstance(system, Gram)
+            else system
+            for system in reduction.systems
+        ),
     )
 
 

@@ -20,7 +20,7 @@ from ..models.network import HamiltonianGraphNetwork
 from .energies import Energies
 from .equations import Equations, LinearSystem, column_groups
 from .reduction import Reduction, extend
-from .uncertainty import StandardDeviation, standard_deviation
+from .uncertainty import DeviationScale, StandardDeviation, standard_deviation
 from .verdict import is_poor, verdict
 
 
@@ -53,6 +53,8 @@ class Fit(eqx.Module):
     reduction: Reduction
     """Triangles of the rows, in the place of the data: `update` adds to them."""
     solver: AbstractLeastSquares
+    deviation_scales: dict[str, DeviationScale] | None = None
+    """Scales of the standard deviations of each kind, from `hgn.calibrate`."""
 
     def update(self, batch: GraphsTuple, *, throw: bool = True) -> "Fit":
         """The fit to all data so far and these, with the features and weights that it has.
@@ -72,7 +74,11 @@ class Fit(eqx.Module):
     ) -> StandardDeviation:
         """Predictive standard deviations of energies, velocities and forces, see
         `StandardDeviation`; energies relative to the mean of `reference` (these graphs if None)."""
-        return standard_deviation(self.equations, self.reduction, self.solutions, graphs, reference)
+        found = standard_deviation(
+            self.equations, self.reduction, self.solutions, graphs, reference
+        )
+        scales = self.deviation_scales
+        return found if scales is None else found.calibrated(scales, graphs)
 
     def ridge_paths(self) -> tuple[RidgePath, ...]:
         """Evidence, cross-validation, degrees of freedom, residual along a path of ridges, one for

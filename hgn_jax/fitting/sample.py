@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import jax.random as jr
 from jraph import GraphsTuple
 
 from .._tree import is_concrete
 from .._types import Key
 from ..features.base import AbstractTerm, AbstractTermSpec
+from ..graphs.geometry import graph_mask
 from ..graphs.species import species_of, typed_by_species
 from ..linear.base import AbstractLeastSquares
 from ..linear.frame_cv import FrameCV
@@ -42,12 +45,14 @@ def recipe(
     known: AbstractModel | None,
     observations: Sequence[AbstractObservation],
     solver: AbstractLeastSquares,
+    key: Key | None = None,
 ) -> Recipe:
     """The recipe with everything that depends on values of the data settled."""
     species = species_of(data)
     typed = typed_by_species(data, species)
     resolved = tuple(_resolved(term, typed) for term in terms)
-    solver = _settled(solver, resolved, data)
+    concrete = is_concrete((data, resolved, dynamics, known, observations, solver, key))
+    solver = _settled(solver, resolved, data, concrete)
     return Recipe(resolved, dynamics, known, tuple(observations), species, solver)
 
 
@@ -69,7 +74,8 @@ def sampled_equations(data: GraphsTuple, key: Key, how: Recipe) -> Equations:
     if not any(_guided(term) for term in how.terms):
         return drawn
     systems = drawn.systems(data)
-    result = conclude(drawn, reduce(drawn, systems, data, how.solver), how.solver, systems)
+    solver = QR() if how.solver.folds else how.solver  # all data are one batch here
+    result = conclude(drawn, reduce(drawn, systems, data, solver), solver, systems)
     second = jr.split(jr.fold_in(key, 1), len(how.terms))
     guided = tuple(
         spec.sample(k, typed, (term, theta))
@@ -91,15 +97,18 @@ def _resolved(term: Term, data: GraphsTuple) -> Term:
 
 
 def _settled(
-    solver: AbstractLeastSquares, terms: Sequence[Term], data: GraphsTuple
+    solver: AbstractLeastSquares, terms: Sequence[Term], data: GraphsTuple, concrete: bool
 ) -> AbstractLeastSquares:
     """The solver, with the ridge by cross-validation where "auto" means that."""
     expected = any(term.expects_model_error for term in terms)
-    if isinstance(solver, QR) and solver.choice == "auto" and expected and is_concrete(data):
-        return QR(FrameCV()) if len(data.n_node) >= FrameCV().folds else solver
-    if solver.folds and not is_concrete(data):
+    if isinstance(solver, QR) and solver.choice == "auto" and expected and concrete:
+        with jax.ensure_compile_time_eval():
+            frames = int(jnp.sum(graph_mask(data)))
+        return QR(FrameCV(), solver.how) if frames >= FrameCV().folds else solver
+    if solver.folds and not concrete:
         raise ValueError(
-            "inside jit there are no folds of frames: call fit outside, or give ridge="
+            "inside jit, vmap or grad there are no folds of frames: call fit outside, or give a "
+            "ridge: solver=hgn.QR(ridge=...)"
         )
     return solver
 

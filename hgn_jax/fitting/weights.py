@@ -90,7 +90,7 @@ class ScaledWeights(AbstractWeights):
     """1 / root mean square of the rate over the data: all bodies count alike, in any units."""
 
     sizes: Float[Array, " r"] | None = None
-    """Root mean square of each rate's vectors; None takes them from the graphs that are weighted."""
+    """Root mean square of each rate's vectors; None takes them from the weighted graphs."""
 
     def calibrated(self, data: GraphsTuple, names: Sequence[str]) -> "ScaledWeights":
         if self.sizes is not None:

@@ -17,6 +17,8 @@ from jaxtyping import Array
 from ..features.base import AbstractTerm
 from ..features.curves import AbstractCurve
 from ..features.dense import Dense
+from ..features.densities import Densities
+from ..features.signatures import Signature
 from ..models.base import AbstractModel
 from ..models.basis import Basis
 from ..models.equations_of_motion import AbstractDynamics
@@ -25,8 +27,11 @@ from .annotations import mismatch
 
 SEAMS: tuple[type[eqx.Module], ...] = (
     AbstractModel, Basis, AbstractTerm, AbstractDynamics, AbstractCurve, AbstractPotential, Dense,
+    Densities,
 )  # fmt: skip
 """Bases of the classes that can be saved."""
+TUPLES: tuple[type, ...] = (Signature,)
+"""Tuples with named fields that can be saved."""
 
 _OURS = __name__.split(".")[0]
 
@@ -39,7 +44,8 @@ def pack(node: Any, arrays: dict[str, Any], place: str = "") -> Any:
     if isinstance(node, eqx.Module):
         if not isinstance(node, SEAMS):
             raise TypeError(f"cannot save a {_name(type(node))}: it is none of {_bases()}")
-        values = {f.name: getattr(node, f.name) for f in dataclasses.fields(node)}
+    if isinstance(node, (eqx.Module, *TUPLES)):
+        values = {name: getattr(node, name) for name in _fields(type(node))}
         fields = {k: pack(v, arrays, f"{place}.{k}".lstrip(".")) for k, v in values.items()}
         return {"class": _name(type(node)), "fields": fields}
     if isinstance(node, tuple) and type(node) is tuple:
@@ -69,7 +75,7 @@ def unpack(node: Any, arrays: dict[str, Array]) -> Any:
     if node.keys() != {"class", "fields"} or not isinstance(node["fields"], dict):
         raise ValueError(f"expected a class with fields, or an array, found {sorted(node)}")
     cls = _class(node["class"])
-    names = [f.name for f in dataclasses.fields(cls)]
+    names = _fields(cls)
     if sorted(names) != sorted(node["fields"]):
         raise ValueError(f"{cls.__name__} has the fields {names}, not {sorted(node['fields'])}")
     return _built(cls, {name: unpack(node["fields"][name], arrays) for name in names})
@@ -78,6 +84,8 @@ def unpack(node: Any, arrays: dict[str, Array]) -> Any:
 def _built(cls: type[eqx.Module], fields: dict[str, Any]) -> eqx.Module:
     if (words := mismatch(cls, fields)) is not None:
         raise ValueError(f"{cls.__name__}: {words}")
+    if cls in TUPLES:
+        return cls(**fields)
     instance = object.__new__(cls)
     for name, value in fields.items():
         object.__setattr__(instance, name, value)
@@ -85,6 +93,10 @@ def _built(cls: type[eqx.Module], fields: dict[str, Any]) -> eqx.Module:
         if "__check_init__" in base.__dict__:
             base.__dict__["__check_init__"](instance)
     return instance
+
+
+def _fields(cls: Any) -> list[str]:
+    return list(cls._fields) if cls in TUPLES else [f.name for f in dataclasses.fields(cls)]
 
 
 def _bases() -> str:
@@ -99,6 +111,7 @@ def _name(cls: type) -> str:
 
 def _class(name: Any) -> type[eqx.Module]:
     known = {_name(cls): cls for seam in SEAMS for cls in _concrete(seam)}
+    known |= {_name(cls): cls for cls in TUPLES}
     if isinstance(name, str) and name in known:
         return known[name]
     if isinstance(name, str) and "." in name:

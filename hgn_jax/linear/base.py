@@ -188,6 +188,16 @@ def augmented(
     return system[:columns, :columns], system[:columns, columns], rest
 
 
+def factor(
+    rows: Triangle | Gram, ridge: Float[Array, " K"]
+) -> tuple[Float[Array, "K K"], Float[Array, " K"]]:
+    """R and the columns' norms D of rows with a ridge: (R D)^T (R D) is the inverse covariance of
+    the coefficients, up to the noise."""
+    if isinstance(rows, Gram):
+        return rows.factor(ridge)
+    return augmented(rows, ridge)[0], column_scale(rows.r)
+
+
 def column_dof(r: Float[Array, "K K"], ridge: Float[Array, " K"]) -> Float[Array, " K"]:
     """Effective degrees of freedom of each column, 1 - lambda_k^2 (R^T R)^-1_kk, R `augmented`."""
     half = jsl.solve_triangular(r, jnp.diag(ridge), trans=1)

@@ -6,12 +6,13 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jaxtyping import Array
 
+from .._arguments import whole_number
 from .base import LeastSquaresSolution
 from .gram import Gram
 from .groups import sums
 
 LEAST, GREATEST, STEPS = 1e-11, 1e-4, 15
-"""Squares of the ridges that are tried, relative to the greatest eigenvalue: half a decade apart."""
+"""Squares of the ridges tried, relative to the greatest eigenvalue: half a decade apart."""
 
 
 class FrameCV(eqx.Module):
@@ -26,8 +27,7 @@ class FrameCV(eqx.Module):
     folds: int = eqx.field(default=5, static=True)
 
     def __check_init__(self) -> None:
-        if self.folds < 2:
-            raise ValueError(f"folds must be at least 2, got {self.folds}")
+        whole_number("folds", self.folds, 2)
 
 
 def cross_validated(gram: Gram, groups: tuple[int, ...]) -> LeastSquaresSolution:
@@ -38,7 +38,9 @@ def cross_validated(gram: Gram, groups: tuple[int, ...]) -> LeastSquaresSolution
     eigenvalues = jnp.linalg.eigvalsh(total)
     largest = eigenvalues[-1]
     exponents = jnp.linspace(0, 1, STEPS, dtype=gram.matrix.dtype)
-    squares = LEAST * (GREATEST / LEAST) ** exponents * largest
+    # In single precision lesser ones are lost in rounding errors.
+    least = max(LEAST, 10 * columns * float(jnp.finfo(gram.matrix.dtype).eps))
+    squares = least * (max(GREATEST, 100 * least) / least) ** exponents * largest
     identity = jnp.eye(columns, dtype=gram.matrix.dtype)
 
     def without(fold: Array, square: Array) -> tuple[Array, Array]:

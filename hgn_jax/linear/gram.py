@@ -13,8 +13,8 @@ from .triangle import Triangle
 class Gram(eqx.Module):
     r"""$Z^T Z$, $Z^T u$ and $u^T u$ of F folds: what cross-validation over whole batches needs.
 
-    They square the condition number, so that half of the digits are lost: enough where the misfit is
-    far above the root of the rounding unit. A row costs half of what a QR factorisation does.
+    They square the condition number, so that half of the digits are lost: enough where the misfit
+    is far above the root of the rounding unit. A row costs half of what a QR factorisation does.
     """
 
     matrix: Float[Array, "F K K"]
@@ -23,7 +23,7 @@ class Gram(eqx.Module):
     fold_rows: Int[Array, " F"]
     """Equations that count, in each fold."""
     batches: Int[Array, ""]
-    """Batches so far: the next one goes to the fold of this number."""
+    """Number of the next batch, counted from 0: the folds take turns."""
 
     @property
     def columns(self) -> int:
@@ -56,11 +56,23 @@ class Gram(eqx.Module):
     @staticmethod
     def merge(grams: Sequence["Gram"]) -> "Gram":
         """The normal equations of all their rows, fold by fold."""
+
+        def total(name: str) -> Array:
+            return jnp.sum(jnp.stack([getattr(g, name) for g in grams]), axis=0)
+
+        names = ("matrix", "projected", "square", "fold_rows")
+        latest = jnp.max(jnp.stack([g.batches for g in grams]))
+        return Gram(**{name: total(name) for name in names}, batches=latest)
+
+    def without(self, fold: int) -> "Gram":
+        """The normal equations of all other folds."""
+        empty = jnp.zeros_like(self.matrix[fold])
         return Gram(
-            *(
-                jnp.sum(jnp.stack([getattr(g, name) for g in grams]), axis=0)
-                for name in ("matrix", "projected", "square", "fold_rows", "batches")
-            )
+            self.matrix.at[fold].set(empty),
+            self.projected.at[fold].set(empty[0]),
+            self.square.at[fold].set(0),
+            self.fold_rows.at[fold].set(0),
+            self.batches,
         )
 
     def scaled(self) -> tuple["Gram", Float[Array, " K"]]:
@@ -72,16 +84,21 @@ class Gram(eqx.Module):
             matrix, self.projected / norm[None], self.square, self.fold_rows, self.batches
         ), norm
 
+    def factor(self, ridge: Float[Array, " K"]) -> tuple[Float[Array, "K K"], Float[Array, " K"]]:
+        """R and the columns' norms D of all rows with a ridge: (R D)^T (R D) is the inverse
+        covariance of the coefficients, up to the noise."""
+        scaled, norm = self.scaled()
+        shift = 10 * self.columns * jnp.finfo(self.matrix.dtype).eps
+        diagonal = jnp.diag(ridge**2 + shift)
+        return jnp.linalg.cholesky(jnp.sum(scaled.matrix, axis=0) + diagonal, upper=True), norm
+
     def triangle(self) -> Triangle:
         """Triangle of all rows, by Cholesky of the scaled normal equations.
 
         Their least singular values, of the order of the root of the rounding unit, are lost.
         """
-        scaled, norm = self.scaled()
-        shift = 10 * self.columns * jnp.finfo(self.matrix.dtype).eps
-        identity = jnp.eye(self.columns, dtype=self.matrix.dtype)
-        r = jnp.linalg.cholesky(jnp.sum(scaled.matrix, axis=0) + shift * identity, upper=True)
-        qu = jsl.solve_triangular(r, jnp.sum(scaled.projected, axis=0), trans=1)
+        r, norm = self.factor(jnp.zeros(self.columns, self.matrix.dtype))
+        qu = jsl.solve_triangular(r, jnp.sum(self.projected, axis=0) / norm, trans=1)
         rest = jnp.sqrt(jnp.maximum(jnp.sum(self.square) - jnp.sum(qu**2), 0))
         return Triangle(r * norm[None], qu, rest, self.rows, "cholesky")
 

@@ -87,6 +87,11 @@ class QR(AbstractLeastSquares):
     def _solve(self, triangle: Triangle | Gram, groups: tuple[int, ...]) -> LeastSquaresSolution:
         if isinstance(triangle, Gram):
             return cross_validated(triangle, groups)
+        if self.folds:
+            raise ValueError(
+                "FrameCV() needs rows in batches of frames, as hgn.fit gives them: for one matrix "
+                'take another ridge, QR(ridge="evidence")'
+            )
         dtype = triangle.r.dtype
         tried = ridges(dtype) if self.ridge is None else self._given(dtype)
         singular, b, vt = spectrum(triangle)

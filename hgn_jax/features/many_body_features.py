@@ -1,0 +1,284 @@
+"""Potential energy of a body among its neighbours: random invariants of their densities."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from jraph import GraphsTuple
+
+from .._types import Gradient, NodeMask, NodeScalars
+from ..graphs.dense_edges import SlottedGraphs
+from ..graphs.geometry import (
+    count,
+    distance,
+    edge_mask,
+    graph_index,
+    node_mask,
+    sum_over_edges,
+    sum_over_graphs,
+)
+from ..graphs.species import species_of
+from .base import AbstractEnergy, Counts
+from .densities import Densities
+from .many_body_energy import by_features, energy_and_slope, fold, pairs_of
+from .many_body_rows import (
+    LARGE,
+    Product,
+    Weights,
+    by_neighbours,
+    chained,
+    derivatives,
+    design,
+    factors,
+    in_one_product,
+)
+from .signatures import Signature
+from .trained_range import outside
+
+OfDensities = Callable[[Float[Array, "LM Q n"], Int[Array, " n"]], tuple[Array, Array]]
+BODIES = 512
+"""Bodies whose energy is computed at once: what is known of their neighbours stays near the
+processor."""
+
+
+class ManyBodyFeatures(AbstractEnergy):
+    r"""$E = \sum_i B_k(i)$ with B products of densities with random radial functions.
+
+    Factor f of feature k is $a_{lm} = \sum_{zn} w_{kf,zn} A_{i,zn,lm}$; the factors of a signature
+    couple to an invariant. Each species of the central body has features of its own.
+    """
+
+    name: ClassVar[str] = "many-body"
+    depends_on: ClassVar[tuple[str, ...]] = ("position",)
+    bodies_at_once: ClassVar[int | None] = 64
+    expects_model_error: ClassVar[bool] = True
+    densities: Densities
+    weights: tuple[Float[Array, "S _ _ Q"], ...]
+    """Radial functions of each signature's features, for every species of the central body:
+    `[S F K Q]` for K features of F factors."""
+    range: Float[Array, " 2"]
+    """Least and greatest distance of neighbours in training (length)."""
+    signatures: tuple[Signature, ...] = eqx.field(static=True)
+    assembly: Literal["float32", "float64"] = eqx.field(static=True)
+
+    @property
+    def dimension(self) -> int | None:
+        return 3
+
+    @property
+    def reach(self) -> float:
+        return self.densities.cutoff
+
+    @property
+    def counts(self) -> Counts:
+        return Counts(bodies=True)
+
+    @property
+    def columns(self) -> int:
+        """Number of columns K."""
+        return sum(w.shape[0] * w.shape[2] for w in self.weights)
+
+    def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
+        densities = self.densities(graphs)
+
+        def of_centre(mine: NodeMask, weights: tuple[Weights, ...]) -> Float[Array, "g _"]:
+            values = [
+                signature(factors(densities, signature, w))
+                for signature, w in zip(self.signatures, weights)
+            ]
+            return sum_over_graphs(
+                graphs, jnp.where(mine[:, None], jnp.concatenate(values, axis=1), 0)
+            )
+
+        return self._over_centres(graphs, of_centre)
+
+    def gradient(self, graphs: GraphsTuple) -> Gradient:
+        n = count(graphs)
+        return Gradient(position=self._rows(graphs)[: 3 * n].reshape(n, 3, -1))
+
+    def virial(self, graphs: GraphsTuple) -> Float[Array, "g d d K"]:
+        n = count(graphs)
+        return self._rows(graphs)[3 * n :].reshape(-1, 3, 3, self.columns)
+
+    def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
+        return self._evaluated(graphs, theta)[0]
+
+    def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
+        n, pulls = count(graphs), self._evaluated(graphs, theta)[1]
+        # A neighbour pulls back: edges begin at neighbours and end at the body whose energy it is.
+        back = jax.ops.segment_sum(pulls, graphs.senders, n)
+        return Gradient(position=back - sum_over_edges(graphs, pulls))
+
+    def _evaluated(
+        self, graphs: GraphsTuple, theta: Float[Array, " K"]
+    ) -> tuple[NodeScalars, Float[Array, "e 3"]]:
+        """Energy of every body, and its derivatives by the vectors to its neighbours."""
+        n, kind = count(graphs), self.densities.kind(graphs)
+        centre = jnp.where(node_mask(graphs), kind, self.densities.kinds)
+        vector, kinds = self.densities.vectors(graphs), kind[graphs.senders]
+        if not isinstance(graphs, SlottedGraphs):
+            energy, pulls = self._around(
+                self._of_densities(theta), centre, vector, kinds,
+                lambda values: sum_over_edges(graphs, jnp.moveaxis(values, -1, 0)),
+                lambda values: values[..., graphs.receivers],
+            )  # fmt: skip
+            return energy, pulls.T
+        slots, some, of_densities = graphs.slots, min(n, BODIES), self._of_densities(theta)
+
+        def of_some(start: Array) -> tuple[NodeScalars, Array]:
+            cut = partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=some, axis=-1)
+            return self._around(
+                of_densities, cut(centre),
+                cut(vector.reshape(3, slots, n)), cut(kinds.reshape(slots, n)),
+                lambda values: jnp.moveaxis(jnp.sum(values, axis=-2), -1, 0),
+                lambda values: values[..., None, :],
+            )  # fmt: skip
+
+        # The last piece overlaps the one before.
+        starts = np.append(np.arange(0, n - some, some), n - some)
+        energy, pulls = jax.lax.map(of_some, jnp.asarray(starts))
+        left = some - (n - (len(starts) - 1) * some)
+        energy = jnp.append(energy[:-1].ravel(), energy[-1, left:])
+        pulls = pulls.transpose(2, 0, 3, 1)  # [slots pieces some 3]
+        pulls = jnp.concatenate([pulls[:, :-1].reshape(slots, -1, 3), pulls[:, -1, left:]], axis=1)
+        return energy, pulls.reshape(-1, 3)
+
+    def _of_densities(self, theta: Float[Array, " K"]) -> OfDensities:
+        """Energies of bodies of given species, and their derivatives by their densities."""
+        own, width = theta.reshape(self.densities.kinds, -1), self.weights[0].shape[-1]
+        pairs = pairs_of(self.signatures)
+        folded = width**2 <= own.shape[1]
+
+        def of_kind(c: int) -> Callable[[Array], tuple[Array, Array]]:
+            weights = [w[c] for w in self.weights]
+            if not folded:
+                return lambda densities: by_features(densities, self.signatures, weights, own[c])
+            tensors = fold(self.signatures, weights, own[c])
+            return lambda densities: energy_and_slope(densities, pairs, tensors)
+
+        every = [of_kind(c) for c in range(self.densities.kinds)]
+
+        def of(densities: Array, centre: Array) -> tuple[Array, Array]:
+            none = jnp.zeros_like(densities[0, 0]), jnp.zeros_like(densities)
+            energy, slope = none
+            for c, of_bodies in enumerate(every):
+                mine = centre == c
+                values, slopes = jax.lax.cond(jnp.any(mine), of_bodies, lambda _: none, densities)
+                energy += jnp.where(mine, values, 0)
+                slope += jnp.where(mine[None, None], slopes, 0)
+            return energy, slope
+
+        return of
+
+    def _around(
+        self,
+        of_densities: OfDensities,
+        centre: Int[Array, " n"],
+        vector: Float[Array, " 3 *e"],
+        kinds: Int[Array, " *e"],
+        collect: Callable[[Array], Array],
+        spread: Callable[[Array], Array],
+    ) -> tuple[NodeScalars, Float[Array, " 3 *e"]]:
+        """Energy of some bodies, and its derivatives by the vectors to their neighbours."""
+        densities = jnp.moveaxis(collect(self.densities.values(vector, kinds)), 0, -1)
+        energy, slope = of_densities(densities, centre)
+        at_neighbours = spread(slope)
+        pulls = jax.grad(
+            lambda vector: jnp.sum(at_neighbours * self.densities.values(vector, kinds))
+        )(vector)
+        return energy, pulls
+
+    def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
+        near = jnp.stack([self.range[0], jnp.asarray(math.inf, self.range.dtype)])
+        closer = outside(distance(graphs), edge_mask(graphs), near)
+        index = graph_index(graphs)[graphs.receivers]
+        return jax.ops.segment_sum(closer.astype(jnp.int32), index, len(graphs.n_node)) // 2
+
+    def trained_range(self) -> Float[Array, "... 2"]:
+        return self.range
+
+    def accepts(self, graphs: GraphsTuple) -> None:
+        known = set(self.densities.species)
+        if known and (strange := sorted(set(species_of(graphs)) - known)):
+            raise ValueError(
+                f"species {strange} were not in the data that the many-body features were sampled "
+                f"from, which hold {sorted(known)}"
+            )
+
+    def _rows(self, graphs: GraphsTuple) -> Float[Array, "rows K"]:
+        """Derivatives by all coordinates, then the virial of each graph."""
+        dtype = graphs.nodes["position"].dtype
+        if self.assembly == "float32":
+            dtype = jnp.dtype(jnp.float32)
+        functions, large = self.densities, count(graphs) > LARGE
+        densities = functions(graphs).astype(dtype)
+        kinds = jnp.arange(functions.kinds, dtype=jnp.int32)
+        kind = functions.kind(graphs)[graphs.senders]
+        present = jnp.any(kind[None] == kinds[:, None], axis=1)
+        designs = None if large else jax.lax.map(partial(design, functions, graphs, dtype), kinds)
+        none = jnp.zeros(
+            (3 * count(graphs) + 9 * len(graphs.n_node), self.columns // len(kinds)), dtype
+        )
+
+        def of_centre(mine: NodeMask, weights: tuple[Weights, ...]) -> Float[Array, "rows _"]:
+            weights = tuple(w.astype(dtype) for w in weights)
+            slopes = derivatives(densities, self.signatures, weights)
+            own = [[jnp.where(mine[None, :, None], s, 0) for s in some] for some in slopes]
+            by_kind = [w.reshape(*w.shape[:2], functions.kinds, -1) for w in weights]
+
+            def of_neighbours(z: Int[Array, ""]) -> Float[Array, "rows _"]:
+                radial = [w[:, :, z] for w in by_kind]
+
+                def rows(multiply: Product, at: Any = slice(None)) -> Float[Array, "*rows _"]:
+                    there = [[s[:, at] for s in some] for some in own]
+                    return chained(multiply, there, self.signatures, radial, functions.degree)
+
+                if designs is None:
+                    return by_neighbours(functions, graphs, z, rows, none)
+                return rows(in_one_product(designs[z]))
+
+            return _sum_where(present, of_neighbours, none)
+
+        return self._over_centres(graphs, of_centre).astype(graphs.nodes["position"].dtype)
+
+    def _centres(self, graphs: GraphsTuple) -> list[NodeMask]:
+        """For each species the bodies that have it."""
+        kind, real = self.densities.kind(graphs), node_mask(graphs)
+        return [real & (kind == c) for c in range(self.densities.kinds)]
+
+    def _over_centres(
+        self,
+        graphs: GraphsTuple,
+        columns: Callable[[NodeMask, tuple[Weights, ...]], Float[Array, "r _"]],
+    ) -> Float[Array, "r K"]:
+        """The columns of every species of the central body, beside one another."""
+        mine = jnp.stack(self._centres(graphs))
+        if len(mine) == 1:
+            return columns(mine[0], tuple(w[0] for w in self.weights))
+        shape = jax.eval_shape(columns, mine[0], tuple(w[0] for w in self.weights))
+
+        def of(each: tuple[NodeMask, tuple[Weights, ...]]) -> Float[Array, "r _"]:
+            # Most frames hold some of the species only.
+            return jax.lax.cond(
+                jnp.any(each[0]), columns, lambda *_: jnp.zeros(shape.shape, shape.dtype), *each
+            )
+
+        blocks = jax.lax.map(of, (mine, self.weights))
+        return blocks.transpose(1, 0, 2).reshape(shape.shape[0], -1)
+
+
+def _sum_where(present: Array, of: Callable[[Array], Array], none: Array) -> Array:
+    """Sum of the values at all places that are present."""
+    if len(present) == 1:
+        return of(jnp.zeros((), jnp.int32))
+
+    def add(total: Array, z: Array) -> tuple[Array, None]:
+        return total + jax.lax.cond(present[z], of, lambda _: none, z), None
+
+    return jax.lax.scan(add, none, jnp.arange(len(present), dtype=jnp.int32))[0]
