@@ -73,8 +73,11 @@ def test_quick_run_learns_and_a_second_one_keeps_its_results(folder, tmp_path, m
     assert "hgn_jax, 40 features" in figures(records)["elements"]
     assert written.with_suffix(".png").stat().st_size > 10_000
 
-    monkeypatch.setattr(bench, "errors_of_seeds", None)
-    monkeypatch.setattr(bench, "search", None)
+    def again(*_):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(bench, "errors_of_seeds", again)
+    monkeypatch.setattr(bench, "search", again)
     run(monkeypatch, "--data", folder, "--out", tmp_path, "--only", "si", "--quick")
     assert json.loads(written.read_text()) == records
 
