@@ -94,14 +94,16 @@ def chosen(results: Results, folder: Path, subject: Subject) -> Settings:
     return next(Settings.of(r) for r in results.measure(case) if r["chosen"])
 
 
-def cases(results: Results, folder: Path, only: list[str], lammps: str | None) -> Iterator[Case]:
+def cases(
+    results: Results, folder: Path, only: list[str], most: int, lammps: str | None
+) -> Iterator[Case]:
     quick = results.quick
     for label in only:
         if label not in SUBJECTS:
             continue
         subject = SUBJECTS[label]
         settings = chosen(results, folder, subject)
-        for units in (40,) if quick else subject.units:
+        for units in (40,) if quick else [u for u in subject.units if u <= most]:
             yield Case(
                 {"measured": "errors", "system": subject.name, "units": units},
                 partial(
@@ -151,7 +153,7 @@ def main() -> None:
     jax.config.update("jax_enable_x64", True)
     options.out.mkdir(parents=True, exist_ok=True)
     results = Results(options.out / f"{NAME}.json", options.quick, options.again)
-    for case in cases(results, options.data, only, options.lammps):
+    for case in cases(results, options.data, only, options.most, options.lammps):
         results.measure(case)
     shown = results.of({})
     for kind in dict.fromkeys(r["measured"] for r in shown):
@@ -170,6 +172,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help=_needed())
     parser.add_argument(
         "--only", default=",".join(PARTS), help=f"parts, by commas: {', '.join(PARTS)}"
+    )
+    parser.add_argument(
+        "--most", type=int, default=10**9, metavar="UNITS", help="no fits with more features"
     )
     parser.add_argument(
         "--lammps", metavar="PYTHON", help="a Python with the packages lammps and numpy, for SNAP"

@@ -76,7 +76,11 @@ def _run(
     with tempfile.TemporaryDirectory() as folder:
         given, written = Path(folder) / "frames.npz", Path(folder) / "found.npz"
         np.savez(given, **arrays)  # type: ignore[arg-type]
-        _script(python, what, coefficients, parameters, str(given), str(written))
+        # Today's LAMMPS refuses a word that it once ignored.
+        lines = parameters.read_text().splitlines()
+        known = Path(folder) / "known.snapparam"
+        known.write_text("\n".join(s for s in lines if not s.startswith("diagonalstyle")) + "\n")
+        _script(python, what, coefficients, known, str(given), str(written))
         with np.load(written) as file:
             return dict(file)
 

