@@ -11,6 +11,7 @@ from jraph import GraphsTuple
 import hgn_jax as hgn
 
 Radial = int | tuple[int, int, int]
+FEW_WEIGHTS = (0.5, 1.0, 2.0)
 
 
 class Subject(NamedTuple):
@@ -23,7 +24,7 @@ class Subject(NamedTuple):
     """Without a test file, errors are those of held-out training frames."""
     cutoffs: tuple[float, ...]
     radials: tuple[Radial, ...]
-    weights: tuple[float, ...] = (0.3, 0.5, 1.0, 2.0, 3.0)
+    weights: tuple[float, ...] = FEW_WEIGHTS
     every: int = 1
     """Of the training frames, every how many are used."""
     units: tuple[int, ...] = (1000, 2000)
@@ -35,18 +36,24 @@ class Subject(NamedTuple):
         return self.name.lower()
 
 
-def _element(symbol: str, test: bool, *cutoffs: float, radials: tuple[Radial, ...]) -> Subject:
+def _element(
+    symbol: str,
+    test: bool,
+    cutoffs: tuple[float, ...],
+    radials: tuple[Radial, ...],
+    weights: tuple[float, ...] = FEW_WEIGHTS,
+) -> Subject:
     files = f"{symbol}_train.xyz", f"{symbol}_test.xyz" if test else None
-    return Subject(symbol, "mlearn", *files, cutoffs, radials)
+    return Subject(symbol, "mlearn", *files, cutoffs, radials, weights)
 
 
 ELEMENTS = (
-    _element("Si", True, 5.0, 5.5, 6.0, radials=(5, 7)),
-    _element("Mo", True, 5.0, 5.5, radials=(5, 7)),
-    _element("Li", True, 5.5, 6.0, radials=(5, 4)),
-    _element("Ni", False, 5.0, 5.5, radials=(5, 7)),
-    _element("Cu", False, 5.0, 5.5, radials=(5, 7)),
-    _element("Ge", False, 5.0, 5.5, 6.0, radials=(5, 7)),
+    _element("Si", True, (5.0, 5.5, 6.0), (5, 7), (0.3, 0.5, 1.0, 2.0, 3.0)),
+    _element("Mo", True, (5.0, 5.5), (5, 7)),
+    _element("Li", True, (5.5, 6.0), (5,)),
+    _element("Ni", False, (5.0, 5.5), (5, 7)),
+    _element("Cu", False, (5.0, 5.5), (5, 7)),
+    _element("Ge", False, (5.0, 5.5, 6.0), (5, 7)),
 )
 ALLOYS = Subject(
     "MoNbTaW",
