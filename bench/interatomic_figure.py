@@ -4,6 +4,7 @@ import statistics
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from .interatomic_published import ELEMENTS
 from .record import Record
@@ -18,13 +19,15 @@ def draw(records: list[Record]) -> Figure:
         r["system"]: r for r in records if r["measured"] == "errors" and "parity" in r
     }  # fmt: skip
     shown = list(with_parity.values())[:3]
+    curve = any(r["measured"] == "learning curve" for r in records)
     figure = Figure(figsize=(4.0 * max(len(shown), 2), 7.4), layout="constrained")
     above, below = figure.subfigures(2, 1)
     for ax, record in zip(above.subplots(1, max(len(shown), 1), squeeze=False)[0], shown):
         _parity(ax, record)
-    left, right = below.subplots(1, 2)
-    _errors(left, records)
-    _curve(right, records)
+    panels = below.subplots(1, 1 + curve, squeeze=False)[0]
+    _errors(panels[0], records)
+    if curve:
+        _curve(panels[1], records)
     return figure
 
 
@@ -37,6 +40,7 @@ def _parity(ax: Axes, record: Record) -> None:
         xlabel="force component, DFT (eV/A)",
         ylabel="force component, predicted (eV/A)",
         title=f"{record['system']}, unseen frames: MAE {record['force_mae']:.4f} eV/A",
+        box_aspect=1,
     )
     ax.grid(alpha=0.25)
 
@@ -79,15 +83,14 @@ def _curve(ax: Axes, records: list[Record]) -> None:
     frames = [r["frames"] for r in curve]
     ax.plot(frames, [r["force_mae"] for r in curve], "o-", color="#0072B2", label="MAE")
     ax.plot(frames, [r["force_rmse"] for r in curve], "s--", color="#D55E00", label="RMSE")
-    system = curve[0]["system"] if curve else "Si"
     ax.set(
+        xscale="log",
+        yscale="log",
         xlabel="training frames",
         ylabel="force error, test (eV/A)",
-        title=f"{system}: error by number of training frames",
+        title=f"{curve[0]['system']}: error by number of training frames",
     )
+    ax.set_xticks(frames, [str(f) for f in frames], minor=False)
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.grid(alpha=0.25)
-    if curve:
-        ax.set(xscale="log", yscale="log")
-        ax.set_xticks(frames, [str(f) for f in frames], minor=False)
-        ax.xaxis.set_minor_formatter(lambda value, position: "")
-        ax.legend(fontsize=8)
+    ax.legend(fontsize=8)

@@ -179,7 +179,7 @@ def learning_curve(
 def fit_time(folder: Path, subject: Subject, settings: Settings, units: int, quick: bool) -> Record:
     """Seconds of a fit after compilation beside those of the normal equations' product alone."""
     data = training(folder, subject, settings.cutoff, quick)
-    first, warm = seconds(lambda: fitted(data, settings, units, 0, quick).model.theta, 1)
+    _, warm = seconds(lambda: fitted(data, settings, units, 0, quick).model.theta, 1)
     columns = units + PAIR_UNITS
     rows = 3 * int(np.sum(data.n_node)) + len(data.n_node)
     matrix = jnp.asarray(np.random.default_rng(0).normal(size=(rows, columns)))
@@ -188,7 +188,6 @@ def fit_time(folder: Path, subject: Subject, settings: Settings, units: int, qui
     return {
         "rows": rows,
         "columns": columns,
-        "first_seconds": first,
         "warm_seconds": warm,
         "gram_seconds": gram,
         "warm_over_gram": warm / gram,

@@ -1,7 +1,6 @@
 """Energy and forces of a fitted potential on one core, beside LAMMPS' SNAP on the same core."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from hgn_jax.graphs.dense_edges import slotted
 
 from .interatomic_data import Subject, training
 from .interatomic_fits import Settings, fitted
-from .interatomic_snap import snap_time
+from .interatomic_snap import on_one_core, snap_time
 from .record import Record
 
 LATTICE, COPIES = 5.431, 4
@@ -44,7 +43,7 @@ def evaluation_time(
         hgn.save(path, fit.model)
         command = [sys.executable, "-m", "bench.interatomic_speed", path, settings.cutoff, copies]
         done = subprocess.run(
-            _on_one_core([str(c) for c in command]), capture_output=True, text=True
+            on_one_core([str(c) for c in command]), capture_output=True, text=True
         )
         if done.returncode:
             raise RuntimeError(f"bench.interatomic_speed failed:\n{done.stderr[-3000:]}")
@@ -102,13 +101,6 @@ def _cast(tree: PyTree, precision: str) -> PyTree:
 @eqx.filter_jit
 def _both(model: hgn.HamiltonianGraphNetwork, graphs: GraphsTuple) -> tuple[jax.Array, jax.Array]:
     return model(graphs), model.vector_field(graphs)[-1]
-
-
-def _on_one_core(command: list[str]) -> list[str]:
-    """The command on the first core that this process may use."""
-    if not hasattr(os, "sched_getaffinity"):
-        return command
-    return ["taskset", "-c", str(min(os.sched_getaffinity(0))), *command]
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def _fit_time(records: list[Record]) -> str:
             return (
                 f"{r['system']}, {r['rows']:,} rows and {r['columns']} columns: "
                 f"{r['warm_seconds']:.0f} s, {r['warm_over_gram']:.1f} times the product of the "
-                f"normal equations alone; the first fit compiles, {r['first_seconds']:.0f} s"
+                "normal equations alone"
             )
     return NOT_YET
 
