@@ -117,7 +117,15 @@ def weighted(data: GraphsTuple, weight: float) -> GraphsTuple:
 
 
 def fraction(data: GraphsTuple, part: float) -> GraphsTuple:
-    """A part of the frames, drawn at random."""
-    frames = len(data.n_node)
-    chosen = np.random.default_rng(0).permutation(frames)[: max(10, round(part * frames))]
-    return hgn.graphs.take(data, np.isin(np.arange(frames), chosen))
+    """The data with weights of zero for all frames but a part that is drawn at random.
+
+    The shapes stay, and with them the compiled programs.
+    """
+    n_node = np.asarray(data.n_node)
+    chosen = np.random.default_rng(0).permutation(len(n_node)) < max(10, round(part * len(n_node)))
+    kept = jnp.asarray(chosen, data.nodes["position"].dtype)
+    weight = jnp.repeat(kept, data.n_node, total_repeat_length=int(n_node.sum()))
+    weights = {"energy_weight": kept}
+    if "stress" in data.globals:
+        weights["stress_weight"] = kept
+    return data._replace(nodes=data.nodes | {"weight": weight}, globals=data.globals | weights)

@@ -171,9 +171,10 @@ def learning_curve(
     data = training(folder, subject, settings.cutoff, quick)
     test = testing(folder, subject, settings.cutoff, quick)
     for part in (0.5, 1.0) if quick else (0.125, 0.25, 0.5, 1.0):
-        some = data if part == 1 else fraction(data, part)
+        some = fraction(data, part)
+        frames = int(np.sum(some.globals["energy_weight"]))
         errors, *_ = test_errors(fitted(some, settings, units, 0, quick).model, test)
-        yield {"frames": len(some.n_node), "part": part} | summary(errors)
+        yield {"frames": frames, "part": part} | summary(errors)
 
 
 def fit_time(folder: Path, subject: Subject, settings: Settings, units: int, quick: bool) -> Record:

@@ -120,9 +120,10 @@ def test_without_data_results_stay(tmp_path, monkeypatch, capsys):
 
 def test_fractions_are_nested_and_weights_multiply(folder):
     data = training(folder, ELEMENTS[0], 3.0, True)
-    half = fraction(data, 0.6)
-    assert len(half.n_node) == 12
-    assert set(np.asarray(half.globals["energy"])) <= set(np.asarray(data.globals["energy"]))
+    most, few = (np.asarray(fraction(data, p).globals["energy_weight"]) for p in (0.8, 0.6))
+    assert (most.sum(), few.sum()) == (16, 12)
+    assert (few <= most).all()
+    np.testing.assert_array_equal(fraction(data, 0.6).nodes["weight"], np.repeat(few, 8))
     twice = weighted(weighted(data, 2.0), 3.0)
     np.testing.assert_array_equal(twice.globals["energy_weight"], np.full(20, 6.0))
 
