@@ -1,4 +1,4 @@
-"""Entry of the command `hgn-jax`, which needs the extra `cli`."""
+"""Entry point of the command `hgn-jax`, which needs the extra `cli`."""
 
 
 def main() -> None:

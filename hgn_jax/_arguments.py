@@ -1,10 +1,10 @@
-"""Arguments that must be whole numbers."""
+"""Checks of integer arguments."""
 
 import operator
 
 
 def whole_number(name: str, value: object, least: int) -> int:
-    """The value as an int. Raises `ValueError` for what is no integer, or less than the least."""
+    """The value as an int. Raises `ValueError` if it is not an integer, or is less than `least`."""
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:

@@ -1,4 +1,4 @@
-"""How much is worked on in one go: what stays near a processor's cores, or fills an accelerator."""
+"""Sizes of blocks of work: what fits into the cache of a CPU, or fills an accelerator."""
 
 from typing import NamedTuple
 
@@ -6,24 +6,26 @@ import jax
 
 
 class Portion(NamedTuple):
-    """Work on more than this is cut into pieces, one after the other."""
+    """Limits on the work that is done at once. More is cut into blocks, one after the other."""
 
     edges: int
-    """In slots, whose values are summed."""
+    """Edges, in slots, that are summed at once."""
     bodies: int
-    """The fewest whose edges are summed at a time, where there are more edges."""
+    """Least number of bodies in a block, even if they have more edges than that."""
     slots: int | None
-    """So many slots of all bodies are summed at a time instead."""
+    """Slots of all bodies that are summed at once; None for blocks of bodies instead."""
     units: int
-    """Units times sites."""
+    """Random units times sites."""
     candidates: int
-    """Pairs that may be neighbours."""
+    """Candidate pairs of a neighbour search."""
 
 
 NEAR = Portion(edges=2**13, bodies=2**9, slots=None, units=2**18, candidates=2**18)
+"""For CPUs."""
 WIDE = Portion(edges=2**22, bodies=1, slots=8, units=2**26, candidates=2**25)
+"""For accelerators."""
 
 
 def portion() -> Portion:
-    """Of the device that is computed on by default."""
+    """Limits for JAX's default backend."""
     return NEAR if jax.default_backend() == "cpu" else WIDE

@@ -1,4 +1,4 @@
-"""Progress of a long computation, reported to a function of the user's."""
+"""Progress of a long computation, reported to a function of the user."""
 
 import time
 from collections.abc import Callable
@@ -6,19 +6,19 @@ from typing import NamedTuple
 
 
 class Progress(NamedTuple):
-    """How far a stream, rollout or training has come. `str` makes a line of it."""
+    """Progress of a stream, rollout or training. `str` formats it as one line."""
 
     done: int
     total: int | None
-    """None if a stream does not tell its length."""
+    """None if a stream has no length."""
     seconds: float
     """Since the start."""
     left: float | None
-    """Seconds that remain at the pace so far, compilation left out; None if unknown."""
+    """Seconds left at the pace so far, compilation excluded; None if unknown."""
     what: str
-    """The pieces that are counted: "batch", "step" or "epoch"."""
+    """Unit of `done` and `total`: "batch", "step" or "epoch"."""
     detail: str = ""
-    """Further news: "compiling", or losses."""
+    """Additional information: "compiling", or losses."""
 
     def __str__(self) -> str:
         of = "" if self.total is None else f" of {self.total}"
@@ -38,17 +38,17 @@ class Reporter:
         self._first: tuple[int, float] | None = None
 
     def compiling(self, done: int = 0) -> None:
-        """Reports the start, `done` pieces into the computation if it is resumed."""
+        """Reports the start. `done` units are done already if the computation is resumed."""
         if self._function is not None and done != self._total:
             seconds = time.perf_counter() - self._start
             self._function(Progress(done, self._total, seconds, None, self._what, "compiling"))
 
     def __call__(self, done: int, detail: str = "", end: bool = False) -> None:
-        """Reports that so many pieces are done."""
+        """Reports that `done` units are done."""
         if self._function is None:
             return
         now = time.perf_counter()
-        if self._first is None:  # compilation ends with the first pieces
+        if self._first is None:  # compilation ends with the first units
             self._first = done, now
         if now - self._last < 1 and not end:
             return
@@ -59,12 +59,12 @@ class Reporter:
 
     def _left(self, done: int, now: float) -> float | None:
         assert self._first is not None
-        pieces, seconds = done - self._first[0], now - self._first[1]
+        units, seconds = done - self._first[0], now - self._first[1]
         if self._total is None:
             return None
         if done == self._total:
             return 0.0
-        return seconds / pieces * (self._total - done) if pieces else None
+        return seconds / units * (self._total - done) if units else None
 
 
 def _words(seconds: float) -> str:

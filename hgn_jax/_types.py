@@ -20,7 +20,7 @@ Jacobian: TypeAlias = Float[Array, "n d K"]
 
 
 class Gradient(NamedTuple):
-    """Derivatives of an energy `[n d]`, or of K columns `[n d K]`; None stands for zero."""
+    """Derivatives of an energy `[n d]`, or of K columns `[n d K]`; None means zero."""
 
     position: Any = None
     momentum: Any = None

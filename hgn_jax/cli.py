@@ -30,7 +30,7 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Turns on 64 bit: the library itself leaves JAX's settings alone."""
+    """Turns on 64-bit mode: the library itself changes no setting of JAX."""
     import jax
 
     jax.config.update("jax_enable_x64", True)

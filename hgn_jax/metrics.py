@@ -1,4 +1,4 @@
-"""Errors of a model against observed rates. Velocity and force apart: pooling depends on units."""
+"""Errors of a model against observed rates, one per rate: pooling them would depend on units."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,13 +12,13 @@ from .models.base import AbstractModel
 
 
 def relative_error(model: AbstractModel, data: GraphsTuple) -> dict[str, Float[Array, ""]]:
-    r"""$|\hat v - v| / |v|$ and $|\hat f - f| / |f|$, Euclidean norms over all moving bodies.
+    r"""$|\hat v - v| / |v|$ and $|\hat f - f| / |f|$, Euclidean norms over all mobile bodies.
 
-    Returns `{"velocity": ..., "force": ...}`, or the rates that the model's dynamics
-    names. The square is the mean square error relative to the mean square target.
+    Returns `{"velocity": ..., "force": ...}`, or whatever rates the model's dynamics observes. The
+    square of each is the mean square error over the mean square target.
 
     **Raises:** `ValueError` if the data lack a rate, if it has another shape, or if it is zero for
-    all moving bodies, so that there is no relative error (inside jit that is inf or NaN).
+    all mobile bodies, so that there is no relative error (inf or NaN inside jit).
     """
     squares = _squares(model, data)
     for name, (_, target, _) in squares.items():
@@ -27,22 +27,26 @@ def relative_error(model: AbstractModel, data: GraphsTuple) -> dict[str, Float[A
 
 
 def mean_square_error(model: AbstractModel, data: GraphsTuple) -> Float[Array, ""]:
-    """Mean square error of all rates over their mean square, as the paper's tables pool them.
+    """Mean square error of all rates over their mean square, pooled as in the paper's tables.
 
-    **Raises:** as `relative_error`, if all rates are zero.
+    **Raises:** `ValueError` as `relative_error`, but only if all rates are zero.
     """
     wrong, target, scale = (jnp.stack(x) for x in zip(*_squares(model, data).values()))
     _require_motion("all rates are", jnp.max(target))
-    share = (scale / jnp.max(scale)) ** 2
-    return jnp.sum(wrong * share) / jnp.sum(target * share)
+    # Sums of squares were divided by the square of each rate's scale: put them on a common one.
+    weight = (scale / jnp.max(scale)) ** 2
+    return jnp.sum(wrong * weight) / jnp.sum(target * weight)
 
 
 @eqx.filter_jit
 def _squares(
     model: AbstractModel, data: GraphsTuple
 ) -> dict[str, tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]]:
-    """Sums of squares of error and target of each rate, and the target's greatest entry, by which
-    both are divided before: squares of SI units overflow in float32."""
+    """Sums of squares of error and target of each rate, and the scale of the target.
+
+    Both are divided by the scale, the target's greatest entry, before they are squared: squares of
+    SI units overflow float32.
+    """
     mask = movable(data)[:, None]
     rates = dict(zip(model.dynamics.observed, model.vector_field(data), strict=True))
     require(data, {"nodes": list(rates)}, "the error of a model")
@@ -64,4 +68,4 @@ def _squares(
 
 def _require_motion(what: str, target: Float[Array, ""]) -> None:
     if is_concrete(target) and target == 0:
-        raise ValueError(f"{what} zero for all moving bodies: there is no relative error")
+        raise ValueError(f"{what} zero for all mobile bodies: there is no relative error")

@@ -46,13 +46,16 @@ def parity(model: AbstractModel, data: GraphsTuple) -> Figure:
         shown = np.log10(np.maximum(relative, 1e-17))
         axes[2].hist(shown, bins=60, histtype="step", lw=1.5, label=symbol)
     axes[2].set(xlabel=r"$\log_{10}$ relative error of a body", ylabel="bodies")
-    axes[2].set_title("each body apart (-17: exact)", fontsize=10)
+    axes[2].set_title("per body (-17: exact)", fontsize=10)
     axes[2].legend(frameon=False)
     return figure
 
 
 def potential(model: HamiltonianGraphNetwork, truth: System, *, log: bool = False) -> Figure:
-    """Plots learned and true pair force, and their error, a little beyond the trained range."""
+    """Plots learned and true pair force and their difference, slightly beyond the trained range.
+
+    `log` plots the attraction on logarithmic axes, for laws such as gravity.
+    """
     low, high = np.asarray(model.pair_range())
     if log:
         r = jnp.geomspace(low / 1.3, high * 1.3, 600)
@@ -74,12 +77,12 @@ def potential(model: HamiltonianGraphNetwork, truth: System, *, log: bool = Fals
         top.set(xscale="log", yscale="log")
     for ax in (top, bottom):
         ax.axvspan(low, high, color="0.5", alpha=0.1, lw=0)
-    bottom.set_title("shaded: distances seen in training", fontsize=8, loc="left", color="0.4")
+    bottom.set_title("shaded: distances in the training data", fontsize=8, loc="left", color="0.4")
     return figure
 
 
 def energy(times: ArrayLike, paths: Mapping[str, ArrayLike]) -> Figure:
-    """Plots the relative error of each named energy `[t]` over time, each against its own start."""
+    """Plots the change of each named energy `[t]` over time, relative to its first value."""
     count = len(paths)
     figure, axes = _subplots(
         count, 1, figsize=(7, 1.9 * count), sharex=True, sharey=True, squeeze=False
@@ -99,7 +102,8 @@ def tracks(
 ) -> Figure:
     """Plots heliocentric tracks `[t n 3]` along the x and y axes (AU); body 0 is the Sun.
 
-    Observed positions are circles, learned ones lines. Inner planets have a panel of their own.
+    Observed positions are circles, learned ones lines. Planets that stay within `inner` (AU) of the
+    Sun have a panel of their own.
     """
     figure, axes = _subplots(1, 2, figsize=(11, 5.4))
     lines, dots = (np.asarray(x) - np.asarray(x)[:, :1] for x in (learned, observed))
@@ -146,11 +150,10 @@ def race(
     title: str = "",
     of: str = "sampling and one solve",
 ) -> Figure:
-    """Plots the least error so far against time, (seconds, error) `[k]` by name, on logarithmic
-    axes.
+    """Plots the lowest error so far against time, on logarithmic axes.
 
-    The contestant named `of` is a bold line with points. The others are listed in the order of
-    their final errors.
+    `contestants` holds (seconds, error), each `[k]`, by name. The one named `of` is a bold line
+    with points. The others are listed in the order of their final errors.
     """
     figure, ax = _subplots(figsize=(8, 4.6))
     reached = {

@@ -4,15 +4,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 AS_USERS = os.environ.get("HGN_TEST_AS_USERS") == "1"
-"""Run the programs that users run: XLA compiles and JAX promotes as it does by default."""
+"""True to run the programs that users run, with XLA and JAX in their default settings."""
 
-# Many small functions are compiled once and run briefly: compile quickly, and keep workers apart.
+# Many small functions are compiled once and run briefly: compile quickly.
 if not AS_USERS:
     flags = "--xla_backend_optimization_level=0"
-    if version("jaxlib").startswith(("0.7.", "0.8.", "0.9.", "0.10.")):  # later ones exit over it
+    if version("jaxlib").startswith(("0.7.", "0.8.", "0.9.", "0.10.")):  # later ones refuse it
         flags += " --xla_cpu_use_fusion_emitters=false"
     os.environ.setdefault("XLA_FLAGS", flags)
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # workers share the cores
 
 import jax
 import jax.numpy as jnp
@@ -30,13 +30,13 @@ if not AS_USERS:
 
 
 def pytest_collection_modifyitems(items):
-    """The longest files first, so that no worker ends with one of them alone."""
+    """Runs the longest files first, so that no worker is left with one of them at the end."""
     items.sort(key=lambda item: item.path.stem not in ("test_notebooks", "test_demo"))
 
 
 @pytest.fixture(autouse=True, scope="module")
 def few_programs():
-    """Every compiled program holds pieces of address space; Linux allows 65,530 to a process, and
+    """Drops compiled programs. Each takes memory maps, of which Linux allows 65,530 per process;
     compiling beyond that crashes."""
     yield
     maps = Path("/proc/self/maps")
@@ -46,13 +46,13 @@ def few_programs():
 
 @pytest.fixture
 def no_type_checks(monkeypatch):
-    """As users run it: in tests beartype would speak before the function's own words."""
+    """Disables jaxtyping's checks, which would raise before the library's own errors."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture
 def getkey(request):
-    """A new key at every call; the seed is printed when the test fails."""
+    """Function that returns a new key at every call. The seed is printed if the test fails."""
     seed = secrets.randbits(31)
     print(f"{request.node.name}: seed {seed}")
     keys = iter(jr.split(jr.key(seed), 100))
@@ -61,7 +61,7 @@ def getkey(request):
 
 @pytest.fixture(scope="session")
 def cube():
-    """Eight bodies, 2 x 2 x 2."""
+    """Lattice of 2 x 2 x 2 bodies."""
     return hgn.graphs.lattice((2, 2, 2))
 
 
@@ -78,7 +78,7 @@ def data(cube, springs):
 
 @pytest.fixture(scope="session")
 def moving_lattice():
-    """3 x 3 bodies of unequal masses, displaced and moving."""
+    """Lattice of 3 x 3 bodies of unequal masses, displaced and moving."""
     rng = np.random.default_rng(3)
     graph = hgn.graphs.lattice((3, 3), mass=jnp.linspace(1.0, 2.0, 9))
     nodes = graph.nodes | {
@@ -104,7 +104,7 @@ def with_noise():
 
 @pytest.fixture(scope="session")
 def specs():
-    """Small default features, so that compiling is quick; shared by many tests."""
+    """Small default features, which compile quickly; shared by many tests."""
     return (hgn.Kinetic(8), hgn.Pair(32))
 
 

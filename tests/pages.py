@@ -1,4 +1,4 @@
-"""Markdown pages as a reader runs them: their Python blocks in order, against their output."""
+"""Runs the Python blocks of Markdown pages in order, and compares their output with the page."""
 
 import contextlib
 import io
@@ -66,7 +66,7 @@ def _output(code, scope: dict, may_fail: bool) -> str:
 
 
 def same(printed: str, expected: str) -> bool:
-    """True if the texts agree, numbers to TOLERANCE, line breaks and indents aside."""
+    """True if the texts agree, with numbers to TOLERANCE, ignoring line breaks and indents."""
     texts = [" ".join(text.split()) for text in (printed, expected)]
     words = [_NUMBER.sub("#", text) for text in texts]
     numbers = [[float(n.replace(",", "")) for n in _NUMBER.findall(text)] for text in texts]

@@ -1,4 +1,4 @@
-"""Interrupted benchmarks go on where they stopped; the benchmarks' own features are right."""
+"""Interrupted benchmarks resume where they stopped; the benchmarks' own features are right."""
 
 import json
 import sys

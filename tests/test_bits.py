@@ -1,4 +1,4 @@
-"""Sets of places as words of bits."""
+"""Sets of indices as bit masks in words."""
 
 import jax.numpy as jnp
 import numpy as np

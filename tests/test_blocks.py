@@ -1,4 +1,4 @@
-"""Sites in blocks: the same values and derivatives, and no work on sites that are not seen."""
+"""Sites in blocks: the same values and derivatives, and no work on inactive sites."""
 
 import jax
 import jax.numpy as jnp

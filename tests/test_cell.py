@@ -64,7 +64,7 @@ def test_nearest_images_below_half_the_height_are_exact(case):
 
 
 def test_nearest_images_beyond_half_the_height_may_be_missed():
-    """The bound is no caution: rounding keeps a vector here that has a shorter image."""
+    """The bound is sharp: here rounding returns a vector that has a shorter image."""
     cell = Cell(np.array([[1.0, 0.0], [0.49, 0.3]]))
     vector = np.array([0.37 + 0.245 - 0.01, 0.147])
     images = [vector + s @ cell.matrix for s in itertools.product((-1, 0, 1), repeat=2)]

@@ -1,4 +1,4 @@
-"""Neighbours in a grid of cells: no pair within reach is missing, and none is there twice."""
+"""Neighbours in a grid of cells: no pair within reach is missing, and none is a duplicate."""
 
 import itertools
 
@@ -28,11 +28,11 @@ def gas(n, sides, d=3, periodic=True, seed=0, spread=1.0):
 
 def pairs_by_hand(graph, reach):
     position = np.asarray(graph.nodes["position"])
-    apart = position[:, None] - position[None]
+    vector = position[:, None] - position[None]
     if "cell" in graph.globals:
         sides = np.diagonal(graph.globals["cell"][0])
-        apart = apart - sides * np.round(apart / sides)
-    near = (np.linalg.norm(apart, axis=-1) < reach) & ~np.eye(len(position), dtype=bool)
+        vector = vector - sides * np.round(vector / sides)
+    near = (np.linalg.norm(vector, axis=-1) < reach) & ~np.eye(len(position), dtype=bool)
     return set(zip(*np.nonzero(near)))
 
 

@@ -17,7 +17,7 @@ SHIFT = np.array([(0, 0), (1, 0), (0, -2), (0, 0)])
 
 @pytest.fixture(scope="module")
 def clean():
-    """Four frames of four bodies in the plane, with every array that is known."""
+    """Four frames of four bodies in the plane, with every known array."""
     q, p, v, f = np.asarray(jr.normal(jr.key(3), (4, FRAMES, 4, 2)))
     both = np.concatenate([PAIRS, PAIRS[:, ::-1]])
     offset = 4 * np.arange(FRAMES)[:, None]
@@ -106,7 +106,7 @@ def test_faults_are_found_in_a_padded_batch(clean):
 
 
 def test_a_massless_graph_between_others_is_not_padding(clean):
-    refused(changed(clean, "nodes", "mass", slice(4, 8), 0.0), "frame 1, node 0 .4 such")
+    refused(changed(clean, "nodes", "mass", slice(4, 8), 0.0), "frame 1, node 0 .4 in all")
 
 
 def test_order_of_edges_does_not_matter(clean):
@@ -283,7 +283,7 @@ def test_complex_numbers_are_refused(clean, part_and_name):
 
 
 def without_frame(graphs, frame):
-    """The nodes and edges of a frame are given to the one before."""
+    """Merges the nodes and edges of a frame into the frame before."""
     n_node, n_edge = np.array(graphs.n_node), np.array(graphs.n_edge)
     for count in (n_node, n_edge):
         count[frame - 1] += count[frame]
@@ -293,7 +293,7 @@ def without_frame(graphs, frame):
 
 @pytest.mark.parametrize("frame", [1, 2, 3])
 def test_frames_without_bodies_are_named(clean, frame):
-    """Also the last one, after which the frame before would count as padding."""
+    """Also the last frame: without bodies it would turn the frame before into padding."""
     refused(without_frame(clean, frame), f"frame {frame} has no bodies")
 
 
@@ -328,7 +328,7 @@ def test_node_values_that_are_not_finite_are_located(clean, name, bad):
     where = 11 if clean.nodes[name].ndim == 1 else (11, 1)
     refused(
         changed(clean, "nodes", name, where, bad),
-        rf"nodes\['{name}'\] is NaN or Inf in frame 2, node 3 \(1 such",
+        rf"nodes\['{name}'\] is NaN or Inf in frame 2, node 3 \(1 in all",
     )
 
 
@@ -352,7 +352,7 @@ def test_global_values_that_are_not_finite_are_located(clean, name, bad):
 
 def test_entries_that_are_not_finite_are_counted(clean):
     odd = changed(clean, "nodes", "force", (slice(6, 9), 0), np.nan)
-    refused(odd, r"frame 1, node 2 \(3 such")
+    refused(odd, r"frame 1, node 2 \(3 in all")
 
 
 def test_nodes_are_counted_from_the_start_of_their_own_graph():
@@ -377,7 +377,7 @@ def test_nodes_are_counted_from_the_start_of_their_own_graph():
 def test_masses_that_are_not_positive_are_located(clean, bad):
     refused(
         changed(clean, "nodes", "mass", 11, bad),
-        rf"mass.* must be positive; it is {bad} in frame 2, node 3 \(1 such",
+        rf"mass.* must be positive; it is {bad} in frame 2, node 3 \(1 in all",
     )
 
 
@@ -462,7 +462,7 @@ def test_singular_cells_are_named(clean):
 
 def test_two_joined_bodies_in_one_place_are_named(clean):
     odd = changed(clean, "nodes", "position", 11, clean.nodes["position"][10])
-    refused(odd, "frame 2: edge (2 -> 3|3 -> 2) has length zero: two bodies in one place")
+    refused(odd, "frame 2: edge (2 -> 3|3 -> 2) has length zero: two bodies at the same position")
 
 
 def test_bodies_in_one_place_that_are_not_joined_pass(clean):
@@ -473,11 +473,11 @@ def test_bodies_in_one_place_that_are_not_joined_pass(clean):
 def test_joined_bodies_whose_images_coincide_are_named(clean):
     position = clean.nodes["position"].copy()
     position[8:12] = [(0.5, 0), (0.5, 1), (4.5, 1), (2, 2)]
-    apart = clean._replace(nodes=clean.nodes | {"position": position})
-    assert hgn.check(apart) is None
+    images = clean._replace(nodes=clean.nodes | {"position": position})
+    assert hgn.check(images) is None
     # Edge 1 -> 2 has the shift (1, 0): with a cell of -4 it ends where it began.
-    odd = changed(apart, "globals", "cell", 2, -4 * np.eye(2))
-    refused(odd, "frame 2: edge (1 -> 2|2 -> 1) has length zero: two bodies in one place")
+    odd = changed(images, "globals", "cell", 2, -4 * np.eye(2))
+    refused(odd, "frame 2: edge (1 -> 2|2 -> 1) has length zero: two bodies at the same position")
 
 
 def test_bodies_in_one_place_joined_through_the_boundary_pass(clean):

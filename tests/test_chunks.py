@@ -41,7 +41,7 @@ def same(a, b):
 
 
 def real_part(piece):
-    """Without its last graph with nodes, which is the padding, and what follows."""
+    """The batch without its padding: the last graph with nodes, and what follows."""
     count = int(np.flatnonzero(np.asarray(piece.n_node))[-1])
     return G.take(piece, np.arange(len(piece.n_node)) < count)
 
@@ -135,7 +135,7 @@ def trajectories(lengths):
 
 
 def frames(pieces):
-    """The frames of each piece by their number, the padding left out."""
+    """Numbers of the frames of each chunk, without padding."""
     return [
         [int(e) for e in np.concatenate([g.globals["energy"] for g in G.unbatch(piece)])]
         for piece in pieces
@@ -173,7 +173,7 @@ def test_pieces_are_cut_between_windows(size, window, expected):
 
 def test_a_trajectory_must_be_a_whole_number_of_windows():
     data = trajectories((6, 4, 6))
-    with pytest.raises(ValueError, match="trajectory 6 has 4 frames, which is no multiple of"):
+    with pytest.raises(ValueError, match="trajectory 6 has 4 frames, which is not a multiple of"):
         list(G.chunks(data, 6, 3))
     # Together a multiple of the window, but the second trajectory begins within one.
     with pytest.raises(ValueError, match="trajectory 7 has 2 frames"):
@@ -201,7 +201,7 @@ def test_windows_of_padded_data_are_those_of_the_data():
 
 @pytest.mark.parametrize("size", [1, 3, 12])
 def test_padded_data_give_good_pieces_and_lose_nothing(unequal, size):
-    """Padding in the data may fill a whole piece, which `check` would refuse."""
+    """Padding in the data may fill a whole chunk, which `check` would refuse."""
     padded = G.pad(unequal, n_node=50, n_edge=60, n_graph=15)
     pieces = list(G.chunks(padded, size))
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""The pages of docs/ run as a reader runs them and print what they show; links lead somewhere."""
+"""The pages of docs/ print what they show when they are run; no link is broken."""
 
 import os
 import socket

@@ -11,7 +11,7 @@ BELOW, ABOVE = 1 - 1e-9, 1 + 1e-9
 
 
 def column(*values):
-    """One graph's values, output by output."""
+    """Values of one graph at every output."""
     return np.array(values)[:, None]
 
 
@@ -78,7 +78,7 @@ KINETIC = 2.0**2 / 4 + 4.0**2 / 16 + 3.0**2
 
 
 def step_up(height):
-    """Potential energy of a step at x = 1, of which no force tells."""
+    """Potential energy of a step at x = 1, which causes no force."""
     return hgn.systems.mass_spring(
         "spring", stiffness=0.0, external=lambda q, m: jnp.where(q[0] > 1, height, 0.0)
     )

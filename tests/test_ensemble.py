@@ -38,8 +38,8 @@ def test_models_of_vmapped_fits_agree_with_the_truth_within_their_spread(data, s
     spread = hgn.rollout_ensemble(models, start, EVERY, dt=0.02)
     truth = hgn.rollout(hgn.systems.mass_spring("spring", rest_length=1.0), start, EVERY, dt=0.02)
     error = np.linalg.norm(np.asarray(spread.position - truth.position), axis=-1).mean(1)
-    apart = np.asarray(spread.position_spread).mean(1)
-    assert (error[1:] < 10 * apart[1:]).all() and (apart < 1e-5).all()
+    deviation = np.asarray(spread.position_spread).mean(1)
+    assert (error[1:] < 10 * deviation[1:]).all() and (deviation < 1e-5).all()
 
 
 def test_bad_ensembles_are_refused(systems, start, fitted):

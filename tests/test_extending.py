@@ -77,7 +77,7 @@ class GradientFlow(hgn.AbstractDynamics):
 
 
 def pull(q):
-    """-dE/dq of the pairs, and E."""
+    """Forces -dE/dq of the pairs, and E."""
     force, energy = np.zeros_like(q), 0.0
     for i in range(len(q)):
         for j in range(i):
@@ -141,7 +141,7 @@ each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
 def graph_of(case, q, t, p=None):
-    """All pairs joined: those beyond the cutoff count for nothing."""
+    """Graph with all pairs joined; those beyond the cutoff contribute nothing."""
     graph = hgn.graphs.fully_connected(len(q), q.shape[1], position=q, mass=MASS)
     nodes = {"position": graph.nodes["position"]}
     if case.momenta:
@@ -150,7 +150,7 @@ def graph_of(case, q, t, p=None):
 
 
 def snapshots(case, count=24):
-    """Random states with NumPy's rates."""
+    """Random states with rates computed by NumPy."""
     graphs = []
     for seed in range(count):
         rng = np.random.default_rng(seed)
@@ -211,7 +211,7 @@ def test_energies_and_virials_are_numpys(case):
 
 @each_case
 def test_a_rollout_with_neighbours_is_scipys(case):
-    """Bodies come and go through the cutoff; lists are found many times."""
+    """Bodies cross the cutoff in both directions; lists are refreshed many times."""
     model = fitted(case, snapshots(case)).model
     rng = np.random.default_rng(5)
     q, p = rng.uniform(-1.2, 1.2, (4, 3)), 0.5 * rng.normal(size=(4, 3))

@@ -129,7 +129,7 @@ def test_relativistic_kinetic_energy_is_learned():
     assert hgn.metrics.relative_error(SPRING, test)["velocity"] > 0.1
 
 
-def test_two_edge_types_are_told_apart():
+def test_two_edge_types_are_distinguished():
     links, kinds = [(0, 1), (0, 2), (1, 2)], np.array([0, 1, 1], dtype=np.int32)
     graph = hgn.graphs.from_pairs(TRIANGLE.nodes["position"], links, mass=MASS, type=kinds)
     system = hgn.systems.mass_spring(
@@ -406,7 +406,7 @@ def test_bad_data_are_refused_with_their_place(broken, triangle):
         hgn.solve(hgn.sample(SMALL, triangle, key=KEY), broken)
 
 
-def test_inside_jit_the_result_code_speaks(broken, jitted):
+def test_inside_jit_the_result_code_reports_problems(broken, jitted):
     quiet = jitted(broken)
     assert quiet.result == hgn.RESULTS.nonfinite_data
     assert "NaN or Inf" in quiet.summary()

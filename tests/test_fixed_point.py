@@ -47,7 +47,7 @@ def test_derivatives_in_any_unit(unit):
 
 
 def test_every_part_is_exact_in_its_own_unit():
-    """Bodies of masses from 1 to 1e-9 in a common well: momenta are as different."""
+    """Bodies of masses from 1 to 1e-9 in a common well: momenta differ as much."""
     mass, h = np.array([1.0, 1e-3, 1e-7, 1e-9]), 0.3
     pull = np.diag(mass) * np.array([0.001, 0.1, 1.0, 0.01]) + 0.01 * np.outer(mass, mass)
 

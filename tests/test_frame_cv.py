@@ -359,3 +359,11 @@ def test_two_passes_guide_by_the_evidence(data):
     guided = hgn.sample(terms, data, key=1)
     assert not eqx.tree_equal(fit.model.basis.terms[0], guided[0])
     assert np.isfinite(fit.model.theta[0]).all()
+
+
+@pytest.mark.filterwarnings("ignore:fitting in float32")
+def test_fits_in_single_precision_are_nearly_those_in_double(data):
+    single = jax.tree.map(lambda a: a.astype(jnp.float32) if a.dtype == jnp.float64 else a, data)
+    found, expected = (fitted(d, terms=SMALL) for d in (single, data))
+    assert found.solver.choice == "frames" and found.model.theta[0].dtype == jnp.float32
+    assert float(found.solutions[0].held_out) < 1.2 * float(expected.solutions[0].held_out)

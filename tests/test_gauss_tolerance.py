@@ -15,7 +15,7 @@ def start():
 
 
 def energy_change(start, integrator):
-    """Greatest over 1000 steps, relative to the energy."""
+    """Greatest change of the energy over 1000 steps, relative to the energy."""
     linear = hgn.systems.mass_spring("spring", rest_length=0.0)
     energy = hgn.rollout(linear, start, hgn.Every(10, 100), dt=0.05, integrator=integrator).energy
     return np.max(np.abs(energy / energy[0] - 1))

@@ -34,7 +34,9 @@ class Harmonic(hgn.AbstractHamiltonian):
         q, p, m = (graphs.nodes[name] for name in ("position", "momentum", "mass"))
         kinetic = jnp.sum(p**2, axis=1) / (2 * jnp.where(m > 0, m, 1))
         square = jnp.sum((q[graphs.receivers] - q[graphs.senders]) ** 2, axis=1)
-        potential = jax.ops.segment_sum(square, graphs.receivers, len(q)) / 4  # pairs stand twice
+        potential = (
+            jax.ops.segment_sum(square, graphs.receivers, len(q)) / 4
+        )  # every pair occurs twice
         return sum_over_graphs(graphs, self.lightness * kinetic + self.stiffness * potential)
 
 
@@ -241,7 +243,7 @@ def test_same_key_same_bits_and_another_key_another_order(triangles):
 
 
 def test_a_schedule_counts_minibatches_and_patience_epochs(triangles):
-    """Five epochs of four steps learn, the others stand still."""
+    """Five epochs of four steps learn; the others change nothing."""
     optimizer = optax.sgd(lambda count: jnp.where(count < 20, 2e-2, 0.0))
     history = train(START, triangles, optimizer, batch_size=5, epochs=50, patience=3)
     assert len(history.validation) == len(history.loss) == len(history.seconds) == 8
@@ -291,7 +293,7 @@ def test_own_validation_data_need_no_trajectories(triangles):
 DIVERGING = optax.sgd(1e6)
 
 
-def test_divergence_raises_and_speaks(triangles):
+def test_divergence_raises_with_an_explanation(triangles):
     with pytest.raises(RuntimeError, match=r"diverged.*learning rate"):
         train(START, triangles, DIVERGING, epochs=100)
 
@@ -423,7 +425,7 @@ def test_line_searches_refuse_minibatches(triangles, optimizer):
 
 
 def test_a_line_search_walks_the_path_of_a_plain_loop(triangles, mixed_types):
-    """The library takes value and gradient from the search's state, the loop evaluates anew."""
+    """The library takes value and gradient from the search's state; the loop reevaluates them."""
     first, second = (jnp.asarray(w)[:, None] for w in relative(triangles))
     target = triangles.nodes["velocity"], triangles.nodes["force"]
     size = jnp.sum((first * target[0]) ** 2) + jnp.sum((second * target[1]) ** 2)

@@ -146,7 +146,7 @@ def test_radius_finds_the_pairs_of_an_all_against_all_search(dimension, cutoff, 
 
 
 def test_radius_names_the_node_that_is_not_finite():
-    with pytest.raises(ValueError, match="node 2 not finite"):
+    with pytest.raises(ValueError, match="node 2 is NaN or Inf"):
         G.radius(jnp.zeros((4, 3)).at[2, 1].set(jnp.nan), 1.0)
 
 

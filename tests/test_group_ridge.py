@@ -20,7 +20,7 @@ ABSENT = np.finfo(np.float64).eps ** -0.5
 
 
 def system(seed, sizes, noise=0.3):
-    """Columns of very unequal norm; coefficients of each group of a size of its own."""
+    """Columns of very unequal norm; the coefficients of each group have their own size."""
     rng = np.random.default_rng(seed)
     z = rng.normal(size=(ROWS, COLUMNS)) @ (np.eye(COLUMNS) + 0.3 * rng.normal(size=(COLUMNS,) * 2))
     z *= 10.0 ** rng.uniform(-3, 3, COLUMNS)
@@ -34,19 +34,19 @@ def solved(z, u, groups=GROUPS):
 
 
 def covariance(z, ridges, groups=GROUPS):
-    """Of the rows, in units of the noise."""
+    """Covariance of the rows, in units of the noise."""
     scaled = z / np.linalg.norm(z, axis=0) / np.repeat(ridges, groups)
     return np.eye(len(z)) + scaled @ scaled.T
 
 
 def log_density(z, u, ridges, noise, groups=GROUPS):
-    """Up to the constant that the library leaves out."""
+    """Log evidence, up to the constant that the library omits."""
     normal = scipy.stats.multivariate_normal(cov=noise**2 * covariance(z, ridges, groups))
     return normal.logpdf(u) + len(u) / 2 * (1 + np.log(2 * np.pi))
 
 
 def best_density(z, u, groups=GROUPS):
-    """The greatest over all ridges and noises that SciPy finds from several starts."""
+    """Greatest log evidence over all ridges and noises, by SciPy from several starts."""
 
     def loss(x):
         ridges, noise = np.exp(x[:-1]), np.exp(x[-1])
@@ -137,7 +137,7 @@ def test_one_group_has_the_evidence_of_the_best_single_ridge(size):
 
 
 def without(z, u, group):
-    """The target less what that group of columns sees of it."""
+    """The target without the part that this group of columns explains."""
     start = sum(GROUPS[:group])
     q, _ = np.linalg.qr(z[:, start : start + GROUPS[group]])
     return u - q @ (q.T @ u)
@@ -253,7 +253,7 @@ def held(z, u, ridges):
 
 
 def test_derivatives_are_those_at_the_chosen_ridges():
-    """By the target and by the matrix, whose column norms scale the ridges."""
+    """With respect to the target and the matrix, whose column norms scale the ridges."""
     z, u = system(2, (3, 0.3, 1))
     rng = np.random.default_rng(0)
     ways = rng.normal(size=z.shape) * np.linalg.norm(z, axis=0) / 8, rng.normal(size=ROWS)

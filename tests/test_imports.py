@@ -22,7 +22,7 @@ LAYERS = [
     {"graphs", "linear"},
     {"_types", "_tree", "_progress", "_block_sizes", "_arguments"},
 ]
-"""Each layer imports layers below it only; its own members do not import one another."""
+"""Each layer imports only layers below it; its own members do not import one another."""
 FLOOR = {name: floor for floor, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(p.relative_to(ROOT) for p in ROOT.rglob("*.py") if p.name != "__init__.py")
 
@@ -43,16 +43,16 @@ def imported(path: Path) -> set[tuple[str, ...]]:
     return {f for f in found if f}
 
 
-def room(path: tuple[str, ...]) -> str:
+def folder_of(path: tuple[str, ...]) -> str:
     return path[0]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
-def test_a_module_imports_from_below_alone(path):
-    here = room(path.with_suffix("").parts)
+def test_a_module_imports_only_from_lower_layers(path):
+    own = folder_of(path.with_suffix("").parts)
     for target in imported(path):
-        there = room(target)
-        assert there == here or FLOOR[there] > FLOOR[here], f"{path} imports {'.'.join(target)}"
+        other = folder_of(target)
+        assert other == own or FLOOR[other] > FLOOR[own], f"{path} imports {'.'.join(target)}"
 
 
 def test_no_modules_import_each_other_in_a_circle():
@@ -72,7 +72,7 @@ def test_no_modules_import_each_other_in_a_circle():
 
 
 def test_the_house_is_small():
-    """Few files at the top, short ones everywhere."""
+    """Few files at the top level, short files everywhere."""
     assert len([p for p in MODULES if len(p.parts) == 1]) <= 14
     lines = sorted(len((ROOT / p).read_text().splitlines()) for p in MODULES)
     assert lines[len(lines) // 2] <= 120 and lines[-1] <= 300

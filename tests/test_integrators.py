@@ -18,13 +18,13 @@ MASS = jnp.array([1.0, 2.0, 0.5])[:, None]
 OUTPUTS = 1000
 
 
-def apart(x):
+def differences(x):
     """The differences of the three pairs."""
     return x - jnp.roll(x, 1, axis=0)
 
 
 def pair_energy(q):
-    return jnp.sum((jnp.sum(apart(q) ** 2, axis=1) - 1.0) ** 2) / 4
+    return jnp.sum((jnp.sum(differences(q) ** 2, axis=1) - 1.0) ** 2) / 4
 
 
 def velocity(p):
@@ -36,8 +36,8 @@ def energy(y):
 
 
 def mixed_energy(y):
-    """Does not separate, but neither translation nor rotation changes it."""
-    near, fast = (jnp.sum(apart(x) ** 2, axis=1) for x in y)
+    """Energy that does not separate, but is invariant under translation and rotation."""
+    near, fast = (jnp.sum(differences(x) ** 2, axis=1) for x in y)
     return energy(y) + 0.2 * jnp.sum(fast / (1 + near))
 
 
@@ -50,18 +50,18 @@ def joint(hamiltonian):
 
 
 def together(pairs):
-    """The transpose of `apart`."""
+    """The transpose of `differences`."""
     return pairs - jnp.roll(pairs, -1, axis=0)
 
 
 def force(q):
-    d = apart(q)
+    d = differences(q)
     return -together((jnp.sum(d**2, axis=1, keepdims=True) - 1) * d)
 
 
 def mixed_rates(t, y, args):
-    """By hand: they compile faster."""
-    d, e = (apart(x) for x in y)
+    """Rates of `mixed_energy`, by hand: they compile faster."""
+    d, e = (differences(x) for x in y)
     near = 1 + jnp.sum(d**2, axis=1, keepdims=True)
     pull = 0.4 * jnp.sum(e**2, axis=1, keepdims=True) * d / near**2
     return velocity(y[1]) + together(0.4 * e / near), force(y[0]) + together(pull)
@@ -112,7 +112,7 @@ def advance(solver, terms, z, h):
 
 @eqx.filter_jit
 def path(solver, terms, y0, h, every):
-    """1000 states, `every` steps of length h apart, and whether all steps could be solved."""
+    """1000 states, `every` steps of length h between two, and whether all steps were solved."""
 
     def step(_, now):
         y, carry, good = now
@@ -255,7 +255,7 @@ def test_flipping_momenta_retraces_the_path(name):
 
 
 def total(zs, product):
-    """Of all bodies, and of both of Tao's copies."""
+    """Sum over all bodies, and over both of Tao's copies."""
     return sum(product(q, p).sum(axis=1) for q, p in zip(zs[::2], zs[1::2]))
 
 
@@ -274,7 +274,7 @@ energies = jax.jit(
 
 
 def mean_energy_error(hamiltonian, ys):
-    """In each of four quarters of a path."""
+    """Mean energy error in each quarter of a trajectory."""
     error = np.abs(energies(hamiltonian, tuple(map(jnp.asarray, ys[:2]))))
     return error.reshape(4, -1).mean(axis=1)
 
@@ -326,13 +326,13 @@ def test_energy_error_falls_with_the_order():
 
 
 def test_copies_of_tao_stay_together():
-    apart = []
+    distances = []
     for h in (0.05, 0.025):
         q, p, x, y = walk("Tao", h, 10)
         far = np.sqrt(np.sum((q - x) ** 2 + (p - y) ** 2, axis=(1, 2))).reshape(4, -1).mean(axis=1)
         assert far.max() < 1.3 * far.min()
-        apart.append(far.mean())
-    np.testing.assert_allclose(np.log2(apart[0] / apart[1]), 2, atol=0.3)
+        distances.append(far.mean())
+    np.testing.assert_allclose(np.log2(distances[0] / distances[1]), 2, atol=0.3)
 
 
 def swing_rates(t, y, stiffness):
@@ -466,7 +466,7 @@ def test_coefficients_of_gauss(name):
 
 
 def test_stages_do_not_round_when_it_is_late():
-    """At t = 2^23, float32 knows whole numbers only."""
+    """At t = 2^23, float32 holds whole numbers only."""
     solver, y0 = hgn.KahanLi8(), jax.tree.map(lambda x: x.astype(jnp.float32), START)
     terms = (
         diffrax.ODETerm(lambda t, p, args: p / 10),
@@ -503,9 +503,12 @@ def test_tao_is_the_hand_written_one():
             elif move == "B":
                 q, y = (z + h / 2 * np.asarray(r) for z, r in zip((q, y), rates(x, p)))
             else:
-                apart = np.block([[cos, sin], [-sin, cos]]) @ np.concatenate([q - x, p - y])
+                difference = np.block([[cos, sin], [-sin, cos]]) @ np.concatenate([q - x, p - y])
                 both = np.concatenate([q + x, p + y])
-                (q, p), (x, y) = np.split((both + apart) / 2, 2), np.split((both - apart) / 2, 2)
+                (q, p), (x, y) = (
+                    np.split((both + difference) / 2, 2),
+                    np.split((both - difference) / 2, 2),
+                )
         np.testing.assert_allclose([z[i] for z in zs], (q, p, x, y), rtol=0, atol=1e-13)
 
 
@@ -611,7 +614,7 @@ def product(y):
 
 
 def test_tao_is_bound_by_its_angle():
-    """Without it, or with a small one, the copies part; 20,000 steps of the paper's example."""
+    """With no angle or a small one, the copies separate; 20,000 steps of the paper's example."""
     errors = {}
     start = (jnp.array([[-3.0]]), jnp.array([[0.0]]))
     for angle in (0.0, hgn.Tao().angle):
@@ -632,7 +635,7 @@ def swing_step(solver, y0, h):
 
 @GAUSS
 def test_gauss_solves_its_equation_to_the_tolerance(solver):
-    """Beside a step solved to rounding."""
+    """Compared with a step solved to rounding."""
     rough, good = swing_step(solver(tolerance=1e-6), HANGING, jnp.array(0.1))
     exact, also = swing_step(solver(), HANGING, jnp.array(0.1))
     assert good and also
@@ -647,7 +650,7 @@ def test_gauss_reports_a_step_that_is_too_long(solver):
 
 @GAUSS
 def test_gauss_starts_at_zero(solver):
-    """Where the state gives no scale: at rest it stays."""
+    """A state of zeros gives no scale; a body at rest stays at rest."""
     (q, p), good = swing_step(solver(), jax.tree.map(jnp.zeros_like, HANGING), jnp.array(0.1))
     assert good and q == 0 and p == 0
 

@@ -61,7 +61,7 @@ def test_constant_column_is_an_intercept(solver):
 
 
 def doubled(seed):
-    """A system with four columns that stand twice, and its independent columns."""
+    """A system in which four columns are duplicates, and its independent columns."""
     z, u = system(seed)
     return np.concatenate([z, z[:, :4]], axis=1), z, u
 

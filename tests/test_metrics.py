@@ -102,7 +102,7 @@ def test_missing_rates_are_named(springs, observed, metric, name):
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_rates_of_another_shape_are_refused(springs, observed, metric):
-    """A single column would be compared with both components."""
+    """A single column would be broadcast against both components."""
     narrow = observed._replace(nodes=observed.nodes | {"force": observed.nodes["force"][:, :1]})
     words = r"nodes..force.. must be \[n d\] = \(7, 2\).*got \(7, 1\)"
     with pytest.raises(ValueError, match=words):
@@ -111,12 +111,12 @@ def test_rates_of_another_shape_are_refused(springs, observed, metric):
 
 def test_rates_that_are_zero_have_no_relative_error(springs, observed):
     still = observed._replace(nodes=observed.nodes | {"force": 0 * observed.nodes["force"]})
-    with pytest.raises(ValueError, match=r"nodes..force.. is zero for all moving bodies"):
+    with pytest.raises(ValueError, match=r"nodes..force.. is zero for all mobile bodies"):
         hgn.metrics.relative_error(springs, still)
     assert jnp.isinf(jax.jit(hgn.metrics.relative_error)(springs, still)["force"])
     assert hgn.metrics.mean_square_error(springs, still) > 0
     both = still._replace(nodes=still.nodes | {"velocity": still.nodes["force"]})
-    with pytest.raises(ValueError, match="all rates are zero for all moving bodies"):
+    with pytest.raises(ValueError, match="all rates are zero for all mobile bodies"):
         hgn.metrics.mean_square_error(springs, both)
 
 

@@ -13,7 +13,7 @@ from hgn_jax.models import differentiated
 
 
 def cut_into(monkeypatch, **portions):
-    """Work cut into so small portions."""
+    """Sets block sizes so small that the work is cut into blocks."""
     monkeypatch.setattr(portion, "NEAR", portion.NEAR._replace(bodies=1, **portions))
 
 
@@ -38,14 +38,14 @@ def disordered():
 
 
 @pytest.mark.parametrize(
-    "some",  # 13 bodies at a time, 13, 4, 1, 1; or so many slots
+    "sizes",  # blocks of 13, 13, 4, 1, 1 bodies; or of some slots
     [{"edges": k} for k in (10**6, 65, 24, 5, 1)]
     + [{"edges": 1, "slots": k} for k in (1, 2, 3, 8)],
 )
 def test_slots_hold_the_same_energies_and_rates_however_they_are_cut(
-    springs, disordered, some, monkeypatch
+    springs, disordered, sizes, monkeypatch
 ):
-    cut_into(monkeypatch, **some)
+    cut_into(monkeypatch, **sizes)
     other = slotted(disordered)
     assert type(other) is not type(disordered) and len(other.senders) == other.slots * 13
     np.testing.assert_allclose(springs(other)[:1], springs(disordered), rtol=1e-14)
@@ -53,9 +53,11 @@ def test_slots_hold_the_same_energies_and_rates_however_they_are_cut(
         np.testing.assert_allclose(mine[:12], theirs, rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("some", [{"edges": 24}, {"edges": 1, "slots": 2}])
-def test_slots_that_are_cut_have_the_gradient_of_the_energy(springs, disordered, some, monkeypatch):
-    cut_into(monkeypatch, **some)
+@pytest.mark.parametrize("sizes", [{"edges": 24}, {"edges": 1, "slots": 2}])
+def test_slots_that_are_cut_have_the_gradient_of_the_energy(
+    springs, disordered, sizes, monkeypatch
+):
+    cut_into(monkeypatch, **sizes)
     other = slotted(disordered)
     by_hand = differentiated(springs, other)
     for by_energy, by_rates in zip(by_hand, springs.vector_field(other)[::-1]):
@@ -98,7 +100,7 @@ SOFT = hgn.systems.lennard_jones(sigma=0.9, cutoff=1.3)
 
 
 class Nearest(hgn.AbstractHamiltonian):
-    """ATOMS with every pair at its nearest image at any moment, without any list."""
+    """ATOMS with every pair at its nearest image at any time, without a neighbour list."""
 
     sides: jax.Array
 
@@ -112,14 +114,14 @@ class Nearest(hgn.AbstractHamiltonian):
     def potential(self, graphs):
         q = graphs.nodes["position"]
         first, second = np.triu_indices(len(q), 1)
-        apart = q[first] - q[second]
+        vector = q[first] - q[second]
         sides = self.sides[None]
-        apart = apart - sides * jnp.round(apart / sides)
-        return jnp.sum(ATOMS.pair_energy(jnp.sqrt(jnp.sum(apart**2, axis=1))))
+        vector = vector - sides * jnp.round(vector / sides)
+        return jnp.sum(ATOMS.pair_energy(jnp.sqrt(jnp.sum(vector**2, axis=1))))
 
 
 def test_a_liquid_moves_as_with_all_pairs(liquid):
-    """Long enough for many new lists, and for atoms to leave the box."""
+    """Long enough for many refreshed lists, and for atoms to leave the box."""
     path = hgn.rollout(
         ATOMS, liquid, hgn.Every(40, 4), dt=0.005, neighbours=hgn.Neighbours(2.0, 0.3)
     )
@@ -173,27 +175,27 @@ class Glue(hgn.systems.AbstractPotential):
 
 
 def test_a_gas_that_collapses_never_loses_a_pair():
-    """From a handful of neighbours to all others: room is found anew several times."""
+    """Neighbours grow from a handful to all bodies, so the capacity is enlarged several times."""
     rng = np.random.default_rng(0)
     position = rng.uniform(0, 12, (40, 3))
     still = hgn.graphs.from_pairs(position, [])
     trap = hgn.systems.System(Glue(), lambda x, m: 0.05 * jnp.sum((x - 6.0) ** 2))
     spec = hgn.Neighbours(3.0, 0.5)
-    room = spec.allocate(still).sizes.slots
+    capacity = spec.allocate(still).sizes.slots
     path = hgn.rollout(trap, still, hgn.Every(60, 3), dt=0.05, neighbours=spec)
     truth = hgn.rollout(
         trap, hgn.graphs.fully_connected(40, 3, position=position), hgn.Every(60, 3), dt=0.05
     )
-    apart = np.asarray(truth.position[:, None] - truth.position[:, :, None])
-    most = (np.linalg.norm(apart, axis=-1) < 3).sum(-1).max()
-    assert most > room
+    vector = np.asarray(truth.position[:, None] - truth.position[:, :, None])
+    most = (np.linalg.norm(vector, axis=-1) < 3).sum(-1).max()
+    assert most > capacity
     np.testing.assert_allclose(path.position, truth.position, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize(
     "solver", [hgn.StormerVerlet(), hgn.Yoshida4(), hgn.Tao(), hgn.ImplicitMidpoint()]
 )
-def test_derivatives_go_through_a_list_that_is_found_anew(solver):
+def test_derivatives_go_through_a_list_that_is_refreshed(solver):
     """With all pairs joined from the start, they are the same."""
     rng = np.random.default_rng(2)
     position, momentum = rng.uniform(0, 6, (8, 2)), rng.normal(0, 1, (8, 2))
@@ -258,8 +260,8 @@ def test_under_jit_given_room_does_the_same_and_too_little_is_an_error(liquid):
         eqx.filter_jit(end)(liquid, hgn.Neighbours(2.0, 0.3))
 
 
-def test_under_jit_what_is_known_outside_is_checked_and_gets_room(liquid):
-    """The graph is closed over, and a step given: the cell is known, though jit is at work."""
+def test_under_jit_a_graph_that_is_closed_over_is_checked_and_allocated(liquid):
+    """The cell is a constant of the jitted function."""
     watch = [hgn.RadialDistribution(2.0, bins=20)]
     spec = hgn.Neighbours(2.0, 0.3)
 
@@ -344,5 +346,5 @@ def test_edges_with_properties_and_batches_are_refused(liquid, cube):
     coupled = hgn.graphs.from_pairs(np.eye(3), [(0, 1)], coupling=np.ones(1))
     with pytest.raises(ValueError, match="cannot carry"):
         spec.allocate(coupled)
-    with pytest.raises(ValueError, match=r"one graph, got 2"):
+    with pytest.raises(ValueError, match=r"single graph, got 2"):
         spec.allocate(hgn.graphs.batch([cube, cube]))

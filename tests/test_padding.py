@@ -1,4 +1,4 @@
-"""Padding is known by the counts of nodes, so that nodes need neither mass nor momentum."""
+"""Padding is determined by the counts of nodes, so that nodes need neither mass nor momentum."""
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +46,7 @@ def masks(graphs):
 
 
 def as_expected(found, graphs, nodes, edges):
-    """So many real graphs, nodes, edges, and then so much padding."""
+    """Asserts the numbers of real graphs, nodes and edges, and of padding."""
     for mask, (real, padding) in zip(found, (graphs, nodes, edges)):
         assert mask.tolist() == [True] * real + [False] * padding
 
@@ -131,7 +131,7 @@ def test_padding_a_padded_batch_replaces_its_padding(whole):
 
 @pytest.mark.parametrize("keep", [[1, 0, 1, 1, 1, 1], [1, 0, 1, 0, 0, 0], [1, 0, 1, 0, 1, 1]])
 def test_take_leaves_padding_out(singles, whole, keep):
-    """Also where the empty graphs are to be kept, after which real ones would count as padding."""
+    """Also if `keep` is True for the empty graphs, which would turn real graphs into padding."""
     padded = G.pad(whole, n_node=12, n_edge=14, n_graph=6)
     equal(G.take(padded, np.array(keep, bool)), G.batch([singles[0], singles[2]]))
 

@@ -104,7 +104,7 @@ def test_lengths_may_be_in_any_unit(unit):
 @pytest.mark.parametrize("shape", [(200_000,), (400, 400), (120_000, 1, 1), (400, 400, 1)])
 @pytest.mark.parametrize("periodic", [False, True])
 def test_long_and_thin_systems(shape, periodic):
-    """More cells than vesin takes in its grid, in one or two directions."""
+    """More grid cells than vesin allows, along one or two axes."""
     sites = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(-1, len(shape))
     cell = [float(k) if k > 1 else 1.5 for k in shape] if periodic else None
     graph = hgn.graphs.radius(sites.astype(float), 1.1, cell=cell)

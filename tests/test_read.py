@@ -33,7 +33,7 @@ def crystal(seed=0, symbol="Cu", repeat=2):
 
 
 def labelled(atoms):
-    """The atoms with results of EMT, as they are after reading a file."""
+    """The atoms with results of EMT, like those that ASE reads from a file."""
     known = atoms.copy()
     known.calc = EMT()
     results = {
@@ -141,7 +141,7 @@ def test_frames_are_chosen_by_slice_and_step(frames, tmp_path):
         assert_same(hgn.read(iter(frames), cutoff=CUTOFF, **how), expected)
     both = hgn.read([path, path], cutoff=CUTOFF)
     assert both.n_node.tolist() == 2 * [len(a) for a in frames]
-    with pytest.raises(ValueError, match="counts from the start"):
+    with pytest.raises(ValueError, match="not count from the end"):
         hgn.read(path, cutoff=CUTOFF, frames=slice(-2, None))
     with pytest.raises(ValueError, match="no frames in"):
         hgn.read(path, cutoff=CUTOFF, frames=slice(9, None))
@@ -406,7 +406,7 @@ GOOD = '1\nLattice="3 0 0 0 3 0 0 0 3" energy=1\nSi 0 0 0\n'
         (GOOD + "Si 0 0 0\n", "expected a number of atoms, found 'Si 0 0 0'"),
         (GOOD + "0\nenergy=1\n", "expected a number of atoms"),
         (GOOD + "1\nenergy=1\nXx 0 0 0\n", "atom 0 is of the unknown species 'Xx'"),
-        (GOOD + "1\nenergy=1\n119 0 0 0\n", "atomic number 119, no element"),
+        (GOOD + "1\nenergy=1\n119 0 0 0\n", "atomic number 119, which is no element"),
         (GOOD + "1\nenergy=1\nSi nan 0 0\n", "positions is NaN or Inf"),
         (GOOD + "1\nenergy=inf\nSi 0 0 0\n", "energy is NaN or Inf"),
         (GOOD + "1\nenergy=low\nSi 0 0 0\n", "energy must be numbers, got 'low'"),
@@ -415,7 +415,7 @@ GOOD = '1\nLattice="3 0 0 0 3 0 0 0 3" energy=1\nSi 0 0 0\n'
         (GOOD + '1\nLattice="3 0 0 0 3 0 3 3 0" energy=1\nSi 0 0 0\n', "cell is singular"),
         (GOOD + '1\nLattice="3 0 0 0 3 0" energy=1\nSi 0 0 0\n', r"Lattice must have shape \(3, 3"),
         (GOOD + '2\nLattice="3 0 0 0 3 0 0 0 3" energy=1\nSi 0 0 0\nSi 0 3 0\n',
-         "atoms 0 and 1 are in one place"),
+         "atoms 0 and 1 are at the same position"),
         (GOOD + '1\nLattice="3 0 0 0 3 0 0 0 3" pbc="T T" energy=1\nSi 0 0 0\n', "pbc must be"),
         (GOOD + '1\nProperties=species:S:1:pos:R energy=1\nSi 0 0 0\n', "cannot read Properties"),
         (GOOD + '1\nProperties=species:S:1:x:R:3 energy=1\nSi 0 0 0\n', "must name species"),
@@ -453,7 +453,9 @@ def test_other_sources_are_refused(source):
 
 @pytest.mark.parametrize("name", ["a.cif", "a", "a.cif.gz", "xyz"])
 def test_unknown_suffixes_name_the_known_ones(name):
-    with pytest.raises(ValueError, match=r"unknown suffix.*\.xyz, \.extxyz, also packed as \.gz"):
+    with pytest.raises(
+        ValueError, match=r"unknown suffix.*\.xyz, \.extxyz, also compressed as \.gz"
+    ):
         hgn.read(name, cutoff=3.0)
 
 

@@ -18,7 +18,7 @@ FLOOR = 5 * EPS
 
 
 def system(seed, rows=40, columns=12, noise=0.3):
-    """Columns of very unequal norm, so that a ridge relative to them is told from an absolute."""
+    """Columns of very unequal norm, which tell a relative ridge from an absolute one."""
     rng = np.random.default_rng(seed)
     z = rng.normal(size=(rows, columns)) * 10.0 ** rng.uniform(-3, 3, columns)
     truth = rng.normal(size=columns) / np.linalg.norm(z, axis=0)
@@ -236,7 +236,7 @@ def test_zero_target_gives_zero_coefficients_and_no_noise(choice):
     assert np.isfinite([solution.ridge[0], solution.effective_dof]).all()
 
 
-def test_evidence_bears_loud_rows():
+def test_evidence_tolerates_noisy_rows():
     """One row in ten is a hundred times as noisy, and not known to be."""
     ratios = []
     for seed in range(12):

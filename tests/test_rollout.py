@@ -309,7 +309,7 @@ def collision():
 
 
 class Contact(hgn.systems.AbstractPotential):
-    """Without force from afar, undefined within r = 1/2."""
+    """No force at a distance, undefined for r < 1/2."""
 
     def __call__(self, r, type):
         return jnp.where(r < 0.5, jnp.sqrt(r - 0.5), 0.0)
@@ -378,7 +378,7 @@ def test_a_chain_step_that_no_output_needs_cannot_spoil_the_outputs(start):
 
 
 def test_a_side_step_that_cannot_be_solved_does_not_pass_silently():
-    """The first step is free, the shorter one after it meets a wall too stiff for it."""
+    """The first step is free; the shorter one after it hits a wall that is too stiff for it."""
     wall = hgn.systems.mass_spring(
         external=lambda q, m: 1e4 / 2 * jnp.maximum(q[0] - 1.0, 0.0) ** 2
     )

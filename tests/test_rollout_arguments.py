@@ -1,4 +1,4 @@
-"""Rollouts refuse what they would get wrong in silence."""
+"""Rollouts refuse arguments that would silently give wrong results."""
 
 import inspect
 
@@ -33,7 +33,7 @@ def roll(start, *, model=SPRING, times=(0.0, 0.1), dt=0.05, **options):
     [([0.0, 5.0], 1e-9), ([0.0, 3e9], 1.0), ([0.0, 1.0], 1e-300), (hgn.Every(2**31, 1), 0.1)],
 )
 def test_more_steps_than_32_bits_count_are_refused(start, times, dt):
-    """They were no step at all: the start came back as the end."""
+    """Once no step at all was taken: the start was returned as the end."""
     with pytest.raises(ValueError, match="steps between two outputs, more than 2147483647"):
         roll(start, times=times, dt=dt)
 
@@ -107,7 +107,7 @@ def test_the_end_holds_neither_rates_nor_energies_of_the_start():
 
 
 @pytest.fixture(scope="module")
-def apart():
+def unjoined():
     """Two atoms that are not joined at the start and fly at each other; a third one is near."""
     position = np.array([[0.0, 0.0], [4.0, 0.3], [0.0, 1.2]])
     graph = hgn.graphs.radius(position, 2.0)
@@ -115,28 +115,28 @@ def apart():
     return graph._replace(nodes=graph.nodes | {"momentum": momentum})
 
 
-def test_a_model_with_a_cutoff_does_not_move_on_edges_that_stay(apart):
+def test_a_model_with_a_cutoff_does_not_move_on_edges_that_stay(unjoined):
     with pytest.raises(ValueError, match=r"edges stay.*neighbours=hgn\.Neighbours\(2, skin"):
-        roll(apart, model=ATOMS)
-    free = roll(apart, model=ATOMS, times=(0.0, 3.0), dt=0.01, neighbours="fixed")
+        roll(unjoined, model=ATOMS)
+    free = roll(unjoined, model=ATOMS, times=(0.0, 3.0), dt=0.01, neighbours="fixed")
     joined = roll(
-        apart, model=ATOMS, times=(0.0, 3.0), dt=0.01, neighbours=hgn.Neighbours(2.0, 0.3)
+        unjoined, model=ATOMS, times=(0.0, 3.0), dt=0.01, neighbours=hgn.Neighbours(2.0, 0.3)
     )
     assert np.abs(free.position[-1] - joined.position[-1]).max() > 0.5
-    everyone = hgn.graphs.fully_connected(3, 2, position=apart.nodes["position"])
-    everyone = everyone._replace(nodes=apart.nodes)
+    everyone = hgn.graphs.fully_connected(3, 2, position=unjoined.nodes["position"])
+    everyone = everyone._replace(nodes=unjoined.nodes)
     whole = roll(everyone, model=ATOMS, times=(0.0, 3.0), dt=0.01)
     np.testing.assert_allclose(whole.position, joined.position, atol=1e-10)
 
 
-def test_a_step_beyond_the_skin_names_the_skin(apart):
+def test_a_step_beyond_the_skin_names_the_skin(unjoined):
     with pytest.raises(RuntimeError, match=r"more than half of the neighbours' skin 0\.01"):
-        roll(apart, model=ATOMS, times=(0.0, 1.0), dt=0.05, neighbours=hgn.Neighbours(2.0, 0.01))
+        roll(unjoined, model=ATOMS, times=(0.0, 1.0), dt=0.05, neighbours=hgn.Neighbours(2.0, 0.01))
 
 
-def test_other_neighbours_are_refused(apart):
+def test_other_neighbours_are_refused(unjoined):
     with pytest.raises(ValueError, match=r"neighbours must be hgn\.Neighbours"):
-        roll(apart, model=ATOMS, neighbours=2.5)
+        roll(unjoined, model=ATOMS, neighbours=2.5)
 
 
 # Ensembles

@@ -46,7 +46,7 @@ class Killed(BaseException):
 
 @contextlib.contextmanager
 def killed_in(monkeypatch, module, name, call):
-    """Raises in that call of the module's function."""
+    """Raises at the given call of a function of the module."""
     original, calls = getattr(module, name), []
 
     def counted(*args):
@@ -92,7 +92,7 @@ def test_a_rollout_killed_between_two_outputs_goes_on_from_there(
 
 
 def test_a_rollout_that_overflows_is_resumed_to_the_same_bits(tmp_path, eager, monkeypatch):
-    """Atoms leave their lattice: room is found anew after lists that had enough."""
+    """Atoms leave their lattice: the capacity is enlarged after lists that had enough."""
     rng = np.random.default_rng(0)
     at = 1.1 * hgn.graphs.lattice((12, 12)).nodes["position"]
     at = at + rng.uniform(-0.02, 0.02, at.shape)
@@ -149,7 +149,7 @@ def test_other_times_are_taken_only_if_the_state_lies_before_them(
 
 
 def test_a_rollout_resumed_at_an_output_has_neighbours_for_it(tmp_path, eager, monkeypatch):
-    """After two steps a body has moved by more than half the skin, at their middles by less."""
+    """After two steps a body has moved by more than half the skin, at their midpoints by less."""
     pair = hgn.graphs.from_pairs(
         np.array([[0.0, 0.0], [2.0, 0.5]]), [], momentum=np.array([[6.0, 0.0], [0.0, 0.0]])
     )
@@ -169,7 +169,7 @@ def test_a_rollout_resumed_at_an_output_has_neighbours_for_it(tmp_path, eager, m
 
 
 def test_a_rollout_in_single_precision_is_kept_in_it(springs, start, tmp_path):
-    """So that JAX need not be set to 64 bit to go on with it."""
+    """It can be resumed without setting JAX to 64 bit."""
     single = jax.tree.map(
         lambda a: a.astype(jnp.float32) if eqx.is_inexact_array(a) else a, (springs, start)
     )
@@ -278,7 +278,7 @@ def test_what_was_written_before_the_disk_was_full_can_be_resumed(
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
         with pytest.raises(
-            OSError, match=r"No space left.* what it held remains.*the same call resumes"
+            OSError, match=r"No space left.* the previous one remains.*the same call resumes"
         ):
             checkpointed(start, tmp_path / "full")
     assert eqx.tree_equal(checkpointed(start, tmp_path / "full"), whole)

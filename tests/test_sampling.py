@@ -19,7 +19,7 @@ LEVELS = {  # independent of the library: sigma, its inverse, its values at the 
     "sin": (np.sin, np.arcsin, -0.5, 0.5),
     "relu": (lambda z: np.maximum(z, 0), lambda y: y, 0.0, 1.0),
 }
-SITES = np.array([0.0, 1.0, 2.1, 4.5, 7.0])  # ordered pairs differ; all apart by > 0.4 deviations
+SITES = np.array([0.0, 1.0, 2.1, 4.5, 7.0])  # all differences distinct, and > 0.4 deviations
 CLOUD = np.random.default_rng(0).normal(size=(6, 3)) * [1.0, 10.0, 0.1] + [0.0, 5.0, -3.0]
 
 draw = eqx.filter_jit(lambda sampling, *args: sampling(*args))

@@ -1,4 +1,4 @@
-"""Rollouts with observables, progress, and words for what goes wrong."""
+"""Rollouts with observables, progress, and errors that explain what went wrong."""
 
 import equinox as eqx
 import jax
@@ -113,8 +113,8 @@ def test_radial_distribution_counts_pairs_of_nearest_images():
     path = hgn.rollout(
         hgn.systems.mass_spring("spring"), graph, [0.0], dt=0.1, observables=[observable]
     )
-    apart = q[:, None] - q[None]
-    r = np.linalg.norm(apart - sides * np.round(apart / sides), axis=-1)[np.triu_indices(40, 1)]
+    vector = q[:, None] - q[None]
+    r = np.linalg.norm(vector - sides * np.round(vector / sides), axis=-1)[np.triu_indices(40, 1)]
     counts, edges = np.histogram(r, np.linspace(0, 2, 9))
     shells = 4 / 3 * np.pi * np.diff(edges**3)
     expected = 2 * counts * sides.prod() / (40 * 39 * shells)

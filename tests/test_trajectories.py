@@ -278,7 +278,7 @@ def test_whole_numbers_are_accepted_as_positions():
 
 @pytest.fixture
 def arguments():
-    """Two trajectories of twelve frames, as arguments that are in order."""
+    """Valid arguments: two trajectories of twelve frames."""
     times = 0.1 * np.arange(12)
     x, v, f = oscillators(times, trajectories=2)
     return {
@@ -316,7 +316,7 @@ def test_a_wrong_unit_of_mass_is_found_when_the_velocity_is_differentiated(argum
 
 def test_a_system_that_is_not_newtonian_needs_its_momentum(arguments):
     del arguments["momentum"]
-    with pytest.raises(ValueError, match="momentum must be given"):
+    with pytest.raises(ValueError, match="newtonian=False needs momentum"):
         from_trajectories(**arguments, newtonian=False)
 
 
@@ -325,7 +325,7 @@ def test_a_system_that_is_not_newtonian_needs_its_momentum(arguments):
 def test_entries_that_are_not_finite_are_named(arguments, name, bad):
     arguments[name] = arguments[name].copy()
     arguments[name][1, 5, 2, 1] = bad
-    with pytest.raises(ValueError, match=f"{name} .*trajectory 1, frame 5, node 2; 1 such"):
+    with pytest.raises(ValueError, match=f"{name} .*trajectory 1, frame 5, node 2 .1 in all"):
         from_trajectories(**arguments)
 
 
@@ -473,7 +473,7 @@ def test_velocities_in_another_unit_are_refused(arguments, factor):
 
 @pytest.mark.parametrize("step", [0.5, 1.3, 2.0, 4.0, 30.0])
 def test_coarse_frames_of_true_velocities_pass(step):
-    """Differences over a good part of an oscillation, or several, are much too small."""
+    """Differences over a large part of an oscillation, or several, are much too small."""
     times = step * np.arange(300)
     x, v, f = oscillators(times, amplitude=3)
     data = from_trajectories(times, x, mass=MASS, edges=NO_PAIRS, velocity=v, force=f)
@@ -481,7 +481,7 @@ def test_coarse_frames_of_true_velocities_pass(step):
 
 
 def test_noisy_positions_of_dense_frames_pass(rng):
-    """Differences are then of the noise: twenty times the velocity."""
+    """Their differences are noise, twenty times the velocity."""
     times = 0.001 * np.arange(300)
     x, v, f = oscillators(times)
     noisy = x + rng.normal(0, 0.01, x.shape)

@@ -42,7 +42,7 @@ def features(clean):
 
 @pytest.fixture(scope="module")
 def few(clean):
-    """So few and so noisy that the closed form keeps its digits."""
+    """Data so few and so noisy that the closed form keeps its digits."""
     return hgn.sample((hgn.Kinetic(2), hgn.Pair(4)), clean, key=jr.key(2))
 
 
@@ -195,14 +195,14 @@ def test_an_added_constant_changes_nothing(features, clean, test, with_noise):
         np.testing.assert_allclose(x, y, rtol=1e-12)
 
 
-def same_with_padding(fit, graphs, apart):
-    """The standard deviations of the padded graphs; the same as without, but for bodies `apart`."""
+def same_with_padding(fit, graphs, skipped):
+    """Standard deviations of padded graphs; asserts that padding changes none except `skipped`."""
     free = {k: v for k, v in graphs.nodes.items() if k != "fixed"}
     plain = fit.standard_deviation(graphs._replace(nodes=free))
     found = fit.standard_deviation(hgn.graphs.pad(graphs, n_node=64, n_edge=130, n_graph=23))
     np.testing.assert_allclose(found.energy[:20], plain.energy, rtol=1e-9)
     for x, y in zip(parts(plain)[1:], parts(found)[1:]):
-        np.testing.assert_allclose(y[:60][~apart], x[~apart], rtol=1e-9)
+        np.testing.assert_allclose(y[:60][~skipped], x[~skipped], rtol=1e-9)
         assert not y[60:].any()
     assert np.isfinite(found.energy).all()
     return found
@@ -213,13 +213,13 @@ def test_padding_changes_nothing_where_the_energy_has_no_constant(known, test):
     kinetic, pair = fit.equations.basis.terms
     fading = kinetic, dataclasses.replace(pair, cutoff=5.0)
     fit = eqx.tree_at(lambda f: f.equations.basis.terms, fit, fading)
-    same_with_padding(fit, test, apart=np.zeros(60, bool))
+    same_with_padding(fit, test, skipped=np.zeros(60, bool))
 
 
 def test_padding_and_fixed_bodies_are_zero_and_change_nothing_else(known, test):
     fixed = jnp.tile(jnp.array([True, False, False]), 20)
     held = test._replace(nodes=test.nodes | {"fixed": fixed})
-    found = same_with_padding(known[0], held, apart=fixed)
+    found = same_with_padding(known[0], held, skipped=fixed)
     assert not found.velocity[:60][fixed].any() and not found.force[:60][fixed].any()
 
 

@@ -1,4 +1,4 @@
-"""A fit says in words how much it explains, and nothing that is missing is a success."""
+"""A fit reports how much it explains; missing observations are no success."""
 
 import inspect
 
@@ -58,7 +58,7 @@ def test_inside_jit_nothing_is_said(data):
 
 
 def test_rows_of_one_kind_without_weight_are_no_success(data):
-    """Velocities count, forces do not: the pair potential would be zero without a word."""
+    """Velocities count, forces do not: the pair potential would silently be zero."""
 
     def deaf(graphs):
         ones = jnp.ones(len(graphs.nodes["position"]))

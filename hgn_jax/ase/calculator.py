@@ -1,4 +1,4 @@
-"""`Calculator`: energies, forces and stresses of a learned model for ASE."""
+"""`Calculator`: energies, forces and stresses of a model for ASE."""
 
 import math
 import warnings
@@ -25,28 +25,29 @@ DEVIATIONS = ("energy_std", "forces_std")
 
 
 class Calculator(ase_calculator.Calculator):
-    """A model as a calculator of ASE: eV, A and u, which the data must have been in.
+    """A model as an ASE calculator. Units are ASE's: the training data must be in eV, A and u.
 
-    The potential energy is the model's energy of atoms at rest; forces are minus its gradient, and
+    The potential energy is the model's energy of atoms at rest. Forces are minus its gradient, and
     the stress is dE/dstrain over the volume (eV/A^3, tension positive, Voigt's order). `energies`
-    are those of the atoms; they sum up to the energy. Friction and other rates that are no gradient
-    are left out. Cells of any shape, periodic along any of their axes; as everywhere in ASE, a
-    stress needs three lattice vectors.
+    are those of the atoms, whose sum is the energy. Friction and other rates that are not gradients
+    are ignored. Cells may have any shape, and be periodic along any of their axes; as everywhere in
+    ASE, a stress needs three lattice vectors.
 
     **Arguments:**
 
     - `model`: a `Fit`, its `model`, or any other `hgn.AbstractModel`.
-    - `skin`: pairs within the model's cutoff plus this length (A) are listed; they are searched
-        again when a pair that is not listed may have come within the cutoff.
-    - `cutoff`: for models that have none of their own (A); bodies are joined up to here.
+    - `skin`: length (A) by which the neighbour list exceeds the model's cutoff. The list is
+        refreshed when a pair that it lacks may have come within the cutoff.
+    - `cutoff`: greatest distance of joined atoms (A), for models without a cutoff of their own.
     - `reference`: graphs such as the training data. With a `Fit`, `get_property("forces_std")` is
         the standard deviation of each force component, see `Fit.standard_deviation`. With a
-        reference `get_property("energy_std")` is that of the energy, less its mean over the
+        reference, `get_property("energy_std")` is that of the energy, less its mean over the
         reference. Both are computed on request only.
 
-    Atoms out of the model's trained range are warned of once.
+    Warns once if atoms are outside of the model's trained range.
 
-    **Raises:** when it computes, `ValueError` for species that training never saw.
+    **Raises:** `ValueError` for a model, skin or cutoff that cannot be used; when it computes, for
+    species that training never saw.
     """
 
     name = "hgn_jax"
@@ -82,8 +83,9 @@ class Calculator(ase_calculator.Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = ase_calculator.all_changes,
     ) -> None:
-        """Fills `results`: energies and forces always, the others if they are asked for."""
+        """Fills `results`: always energies and forces, other properties on request."""
         super().calculate(atoms, properties, system_changes)
+        # ASE asks for single properties. Without changes, results so far are kept and completed.
         if system_changes:
             self.results = {}
         atoms = self.atoms if atoms is None else atoms
@@ -102,19 +104,19 @@ class Calculator(ase_calculator.Calculator):
                 self.results["energy_std"] = float(deviation.energy[0])
 
     def _evaluate(self, graph: GraphsTuple, n: int) -> None:
-        found = evaluate(self.model, graph)
-        energy = float(found.energy)
+        result = evaluate(self.model, graph)
+        energy = float(result.energy)
         self.results |= {"energy": energy, "free_energy": energy}
-        self.results["forces"] = np.asarray(found.force, float)[:n]
-        if found.of_atoms is not None:
-            self.results["energies"] = np.asarray(found.of_atoms, float)[:n]
-        outside = {name: int(k) for name, k in found.outside.items() if k}
+        self.results["forces"] = np.asarray(result.force, float)[:n]
+        if result.of_atoms is not None:
+            self.results["energies"] = np.asarray(result.of_atoms, float)[:n]
+        outside = {name: int(k) for name, k in result.outside.items() if k}
         if outside and not self._has_warned:
             self._has_warned = True
-            counts = ", ".join(f"{k} of {name}" for name, k in outside.items())
+            counts = ", ".join(f"{name}: {k}" for name, k in outside.items())
             warnings.warn(
-                f"the model extrapolates: {counts} out of the trained range (further ones are not "
-                "warned of)",
+                f"the model extrapolates outside of its trained range ({counts}); this warning "
+                "appears once",
                 stacklevel=2,
             )
 
@@ -126,13 +128,13 @@ class Calculator(ase_calculator.Calculator):
         unseen = np.setdiff1d(numbers, known)
         if len(unseen):
             raise ValueError(
-                f"the model was trained on {', '.join(symbols_of(known))} and knows nothing of "
+                f"the model was trained on {', '.join(symbols_of(known))} only, not on "
                 f"{', '.join(symbols_of(unseen))}"
             )
 
 
 def _reach(model: AbstractModel, cutoff: float | int | None) -> float:
-    """Length up to which atoms are joined.
+    """Distance up to which atoms are joined (A).
 
     **Raises:** `ValueError` for a cutoff that is not positive, or shorter than the model's own.
     """

@@ -1,4 +1,4 @@
-"""What a calculator asks of a model: energies of atoms, forces, virials; compiled functions."""
+"""Compiled functions of a calculator: energies of atoms, forces, virials."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,6 @@ from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
 from .._types import NodeScalars, Vectors
-from ..features.pair_base import AbstractPairFeatures
 from ..graphs.geometry import count, graph_index
 from ..models.base import AbstractModel
 from ..models.network import HamiltonianGraphNetwork
@@ -22,9 +21,9 @@ class Evaluation(NamedTuple):
     energy: Float[Array, ""]
     force: Vectors
     of_atoms: NodeScalars | None
-    """Energy of each atom; None if the model has no such parts."""
+    """Energy of each atom; None if the model does not define it."""
     outside: dict[str, Int[Array, ""]]
-    """Number of sites out of the trained range, by kind of feature."""
+    """Number of sites outside of the trained range, by kind of feature."""
 
 
 @eqx.filter_jit
@@ -34,7 +33,7 @@ def evaluate(model: AbstractModel, graphs: GraphsTuple) -> Evaluation:
     force = jnp.zeros_like(graphs.nodes["position"]) if slope is None else -slope
     outside = {}
     if isinstance(model, HamiltonianGraphNetwork):
-        counted = _faded(model).out_of_range(graphs)
+        counted = model.out_of_range(graphs)
         outside = {name: counts[0] for name, counts in counted.items()}
     return Evaluation(model(graphs)[0], force, atom_energies(model, graphs), outside)
 
@@ -46,9 +45,9 @@ def virial(model: AbstractModel, graphs: GraphsTuple) -> Float[Array, "3 3"]:
 
 
 def atom_energies(model: AbstractModel, graphs: GraphsTuple) -> NodeScalars | None:
-    """Energy of each atom, pairs half for either end; their sum is the energy.
+    """Energy of each atom; their sum is the energy. Pairs are split in halves.
 
-    None if a known part does not say which atoms its energy belongs to.
+    None if the model, or its known part, does not define energies of atoms.
     """
     if isinstance(model, Newtonian):
         return jnp.zeros(count(graphs), graphs.nodes["position"].dtype)
@@ -58,28 +57,10 @@ def atom_energies(model: AbstractModel, graphs: GraphsTuple) -> NodeScalars | No
         return None
     total = model.node_energy(graphs)
     if model.constants.shape[-1]:
-        # Every node as a graph of its own: counts of graphs are counts of nodes then.
+        # With every node as a graph of its own, counts per graph are counts per node.
         alone = jnp.ones(count(graphs), graphs.n_node.dtype)
         total += model.basis.constants(graphs._replace(n_node=alone)) @ model.constants
     if model.basis.known is None:
         return total
     known = atom_energies(model.basis.known, graphs)
     return None if known is None else jnp.where(graph_index(graphs) == 0, total + known, 0)
-
-
-NEAR = 0.95
-"""Share of the cutoff from which on a greatest trained distance counts as the cutoff."""
-
-
-def _faded(model: HamiltonianGraphNetwork) -> HamiltonianGraphNetwork:
-    """The model with trained ranges that end at the cutoff, where pairs fade: a pair a little
-    farther apart than any in training is no extrapolation there."""
-    terms = []
-    for term in model.terms:
-        cutoff = getattr(term, "cutoff", None)
-        if isinstance(term, AbstractPairFeatures) and cutoff is not None:
-            near = term.ranges[:, 1] > NEAR * cutoff
-            ends = jnp.where(near, cutoff, term.ranges[:, 1])
-            term = eqx.tree_at(lambda t: t.ranges, term, term.ranges.at[:, 1].set(ends))
-        terms.append(term)
-    return eqx.tree_at(lambda m: m.basis.terms, model, tuple(terms))

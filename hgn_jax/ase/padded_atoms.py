@@ -1,4 +1,4 @@
-"""Graphs of ASE's atoms whose shapes and neighbours stay, so that programs compile once."""
+"""Graphs of ASE's atoms whose shapes and neighbours rarely change, so that programs are reused."""
 
 import dataclasses
 import itertools
@@ -17,13 +17,13 @@ from ..graphs.pair_search import pairs_within
 
 @dataclasses.dataclass
 class _List:
-    """All pairs within reach + skin, and the atoms for which they were found."""
+    """All pairs within reach + skin, and the atoms that they were found for."""
 
     number: np.ndarray
     periodic: np.ndarray
     position: np.ndarray
     matrix: np.ndarray | None
-    """Cell, with vectors of our own along axes without period; None if there is no period."""
+    """Cell, with new lattice vectors for axes that are not periodic; None if no axis is."""
     graph: GraphsTuple
     nodes: int
     """Nodes of the graph, padding included."""
@@ -32,15 +32,15 @@ class _List:
 class PaddedAtoms:
     """Makes graphs of atoms; neighbours are searched again only when one might be missing.
 
-    `reach` and `skin` (A): all pairs within reach + skin are kept, until a pair that is not among
-    them may have come within reach. Where `pads`, graphs have spare nodes and edges, so that their
-    shapes change rarely; else they have exactly those of the atoms.
+    All pairs within `reach` + `skin` (A) are kept, until a pair that is not among them may have
+    come within reach. With `pads`, graphs have spare nodes and edges, so that their shapes rarely
+    change. Otherwise they have exactly the nodes and edges of the atoms.
     """
 
     def __init__(self, reach: float, skin: float, dtype: np.dtype, *, pads: bool) -> None:
         self.reach, self.skin, self.dtype, self.pads = reach, skin, dtype, pads
         self.searches = 0
-        """How often neighbours were searched."""
+        """Number of neighbour searches so far."""
         self._list: _List | None = None
         self._capacity = (0, 0)
 
@@ -48,14 +48,15 @@ class PaddedAtoms:
         """The graph of the atoms, padded; momenta are zero.
 
         **Raises:** `ValueError` for positions that are not finite, a periodic cell without volume,
-        or periods with a model that has no cutoff.
+        or a periodic cell with a model that has no cutoff.
         """
         position, cell = np.asarray(atoms.positions, float), np.asarray(atoms.cell, float)
         periodic = np.asarray(atoms.pbc, bool)
         bad = ~np.isfinite(position).all(axis=1)
         if bad.any():
             raise ValueError(
-                f"the position of atom {int(np.argmax(bad))} is NaN or Inf: take shorter time steps"
+                f"the position of atom {int(np.argmax(bad))} is NaN or Inf: in a simulation, "
+                "use a shorter time step"
             )
         current = self._list
         if current is None or self._stale(current, atoms.numbers, periodic, position, cell):
@@ -81,21 +82,22 @@ class PaddedAtoms:
     ) -> bool:
         """True if a pair within reach might be missing from the list.
 
-        A deformation F of the cell shortens no vector by more than its least singular value. What
-        atoms move beside it shortens a pair by twice the greatest displacement at most.
+        A deformation F of the cell multiplies the length of a vector by its smallest singular value
+        at least. Displacements relative to that deformation shorten a pair by at most twice the
+        largest one.
         """
         if not np.array_equal(old.number, number) or (old.periodic != periodic).any():
             return True
         if math.isinf(self.reach):
             return False
-        least, carried = 1.0, old.position
+        least, deformed = 1.0, old.position
         if old.matrix is not None:
             f = np.linalg.solve(old.matrix, _with_rows(old.matrix, periodic, cell))
-            least, carried = np.linalg.svd(f, compute_uv=False).min(), old.position @ f
-        moved = position - carried
-        moved = moved - moved.mean(axis=0)
-        most = math.sqrt(np.max(np.sum(moved**2, axis=1)))
-        return bool(least * (self.reach + self.skin) - 2 * most < self.reach)
+            least, deformed = np.linalg.svd(f, compute_uv=False).min(), old.position @ f
+        moved = position - deformed
+        moved = moved - moved.mean(axis=0)  # a common translation changes no distance
+        farthest = math.sqrt(np.max(np.sum(moved**2, axis=1)))
+        return bool(least * (self.reach + self.skin) - 2 * farthest < self.reach)
 
     def _searched(
         self, atoms: Any, periodic: np.ndarray, position: np.ndarray, cell: np.ndarray
@@ -115,7 +117,9 @@ class PaddedAtoms:
             if periodic.any():
                 matrix = enclosing_cell(position, cell, periodic, reach)
                 require_cell(matrix, "the cell of the atoms")
-            points = position if self.reach else position[:0]  # without pairs there are no edges
+            points = (
+                position if self.reach else position[:0]
+            )  # no edges if nothing acts between atoms
             pairs, shift = pairs_within(points, reach, None if matrix is None else Cell(matrix))
         graph = GraphsTuple(
             nodes={
@@ -141,13 +145,16 @@ class PaddedAtoms:
 
 
 def _with_rows(matrix: np.ndarray, periodic: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """The matrix with the periodic lattice vectors of `cell`."""
+    """The matrix with its periodic lattice vectors replaced by those of `cell`."""
     return np.where(periodic[:, None], cell, matrix)
 
 
 def _capacity(old: tuple[int, int], nodes: int, edges: int) -> tuple[int, int]:
-    """Numbers of nodes and edges to compile for: the old ones if they suffice and are not far too
-    large, else some more than are needed (nodes: as many, where there are none yet)."""
+    """Numbers of nodes and edges to compile for.
+
+    The old ones are kept if they suffice and are not far too large. Otherwise there is some spare
+    capacity, except for nodes at the first call, since most simulations never change their number.
+    """
     spare = nodes if not old[0] else nodes + nodes // 5
     kept = old[0] if nodes <= old[0] <= 2 * nodes + 16 else spare
     return kept, old[1] if edges <= old[1] <= 4 * edges + 64 else edges + edges // 4 + 16

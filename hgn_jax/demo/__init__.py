@@ -1,4 +1,4 @@
-"""The main job on real input, from data to motion: `hgn-jax demo`."""
+"""`hgn-jax demo`: two examples from data to motion, springs and the solar system."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from . import solar_system, springs
 
 
 def run(out: Path, console: Console) -> None:
-    """Runs both parts, prints tables, writes pictures and `report.json` into `out`."""
+    """Runs both examples. Prints tables, and writes pictures and `report.json` to `out`."""
     out.mkdir(parents=True, exist_ok=True)
     report = {"springs": springs.run(out, console), "solar_system": solar_system.run(out, console)}
     path = out / "report.json"

@@ -1,4 +1,4 @@
-"""Gravity from ten years of the ephemeris, tested on the following ten."""
+"""Gravity learned from ten years of the ephemeris, tested on the following ten."""
 
 import warnings
 from pathlib import Path
@@ -21,10 +21,13 @@ from ..models.network import HamiltonianGraphNetwork
 from .springs import timed_fit
 
 SUN_WEIGHT = 1e-3
+"""Weight of the Sun's rows, see `Ephemeris.snapshots`."""
 YEARS = 10
+"""Length of the training data, and of the test data."""
 
 
 def run(out: Path, console: Console) -> dict[str, Any]:
+    """Runs the example, prints a table and writes pictures to `out`. Returns the figures."""
     console.rule("[bold]2. The solar system: gravity from ten years of JPL's ephemeris")
     ephemeris = solar_system()
     names, planets = ephemeris.names, ephemeris.names[1:]
@@ -33,6 +36,7 @@ def run(out: Path, console: Console) -> dict[str, Any]:
     test, state, times, observed = held_out(ephemeris)
     newton = systems.gravity()
 
+    # Fitted twice, so that the time does not include compilation.
     fitted, _ = timed_fit(train, jr.key(0))
     fitted, seconds = timed_fit(train, jr.key(0))
     model = fitted.model
@@ -67,7 +71,7 @@ def run(out: Path, console: Console) -> dict[str, Any]:
     table = Table(
         title=f"Held-out decade: median relative acceleration error, and greatest heliocentric "
         f"position error over {years:.2f} years",
-        caption="Newton: the ten-body law from the same start. DE421 knows relativity.",
+        caption="Newton: the ten-body law from the same start. DE421 includes general relativity.",
     )
     for heading in ("body", "against DE421", "against Newton", "position (AU)", "Newton's (AU)"):
         table.add_column(heading, justify="left" if heading == "body" else "right")
@@ -95,8 +99,8 @@ def run(out: Path, console: Console) -> dict[str, Any]:
 def held_out(
     ephemeris: Ephemeris,
 ) -> tuple[GraphsTuple, GraphsTuple, np.ndarray, np.ndarray]:
-    """Snapshots of the second decade, the first of them as start, and where the bodies were from
-    then on: times `[t]` four days apart and positions `[t n 3]`."""
+    """Data of the second decade: snapshots, the first of them as start of a rollout, and from there
+    on times `[t]`, four days apart, and observed positions `[t n 3]`."""
     test = ephemeris.between(YEARS, 2 * YEARS).snapshots()
     start = graphs.take(test, np.arange(len(test.n_node)) == 0)
     first = int(np.argmin(np.abs(ephemeris.times - float(start.globals["time"][0]))))
@@ -105,19 +109,22 @@ def held_out(
 
 def median_errors(model: AbstractModel, data: GraphsTuple, force: jax.Array) -> np.ndarray:
     """Median over frames of |F - force| / |force| for every body of equal-sized snapshots."""
-    wrong = jnp.linalg.norm(model.vector_field(data)[1] - force, axis=-1)
-    relative = wrong / jnp.linalg.norm(force, axis=-1)
+    error = jnp.linalg.norm(model.vector_field(data)[1] - force, axis=-1)
+    relative = error / jnp.linalg.norm(force, axis=-1)
     return np.median(np.asarray(relative).reshape(len(data.n_node), -1), axis=0)
 
 
 def heliocentric_error(path: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """Distance `[t n]` of positions `[t n 3]` relative to body 0, the Sun."""
+    """Distances `[t n]` between positions `[t n 3]`, both relative to body 0, the Sun."""
     return np.linalg.norm((path - path[:, :1]) - (observed - observed[:, :1]), axis=-1)
 
 
 def force_law(model: HamiltonianGraphNetwork) -> tuple[float, float]:
-    """Least-squares power law A r^n of dphi/dr at 400 distances, even in log r, of the trained
-    range."""
+    """Factor A and exponent n of the power law A r^n for dphi/dr.
+
+    The fit is a least-squares line of logarithms, at 400 distances of the trained range, even in
+    log r.
+    """
     low, high = model.pair_range()
     r = jnp.geomspace(low, high, 400)
     slope = jax.vmap(jax.grad(model.pair_energy))(r)

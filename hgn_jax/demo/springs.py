@@ -1,4 +1,4 @@
-"""Eight bodies and springs: train small, use large, roll out against the truth."""
+"""Springs: a model learned on 8 bodies, used on larger graphs and rolled out against the truth."""
 
 import time
 from pathlib import Path
@@ -17,10 +17,12 @@ from ..fitting.fit import Fit, fit
 
 
 def run(out: Path, console: Console) -> dict[str, Any]:
+    """Runs the example, prints a table and writes pictures to `out`. Returns the figures."""
     console.rule("[bold]1. Springs: learned on 8 bodies")
     system = systems.mass_spring("spring", rest_length=1.0)
     cube = graphs.lattice((2, 2, 2))
     train = systems.simulate(system, cube, key=jr.key(0), trajectories=1000)
+    # Fitted twice: the second time excludes compilation.
     fitted, first_seconds = timed_fit(train, jr.key(1))
     fitted, seconds = timed_fit(train, jr.key(1))
     console.print(
@@ -34,7 +36,7 @@ def run(out: Path, console: Console) -> dict[str, Any]:
     plots.parity(model, test).savefig(out / "springs_parity.png")
     plots.potential(model, system).savefig(out / "springs_potential.png")
 
-    table = Table(title="Zero-shot: five fresh snapshots each")
+    table = Table(title="Zero-shot: five new snapshots each")
     for heading in ("graph", "bodies", "relative force error", "pairs out of range"):
         table.add_column(heading, justify="left" if heading == "graph" else "right")
     zero_shot = []
@@ -54,19 +56,17 @@ def run(out: Path, console: Console) -> dict[str, Any]:
         table.add_row(name, str(record["nodes"]), f"{record['relative_error']:.1e}",
                       f"{record['out_of_range_pairs']}")  # fmt: skip
     console.print(table)
-    console.print(
-        f"Gradients of fresh 2x2x2 states: mean square error {error:.1e} of the mean square"
-    )
+    console.print(f"Rates of new 2x2x2 states: mean square error {error:.1e} of the mean square")
 
     start = systems.simulate(
         system, cube, key=jr.key(4), trajectories=1, start=systems.Uniform(0.1, 0.1)
     )
     times = jnp.linspace(0, 100, 1001)
     learned, true = (rollout(m, start, times, dt=0.01) for m in (model, system))
-    soon = times <= 20
-    apart = jnp.linalg.norm((learned.position - true.position)[soon], axis=-1)
+    early = times <= 20
+    distance = jnp.linalg.norm((learned.position - true.position)[early], axis=-1)
     rolled = {
-        "position_error": float(jnp.max(apart)),
+        "position_error": float(jnp.max(distance)),
         "energy_drift": _drift(learned.energy),
         "true_energy_drift": _drift(true.energy),
     }
@@ -74,9 +74,9 @@ def run(out: Path, console: Console) -> dict[str, Any]:
         times, {"learned Hamiltonian": learned.energy, "true Hamiltonian": true.energy}
     ).savefig(out / "springs_energy.png")
     console.print(
-        "Rollout, Stoermer-Verlet with dt = 0.01: greatest distance between learned and true path "
-        f"over 20 time units {rolled['position_error']:.1e} (spacing 1); greatest energy error "
-        f"over 10,000 steps {rolled['energy_drift']:.2e} learned, "
+        "Rollout, Stoermer-Verlet with dt = 0.01: greatest distance between learned and true "
+        f"positions over 20 time units {rolled['position_error']:.1e} (spacing 1); greatest energy "
+        f"error over 10,000 steps {rolled['energy_drift']:.2e} learned, "
         f"{rolled['true_energy_drift']:.2e} true"
     )
     return {
@@ -89,12 +89,13 @@ def run(out: Path, console: Console) -> dict[str, Any]:
 
 
 def timed_fit(data: Any, key: Any) -> tuple[Fit, float]:
-    """A fit and its seconds, blocked until ready."""
+    """A fit, and the seconds until its result is ready."""
     start = time.perf_counter()
     fitted = jax.block_until_ready(fit(data, key=key))
     return fitted, time.perf_counter() - start
 
 
 def _drift(energy: jax.Array) -> float:
+    """Greatest change of the energy, relative to its start."""
     values = np.asarray(energy)
     return float(np.abs(values - values[0]).max() / abs(values[0]))

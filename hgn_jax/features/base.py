@@ -156,6 +156,16 @@ class AbstractEnergy(AbstractTerm):
         by_strain = jax.jacfwd(lambda strain: self(strained(graphs, strain)))(none)
         return jnp.moveaxis(by_strain, 1, -1)
 
+    def energy_virial(
+        self, graphs: GraphsTuple, theta: Float[Array, " K"]
+    ) -> Float[Array, "g d d"]:
+        """Virial of Phi . theta: the fast path of stresses."""
+        g, d = len(graphs.n_node), graphs.nodes["position"].shape[1]
+        none = jnp.zeros((g, d, d), graphs.nodes["position"].dtype)
+        return jax.grad(lambda strain: jnp.sum(self.node_energy(strained(graphs, strain), theta)))(
+            none
+        )
+
 
 class AbstractRates(AbstractTerm):
     """Columns of the rates themselves, for motion that is the gradient of no energy.

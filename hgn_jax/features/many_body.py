@@ -133,15 +133,16 @@ class ManyBody(AbstractTermSpec):
             signatures += [signature for signature, count in zip(order, counts) if count]
             sizes += [count for count in counts if count]
             waves += [number for count in counts if count]
-        weights = []
-        # One draw for all: each program of random numbers takes a while to compile.
+        # One draw for all: a program for each signature would take long to compile.
         most = (len(signatures), kinds, 4, max(sizes), kinds, max(radial))
-        for signature, size, number, w in zip(
-            signatures, sizes, waves, jr.normal(key, most, dtype)
-        ):
-            w = w[:, : len(signature.degrees), :size, :, :].at[..., number:].set(0)
-            w /= jnp.sqrt(jnp.sum(w**2, axis=(-2, -1), keepdims=True))
-            weights.append(w.reshape(*w.shape[:3], -1))
+        kept = np.arange(max(radial)) < np.array(waves)[:, None]
+        every = jr.normal(key, most, dtype) * kept.reshape(-1, 1, 1, 1, 1, max(radial))
+        every /= jnp.sqrt(jnp.sum(every**2, axis=(-2, -1), keepdims=True))
+        every = every.reshape(*most[:4], -1)
+        weights = [
+            w[:, : len(signature.degrees), :size]
+            for signature, size, w in zip(signatures, sizes, every)
+        ]
         densities = Densities(self.cutoff, self.degree, max(radial), species)
         r = distance(data)
         seen = edge_mask(data) & (r < self.cutoff)

@@ -115,6 +115,13 @@ class ManyBodyFeatures(AbstractEnergy):
         back = jax.ops.segment_sum(pulls, graphs.senders, n)
         return Gradient(position=back - sum_over_edges(graphs, pulls))
 
+    def energy_virial(
+        self, graphs: GraphsTuple, theta: Float[Array, " K"]
+    ) -> Float[Array, "g d d"]:
+        pulls = self._evaluated(graphs, theta)[1]
+        strain = self.densities.vectors(graphs).T[:, :, None] * pulls[:, None]
+        return sum_over_graphs(graphs, sum_over_edges(graphs, strain))
+
     def _evaluated(
         self, graphs: GraphsTuple, theta: Float[Array, " K"]
     ) -> tuple[NodeScalars, Float[Array, "e 3"]]:
@@ -122,7 +129,7 @@ class ManyBodyFeatures(AbstractEnergy):
         n, kind = count(graphs), self.densities.kind(graphs)
         centre = jnp.where(node_mask(graphs), kind, self.densities.kinds)
         vector, kinds = self.densities.vectors(graphs), kind[graphs.senders]
-        if not isinstance(graphs, SlottedGraphs):
+        if not isinstance(graphs, SlottedGraphs) or not graphs.slots:
             energy, pulls = self._around(
                 self._of_densities(theta), centre, vector, kinds,
                 lambda values: sum_over_edges(graphs, jnp.moveaxis(values, -1, 0)),
@@ -146,8 +153,10 @@ class ManyBodyFeatures(AbstractEnergy):
         left = some - (n - (len(starts) - 1) * some)
         energy = jnp.append(energy[:-1].ravel(), energy[-1, left:])
         pulls = pulls.transpose(2, 0, 3, 1)  # [slots pieces some 3]
-        pulls = jnp.concatenate([pulls[:, :-1].reshape(slots, -1, 3), pulls[:, -1, left:]], axis=1)
-        return energy, pulls.reshape(-1, 3)
+        # There may be no slots.
+        before = pulls[:, :-1].reshape(slots, (len(starts) - 1) * some, 3)
+        pulls = jnp.concatenate([before, pulls[:, -1, left:]], axis=1)
+        return energy, pulls.reshape(slots * n, 3)
 
     def _of_densities(self, theta: Float[Array, " K"]) -> OfDensities:
         """Energies of bodies of given species, and their derivatives by their densities."""

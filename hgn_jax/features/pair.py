@@ -23,6 +23,9 @@ from .pair_base import AbstractPairFeatures, edge_types, observable
 from .sampling import ELM, AbstractSampling
 from .trained_range import extent
 
+NEAR = 0.95
+"""Share of the cutoff from which on a greatest trained distance counts as the cutoff."""
+
 
 class PairFeatures(AbstractPairFeatures):
     r"""Potentials of pairs whose random units see, one half, r, and the other half log r.
@@ -181,5 +184,13 @@ class Pair(AbstractTermSpec):
                     self.sampling(far, jnp.log(r)[:, None], chosen, half, *args, unit=1.0),
                 )
             )
-            ranges.append(extent(r, chosen))
+            ranges.append(_up_to_cutoff(extent(r, chosen), self.cutoff))
         return PairFeatures(layers=tuple(layers), ranges=jnp.stack(ranges), cutoff=self.cutoff)
+
+
+def _up_to_cutoff(range_: Float[Array, " 2"], cutoff: float | None) -> Float[Array, " 2"]:
+    """The range with the cutoff as its end, if training came near: units fade to zero there, and a
+    pair a little farther apart than any in training is no extrapolation."""
+    if cutoff is None:
+        return range_
+    return range_.at[1].set(jnp.where(range_[1] > NEAR * cutoff, cutoff, range_[1]))

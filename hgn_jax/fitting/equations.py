@@ -55,7 +55,8 @@ class Equations(eqx.Module):
         energies = [o for o in self.observations if isinstance(o, Energies)]
         if not energies and "energy" in data.globals:
             # Alone they have no scale to share.
-            energies = [Energies(spread=jnp.ones((), data.globals["energy"].dtype))]
+            alone = Energies(spread=jnp.ones((), data.globals["energy"].dtype))
+            energies = [alone.calibrated(data, self.basis)]
         self.energies = energies[0] if energies and self.basis.constant_count else None
 
     @property

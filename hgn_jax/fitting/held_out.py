@@ -29,8 +29,8 @@ def held_out(fit: Fit, data: GraphsTuple) -> Errors:
     - `fit`: a fit with `QR(ridge=FrameCV())`.
     - `data`: the data of the fit, in the same order.
 
-    **Returns:** for each kind that the fit observed and the data have, errors of all values of
-    positive weight: "energy" per body, "force" components, "stress" components of periodic frames.
+    **Returns:** for each kind that the data hold, errors of all values of positive weight: "energy"
+    per body, "force" components, "stress" components of periodic frames.
 
     **Raises:** `ValueError` for a fit without folds.
     """

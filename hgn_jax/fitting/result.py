@@ -125,6 +125,12 @@ class Fit(eqx.Module):
         return jnp.max(jnp.stack([s.residual for s in self.solutions]), axis=0)
 
     @property
+    def held_out(self) -> Float[Array, "..."] | None:
+        """Worst relative residual of rows of held-out frames; None without `FrameCV`."""
+        found = [s.held_out for s in self.solutions if s.held_out is not None]
+        return jnp.max(jnp.stack(found), axis=0) if found else None
+
+    @property
     def ridge(self) -> Float[Array, "..."]:
         """Greatest ridge of all groups of columns."""
         return jnp.max(jnp.concatenate([s.ridge for s in self.solutions], axis=-1), axis=-1)
@@ -158,15 +164,19 @@ class Fit(eqx.Module):
                 "right for graphs like the observed ones only: there the numbers of pairs of each "
                 "type and of bodies were always in one proportion"
             )
-        methods = sorted({s.method for s in self.solutions})
+        methods = sorted(
+            {f"{s.method} QR" if s.held_out is None else "normal equations" for s in self.solutions}
+        )
         lines = [
             self.verdict,
             f"{int(self.rows)} rows, {self.columns} columns, rank {int(self.rank)}, effective "
-            f"degrees of freedom {float(self.effective_dof):.1f} ({' and '.join(methods)} QR)",
+            f"degrees of freedom {float(self.effective_dof):.1f} ({' and '.join(methods)})",
             f"relative residual {float(self.residual):.1e}, condition {float(self.condition):.1e}, "
             f"ridge {float(self.ridge):.1e}, cancellation {float(self.cancellation):.1e}",
             f"constant of the energy: {constant}",
         ]
+        if self.held_out is not None:
+            lines.insert(3, f"relative residual of held-out frames {float(self.held_out):.1e}")
         for name, ranges in self.trained_range.items():
             for low, high in jnp.reshape(ranges, (-1, 2)):
                 lines.append(f"trained range of {name}: {float(low):.4g} .. {float(high):.4g}")

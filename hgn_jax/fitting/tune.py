@@ -50,7 +50,7 @@ def tune(
     """Fits with every combination of settings, and keeps what predicts held-out frames best.
 
     The score is the mean logarithm of the root mean square errors of energies, forces and stresses,
-    whichever are observed: a percent of one counts as much as a percent of another. No data but
+    whichever the data hold: a percent of one counts as much as a percent of another. No data but
     these are looked at. Number of radial functions, cutoffs and weights of the energies:
 
     ```python

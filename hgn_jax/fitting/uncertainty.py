@@ -69,7 +69,7 @@ class StandardDeviation(eqx.Module):
         return self.rates["force"]
 
 
-Factors = tuple[tuple[Float[Array, "K K"], Float[Array, " K"]], ...]
+Factors = tuple[tuple[Float[Array, "_ _"], Float[Array, " _"]], ...]
 """R and the columns' norms of each system."""
 
 

@@ -1,4 +1,4 @@
-"""Data sets as one GraphsTuple: copies of a graph, batches of several."""
+"""Data sets as one GraphsTuple: snapshots of one graph, batches of several graphs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,10 +15,10 @@ from .padding import without_padding
 def snapshots(
     graph: GraphsTuple, nodes: Mapping[str, ArrayLike], globals_: Mapping[str, ArrayLike]
 ) -> GraphsTuple:
-    """One graph's topology repeated for s snapshots.
+    """Repeats the topology of one graph for s snapshots.
 
-    `nodes` holds arrays `[s n ...]` and `globals_` arrays `[s ...]`; node arrays of `graph` that
-    `nodes` does not name are repeated. jit- and vmap-able.
+    `nodes` holds arrays `[s n ...]` and `globals_` arrays `[s ...]`. Arrays of `graph` that they do
+    not name are repeated. Works under jit and vmap.
     """
     s = next(iter(nodes.values())).shape[0]  # type: ignore[union-attr]
     n = graph.nodes["position"].shape[0]
@@ -41,21 +41,22 @@ def snapshots(
 
 
 def batch(graphs: Sequence[GraphsTuple]) -> GraphsTuple:
-    """Concatenates graphs into one. All must carry the same arrays; concrete ones only.
+    """Concatenates graphs into one batch. All must carry the same arrays, and be concrete.
 
-    Padding is left out: `pad` the batch, not its members.
+    Padding is dropped: `pad` the batch, not its members.
 
-    **Raises:** `ValueError` naming the graph whose arrays differ from the first one's.
+    **Raises:** `ValueError` naming the first graph whose arrays differ from those of graph 0 in
+    name, shape or dtype.
     """
     if not graphs:
         raise ValueError("batch needs at least one graph")
     graphs = [without_padding(graph) for graph in graphs]
     for i, graph in enumerate(graphs):
         for part in ("nodes", "edges", "globals"):
-            here, first = set(getattr(graph, part)), set(getattr(graphs[0], part))
-            if here != first:
+            names, first_names = set(getattr(graph, part)), set(getattr(graphs[0], part))
+            if names != first_names:
                 raise ValueError(
-                    f"graph {i} has {part} {sorted(here)}, graph 0 has {sorted(first)}"
+                    f"graph {i} has {part} {sorted(names)}, graph 0 has {sorted(first_names)}"
                 )
         for name, array in _named_arrays(graph).items():
             first_array = _named_arrays(graphs[0])[name]
@@ -68,9 +69,9 @@ def batch(graphs: Sequence[GraphsTuple]) -> GraphsTuple:
 
 
 def unbatch(graphs: GraphsTuple) -> list[GraphsTuple]:
-    """The graphs of a batch, one by one, without its padding."""
+    """Splits a batch into its graphs; padding is dropped."""
     graphs = without_padding(graphs)
-    # Copies: jraph renumbers the senders and receivers in place.
+    # Copied, because jraph renumbers senders and receivers in place.
     parts = jraph.unbatch_np(jax.tree.map(np.array, graphs))
     return [_like(part, graphs) for part in parts]
 
@@ -84,5 +85,5 @@ def _named_arrays(graph: GraphsTuple) -> dict[str, Array]:
 
 
 def _like(graphs: GraphsTuple, model: GraphsTuple) -> GraphsTuple:
-    """jraph computes indices in NumPy's default integers: back to JAX arrays of the same types."""
+    """Converts to JAX arrays of `model`'s dtypes: jraph returns NumPy's default integers."""
     return jax.tree.map(lambda array, like: jnp.asarray(array, like.dtype), graphs, model)

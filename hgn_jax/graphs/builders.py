@@ -1,7 +1,7 @@
-"""Pure builders of jraph GraphsTuples: bodies at rest at given sites, and who interacts with whom.
+"""Builders of jraph GraphsTuples: bodies at rest at given sites, and the pairs that interact.
 
-Every pair stands in `senders`/`receivers` in both directions, as jraph's message passing expects;
-energies count each direction one half.
+Every pair appears in `senders` and `receivers` in both directions, as jraph's message passing
+expects. Energies count each direction by one half.
 """
 
 import itertools
@@ -32,13 +32,13 @@ def from_pairs(
     **Arguments:**
 
     - `position`: `[n d]`, length.
-    - `pairs`: `[p 2]` node numbers; the reverse directions are added.
+    - `pairs`: `[p 2]` node numbers; reverse edges are added.
     - `momentum`: `[n d]`, mass * length / time; zero if not given.
     - `mass`: `[n]` or one number for all.
     - `edges`: further edge arrays `[p ...]` by name, such as `coupling` or `type`.
 
-    **Raises:** `ValueError` if shapes disagree or a pair names a node that does not exist, names
-    one node twice, or occurs twice, or an edge array is not known.
+    **Raises:** `ValueError` if shapes disagree, if a pair names a node that does not exist, joins a
+    node to itself or occurs twice, or if the name of an edge array is unknown.
     """
     position = _sites(position)
     n = len(position)
@@ -49,15 +49,15 @@ def from_pairs(
     _check_pairs(links, n)
     links = links.astype(np.int32)
     check_names("edges", edges)
-    names = {
+    of_pairs = {
         k: jnp.asarray(v, position.dtype if k == "coupling" else None) for k, v in edges.items()
     }
-    for name, values in names.items():
+    for name, values in of_pairs.items():
         if values.shape[:1] != (len(links),):
             raise ValueError(
                 f"edges[{name!r}] must have one entry per pair ({len(links)}), got {values.shape}"
             )
-    both = {k: jnp.concatenate([v, v]) for k, v in names.items()}
+    both = {k: jnp.concatenate([v, v]) for k, v in of_pairs.items()}
     return _graph(position, links, both, momentum, mass)
 
 
@@ -83,8 +83,10 @@ def _graph(
     momentum: ArrayLike | None,
     mass: ArrayLike,
 ) -> GraphsTuple:
-    """One graph of pairs in both directions; `edges` are those of all first directions, then of
-    all second ones."""
+    """Graph with every pair in both directions.
+
+    `edges` holds arrays `[2p ...]`: those of all (i, j), then those of all (j, i).
+    """
     return GraphsTuple(
         nodes={
             "position": position,
@@ -94,7 +96,7 @@ def _graph(
             "mass": jnp.broadcast_to(jnp.asarray(mass, position.dtype), (len(position),)),
         },
         edges=edges,
-        # Joined by NumPy and with a dtype: else JAX compiles anew for every number of edges.
+        # Concatenated by NumPy: JAX would compile once for every number of edges.
         senders=jnp.asarray(np.concatenate([pairs[:, 0], pairs[:, 1]]), jnp.int32),
         receivers=jnp.asarray(np.concatenate([pairs[:, 1], pairs[:, 0]]), jnp.int32),
         globals={},
@@ -121,10 +123,10 @@ def _check_pairs(links: np.ndarray, n: int) -> None:
 def lattice(shape: Sequence[int], *, spacing: float = 1.0, mass: ArrayLike = 1.0) -> GraphsTuple:
     """Rectangular lattice of any dimension with nearest neighbours joined.
 
-    `shape` gives the number of sites along each axis, `spacing` their distance (length). The
-    spatial dimension is `len(shape)`.
+    `shape` is the number of sites along each axis, `spacing` their distance (length), `mass` one
+    number or `[n]`. The spatial dimension is `len(shape)`.
 
-    **Raises:** `ValueError` unless there is an axis, and at least one site along each.
+    **Raises:** `ValueError` for an empty shape, or an axis without sites.
     """
     if not shape or min(shape) < 1:
         raise ValueError(f"a lattice needs at least one site along each axis, got {tuple(shape)}")
@@ -140,14 +142,16 @@ def lattice(shape: Sequence[int], *, spacing: float = 1.0, mass: ArrayLike = 1.0
 def chain(
     n: int, *, dimension: int = 1, spacing: float = 1.0, mass: ArrayLike = 1.0
 ) -> GraphsTuple:
-    """Open chain of n bodies along the first axis, neighbours joined."""
+    """Open chain of n bodies along the first axis, `spacing` (length) apart; neighbours joined."""
     return lattice((n,) + (1,) * (dimension - 1), spacing=spacing, mass=mass)
 
 
 def ring(n: int, *, dimension: int = 2, spacing: float = 1.0, mass: ArrayLike = 1.0) -> GraphsTuple:
     """Closed chain of n >= 3 bodies on a circle in the plane of the first two axes.
 
-    `spacing` is the distance of neighbours (length).
+    `spacing` is the distance between neighbours (length).
+
+    **Raises:** `ValueError` for n < 3 or dimension < 2.
     """
     if n < 3 or dimension < 2:
         raise ValueError(f"a ring needs n >= 3 and dimension >= 2, got {n} and {dimension}")
@@ -160,13 +164,16 @@ def ring(n: int, *, dimension: int = 2, spacing: float = 1.0, mass: ArrayLike = 
 def fully_connected(
     n: int, dimension: int, *, position: ArrayLike | None = None, mass: ArrayLike = 1.0
 ) -> GraphsTuple:
-    """Every pair of n bodies joined. Without `position` they sit on a unit cubic lattice.
+    """Graph of n bodies with every pair joined.
+
+    `position` is `[n dimension]` (length); if None, bodies sit on a cubic lattice of spacing one.
 
     **Raises:** `ValueError` for less than one body or dimension, or positions of another shape.
     """
     if n < 1 or dimension < 1:
         raise ValueError(f"need at least one body and dimension, got {n} and {dimension}")
     if position is None:
+        # Rounded, since 3125 ** (1 / 5) is slightly above 5.
         side = math.ceil(round(n ** (1 / dimension), 9))
         sites = itertools.islice(itertools.product(range(side), repeat=dimension), n)
         position = np.array(list(sites), dtype=float)
@@ -183,27 +190,37 @@ def radius(
     cell: ArrayLike | Sequence[float] | None = None,
     mass: ArrayLike = 1.0,
 ) -> GraphsTuple:
-    """Joins all bodies at most `cutoff` (length) apart; concrete arrays of 1 to 3 dimensions.
+    """Graph in which all bodies at most `cutoff` (length) apart are joined.
 
-    With a periodic `cell`, `[d]` lengths of an orthorhombic one or lattice vectors as rows
-    `[d d]`, bodies are joined to all images within the cutoff, of others and of themselves, however
-    small the cell. `edges["shift"]` `[e d]` numbers the image: the edge's vector is
-    x[receiver] - x[sender] + shift @ cell, and `globals["cell"]` is `[1 d d]`. Positions may lie
-    anywhere and stay as they are: shifts hold as long as bodies move without being wrapped.
+    With a periodic `cell`, bodies are joined to all images within the cutoff, of other bodies and
+    of themselves, however small the cell. `edges["shift"]` `[e d]` holds integer numbers of
+    lattice vectors: an edge's vector is x[receiver] - x[sender] + shift @ cell. `globals["cell"]`
+    is `[1 d d]`. Positions need not be wrapped and are not changed. Shifts stay valid while bodies
+    move, as long as they are not wrapped.
 
     For bodies that move, add a skin to the cutoff: all pairs within the cutoff are then joined
     until a body has moved by half the skin.
 
-    **Raises:** `ValueError` for positions that are not finite, a cutoff that is not positive and
-    finite, or a cell of another shape, not finite or singular.
+    **Arguments:**
+
+    - `position`: `[n d]`, length; concrete, in 1 to 3 dimensions.
+    - `cutoff`: greatest length of an edge.
+    - `cell`: `[d]` lengths of an orthorhombic cell, or `[d d]` lattice vectors as rows (length).
+    - `mass`: `[n]` or one number for all.
+
+    **Raises:** `ValueError` for positions that are traced or not finite, a cutoff that is not
+    positive and finite, or a cell that has another shape, is not finite or is singular.
     """
     if isinstance(position, jax.core.Tracer) or isinstance(cell, jax.core.Tracer):
-        raise ValueError("radius needs concrete positions: the number of edges depends on them")
+        raise ValueError(
+            "radius needs concrete positions, since they determine the number of edges: call it "
+            "outside of jit and vmap"
+        )
     position = _sites(position)
     points = np.asarray(position, float)
     if not np.isfinite(points).all():
         raise ValueError(
-            f"position of node {int(np.argwhere(~np.isfinite(points))[0, 0])} not finite"
+            f"position of node {int(np.argwhere(~np.isfinite(points))[0, 0])} is NaN or Inf"
         )
     if not 0 < cutoff < math.inf:
         raise ValueError(f"cutoff must be positive and finite, got {cutoff}")

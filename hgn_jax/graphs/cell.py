@@ -1,4 +1,4 @@
-"""Periodic cells of any shape: the one place for images, wrapping and what makes a cell usable."""
+"""Periodic cells of any shape: images, wrapping, and checks that a cell can be used."""
 
 from collections.abc import Sequence
 from types import ModuleType
@@ -14,25 +14,25 @@ AnyArray: TypeAlias = Any
 """Array of JAX or NumPy."""
 
 FLATTEST = 1e-6
-"""Least volume of the cell whose rows are scaled to length one; below it rows are dependent."""
+"""Volume below which a cell counts as singular, its rows scaled to length one."""
 
 ROUNDING = 1 - 1e-6
-"""Share of a necessary height that a cell must have: heights are rounded."""
+"""Factor on the required heights of a cell, to allow for their rounding."""
 
 
 class Cell(eqx.Module):
-    """Periodic cell of any shape; arrays of NumPy give results of NumPy, in their own precision.
+    """Periodic cell of any shape. NumPy arrays give NumPy results, in their own precision.
 
     Row k of `matrix` `[d d]` is the k-th lattice vector (length); left-handed cells are allowed.
     """
 
     matrix: Float[AnyArray, "d d"]
     diagonal: bool = eqx.field(default=False, static=True)
-    """True if the matrix is known to be diagonal when a program is compiled, which saves time."""
+    """True if the matrix is known at compile time to be diagonal, which makes images cheaper."""
 
     @property
     def inverse(self) -> Float[AnyArray, "d d"]:
-        """Inverse of `matrix`, the reciprocal vectors as columns (1 / length)."""
+        """Inverse of `matrix`: reciprocal vectors as columns (1 / length)."""
         xp, d = _namespace(self.matrix), len(self.matrix)
         scale = xp.max(xp.abs(self.matrix))  # products of SI lengths leave the range of float32
         rows = self.matrix / scale
@@ -51,7 +51,7 @@ class Cell(eqx.Module):
 
     @property
     def heights(self) -> Float[AnyArray, " d"]:
-        """Distances of opposite faces (length): the side lengths of an orthorhombic cell."""
+        """Distances between opposite faces (length): the sides of an orthorhombic cell."""
         xp = _namespace(self.matrix)
         return 1 / xp.sqrt(xp.sum(self.inverse**2, axis=0))
 
@@ -75,14 +75,15 @@ class Cell(eqx.Module):
     def minimum_image(self, dx: Float[AnyArray, "... d"]) -> Float[AnyArray, "... d"]:
         """Shortest image of displacements, by rounding their fractional coordinates.
 
-        Exact if an image is shorter than half the smallest height h: each of its fractional
-        coordinates is a projection onto a face's normal over a height, so less than (h/2)/h = 1/2.
-        Cells that are not skewed: exact for all displacements.
+        The result is exact if some image is shorter than half the smallest height h. Each
+        fractional coordinate of that image is its projection onto a face's normal, divided by a
+        height, so it is less than (h/2)/h = 1/2. In cells that are not skewed the result is always
+        exact.
         """
         return _namespace(dx).stack(self.minimum_image_components(_components(dx)), axis=-1)
 
     def minimum_image_components(self, dx: Sequence[AnyArray]) -> list[AnyArray]:
-        """`minimum_image` of the components `dx[k]`; arrays [e d] of so small a d are slow."""
+        """`minimum_image` of components `dx[k]`: arrays [e d] with so small a d are slow."""
         if self.diagonal:
             sides = [self.matrix[k, k] for k in range(len(dx))]
             return [x - side * _namespace(x).round(x / side) for x, side in zip(dx, sides)]
@@ -97,13 +98,13 @@ def require_cell(matrix: np.ndarray, name: str = "cell") -> None:
     if is_singular(matrix):
         raise ValueError(
             f"{name} is singular: its rows must be linearly independent lattice vectors, got "
-            f"{matrix.tolist()}. For an axis without period, give a vector longer than the bodies' "
-            "extent plus the cutoff"
+            f"{matrix.tolist()}. For an axis that is not periodic, give a vector longer than the "
+            "bodies' extent plus the cutoff"
         )
 
 
 def require_shift(graphs: GraphsTuple) -> None:
-    """Raises `ValueError` if edges in a periodic cell do not say which image they end at."""
+    """Raises `ValueError` for edges in a periodic cell without `shift`: their image is unknown."""
     if "cell" in graphs.globals and "shift" not in graphs.edges and len(graphs.senders):
         raise ValueError(
             "edges carry no `shift`: use hgn.graphs.radius(..., cell=), or shift of zeros if no "
@@ -118,7 +119,7 @@ def is_singular(matrix: Float[np.ndarray, "*g d d"]) -> Bool[np.ndarray, "*g"] |
 
 
 def _product(coordinates: Sequence[Any], matrix: Any) -> list[Any]:
-    """Components of row vectors times the matrix; no dot, whose factors GPUs may round."""
+    """Components of row vectors times the matrix. Not a dot, whose factors GPUs may round."""
     columns = range(matrix.shape[1])
     return [sum(x * row[j] for x, row in zip(coordinates, matrix)) for j in columns]
 

@@ -1,4 +1,4 @@
-"""Edges of a data set: inside their graph, in both directions, each once, of positive length."""
+"""Checks of edges: inside their graph, in both directions, no duplicates, positive length."""
 
 from collections import Counter
 
@@ -32,42 +32,45 @@ def check_pairs(graphs: GraphsTuple, frames: Frames, padding: np.ndarray) -> Non
     kind = [graphs.edges[name][keep] for name in names]
     starts = np.concatenate([[0], np.cumsum(graphs.n_node)])
 
-    def ends(e: int) -> tuple[int, int, int]:
+    def located(e: int) -> tuple[int, int, int]:
+        """Frame of edge e, and its sender and receiver counted within the frame."""
         frame = int(frames.of["nodes"][sender[e]])
         first = int(starts[frame])
         return frame, int(sender[e]) - first, int(receiver[e]) - first
 
     loops = (sender == receiver) & ~shift.any(axis=1)
     if loops.any():
-        frame, a, _ = ends(int(np.argmax(loops)))
+        frame, a, _ = located(int(np.argmax(loops)))
         raise ValueError(
             f"frame {frame}: edge {a} -> {a} joins a node to itself. Padding needs an empty graph "
-            "after it: pad with n_graph at least two above the number of graphs"
+            "at its end: pad with n_graph at least two above the number of graphs"
         )
-    # Sorted by their ends, and by the ends of their reverse: pairs then stand side by side.
-    there = np.lexsort([*kind, *shift.T, receiver, sender])
-    back = np.lexsort([*kind, *-shift.T, sender, receiver])
-    same = (sender[there] == receiver[back]) & (receiver[there] == sender[back])
-    same &= (shift[there] == -shift[back]).all(axis=1)
+    # Two sorted orders, of the edges and of their reverses: k-th entries must be a pair.
+    forward = np.lexsort([*kind, *shift.T, receiver, sender])
+    reverse = np.lexsort([*kind, *-shift.T, sender, receiver])
+    same = (sender[forward] == receiver[reverse]) & (receiver[forward] == sender[reverse])
+    same &= (shift[forward] == -shift[reverse]).all(axis=1)
     if not same.all():
-        frame, a, b = ends(_without_reverse(sender, receiver, shift))
+        frame, a, b = located(_without_reverse(sender, receiver, shift))
         raise ValueError(f"frame {frame}: edge {a} -> {b} has no reverse edge")
-    twice = (np.diff(sender[there]) == 0) & (np.diff(receiver[there]) == 0)
-    twice &= (np.diff(shift[there], axis=0) == 0).all(axis=1)
-    if twice.any():
-        frame, a, b = ends(int(there[np.argmax(twice)]))
+    duplicate = (np.diff(sender[forward]) == 0) & (np.diff(receiver[forward]) == 0)
+    duplicate &= (np.diff(shift[forward], axis=0) == 0).all(axis=1)
+    if duplicate.any():
+        frame, a, b = located(int(forward[np.argmax(duplicate)]))
         raise ValueError(f"frame {frame}: duplicate edge {a} -> {b}")
     for name, values in zip(names, kind):
-        same = values[there] == values[back]
+        same = values[forward] == values[reverse]
         if not same.all():
-            frame, a, b = ends(int(there[np.argmin(same)]))
+            frame, a, b = located(int(forward[np.argmin(same)]))
             raise ValueError(
                 f"frame {frame}: edges[{name!r}] differs between {a} -> {b} and {b} -> {a}"
             )
-    together = ~(_vectors(graphs, frames, keep) != 0).any(axis=1)
-    if together.any():
-        frame, a, b = ends(int(np.argmax(together)))
-        raise ValueError(f"frame {frame}: edge {a} -> {b} has length zero: two bodies in one place")
+    coincident = ~(_vectors(graphs, frames, keep) != 0).any(axis=1)
+    if coincident.any():
+        frame, a, b = located(int(np.argmax(coincident)))
+        raise ValueError(
+            f"frame {frame}: edge {a} -> {b} has length zero: two bodies at the same position"
+        )
 
 
 def _vectors(graphs: GraphsTuple, frames: Frames, keep: np.ndarray) -> np.ndarray:
@@ -80,8 +83,8 @@ def _vectors(graphs: GraphsTuple, frames: Frames, keep: np.ndarray) -> np.ndarra
 
 
 def _without_reverse(sender: np.ndarray, receiver: np.ndarray, shift: np.ndarray) -> int:
-    """The first edge that occurs more often than its reverse."""
+    """Number of the first edge that occurs more often than its reverse."""
     edges = np.column_stack([sender, receiver, shift]).tolist()
     count = Counter(map(tuple, edges))
-    back = np.column_stack([receiver, sender, -shift]).tolist()
-    return next(e for e, r in enumerate(back) if count[tuple(r)] < count[tuple(edges[e])])
+    reverses = np.column_stack([receiver, sender, -shift]).tolist()
+    return next(e for e, r in enumerate(reverses) if count[tuple(r)] < count[tuple(edges[e])])

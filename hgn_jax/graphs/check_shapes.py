@@ -1,4 +1,4 @@
-"""Names, shapes and dtypes of a data set's arrays."""
+"""Checks of names, shapes and dtypes."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from .schema import AXES, BOOLEANS, INTEGERS, NUMBERS, check_float, check_names,
 
 
 def check_arrays(graphs: GraphsTuple) -> None:
-    """Raises `ValueError` for anything that is no array."""
+    """Raises `ValueError` for parts that are no dicts, and values that are no arrays."""
     if not all(isinstance(getattr(graphs, part), Mapping) for part in AXES):
         raise ValueError("nodes, edges and globals must be dicts of arrays ({} if there are none)")
     for name, array in _all_arrays(graphs):
@@ -22,7 +22,7 @@ def check_arrays(graphs: GraphsTuple) -> None:
 
 
 def check_shapes(graphs: GraphsTuple) -> None:
-    """Raises `ValueError` for the first array of an unknown name, a wrong shape or dtype."""
+    """Raises `ValueError` for the first array of an unknown name, wrong shape or wrong dtype."""
     _check_counts(graphs)
     require(graphs, {"nodes": ["position"]}, "a graph")
     position = graphs.nodes["position"]
@@ -73,7 +73,10 @@ def _check_counts(graphs: GraphsTuple) -> None:
             axis = "g" if name.startswith("n_") else "e"
             raise ValueError(f"{name} must be [{axis}], got shape {array.shape}")
     if graphs.n_node.shape != graphs.n_edge.shape:
-        raise ValueError(f"{len(graphs.n_node)} n_node but {len(graphs.n_edge)} n_edge")
+        raise ValueError(
+            f"n_node and n_edge must have one entry per graph each, got {len(graphs.n_node)} and "
+            f"{len(graphs.n_edge)}"
+        )
     if (graphs.n_node < 0).any() or (graphs.n_edge < 0).any():
         raise ValueError("n_node and n_edge must not be negative")
     if graphs.receivers.shape != graphs.senders.shape:
@@ -92,7 +95,10 @@ def _check_kind(where: str, name: str, dtype: np.dtype) -> None:
 
 
 def _check_precision(graphs: GraphsTuple) -> None:
-    """One floating dtype, as JAX takes it: without 64-bit mode NumPy's doubles become float32."""
+    """Raises `ValueError` unless all floating arrays have one dtype.
+
+    Dtypes are compared as JAX takes them: NumPy's doubles are float32 without 64-bit mode.
+    """
     first = jax.dtypes.canonicalize_dtype(graphs.nodes["position"].dtype)
     for name, array in _all_arrays(graphs):
         if jnp.issubdtype(array.dtype, jnp.floating):

@@ -1,4 +1,4 @@
-"""Trajectories that cannot be right: times, values and units that disagree."""
+"""Checks of trajectories: their times, their values, and units that disagree."""
 
 from collections.abc import Mapping
 
@@ -7,13 +7,13 @@ import numpy as np
 from .schema import check_float
 
 RESOLUTION = 1e-6
-"""The greatest rounding of times, as a part of the step between frames."""
+"""Greatest allowed rounding of times, relative to the step between frames."""
 UNITS = 2.0
-"""Velocities may differ from the positions' differences by this factor."""
+"""Factor by which velocities may differ from the differences of positions."""
 
 
 def check_numbers(name: str, array: np.ndarray) -> None:
-    """Raises `ValueError` for what is no number, complex, or of half precision."""
+    """Raises `ValueError` unless the array holds integers, or floats of at least 32 bits."""
     if not np.issubdtype(array.dtype, np.integer):
         check_float(name, array.dtype)
 
@@ -27,8 +27,8 @@ def check_frames(times: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
         if len(bad):
             k, frame, node, _ = bad[0]
             raise ValueError(
-                f"{name} is not finite in trajectory {k}, frame {frame}, node {node}; "
-                f"{len(bad)} such entries"
+                f"{name} is NaN or Inf in trajectory {k}, frame {frame}, node {node} "
+                f"({len(bad)} in all)"
             )
 
 
@@ -36,7 +36,7 @@ def check_newtonian(expected: np.ndarray, momentum: np.ndarray, slack: float) ->
     """Raises `ValueError` if the momentum is not the expected mass times velocity."""
     size = np.linalg.norm(expected, axis=-1, keepdims=True)
     rounding = 1e3 * np.finfo(momentum.dtype).eps * size.max()
-    # A differentiated velocity is compared with the greatest of its body, not with every zero.
+    # The error of a differentiated velocity scales with the greatest speed of the body.
     size = size if slack < 1e-3 else size.max(axis=1, keepdims=True)
     bad = np.argwhere(np.abs(expected - momentum) > rounding + slack * size)
     if len(bad):
@@ -48,11 +48,11 @@ def check_newtonian(expected: np.ndarray, momentum: np.ndarray, slack: float) ->
 
 
 def check_resolution(times: np.ndarray, dtype: np.dtype) -> None:
-    """Raises `ValueError` if the rounding of times spoils their differences.
+    """Raises `ValueError` if times are rounded too coarsely to be differentiated by.
 
-    A time t is known to eps |t|. Over a step dt that is an error of eps |t| / dt of every
-    derivative, and each further derivative multiplies it by frames per oscillation. Frames that are
-    all exactly one step apart are known better by their number.
+    A time t is known to eps |t|, so a derivative over a step dt has a relative error of
+    eps |t| / dt. Each further derivative multiplies the error by the number of frames per
+    oscillation. If all steps are exactly equal, their length is known better: from the whole span.
     """
     if not np.issubdtype(dtype, np.floating):
         return
@@ -66,15 +66,15 @@ def check_resolution(times: np.ndarray, dtype: np.dtype) -> None:
             f"times in {dtype} up to {np.abs(times[k]).max():.6g} are rounded to "
             f"{rounding[k]:.2g}, which is {error[k]:.2g} of the step {steps[k].min():.6g}; "
             f"derivatives need {RESOLUTION:g}. Pass times in NumPy's float64, counted from the "
-            "first frame: such as dt * np.arange(t)"
+            "first frame, such as dt * np.arange(t)"
         )
 
 
 def check_velocity(times: np.ndarray, x: np.ndarray, v: np.ndarray) -> None:
-    """Raises `ValueError` if velocities are not of the size of the positions' differences.
+    """Raises `ValueError` if velocities and differences of positions disagree in size.
 
-    Compared are medians over all bodies and frames where both vary slowly from frame to frame.
-    Frames too coarse for that, and positions that are mostly noise, tell nothing.
+    Medians are compared, over all bodies and frames where both vary slowly from frame to frame. If
+    that is less than half of them, nothing is concluded: frames are coarse, or positions noisy.
     """
     if times.shape[1] < 3:
         return

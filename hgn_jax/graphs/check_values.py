@@ -1,4 +1,4 @@
-"""Values of a data set's arrays: finite, of the right sign, padding as `pad` makes it."""
+"""Checks of values: finite, of the right sign, padding as `pad` makes it."""
 
 import numpy as np
 from jraph import GraphsTuple
@@ -9,7 +9,7 @@ from .schema import AXES
 
 
 class Frames:
-    """The frame (graph) of every node, edge and graph, and how an entry is named."""
+    """Frame (graph) number of every node, edge and graph, to locate entries in errors."""
 
     def __init__(self, graphs: GraphsTuple) -> None:
         number = np.arange(len(graphs.n_node))
@@ -20,7 +20,7 @@ class Frames:
         }
 
     def located(self, part: str, i: int) -> str:
-        """Frame of entry i, and its number within the frame."""
+        """Name of entry i: its frame, and its number within the frame."""
         frame = self.of[part]
         if part == "globals":
             return f"frame {i}"
@@ -28,10 +28,14 @@ class Frames:
 
 
 def padding_graphs(graphs: GraphsTuple) -> np.ndarray:
-    """True for padding. Raises `ValueError` naming frames without bodies, which are none."""
+    """Mask `[g]` of padding graphs.
+
+    **Raises:** `ValueError` naming the first frame without bodies that is not padding.
+    """
     counts = real_counts(graphs.n_node, len(graphs.nodes["position"]))
     real, nodes = int(counts[0]), int(counts[1])
     edges = int(graphs.n_edge[:real].sum())
+    # An empty last graph marks padding only if the graph before it is as `pad` makes it.
     loops = graphs.senders[edges:] == graphs.receivers[edges:]
     if graphs.nodes["position"][nodes:].any() or not loops.all():
         raise ValueError(
@@ -47,7 +51,7 @@ def padding_graphs(graphs: GraphsTuple) -> np.ndarray:
 
 
 def check_cells(graphs: GraphsTuple, padding: np.ndarray) -> None:
-    """Cells span a volume."""
+    """Raises `ValueError` for the first cell that spans no volume."""
     if "cell" not in graphs.globals:
         return
     bad = is_singular(graphs.globals["cell"]) & ~padding
@@ -57,24 +61,23 @@ def check_cells(graphs: GraphsTuple, padding: np.ndarray) -> None:
 
 
 def check_finite(graphs: GraphsTuple, frames: Frames) -> None:
+    """Raises `ValueError` for the first array that holds NaN or Inf."""
     for part in AXES:
         for name, array in getattr(graphs, part).items():
             bad = np.argwhere(~np.isfinite(array))
             if len(bad):
                 where = frames.located(part, int(bad[0, 0]))
-                raise ValueError(
-                    f"{part}[{name!r}] is NaN or Inf in {where} ({len(bad)} such entries)"
-                )
+                raise ValueError(f"{part}[{name!r}] is NaN or Inf in {where} ({len(bad)} in all)")
 
 
 def check_signs(graphs: GraphsTuple, frames: Frames, padding: np.ndarray) -> None:
-    """Masses of bodies are positive; weights and kinds are not negative."""
+    """Raises `ValueError` for masses that are not positive, and negative weights or types."""
     mass = graphs.nodes.get("mass")
     if mass is not None and (bad := ~(mass > 0) & ~padding[frames.of["nodes"]]).any():
         i = int(np.argmax(bad))
         raise ValueError(
             f'nodes["mass"] must be positive; it is {mass[i]} in {frames.located("nodes", i)} '
-            f"({bad.sum()} such nodes)"
+            f"({bad.sum()} in all)"
         )
     for part, name in (
         ("nodes", "weight"),

@@ -1,4 +1,4 @@
-"""Edges in slots: the pulls on each body are then summed without scattering."""
+"""Dense layout of edges, in slots of each body: sums over a body's edges need no scatter."""
 
 from functools import partial
 
@@ -13,36 +13,36 @@ from .cell import require_shift
 from .padding import real_counts
 
 WASTE = 4
-"""Slots per edge from which on edges are left as they are: one body has most of them."""
+"""Greatest number of slots per edge and body: with more, most are empty and edges stay sparse."""
 
 
 class SlottedGraphs(GraphsTuple):
-    """Graphs of n bodies whose edges stand in m slots: edge `k n + i` is the k-th that ends at i.
+    """Graphs of n bodies with m edge slots each: edge `k n + i` is the k-th that ends at body i.
 
-    The last body and graph are padding, whatever `n_node` says of the others, and that body is the
-    sender of every empty slot. With a `cell` and
-    without `shift`, displacements are those of the nearest images. All functions of bodies and
-    edges take them, but `n_edge` does not partition the edges.
+    The last body and the last graph are padding, whatever `n_node` says of the others. That body is
+    the sender of every empty slot. With a `cell` but no `shift`, displacements are those of the
+    nearest images. Functions of bodies and edges accept this layout; only `n_edge` does not
+    partition its edges.
     """
 
     @property
     def slots(self) -> int:
-        """How many edges may end at one body."""
+        """Number m of slots of each body."""
         return len(self.senders) // len(self.nodes["position"])
 
 
 class DiagonalCellGraphs(SlottedGraphs):
-    """Slotted graphs whose cell is known to be diagonal when a program is compiled.
+    """Slotted graphs whose cell is known at compile time to be diagonal.
 
-    Nearest images in a cell of any shape take twice the time of a step with neighbour lists.
+    Nearest images in a general cell would double the time of a step with neighbour lists.
     """
 
 
 def slotted(graphs: GraphsTuple) -> GraphsTuple:
-    """The same bodies and edges in slots, with one body and graph of padding at the end.
+    """Puts the edges into slots, and appends one body and one graph of padding.
 
-    Graphs are returned as they are if slots would be mostly empty (a hub has most of the edges),
-    or if traced by jit, so that the number of slots is unknown.
+    Returns the graphs unchanged if most slots would be empty (a hub has most of the edges), or if
+    the graphs are traced by jit, so that the number of slots is unknown.
 
     **Raises:** `ValueError` for edges in a periodic cell that carry no `shift`.
     """
@@ -58,46 +58,48 @@ def slotted(graphs: GraphsTuple) -> GraphsTuple:
     slots = int(count.max(initial=0))
     if slots * n > WASTE * (len(order) + n):
         return graphs
+    # Rank of each edge among those that end at the same body.
     slot = np.arange(len(order)) - (np.cumsum(count) - count)[receivers[order]]
-    edge = np.full(slots * (n + 1), -1)
+    edge = np.full(slots * (n + 1), -1)  # -1: empty slot
     edge[slot * (n + 1) + receivers[order]] = order
 
-    sent = np.where(edge < 0, n, senders[edge]) if len(order) else edge
-    return _in_slots(graphs, edge, np.asarray(sent, np.int32), slots)
+    # Without edges there are no slots, and no senders to index.
+    slot_senders = np.where(edge < 0, n, senders[edge]) if len(order) else edge
+    return _in_slots(graphs, edge, np.asarray(slot_senders, np.int32), slots)
 
 
 @partial(jax.jit, static_argnums=3)
-def _in_slots(graphs: GraphsTuple, edge: Array, sent: Array, slots: int) -> SlottedGraphs:
+def _in_slots(graphs: GraphsTuple, edge: Array, senders: Array, slots: int) -> SlottedGraphs:
     def spread(values: Array) -> Array:
         empty = (edge < 0).reshape(-1, *[1] * (values.ndim - 1))
         return jnp.where(empty, jnp.zeros_like(values[:1]), values[edge])
 
     return with_padding(graphs)._replace(
         edges={name: spread(values) for name, values in graphs.edges.items()},
-        senders=sent,
+        senders=senders,
         receivers=ends(len(graphs.nodes["position"]) + 1, slots),
     )
 
 
 @jax.jit
 def with_padding(graphs: GraphsTuple) -> SlottedGraphs:
-    """The bodies, one body and graph of padding, and no edges."""
+    """The graphs without edges, with one body and one graph of padding appended."""
 
-    def longer(values: Array) -> Array:
+    def extended(values: Array) -> Array:
         return jnp.concatenate([values, jnp.zeros_like(values[:1])])
 
-    none = jnp.zeros(0, jnp.int32)
+    no_edges = jnp.zeros(0, jnp.int32)
     return SlottedGraphs(
-        nodes={name: longer(values) for name, values in graphs.nodes.items()},
+        nodes={name: extended(values) for name, values in graphs.nodes.items()},
         edges={},
-        senders=none,
-        receivers=none,
-        globals={name: longer(values) for name, values in graphs.globals.items()},
-        n_node=longer(graphs.n_node).at[-1].set(1),
-        n_edge=longer(graphs.n_edge),
+        senders=no_edges,
+        receivers=no_edges,
+        globals={name: extended(values) for name, values in graphs.globals.items()},
+        n_node=extended(graphs.n_node).at[-1].set(1),
+        n_edge=extended(graphs.n_edge),
     )
 
 
 def ends(n: int, slots: int) -> Array:
-    """The receivers of m slots of n bodies."""
+    """Receivers of the edges of n bodies with that many slots each."""
     return jnp.tile(jnp.arange(n, dtype=jnp.int32), slots)

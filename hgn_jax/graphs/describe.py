@@ -1,4 +1,4 @@
-"""`describe`: what a data set holds, in a few lines."""
+"""`describe`: a summary of a data set in a few lines."""
 
 import numpy as np
 from jraph import GraphsTuple
@@ -11,11 +11,13 @@ LABELS = (
     ("nodes", "force", "weight"),
     ("nodes", "velocity", "weight"),
 )
-"""Measured arrays, and the weights that are zero where there is no measurement."""
+"""Part and name of measured arrays, and of the weights that are zero without a measurement."""
 
 
 def describe(data: GraphsTuple) -> str:
-    """Sizes, species, and which labels there are and in how many frames; concrete data only.
+    """Summary of sizes, species, and labels with the number of frames that have them.
+
+    Concrete data only. Returns text such as
 
     ```text
     214 frames, 13233 bodies (1 to 64 in a frame), 434820 edges
@@ -45,9 +47,9 @@ def describe(data: GraphsTuple) -> str:
         lines.append(f"{name} in {every} frames")
     if missing:
         lines.append(f"no {', '.join(missing)}")
-    said = {"position", "species", *(name for label in LABELS for name in label[1:])}
+    reported = {"position", "species", *(name for label in LABELS for name in label[1:])}
     names = [*data.nodes, *data.globals, *data.edges]
-    if others := [name for name in names if name not in said]:
+    if others := [name for name in names if name not in reported]:
         lines.append(f"other arrays: {', '.join(others)}")
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""One batch from many frames, joined by a cutoff: assembled in NumPy, so that it is fast."""
+"""One batch from many frames, with edges by a cutoff. Assembled in NumPy, for speed."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from .pair_search import pairs_within
 from .schema import check_names
 
 COINCIDENT = 1e-5
-"""Distance over the cutoff below which two bodies count as being in one place."""
+"""Distance, relative to the cutoff, below which two bodies count as coincident."""
 
 
 def from_frames(
@@ -27,26 +27,27 @@ def from_frames(
     dtype: DTypeLike | None = None,
     names: Sequence[str] | None = None,
 ) -> GraphsTuple:
-    """Joins the bodies of each frame that are at most `cutoff` (length) apart; one batch of all.
+    """Batch of frames, in each of which bodies at most `cutoff` (length) apart are joined.
 
     **Arguments:**
 
-    - `position`: for every frame `[n d]` (length); frames may differ in n, not in d of 1 to 3.
-    - `cell`: for every frame its lattice vectors as rows `[d d]`; edges then reach all images
-        within the cutoff, however small the cell. None without periods.
+    - `position`: `[n d]` for every frame (length). Frames may differ in n, but not in d, which is
+        1 to 3.
+    - `cell`: lattice vectors as rows `[d d]` for every frame (length). Bodies are joined to all
+        images within the cutoff, however small the cell. None if nothing is periodic.
     - `nodes`, `globals_`: further arrays by name, of all nodes `[sum of n, ...]` and of all frames
         `[g ...]`.
-    - `dtype`: of all floating arrays; None for JAX's default. Pairs are searched in double
+    - `dtype`: dtype of floating arrays; None for JAX's default. Pairs are searched in double
         precision.
-    - `names`: what errors call the frames; "frame 0", "frame 1", .. if None.
+    - `names`: names of the frames in errors; None for "frame 0", "frame 1", ...
 
     **Raises:** `ValueError` for a cutoff that is not positive and finite, no frames, positions that
-    are not finite, cells that are singular, and two bodies in one place.
+    are not finite, cells that are singular, and two bodies at the same position.
     """
     if not 0 < cutoff < math.inf:
         raise ValueError(f"cutoff must be positive and finite, got {cutoff}")
     if not len(position):
-        raise ValueError("there are no frames")
+        raise ValueError("need at least one frame")
     cutoff = float(cutoff)
     nodes, globals_ = nodes or {}, globals_ or {}
     check_names("nodes", nodes)
@@ -63,7 +64,7 @@ def from_frames(
         if matrix is not None:
             require_cell(matrix, f"{name}: cell")
         pairs, shift = pairs_within(x, cutoff, None if matrix is None else Cell(matrix))
-        _check_apart(name, x, pairs, shift if matrix is None else shift @ matrix, cutoff)
+        _check_coincident(name, x, pairs, shift if matrix is None else shift @ matrix, cutoff)
         senders += [pairs[:, 0] + start, pairs[:, 1] + start]
         receivers += [pairs[:, 1] + start, pairs[:, 0] + start]
         if matrix is not None:
@@ -79,13 +80,13 @@ def from_frames(
     def integers(values: Sequence[np.ndarray]) -> jnp.ndarray:
         return jnp.asarray(np.concatenate(values).astype(np.int32))
 
-    periodic = {} if cell is None else {"cell": array(np.stack(matrices))}  # type: ignore[arg-type]
+    cells = {} if cell is None else {"cell": array(np.stack(matrices))}  # type: ignore[arg-type]
     return GraphsTuple(
         nodes={"position": array(np.concatenate(points))} | {k: array(v) for k, v in nodes.items()},
         edges={"shift": integers(shifts)} if cell is not None else {},
         senders=integers(senders),
         receivers=integers(receivers),
-        globals=periodic | {k: array(v) for k, v in globals_.items()},
+        globals=cells | {k: array(v) for k, v in globals_.items()},
         n_node=jnp.asarray([len(x) for x in points], jnp.int32),
         n_edge=jnp.asarray(n_edge, jnp.int32),
     )
@@ -99,11 +100,11 @@ def _check_sites(name: str, x: np.ndarray, d: int) -> None:
         raise ValueError(f"{name}: the position of atom {int(np.argmax(bad))} is NaN or Inf")
 
 
-def _check_apart(
+def _check_coincident(
     name: str, x: np.ndarray, pairs: np.ndarray, image: np.ndarray, cutoff: float
 ) -> None:
     vector = x[pairs[:, 1]] - x[pairs[:, 0]] + image
     near = np.sum(vector**2, axis=1) < (COINCIDENT * cutoff) ** 2
     if near.any():
         i, j = pairs[np.argmax(near)].tolist()
-        raise ValueError(f"{name}: atoms {i} and {j} are in one place")
+        raise ValueError(f"{name}: atoms {i} and {j} are at the same position")

@@ -1,4 +1,4 @@
-"""What a GraphsTuple says about its bodies: masks, displacements, distances, sums over graphs."""
+"""Quantities of a GraphsTuple: masks, displacements, distances, sums over edges and graphs."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from .dense_edges import DiagonalCellGraphs, SlottedGraphs
 from .padding import Count, real_counts
 
 Edges = Float[Array, "*e"]
-"""Numbers of edges; those in slots may stand as [slots bodies]."""
+"""One number per edge; in the dense layout the shape may be [slots bodies]."""
 
 
 def count(graphs: GraphsTuple) -> int:
@@ -25,7 +25,7 @@ def graph_mask(graphs: GraphsTuple) -> Bool[Array, " g"]:
 
 
 def node_mask(graphs: GraphsTuple) -> NodeMask:
-    """True for bodies, False for padding, known by the counts alone (see `pad`)."""
+    """True for bodies, False for padding. Determined by the counts alone, see `pad`."""
     return jnp.arange(count(graphs), dtype=jnp.int32) < _real(graphs)[1]
 
 
@@ -35,23 +35,23 @@ def edge_mask(graphs: GraphsTuple) -> Bool[Array, "*e"]:
 
 
 def _real(graphs: GraphsTuple) -> tuple[Count, Count]:
-    """Numbers of graphs and of bodies that are real; all padding follows them."""
+    """Numbers of real graphs and of real bodies; padding follows both."""
     if isinstance(graphs, SlottedGraphs):
         return real_counts(graphs.n_node[:-1], count(graphs) - 1)
     return real_counts(graphs.n_node, count(graphs))
 
 
 def movable(graphs: GraphsTuple) -> NodeMask:
-    """True for bodies that obey Hamilton's equations: neither padding nor `fixed`."""
+    """True for mobile bodies: neither padding nor `fixed`."""
     mask = node_mask(graphs)
     return mask & ~graphs.nodes["fixed"] if "fixed" in graphs.nodes else mask
 
 
 def graph_index(graphs: GraphsTuple) -> NodeIndex:
-    """The graph that each node belongs to."""
+    """Number of the graph that each node belongs to."""
     if graphs.n_node.shape[0] == 1:
         return jnp.zeros(count(graphs), jnp.int32)
-    # By search: jnp.repeat sums over all nodes, which XLA is slow to fold where counts are known.
+    # Not jnp.repeat: it sums over all nodes, which takes XLA seconds to fold for constant counts.
     ends = jnp.cumsum(graphs.n_node.astype(jnp.int32))
     nodes = jnp.arange(count(graphs), dtype=jnp.int32)
     return jnp.searchsorted(ends, nodes, side="right").astype(jnp.int32)
@@ -73,7 +73,7 @@ def sum_over_edges(graphs: GraphsTuple, values: Float[Array, "e ..."]) -> Float[
 
 
 def edge_kinds(graphs: GraphsTuple) -> Int[Array, "*e"]:
-    """The edges' `type`, 0 for all if they have none; -1 for padding."""
+    """`type` of each edge, 0 if edges have none; -1 for padding."""
     kinds = graphs.edges.get("type", jnp.zeros(graphs.senders.shape, jnp.int32))
     return jnp.where(edge_mask(graphs), kinds.astype(jnp.int32), -1)
 
@@ -84,8 +84,7 @@ def displacement(graphs: GraphsTuple) -> Float[Array, "e d"]:
 
 
 def received(graphs: GraphsTuple) -> list[EdgeScalars]:
-    """Coordinates of the bodies that edges end at, one by one: arrays [e d] of so small a d are
-    slow."""
+    """Coordinates of the receivers, one array per axis: arrays [e d] with a small d are slow."""
     position = graphs.nodes["position"]
     if isinstance(graphs, SlottedGraphs):
         return [jnp.tile(x, graphs.slots) for x in position.T]
@@ -98,29 +97,32 @@ def cell_of(graphs: GraphsTuple) -> Cell:
 
 
 def components(graphs: GraphsTuple, received: list[Float[Array, "..."]]) -> list[Edges]:
-    """Components of the displacements of edges in any arrangement.
+    """Components of `displacement`, given the coordinates of the receivers.
+
+    Senders and shifts may be `[e]` or, in the dense layout, `[slots bodies]`.
 
     **Raises:** `ValueError` for edges in a periodic cell that carry no `shift`.
     """
     position = graphs.nodes["position"]
-    apart = [end - x[graphs.senders] for x, end in zip(position.T, received)]
+    vector = [end - x[graphs.senders] for x, end in zip(position.T, received)]
     if "shift" in graphs.edges:
         cell = graphs.globals["cell"][graph_index(graphs)[graphs.senders]]
         shift = graphs.edges["shift"].astype(position.dtype)
-        # Sums by hand: GPUs may round the factors of a dot in float32 to ten bits.
+        # No dot product: GPUs may round its factors in float32 to ten bits.
         axes = range(position.shape[1])
         images = [sum(shift[..., k] * cell[..., k, j] for k in axes) for j in axes]
-        return [x + image for x, image in zip(apart, images)]
+        return [x + image for x, image in zip(vector, images)]
     if isinstance(graphs, SlottedGraphs) and "cell" in graphs.globals:
-        return cell_of(graphs).minimum_image_components(apart)
+        return cell_of(graphs).minimum_image_components(vector)
     require_shift(graphs)
-    return apart
+    return vector
 
 
 def norm(vector: Float[Array, "... d"]) -> Float[Array, "..."]:
     """Euclidean length with gradient zero (not NaN) at the origin."""
     square = jnp.sum(vector**2, axis=-1)
-    positive = ~(square == 0)  # true of NaN
+    positive = ~(square == 0)  # True for NaN, which must not become 0
+    # Two `where`s: sqrt must not see 0 either, or its gradient is NaN.
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1)), 0)
 
 
@@ -129,28 +131,28 @@ def distance(graphs: GraphsTuple) -> EdgeScalars:
     return length(graphs, components(graphs, received(graphs)))
 
 
-def length(graphs: GraphsTuple, apart: list[Edges]) -> Edges:
-    """Of edges with those components; one for padding edges."""
-    s = square(apart)
+def length(graphs: GraphsTuple, vector: list[Edges]) -> Edges:
+    """Edge lengths from the components of edge vectors; one for padding edges."""
+    s = square(vector)
     bodies_apart = edge_mask(graphs) & ~(s == 0)  # NaN stays NaN
     root = jnp.sqrt(jnp.where(bodies_apart, s, 1))
     return jnp.where(bodies_apart | ~edge_mask(graphs), root, 0)
 
 
-def square(apart: list[Edges]) -> Edges:
-    """Of the length, from the components."""
-    return sum((x**2 for x in apart[1:]), start=apart[0] ** 2)
+def square(vector: list[Edges]) -> Edges:
+    """Squared edge lengths from the components of edge vectors."""
+    return sum((x**2 for x in vector[1:]), start=vector[0] ** 2)
 
 
 def edge_share(graphs: GraphsTuple) -> Float[Array, "*e"]:
-    """What a directed edge contributes: half its `coupling` (one if absent), zero for padding."""
+    """Weight of a directed edge: half its `coupling` (one if absent), zero for padding."""
     dtype = graphs.nodes["position"].dtype
     coupling = graphs.edges.get("coupling", jnp.ones(graphs.senders.shape, dtype))
     return jnp.where(edge_mask(graphs), coupling / 2, 0)
 
 
 def velocity_of(graphs: GraphsTuple) -> Float[Array, "n d"]:
-    """Momentum over mass, zero for padding (length / time)."""
+    """Velocity, momentum over mass (length / time); zero for padding."""
     mass = jnp.where(node_mask(graphs), graphs.nodes["mass"], 1)
     return jnp.where(node_mask(graphs)[:, None], graphs.nodes["momentum"] / mass[:, None], 0)
 

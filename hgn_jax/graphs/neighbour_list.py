@@ -1,4 +1,4 @@
-"""Neighbour lists: edges by cutoff that follow bodies as they move."""
+"""Neighbour lists: edges within a cutoff, refreshed as bodies move."""
 
 import math
 
@@ -17,21 +17,27 @@ from .geometry import cell_of, node_mask
 from .pair_search import most_neighbours
 
 SPARE = 1.2
-"""Capacity over the number of neighbours at the start."""
+"""Ratio of the capacity to the number that is needed."""
 
 
 class Neighbours(eqx.Module):
-    """Edges between all bodies nearer than `cutoff` (length): in free space, or between nearest
-    images in a periodic `cell` of any shape. Positions need not be wrapped, and stay as they are.
+    """Settings of a neighbour list, which joins all bodies nearer than `cutoff` (length).
 
-    The list holds all pairs within cutoff + `skin`. It is refreshed as soon as a body has moved by
-    half the skin: a step that would go farther is repeated with a new list, so no pair is ever
-    missed. `sizes` are the capacities to compile for; None finds them, and larger ones when they do
-    not suffice (concrete graphs only; inside jit use `allocate` outside of it).
+    Bodies are in free space, or in a periodic `cell` of any shape, where nearest images are joined.
+    Positions need not be wrapped and are not changed.
 
-    Heights of the cell (distances of opposite faces) must be at least twice the cutoff; twice
-    cutoff + skin if the cell is skewed, since its nearest images are certain only up to half the
-    height (`Cell.minimum_image`).
+    The list holds all pairs within cutoff + `skin` (length). It is refreshed as soon as a body has
+    moved by half the skin: a step that would go farther is repeated with a new list, so no pair is
+    ever missed.
+
+    `sizes` are the capacities to compile for. If None, they are found from the graph, and enlarged
+    on overflow. That needs concrete graphs: for use inside jit call `allocate` outside of it.
+
+    Heights of the cell (distances between opposite faces) must be at least twice the cutoff. In a
+    skewed cell they must be twice cutoff + skin, since its nearest images are certain only up to
+    half the height (`Cell.minimum_image`).
+
+    **Raises:** `ValueError` for a cutoff, skin or sizes that are not positive and finite.
     """
 
     cutoff: float = eqx.field(static=True)
@@ -47,30 +53,32 @@ class Neighbours(eqx.Module):
 
     @property
     def reach(self) -> float:
+        """Cutoff + skin (length)."""
         return self.cutoff + self.skin
 
     def check(self, graph: GraphsTuple) -> None:
         """Raises `ValueError` for several graphs, edges with properties, or a bad cell."""
         if graph.n_node.shape[0] != 1:
             raise ValueError(
-                f"neighbours are found in one graph, got {graph.n_node.shape[0]}: use jax.vmap"
+                f"a neighbour list needs a single graph, got {graph.n_node.shape[0]}: use jax.vmap"
             )
         if graph.edges.keys() - {"shift"}:
             raise ValueError(
-                f"edges by cutoff come and go: they cannot carry {sorted(graph.edges)}"
+                "a neighbour list replaces the edges, so they cannot carry "
+                f"{sorted(graph.edges.keys() - {'shift'})}"
             )
         if "cell" not in graph.globals or isinstance(graph.globals["cell"], jax.core.Tracer):
             return
         require_cell(np.asarray(graph.globals["cell"])[0])
         cell = _on_host(graph)
         assert cell is not None
-        least, heights = 2 * (self.reach if cell.skewed else self.cutoff), cell.heights
-        if heights.min() < least * ROUNDING:
+        required, heights = 2 * (self.reach if cell.skewed else self.cutoff), cell.heights
+        if heights.min() < required * ROUNDING:
             twice = f"the cutoff {self.cutoff:g}"
             if cell.skewed:
                 twice = f"cutoff + skin, {self.reach:g} (nearest images in a skewed cell)"
             raise ValueError(
-                f"cell height {heights.min():g}, the distance of two opposite faces, is less than "
+                f"cell height {heights.min():g}, the distance between opposite faces, is less than "
                 f"twice {twice}: repeat the cell along short axes, or take a smaller cutoff or skin"
             )
         if self.sizes is None:
@@ -87,15 +95,16 @@ class Neighbours(eqx.Module):
             )
 
     def allocate(self, graph: GraphsTuple) -> "Neighbours":
-        """The same with sizes that suffice for the graph and a little more; concrete only."""
+        """Copy with `sizes` that suffice for the graph, and some to spare; concrete graphs only."""
         self.check(graph)
         points = np.asarray(graph.nodes["position"], float)
         n, d = points.shape
         cell = _on_host(graph)
         extent = np.ptp(points, axis=0) + self.reach if cell is None else cell.heights
-        most = max(1, int((4 * n) ** (1 / d)))
-        grid = tuple(int(min(most, max(1, 2 * side // self.reach))) for side in extent)
-        with jax.ensure_compile_time_eval():  # what is known inside jit
+        # At most about four grid cells per body, however large the system is.
+        most_cells = max(1, int((4 * n) ** (1 / d)))
+        grid = tuple(int(min(most_cells, max(1, 2 * side // self.reach))) for side in extent)
+        with jax.ensure_compile_time_eval():  # inside jit the graph may be a constant
             device_cell = None if cell is None else cell_of(graph)
             index = grid_index(graph.nodes["position"], device_cell, self.reach, grid)
             number = np.ravel_multi_index(np.asarray(index).T, grid)
@@ -106,9 +115,10 @@ class Neighbours(eqx.Module):
         return Neighbours(self.cutoff, self.skin, _with_spare(sizes, n))
 
     def with_room(self, slots: int, run: int, bodies: int) -> "Neighbours":
-        """The same with capacities for that many neighbours and bodies of a run, and more."""
+        """Copy with capacities for that many neighbours and bodies of a run, and some to spare."""
         assert self.sizes is not None
         old = self.sizes
+        # Grow by at least a quarter, since every growth compiles again.
         needed = old._replace(
             slots=max(slots, old.slots * 5 // 4) if slots > old.slots else old.slots,
             run=max(run, old.run * 5 // 4) if run > old.run else old.run,
@@ -116,36 +126,38 @@ class Neighbours(eqx.Module):
         return Neighbours(self.cutoff, self.skin, _with_spare(needed, bodies))
 
     def prepare(self, graph: GraphsTuple) -> SlottedGraphs:
-        """The graph without edges, for `find`, with one body and graph of padding at the end."""
+        """The graph as `find` takes it: no edges, one body and one graph of padding appended."""
         assert self.sizes is not None
         padded = with_padding(graph)
         return DiagonalCellGraphs(*padded) if self.sizes.diagonal else padded
 
     def fits(self, cell: Cell) -> Bool[Array, ""]:
-        """True if the search finds every pair in this cell; inside jit as well."""
+        """True if the search finds every pair in this cell. Works inside jit."""
         assert self.sizes is not None
-        least = 2 * jnp.where(cell.skewed, self.reach, self.cutoff)
-        high = jnp.min(cell.heights) >= least * ROUNDING
+        required = 2 * jnp.where(cell.skewed, self.reach, self.cutoff)
+        suffices = jnp.min(cell.heights) >= required * ROUNDING
         if self.sizes.diagonal:
-            high &= _is_diagonal(cell)
-        return high & self._grid_suffices(cell.heights, self.sizes.grid)
+            suffices &= _is_diagonal(cell)
+        return suffices & self._grid_suffices(cell.heights, self.sizes.grid)
 
     def _grid_suffices(self, heights: AnyArray, grid: tuple[int, ...]) -> Bool[AnyArray, ""]:
         """True if no pair within reach is more than two grid cells apart."""
         least = self.reach / 2 * ROUNDING * np.asarray(grid)
+        # Grids of up to five cells are searched whole.
         return ((np.asarray(grid) <= 5) | (heights >= least.astype(heights.dtype))).all()
 
 
 class NeighbourList(eqx.Module):
-    """The neighbours of each body, slot by slot, and where bodies were when they were found."""
+    """Neighbours of each body, slot by slot, and the positions that they were found for."""
 
     senders: Int[Array, "m n"]
     position: Vectors
     slots: Int[Array, ""]
-    """The greatest number of neighbours: more than m if some are missing."""
+    """Greatest number of neighbours: more than m if some are missing."""
     run: Int[Array, ""]
-    """The greatest number of bodies in a run of grid cells."""
+    """Greatest number of bodies in a run of grid cells."""
     complete: Bool[Array, ""]
+    """False if a capacity overflowed, or the cell no longer fits the sizes."""
 
     def stale(self, position: Vectors, skin: float) -> Bool[Array, ""]:
         """True if a pair within the cutoff might be missing."""
@@ -153,19 +165,20 @@ class NeighbourList(eqx.Module):
         return ~self.complete | ~(moved <= (skin / 2) ** 2)  # NaN is stale
 
     def joined(self, graph: SlottedGraphs) -> SlottedGraphs:
-        """The graph with these edges."""
+        """The graph with the edges of this list."""
         slots, n = self.senders.shape
         return graph._replace(senders=self.senders.ravel(), receivers=ends(n, slots))
 
     def with_room(self, slots: int) -> "NeighbourList":
-        """The same neighbours in that many slots, if they are more."""
+        """The same neighbours with at least that many slots."""
         missing = max(slots - len(self.senders), 0)
-        none = jnp.full((missing, self.senders.shape[1]), self.senders.shape[1] - 1, jnp.int32)
-        return eqx.tree_at(lambda f: f.senders, self, jnp.concatenate([self.senders, none]))
+        bodies = self.senders.shape[1]
+        empty = jnp.full((missing, bodies), bodies - 1, jnp.int32)
+        return eqx.tree_at(lambda x: x.senders, self, jnp.concatenate([self.senders, empty]))
 
 
 def find(spec: Neighbours, graph: SlottedGraphs) -> NeighbourList:
-    """All pairs within the reach of `spec`; inside jit."""
+    """Finds all pairs within the reach of `spec`. Works inside jit."""
     assert spec.sizes is not None
     position = graph.nodes["position"]
     cell = cell_of(graph) if "cell" in graph.globals else None
@@ -181,14 +194,14 @@ def _is_diagonal(cell: Cell) -> Bool[AnyArray, ""]:
 
 
 def _on_host(graph: GraphsTuple) -> Cell | None:
-    """The single graph's cell in double precision."""
+    """Cell of the single graph as a NumPy array in double precision."""
     if "cell" not in graph.globals:
         return None
     return Cell(np.asarray(graph.globals["cell"], float)[0])
 
 
 def _with_spare(sizes: Sizes, bodies: int) -> Sizes:
-    """The sizes with spare capacity; one grid cell for all if a grid leaves few bodies out."""
+    """Sizes with spare capacity; a single grid cell if runs would cover all bodies anyway."""
     slots, run = (min(2 * int(SPARE * k / 2 + 2), bodies) for k in sizes[:2])
     if run * math.prod(len(steps_around(k)) for k in sizes.grid[:-1]) < bodies:
         return sizes._replace(slots=slots, run=run)

@@ -2,7 +2,7 @@
 
 A batch is padded if and only if its last graph is empty (no node, no edge). Its padding is then
 the trailing run of empty graphs and the graph before that run, which holds all padding nodes.
-`jraph.pad_with_graphs` follows the same convention where it adds at least two graphs.
+`jraph.pad_with_graphs` follows the same convention if it adds at least two graphs.
 """
 
 from collections.abc import Callable
@@ -17,20 +17,21 @@ from .._arguments import whole_number
 from .._tree import is_concrete
 
 PADDING_GRAPHS = 2
-"""The least number of graphs that padding adds: one holds the nodes, an empty one marks it."""
-
+"""Smallest number of graphs that padding adds: one for the padding nodes, and an empty one."""
 
 Count: TypeAlias = int | Int[np.ndarray, ""] | Int[Array, ""]
+"""A number, known or traced."""
 
 
 def real_counts(n_node: Array | np.ndarray, nodes: int) -> tuple[Count, Count]:
-    """How many graphs and how many nodes are real: padding follows both. Works inside jit."""
+    """Numbers of real graphs and of real nodes; padding follows both. Works inside jit."""
     graphs = n_node.shape[0]
     if graphs < PADDING_GRAPHS:
         return graphs, nodes
     xp = np if is_concrete(n_node) else jnp
     counts = xp.asarray(n_node).astype(np.int32)
     number = xp.arange(graphs, dtype=np.int32)
+    # The last graph with nodes: it holds the padding nodes, if the last graph of all is empty.
     last = xp.max(xp.where(counts > 0, number, 0))
     padded = counts[-1] == 0
     real = xp.where(padded, last, graphs), xp.where(padded, nodes - counts[last], nodes)
@@ -40,7 +41,7 @@ def real_counts(n_node: Array | np.ndarray, nodes: int) -> tuple[Count, Count]:
 def without_padding(graphs: GraphsTuple) -> GraphsTuple:
     """The batch without its padding; concrete arrays only.
 
-    **Raises:** `ValueError` naming a graph without nodes that is no padding.
+    **Raises:** `ValueError` naming the first graph without nodes that is not padding.
     """
     real, nodes = map(int, real_counts(graphs.n_node, len(graphs.nodes["position"])))
     n_node, n_edge = np.asarray(graphs.n_node), np.asarray(graphs.n_edge)
@@ -66,10 +67,14 @@ def pad(graphs: GraphsTuple, *, n_node: int, n_edge: int, n_graph: int) -> Graph
     """Pads a batch to fixed totals, so that a jitted function compiles once.
 
     Appends one graph that holds the padding nodes, all zero, and the padding edges, self-loops of
-    its first node; then at least one empty graph, which marks the batch as padded. Energies, fits
-    and checks ignore them. `n_node` must exceed the batch's own number by one or more, `n_graph` by
-    two or more, `n_edge` must not be less. Padding that is already there is replaced. Concrete
-    arrays only.
+    its first node. At least one empty graph follows, which marks the batch as padded. Energies,
+    fits and checks ignore padding. Existing padding is replaced. Concrete arrays only.
+
+    **Arguments:**
+
+    - `n_node`: total number of nodes, at least one more than the batch has.
+    - `n_edge`: total number of edges, at least as many as the batch has.
+    - `n_graph`: total number of graphs, at least two more than the batch has.
 
     **Raises:** `ValueError` if the batch does not fit, or for totals that are no integers.
     """
@@ -98,12 +103,12 @@ def pad(graphs: GraphsTuple, *, n_node: int, n_edge: int, n_graph: int) -> Graph
         values = np.asarray(number)
         return fill(n_graph)(np.append(values, values.dtype.type(padding)))
 
-    first = fill(n_edge, own[0])
+    ends = fill(n_edge, own[0])  # padding edges are loops of the first padding node
     return GraphsTuple(
         nodes={k: fill(n_node)(v) for k, v in graphs.nodes.items()},
         edges={k: fill(n_edge)(v) for k, v in graphs.edges.items()},
-        senders=first(graphs.senders),
-        receivers=first(graphs.receivers),
+        senders=ends(graphs.senders),
+        receivers=ends(graphs.receivers),
         globals={k: fill(n_graph)(v) for k, v in graphs.globals.items()},
         n_node=counts(graphs.n_node, n_node - own[0]),
         n_edge=counts(graphs.n_edge, n_edge - own[1]),

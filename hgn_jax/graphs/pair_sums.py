@@ -25,16 +25,16 @@ from .geometry import (
 )
 
 OfEdges = Callable[[Int[Array, " e"], EdgeScalars], EdgeScalars]
-"""A function of edges' types, and of their lengths or the squares of those."""
+"""Function of the types of edges, and of their lengths or squared lengths."""
 _Values = Callable[[GraphsTuple, list[Edges]], list[Edges]]
-"""Of the edges, from their components."""
+"""Values of edges, from the components of their vectors."""
 
 
 def pair_energy(graphs: GraphsTuple, energy: OfEdges) -> NodeScalars:
     r"""Half of $\sum_j c_{ij} \phi(r_{ij})$ for each body i, from the edges' $\phi(r)$."""
 
-    def halves(edges: GraphsTuple, apart: list[Edges]) -> list[Edges]:
-        r = length(edges, apart)
+    def halves(edges: GraphsTuple, vector: list[Edges]) -> list[Edges]:
+        r = length(edges, vector)
         phi = energy(edge_kinds(edges).ravel(), r.ravel())
         return [edge_share(edges) * phi.reshape(r.shape)]
 
@@ -44,37 +44,37 @@ def pair_energy(graphs: GraphsTuple, energy: OfEdges) -> NodeScalars:
 def pair_gradient(graphs: GraphsTuple, slope_of_square: OfEdges) -> Vectors:
     r"""$\partial/\partial q_i$ of $\sum_{pairs} c_{ij} \phi(r_{ij}^2)$, from $\phi' = d\phi/dr^2$.
 
-    Coincident bodies pull with zero force, or NaN where phi' is not finite.
+    Coincident bodies exert no force on each other, or NaN if phi' is not finite.
     """
 
-    def pulls(edges: GraphsTuple, apart: list[Edges]) -> list[Edges]:
+    def pulls(edges: GraphsTuple, vector: list[Edges]) -> list[Edges]:
         mask = edge_mask(edges)
-        s = jnp.where(mask, square(apart), 1)
+        s = jnp.where(mask, square(vector), 1)
         slope = slope_of_square(edge_kinds(edges).ravel(), s.ravel())
-        # Both directions of a pair pull on the receiver alike: twice the share of one.
+        # d(r^2)/dq is twice the vector, and the share is half the coupling: a factor of four.
         pull = jnp.where(mask, 4 * edge_share(edges) * slope.reshape(s.shape), 0)
-        return [pull * x for x in apart]
+        return [pull * x for x in vector]
 
     return jnp.stack(_summed(graphs, pulls), axis=1)
 
 
 def _summed(graphs: GraphsTuple, values: _Values) -> list[NodeScalars]:
-    """Sums over the edges that end at each body; nothing is scattered if they stand in slots."""
+    """Sums over the edges that end at each body; without a scatter in the dense layout."""
     if not isinstance(graphs, SlottedGraphs):
-        every = values(graphs, components(graphs, received(graphs)))
-        return [sum_over_edges(graphs, value) for value in every]
-    n, most = count(graphs), portion()
-    size = max(most.bodies, most.edges // max(graphs.slots, 1))
+        of_edges = values(graphs, components(graphs, received(graphs)))
+        return [sum_over_edges(graphs, value) for value in of_edges]
+    n, limits = count(graphs), portion()
+    size = max(limits.bodies, limits.edges // max(graphs.slots, 1))
     if n <= size or not graphs.slots:
-        apart = components(edges := _rows(graphs), [x[None] for x in graphs.nodes["position"].T])
-        return [jnp.sum(value, axis=0) for value in values(edges, apart)]
-    if most.slots is not None:
-        return _slot_by_slot(graphs, values, most.slots)
-    return _some_bodies_at_a_time(graphs, values, size)
+        vector = components(edges := _rows(graphs), [x[None] for x in graphs.nodes["position"].T])
+        return [jnp.sum(value, axis=0) for value in values(edges, vector)]
+    if limits.slots is not None:
+        return _by_slots(graphs, values, limits.slots)
+    return _by_bodies(graphs, values, size)
 
 
-def _some_bodies_at_a_time(graphs: SlottedGraphs, values: _Values, size: int) -> list[NodeScalars]:
-    """Hardly any memory is needed, and what there is stays near the processor."""
+def _by_bodies(graphs: SlottedGraphs, values: _Values, size: int) -> list[NodeScalars]:
+    """Sums over the edges of a block of bodies at a time: on CPUs a block stays in the cache."""
     position = graphs.nodes["position"]
 
     def of_bodies(first: Array) -> list[NodeScalars]:
@@ -82,48 +82,49 @@ def _some_bodies_at_a_time(graphs: SlottedGraphs, values: _Values, size: int) ->
             return jax.lax.dynamic_slice_in_dim(array, first, size, axis)
 
         edges = _rows(graphs, partial(cut, axis=1))
-        apart = components(edges, [x[None] for x in cut(position, 0).T])
-        return [jnp.sum(value, axis=0) for value in values(edges, apart)]
+        vector = components(edges, [x[None] for x in cut(position, 0).T])
+        return [jnp.sum(value, axis=0) for value in values(edges, vector)]
 
-    whole, rest = divmod(len(position), size)
-    # The last part overlaps the one before.
-    sums = jax.lax.map(of_bodies, jnp.append(size * jnp.arange(whole), len(position) - size))
-    return [jnp.append(v[:whole].ravel(), v[whole, size - rest :]) for v in sums]
+    blocks, remainder = divmod(len(position), size)
+    # The last block overlaps the one before, so that all have the same size.
+    sums = jax.lax.map(of_bodies, jnp.append(size * jnp.arange(blocks), len(position) - size))
+    return [jnp.append(v[:blocks].ravel(), v[blocks, size - remainder :]) for v in sums]
 
 
-def _slot_by_slot(graphs: SlottedGraphs, values: _Values, some: int) -> list[NodeScalars]:
-    """A thread for each body, and no array of all edges."""
+def _by_slots(graphs: SlottedGraphs, values: _Values, step: int) -> list[NodeScalars]:
+    """Sums `step` slots of all bodies at a time: on GPUs one thread per body, no array of edges."""
     position, slots = graphs.nodes["position"].T, graphs.slots
 
     def of_slot(slot: Array) -> list[NodeScalars]:
         edges = _rows(graphs, lambda rows: jax.lax.dynamic_slice_in_dim(rows, slot, 1))
-        apart = components(edges, [x[None] for x in position])
-        return [value[0] for value in values(edges, apart)]
+        vector = components(edges, [x[None] for x in position])
+        return [value[0] for value in values(edges, vector)]
 
     def of_slots(first: Array, count: int) -> list[NodeScalars]:
         each = [of_slot(first + k) for k in range(count)]
         return [sum(column[1:], start=column[0]) for column in zip(*each)]
 
     def further(total: list[NodeScalars], first: Array) -> tuple[list[NodeScalars], None]:
-        return [a + b for a, b in zip(total, of_slots(first, some))], None
+        return [a + b for a, b in zip(total, of_slots(first, step))], None
 
-    begun = (slots - 1) % some + 1
-    total = of_slots(jnp.array(0), begun)
-    if begun == slots:
+    # The remainder comes first, so that the scan takes whole steps.
+    start = (slots - 1) % step + 1
+    total = of_slots(jnp.array(0), start)
+    if start == slots:
         return total
-    return jax.lax.scan(further, total, jnp.arange(begun, slots, some))[0]
+    return jax.lax.scan(further, total, jnp.arange(start, slots, step))[0]
 
 
 def _rows(
     graphs: SlottedGraphs, cut: Callable[[Array], Array] = lambda array: array
 ) -> GraphsTuple:
-    """The graphs with what `cut` leaves of the edges' arrays `[slots bodies ...]`."""
+    """The graphs with edge arrays `[slots bodies ...]`, of which `cut` selects a part."""
     slots, n = graphs.slots, count(graphs)
 
-    def some(array: Array) -> Array:
+    def selected(array: Array) -> Array:
         return cut(array.reshape(slots, n, *array.shape[1:]))
 
     return graphs._replace(
-        senders=some(graphs.senders),
-        edges={name: some(array) for name, array in graphs.edges.items()},
+        senders=selected(graphs.senders),
+        edges={name: selected(array) for name, array in graphs.edges.items()},
     )

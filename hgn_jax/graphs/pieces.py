@@ -1,4 +1,4 @@
-"""Data sets cut into pieces of one shape."""
+"""Data sets cut into chunks of equal shape."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -13,13 +13,15 @@ from .schema import require
 
 
 def chunks(data: GraphsTuple, size: int, window: int | None = 1) -> Iterator[GraphsTuple]:
-    """The batch in pieces of at most `size` graphs, padded to one shape: a jitted function compiles
-    once.
+    """Splits a batch into chunks of at most `size` graphs, padded to one shape.
 
-    A window of frames stays together: pieces are cut only at multiples of `window` frames from the
+    A jitted function of the chunks therefore compiles once. Padding of the batch itself is dropped.
+    Concrete arrays only.
+
+    Windows of frames stay together: cuts are made only at multiples of `window` frames from the
     start of each trajectory (consecutive graphs of equal `globals["trajectory"]`), or only between
-    trajectories if it is None. A piece holds at least one window, even if that is longer than
-    `size`. Padding in the data is left out. Concrete arrays only.
+    trajectories if `window` is None. A chunk holds at least one window, even if that is longer than
+    `size`.
 
     **Raises:** `ValueError` if a trajectory is not a whole number of windows.
     """
@@ -30,10 +32,10 @@ def chunks(data: GraphsTuple, size: int, window: int | None = 1) -> Iterator[Gra
 
 
 def packs(data: GraphsTuple, bodies: int, window: int | None = 1) -> Iterator[GraphsTuple]:
-    """The batch in pieces of about `bodies` bodies, or of one window that has more.
+    """Splits a batch into chunks of at most `bodies` bodies, or of one window that has more.
 
-    Pieces are padded to one of a few shapes, each half as large again as the next, so that small
-    pieces of a batch with some large graphs stay small. Otherwise as `chunks`.
+    Chunks are padded to one of a few shapes, whose sizes differ by factors of 1.5. So chunks of
+    small graphs stay small beside a large graph. Otherwise like `chunks`.
     """
     data = without_padding(jax.tree.map(np.asarray, data))
     ends = np.append(0, np.cumsum(data.n_node))
@@ -51,7 +53,7 @@ def packs(data: GraphsTuple, bodies: int, window: int | None = 1) -> Iterator[Gr
 def _pieces(data: GraphsTuple, cuts: list[int]) -> Iterator[GraphsTuple]:
     """The graphs between consecutive cuts."""
     starts = [np.append(0, np.cumsum(n)) for n in (data.n_node, data.n_edge)]
-    # Python's integers: NumPy's would widen the senders.
+    # Python's integers: NumPy's int64 would widen the dtype of the senders.
     spans = [
         (slice(a, b), *(slice(int(s[a]), int(s[b])) for s in starts))
         for a, b in itertools.pairwise(cuts)
@@ -69,19 +71,23 @@ def _pieces(data: GraphsTuple, cuts: list[int]) -> Iterator[GraphsTuple]:
 
 
 def _padded(pieces: Sequence[GraphsTuple], levels: Sequence[int]) -> Iterator[GraphsTuple]:
-    """The pieces, those of each level padded to one shape."""
-    most: dict[int, tuple[int, int, int]] = {}
+    """Pads the pieces of each level to one shape."""
+    largest: dict[int, tuple[int, int, int]] = {}
     for piece, level in zip(pieces, levels):
         sizes = (len(piece.n_node), len(piece.nodes["position"]), len(piece.senders))
-        before = most.get(level, (0, 0, 0))
-        most[level] = (max(sizes[0], before[0]), max(sizes[1], before[1]), max(sizes[2], before[2]))
+        before = largest.get(level, (0, 0, 0))
+        largest[level] = (
+            max(sizes[0], before[0]),
+            max(sizes[1], before[1]),
+            max(sizes[2], before[2]),
+        )
     for piece, level in zip(pieces, levels):
-        graphs, nodes, edges = most[level]
+        graphs, nodes, edges = largest[level]
         yield pad(piece, n_graph=graphs + PADDING_GRAPHS, n_node=nodes + 1, n_edge=edges)
 
 
 def _windows(data: GraphsTuple, window: int | None) -> np.ndarray:
-    """The graphs before which a piece may begin, and the number of graphs."""
+    """Numbers of the graphs that begin a window, and the number of all graphs at the end."""
     graphs = len(data.n_node)
     if window == 1:
         return np.arange(graphs + 1)
@@ -95,14 +101,14 @@ def _windows(data: GraphsTuple, window: int | None) -> np.ndarray:
     if (lengths % window).any():
         k = int(np.argmax(lengths % window > 0))
         raise ValueError(
-            f"trajectory {int(number[trajectories[k]])} has {lengths[k]} frames, which is no "
+            f"trajectory {int(number[trajectories[k]])} has {lengths[k]} frames, which is not a "
             f"multiple of the window {window}"
         )
     return np.arange(0, graphs + 1, window)
 
 
 def _cuts(windows: np.ndarray, size: int) -> list[int]:
-    """Ends of pieces of whole windows, as many as fit into `size` graphs."""
+    """Ends of chunks, each of as many whole windows as fit into `size` graphs."""
     ends = windows.tolist()
     cuts = ends[:1]
     for end, following in zip(ends[1:], [*ends[2:], None]):

@@ -1,4 +1,4 @@
-"""The arrays that a graph may carry, their axes and kinds, and how missing ones are named."""
+"""Arrays that a graph may carry: their names, axes and dtypes, and errors for missing ones."""
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
@@ -22,21 +22,21 @@ AXES: dict[str, dict[str, str]] = {
 INTEGERS = {"species", "type", "trajectory", "shift"}
 BOOLEANS = {"fixed"}
 NUMBERS = {"cell", "time"}
-"""Integers or floats; all others must be floats."""
+"""Arrays of integers or floats; all others hold floats."""
 
 
-def meant(name: str, known: Iterable[str]) -> str:
-    """The nearest known name as a question, or nothing if none is near."""
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Suggests the known name nearest to `name`: " (did you mean ...?)", or "" if none is near."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def check_names(part: str, names: Iterable[str]) -> None:
-    """Raises `ValueError` for an array that is not known."""
+    """Raises `ValueError` for an array of unknown name."""
     known = AXES[part]
     if unknown := sorted(set(names) - set(known)):
         raise ValueError(
-            f"{part} has unknown keys {unknown}{meant(unknown[0], known)}; known are "
+            f"{part} has unknown keys {unknown}{did_you_mean(unknown[0], known)}; known are "
             f"{sorted(known)}"
         )
 
@@ -54,7 +54,7 @@ def check_float(where: str, dtype: np.dtype) -> None:
 
 
 def require(graphs: GraphsTuple, needed: Mapping[str, Collection[str]], why: str) -> None:
-    """Raises `ValueError` if arrays are missing, saying what the data hold; works inside jit.
+    """Raises `ValueError` if arrays are missing, and lists those of the data. Works inside jit.
 
     `needed` names arrays by part, `{"nodes": ["velocity"], "globals": ["energy"]}`; `why` is the
     subject of the sentence, such as "Derivatives()".
@@ -67,8 +67,8 @@ def require(graphs: GraphsTuple, needed: Mapping[str, Collection[str]], why: str
         return
     words = []
     for part, name in missing:
-        strange = [k for k in getattr(graphs, part) or {} if k not in AXES[part]]
-        near = difflib.get_close_matches(name, strange, n=1, cutoff=0.6)
+        unknown = [k for k in getattr(graphs, part) or {} if k not in AXES[part]]
+        near = difflib.get_close_matches(name, unknown, n=1, cutoff=0.6)
         words.append(
             f'{part}["{name}"]' + (f" ({near[0]!r}: did you mean {name!r}?)" if near else "")
         )

@@ -1,4 +1,4 @@
-"""Parts of a batch: chosen graphs, and a split into training and test trajectories."""
+"""Selections from a batch: some of its graphs, or training and test trajectories."""
 
 from collections.abc import Sequence
 
@@ -17,11 +17,11 @@ def split(data: GraphsTuple, fraction: float, *, key: Key) -> tuple[GraphsTuple,
     """Splits a batch into (train, test) by trajectory, never by frame.
 
     Neighbouring frames of one trajectory are nearly the same state: a split by frame would test
-    on the training data. `fraction` of the trajectories (at least one, not all) goes to the second
-    part, drawn at random; padding goes to neither. Concrete arrays only.
+    on the training data. `fraction` of the trajectories (at least one, not all) is drawn at random
+    for the test. Padding is dropped. Concrete arrays only.
 
-    **Raises:** `ValueError` if `globals["trajectory"]` is missing or names fewer than two, or the
-    fraction is not between 0 and 1.
+    **Raises:** `ValueError` if `globals["trajectory"]` is missing or holds fewer than two
+    trajectories, or if the fraction is not between 0 and 1.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction must be between 0 and 1, got {fraction}")
@@ -38,12 +38,12 @@ def split(data: GraphsTuple, fraction: float, *, key: Key) -> tuple[GraphsTuple,
 
 
 def take(data: GraphsTuple, keep: ArrayLike | Sequence[bool]) -> GraphsTuple:
-    """The graphs of a batch for which `keep` `[g]` is true; padding is left out.
+    """Selects the graphs of a batch for which `keep` `[g]` is True. Padding is dropped.
 
     Concrete arrays only.
 
-    **Raises:** `ValueError` unless `keep` holds one boolean per graph: numbers of graphs are not
-    taken for truth values.
+    **Raises:** `ValueError` unless `keep` holds one boolean per graph. Numbers of graphs are
+    refused, since they would silently count as True.
     """
     chosen = np.asarray(keep)
     if chosen.dtype != bool:

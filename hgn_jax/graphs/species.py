@@ -11,7 +11,7 @@ from .geometry import node_mask
 
 
 def species_of(data: GraphsTuple) -> tuple[int, ...]:
-    """The species of all bodies in increasing order; empty if bodies have none.
+    """Species of all bodies in increasing order; empty if bodies have none.
 
     **Raises:** `ValueError` inside jit, where they are unknown.
     """
@@ -21,16 +21,16 @@ def species_of(data: GraphsTuple) -> tuple[int, ...]:
         raise ValueError(
             'inside jit nodes["species"] are unknown: fit outside of jit, or leave species out'
         )
-    with jax.ensure_compile_time_eval():  # data known inside jit are no tracers
+    with jax.ensure_compile_time_eval():  # inside jit the data may be constants
         real = np.asarray(node_mask(data))
     return tuple(np.unique(np.asarray(data.nodes["species"])[real]).tolist())
 
 
 def typed_by_species(graphs: GraphsTuple, species: tuple[int, ...]) -> GraphsTuple:
-    """The graphs with a `type` for every unordered pair of species, unless edges have one.
+    """The graphs with an edge `type` for every unordered pair of species, unless edges have one.
 
-    Types count the pairs (0, 0), (0, 1), .., (1, 1), .. of places in `species`. A pair with another
-    species gets a type beyond them.
+    Types number the pairs (0, 0), (0, 1), ..., (1, 1), ... of indices into `species`. A pair with
+    any other species gets the next number after them.
     """
     if len(species) < 2 or "type" in graphs.edges:
         return graphs
@@ -42,10 +42,11 @@ def pair_types(graphs: GraphsTuple, species: tuple[int, ...]) -> Int[Array, " e"
     """Type of each edge by the species of its ends."""
     count = len(species)
     known = jnp.asarray(species, graphs.nodes["species"].dtype)
-    place = jnp.searchsorted(known, graphs.nodes["species"]).astype(jnp.int32)
-    found = known[jnp.minimum(place, count - 1)] == graphs.nodes["species"]
-    ends = place[graphs.senders], place[graphs.receivers]
+    index = jnp.searchsorted(known, graphs.nodes["species"]).astype(jnp.int32)
+    is_known = known[jnp.minimum(index, count - 1)] == graphs.nodes["species"]
+    ends = index[graphs.senders], index[graphs.receivers]
     low, high = jnp.minimum(*ends), jnp.maximum(*ends)
+    # Row `low` of the upper triangle follows rows of count, count - 1, ... pairs.
     types = low * count - low * (low - 1) // 2 + high - low
-    both = found[graphs.senders] & found[graphs.receivers]
+    both = is_known[graphs.senders] & is_known[graphs.receivers]
     return jnp.where(both, types, count * (count + 1) // 2)

@@ -12,7 +12,7 @@ def strained(
 ) -> GraphsTuple:
     r"""Positions and cells mapped to $x (1 + \epsilon)$, x a row; momenta stay.
 
-    `strain` is one for all graphs, or one for each.
+    `strain` is one matrix for all graphs, or one for each graph.
     """
     position, cell = graphs.nodes["position"], graphs.globals.get("cell")
     if strain.ndim == 2:

@@ -18,12 +18,12 @@ from .check_trajectories import (
     check_velocity,
 )
 from .differences import differentiate
-from .schema import meant
+from .schema import did_you_mean
 
-FURTHER = ("species", "fixed", "weight")
+NODE_ARRAYS = ("species", "fixed", "weight")
 KEYWORDS = (
     "mass", "edges", "coupling", "type", "velocity", "momentum", "force", "order", "newtonian",
-    "trim", *FURTHER,
+    "trim", *NODE_ARRAYS,
 )  # fmt: skip
 
 
@@ -45,39 +45,39 @@ def from_trajectories(
 ) -> GraphsTuple:
     r"""Snapshots with rates from the trajectories of n bodies in d dimensions.
 
-    What is missing is differentiated numerically with central differences of the given order on
-    `order + 1` neighbouring times, evenly spaced or not (weights of Fornberg, 1988): `velocity`
-    from `position`; `force` from `momentum`; `momentum` is $m v$. The error is
-    $O(\Delta t^{order})$, so frames must be dense against the fastest motion.
+    Missing arrays are computed: `velocity` is the derivative of `position`, `momentum` is $m v$,
+    and `force` is the derivative of `momentum`. Derivatives are central differences of the given
+    order on `order + 1` neighbouring times, evenly spaced or not (weights of Fornberg, 1988). Their
+    error is $O(\Delta t^{order})$, so frames must be dense compared with the fastest motion.
 
     **Arguments:**
 
     - `times`: `[t]`, or `[k t]` for k trajectories; strictly increasing, steps may be irregular.
-        In NumPy's float64, counted from the first frame: if something is differentiated, their
-        rounding must be less than 1e-6 of a step.
+        If something is differentiated, their rounding must be less than 1e-6 of a step: pass
+        NumPy's float64, counted from the first frame.
     - `position`: `[t n d]` or `[k t n d]`, length.
-    - `velocity`, `momentum`, `force`: as `position`, in length / time, mass * length / time and
+    - `velocity`, `momentum`, `force`: like `position`, in length / time, mass * length / time and
         mass * length / time^2; each optional.
-    - `mass`: `[n]` or one number.
+    - `mass`: `[n]` or one number for all.
     - `edges`: `[p 2]`, the pairs of bodies that interact, each once; "all" for every pair.
-    - `coupling`, `type`: `[p]`, known factors of the pairs' energies and kinds of pairs.
-    - `newtonian`: the kinetic energy is $|p|^2/2m$. Set it to False for another one: then
-        `momentum` must be given.
-    - `trim`: leave out frames at both ends, where only one-sided differences exist. If False the
-        one-sided differences, of the same order but larger error, are kept.
+    - `coupling`, `type`: `[p]`, known factors of the pairs' energies, and kinds of pairs.
+    - `order`: order of the differences, even and at least 2.
+    - `newtonian`: True if the kinetic energy is $|p|^2/2m$. If False, `momentum` must be given.
+    - `trim`: drops frames at both ends, where only one-sided differences exist. If False, they are
+        kept; one-sided differences have the same order but a larger error.
     - `nodes`: further node arrays `[n]`: `species`, `fixed`, `weight`.
 
-    **Returns:** a batch of one graph per frame, with `globals["time"]` and
+    **Returns:** a batch with one graph per frame, with `globals["time"]` and
     `globals["trajectory"]`. Test on other trajectories (`hgn.graphs.split`), not on other frames.
 
     **Raises:** `ValueError` for unknown keywords, shapes that disagree, complex numbers, times that
     do not increase or are rounded too coarsely, too few frames, NaN or Inf (naming trajectory,
     frame, node), velocities whose median size differs from that of the positions' differences by a
-    factor of 2 (where frames are dense enough to tell), or a momentum that is not mass times
-    velocity although `newtonian`.
+    factor of 2 (if frames are dense enough to compare them), or a momentum that is not mass times
+    velocity although `newtonian` is True.
     """
-    if unknown := sorted(set(nodes) - set(FURTHER)):
-        raise ValueError(f"unknown keyword {unknown[0]!r}{meant(unknown[0], KEYWORDS)}")
+    if unknown := sorted(set(nodes) - set(NODE_ARRAYS)):
+        raise ValueError(f"unknown keyword {unknown[0]!r}{did_you_mean(unknown[0], KEYWORDS)}")
     x = np.asarray(position)
     check_numbers("position", x)
     x = x[None] if x.ndim == 3 else x
@@ -116,7 +116,9 @@ def from_trajectories(
     p = arrays.get("momentum")
     v = differentiate(ts, x, order) if v is None else v
     if p is None and not newtonian:
-        raise ValueError("momentum must be given when the system is not Newtonian")
+        raise ValueError(
+            "newtonian=False needs momentum: it does not follow from mass and velocity"
+        )
     p = m * v if p is None else p
     if newtonian and "momentum" in arrays:
         # A differentiated velocity has errors of its own; a wrong unit is far larger.

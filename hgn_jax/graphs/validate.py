@@ -1,4 +1,4 @@
-"""`check`: what is wrong with a data set, and where. Runs on concrete arrays, outside of jit."""
+"""`check`: errors that locate what is wrong with a data set. Concrete arrays only."""
 
 import warnings
 
@@ -14,7 +14,7 @@ from .check_values import Frames, check_cells, check_finite, check_signs, paddin
 
 
 def warn_about_precision(data: GraphsTuple) -> None:
-    """Says what a fit in float32 costs."""
+    """Warns that a fit in float32 loses digits."""
     if jax.dtypes.canonicalize_dtype(data.nodes["position"].dtype) == jnp.float32:
         warnings.warn(
             "fitting in float32: expect relative errors of about 1e-6 instead of 1e-13. For 64-bit "
@@ -26,13 +26,18 @@ def warn_about_precision(data: GraphsTuple) -> None:
 def check(data: GraphsTuple) -> None:
     """Raises `ValueError` for bad data, naming array, frame (graph) and node or edge.
 
-    Checked: names, shapes and dtypes, one precision for all floating arrays; NaN and Inf; masses,
-    where there are any, positive; weights and kinds not negative; edges inside their graph, each
-    once and with its reverse of equal coupling and type and opposite shift, none of length zero;
-    frames without bodies. `nodes["position"]` alone is required: `fit` asks for what it fits.
-    Padding (see `hgn.graphs.pad`) is passed over.
+    It refuses
 
-    `fit` calls it when its data are concrete. Inside jit no value can be inspected.
+    - unknown names, wrong shapes and dtypes, and floating arrays of unequal precision;
+    - NaN and Inf, masses that are not positive, negative weights, species and types;
+    - edges that leave their graph, are duplicates, have length zero, or lack a reverse edge of
+        equal coupling and type and opposite shift;
+    - singular cells, edges without `shift` in a cell, and frames without bodies.
+
+    Only `nodes["position"]` is required; `fit` raises errors of its own for the arrays that it
+    needs. Padding (see `hgn.graphs.pad`) is ignored.
+
+    `fit` calls `check` if its data are concrete. Inside jit no value can be inspected.
     """
     if not isinstance(data, GraphsTuple):
         raise ValueError(f"expected a jraph GraphsTuple, got {type(data).__name__}")

@@ -1,4 +1,4 @@
-"""Values against the annotations of the fields that hold them."""
+"""Checks of field values against the annotations of their class."""
 
 import types
 import typing
@@ -10,11 +10,11 @@ from jaxtyping import AbstractArray
 
 
 def mismatch(cls: type, fields: dict[str, Any]) -> str | None:
-    """The first field whose value its annotation does not allow, in words; None if all are allowed.
+    """Describes the first field whose value does not match its annotation; None if all match.
 
     Named axes of arrays must agree among the fields of one instance. Arrays may have further
-    leading axes, as those of `vmap`ped modules have. Annotations that cannot be resolved, or are
-    of a kind not known here, allow everything.
+    leading axes, as in `vmap`ped modules. Annotations that cannot be resolved, or are of an unknown
+    kind, match everything.
     """
     try:
         hints = typing.get_type_hints(cls)
@@ -29,6 +29,7 @@ def mismatch(cls: type, fields: dict[str, Any]) -> str | None:
 
 
 def _allows(hint: Any, value: Any, axes: dict[str, int]) -> bool:
+    """True if the value matches the hint; `axes` collects the sizes of named axes."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is typing.Annotated:
         return _allows(arguments[0], value, axes)
@@ -46,6 +47,7 @@ def _allows(hint: Any, value: Any, axes: dict[str, int]) -> bool:
         )
     if origin is Callable:
         return callable(value)
+    # An int may stand for a float, but a bool, which Python counts as an int, for neither.
     if hint in (int, float):
         return isinstance(value, int | hint) and not isinstance(value, bool)
     if isinstance(hint, type) and issubclass(hint, AbstractArray):

@@ -1,8 +1,8 @@
 """Named arrays and settings in one file: safetensors, with a checksum of every byte.
 
-`safetensors.numpy.load_file` reads the arrays. Settings are one text of JSON under `hgn_jax` in
-the header's `__metadata__`: format, version, the release that wrote it, content, and the SHA-256
-of the whole file, in which the checksum's own 64 digits count as zeros. Nothing in a file is code.
+`safetensors.numpy.load_file` reads the arrays. Settings are a JSON text under `hgn_jax` in
+the header's `__metadata__`: format, version, the release that wrote the file, content, and the
+SHA-256 of the whole file, computed with its own 64 digits set to zero. Files hold no code.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _NO_SUM = "0" * 64
 
 
 class Format(NamedTuple):
-    """The kind of a file's content, and the version of its layout."""
+    """Kind of a file, and version of its layout."""
 
     name: str
     version: int
@@ -36,30 +36,30 @@ class Format(NamedTuple):
 def write(
     path: str | os.PathLike[str], format: Format, content: dict[str, Any], arrays: Mapping[str, Any]
 ) -> None:
-    """Writes atomically: the file is complete, or what was there before remains.
+    """Writes a file atomically: the new file is complete, or the previous one remains.
 
     **Raises:** `TypeError` for arrays of a dtype that cannot be saved; `OSError` as
     `atomic.write` does.
     """
     header = {
-        "sha256": _NO_SUM,  # first, to be found first
+        "sha256": _NO_SUM,  # before the content, which might hold the same digits
         "format": format.name,
         "format_version": format.version,
         "hgn_jax": version("hgn-jax"),
         **content,
     }
-    # One entry alone: safetensors writes several in random order.
+    # A single metadata entry: safetensors writes several in random order.
     raw = with_header(
         {name: _savable(name, a) for name, a in arrays.items()}, {"hgn_jax": json.dumps(header)}
     )
-    at = raw.index(_NO_SUM.encode())
+    start = raw.index(_NO_SUM.encode())
     view = memoryview(raw)
     digits = hashlib.sha256(raw).hexdigest().encode()
-    atomic.write(path, [view[:at], digits, view[at + len(digits) :]])
+    atomic.write(path, [view[:start], digits, view[start + len(digits) :]])
 
 
 def read(path: str | os.PathLike[str], format: Format) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Settings and arrays, bit for bit as they were written.
+    """Reads settings and arrays, bitwise identical to those that were written.
 
     **Raises:** `ValueError` naming the file if it is of another format or version, truncated,
     altered, or in 64 bit while JAX is set to 32.
@@ -67,7 +67,7 @@ def read(path: str | os.PathLike[str], format: Format) -> tuple[dict[str, Any], 
     with open(path, "rb") as file:
         raw = file.read()
     try:
-        # Eight bytes of the header's length, then the header.
+        # A safetensors file: eight bytes for the length of the header, then the header.
         header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
         header = json.loads(header["__metadata__"]["hgn_jax"])
         stated, kind, number = header["sha256"], header["format"], header["format_version"]
@@ -90,26 +90,28 @@ def read(path: str | os.PathLike[str], format: Format) -> tuple[dict[str, Any], 
 
 
 def named(tree: PyTree) -> dict[str, Any]:
-    """The tree's arrays by their places in it, such as "layers.0.weight"."""
+    """Arrays of a tree by their paths, such as "layers.0.weight"."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    arrays = {_place(path): leaf for path, leaf in leaves}
+    arrays = {_dotted(path): leaf for path, leaf in leaves}
     if len(arrays) < len(leaves):
-        raise ValueError(f"two arrays of one name among {[_place(path) for path, _ in leaves]}")
+        raise ValueError(
+            f"two arrays have the same path, among {[_dotted(path) for path, _ in leaves]}"
+        )
     return arrays
 
 
 def filled(shapes: PyTree, arrays: Mapping[str, Any]) -> PyTree:
-    """The tree with these arrays in the places of its arrays or `jax.ShapeDtypeStruct`s.
+    """The tree with its leaves (arrays or `jax.ShapeDtypeStruct`s) replaced by `arrays`, by path.
 
     **Raises:** `ValueError` if names, shapes or dtypes differ.
     """
     expected = {name: (a.shape, a.dtype) for name, a in named(shapes).items()}
     if expected != {name: (a.shape, a.dtype) for name, a in arrays.items()}:
         raise ValueError("arrays of other names, shapes or precision")
-    return jax.tree_util.tree_map_with_path(lambda path, _: arrays[_place(path)], shapes)
+    return jax.tree_util.tree_map_with_path(lambda path, _: arrays[_dotted(path)], shapes)
 
 
-def _place(path: Any) -> str:
+def _dotted(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
@@ -117,16 +119,18 @@ def _savable(name: str, array: Any) -> np.ndarray:
     values = np.asarray(array)
     if values.dtype.name not in _DTYPES:
         raise TypeError(f"cannot save array {name!r} of {values.dtype}")
+    # `ascontiguousarray` makes arrays of one axis from scalars.
     return np.ascontiguousarray(values).reshape(values.shape)
 
 
-def _checksum(raw: bytes, stated: str) -> str:
+def _checksum(raw: bytes, stated: str) -> str | None:
+    """Checksum of a file in which one is stated; None if that is no checksum."""
     digits = stated.encode()
-    at = raw.find(digits)
-    if len(digits) != len(_NO_SUM) or at < 0:
-        return "none"
-    checksum = hashlib.sha256(raw[:at] + _NO_SUM.encode())
-    checksum.update(memoryview(raw)[at + len(digits) :])
+    start = raw.find(digits)
+    if len(digits) != len(_NO_SUM) or start < 0:
+        return None
+    checksum = hashlib.sha256(raw[:start] + _NO_SUM.encode())
+    checksum.update(memoryview(raw)[start + len(digits) :])
     return checksum.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""ASE's `Atoms` as frames; the objects bring all that is needed, so ASE is not imported."""
+"""ASE's `Atoms` as frames. Only attributes are read, so ASE is not imported."""
 
 from typing import Any
 
@@ -7,20 +7,20 @@ import numpy as np
 from .atoms_frame import AtomsFrame
 
 OF_CELL = ("stress", "virial", "dipole")
-"""Results whose length says nothing about atoms."""
+"""Results of the whole frame, whose length may happen to be the number of atoms."""
 
 
 def is_atoms(source: object) -> bool:
-    """True for ASE's `Atoms` and what has the same attributes."""
+    """True for ASE's `Atoms`, and objects with the same attributes."""
     return all(hasattr(source, name) for name in ("numbers", "positions", "cell", "pbc", "info"))
 
 
 def frame_of(atoms: Any, where: str) -> AtomsFrame:
-    """The frame of one `Atoms`; constraints change none of its arrays.
+    """Converts one `Atoms`; `where` names it in errors.
 
-    Results of the calculator are read, never computed.
+    Results of the calculator are read, never computed. Constraints are not applied to them.
 
-    **Raises:** `ValueError` if those results belong to other positions.
+    **Raises:** `ValueError` if the results belong to other positions.
     """
     arrays = {
         k: np.asarray(v) for k, v in atoms.arrays.items() if k not in ("numbers", "positions")
@@ -30,7 +30,7 @@ def frame_of(atoms: Any, where: str) -> AtomsFrame:
     if results and atoms.calc.check_state(atoms):
         raise ValueError(
             f"{where}: the results of its calculator belong to other atoms or positions. Compute "
-            "them, and give every frame a SinglePointCalculator of its own"
+            "them again, and give every frame a SinglePointCalculator of its own"
         )
     for name, value in results.items():
         of_atoms = name not in OF_CELL and np.ndim(value) and len(value) == len(atoms)

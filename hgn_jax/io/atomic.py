@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writes: a file is written completely, or not at all."""
 
 import errno
 import hashlib
@@ -16,14 +16,13 @@ Name = str | os.PathLike[str]
 
 
 def write(path: Name, pieces: Iterable[bytes | memoryview]) -> None:
-    """Writes the pieces one after the other; the file is complete, or what was there before
-    remains.
+    """Writes the pieces one after the other: the new file is complete, or the previous one remains.
 
-    A symbolic link is followed, and an existing file keeps its mode. Temporary files that killed
-    processes left beside the same file are removed.
+    Symbolic links are followed, and an existing file keeps its mode. Temporary files of killed
+    processes that wrote the same file are removed.
 
     **Raises:** `OSError` naming `path` if its folder does not exist or cannot be written, if it is
-    no regular file, or if the disk is full.
+    not a regular file, or if the disk is full.
     """
     try:
         _write(Path(os.path.realpath(path)), path, pieces)
@@ -34,7 +33,7 @@ def write(path: Name, pieces: Iterable[bytes | memoryview]) -> None:
 
 
 def hidden_name(target: Path) -> str:
-    """Start of the names of helper files beside `target`: short, however long its own name is."""
+    """Prefix of the helper files beside `target`: short, however long its own name is."""
     return f".hgn-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]}"
 
 
@@ -48,7 +47,7 @@ def _write(target: Path, path: Name, pieces: Iterable[bytes | memoryview]) -> No
             for piece in pieces:
                 file.write(piece)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # a crash after the rename must not leave an empty file
             if mode is not None:
                 os.chmod(temporary, mode)
             if sys.platform == "win32":  # cannot rename an open file
@@ -60,7 +59,7 @@ def _write(target: Path, path: Name, pieces: Iterable[bytes | memoryview]) -> No
 
 
 def _mode(target: Path, path: Name) -> int | None:
-    """Permissions of the file that is to be replaced, None if there is none."""
+    """Permissions of the file to be replaced; None if there is none."""
     try:
         status = os.stat(target)
     except FileNotFoundError:
@@ -77,14 +76,14 @@ def _mode(target: Path, path: Name) -> int | None:
 
 
 def _new(target: Path, mode: int) -> tuple[Path, int]:
-    """A new temporary file, locked as long as this process writes it."""
+    """Creates a temporary file, locked while this process writes it."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     while True:
         name = f"{hidden_name(target)}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
         path = target.with_name(name)
         descriptor = os.open(path, flags, mode)
         locked = True
-        with suppress(OSError):  # a file system without locks: nobody takes it for stale either
+        with suppress(OSError):  # without locks, no other process removes it as stale
             locked = try_lock(descriptor)
         # Another process may have locked, and removed, the file before this one could lock it.
         if locked and is_at(descriptor, path):

@@ -1,4 +1,4 @@
-"""A data set from frames of atoms: labels under our names, weights where some are missing."""
+"""Data set from frames of atoms: labels under this library's names, weights if some are missing."""
 
 import logging
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ logger = logging.getLogger("hgn_jax")
 
 
 class Labels(NamedTuple):
-    """Keys and formats of labels as the user gives them; None for the usual ones."""
+    """Keys and formats of labels, as given by the user; None for the defaults."""
 
     energy: str | None = None
     forces: str | None = None
@@ -32,14 +32,14 @@ class Labels(NamedTuple):
 def data_from(
     frames: Sequence[AtomsFrame], *, cutoff: float, labels: Labels, dtype: DTypeLike | None
 ) -> GraphsTuple:
-    """The batch of all frames, see `read`."""
+    """Batch of all frames; see `read`."""
     energy = find_key(frames, "info", labels.energy, ENERGY)
     forces = find_key(frames, "arrays", labels.forces, FORCES)
     stress = find_key(frames, "info", labels.stress, STRESS)
     cells = _cells(frames, cutoff)
     if cells is None:
         if labels.stress is not None:
-            raise ValueError("a stress needs a cell, but no frame repeats along any axis")
+            raise ValueError("a stress needs a cell, but no frame is periodic along any axis")
         stress = None
     if labels.required and energy is None and forces is None and stress is None:
         raise ValueError(
@@ -80,10 +80,10 @@ def data_from(
 def _add_momenta(
     frames: Sequence[AtomsFrame], mass: list[np.ndarray], nodes: dict[str, np.ndarray]
 ) -> np.ndarray:
-    """Adds momenta and velocities if any atom moves; kinetic energies `[g]`."""
-    found = [frame.momentum() for frame in frames]
-    p = [np.zeros_like(f.position) if m is None else m for f, m in zip(frames, found)]
-    if not any(m.any() for m in p):
+    """Adds momenta and velocities if any atom moves. Returns kinetic energies `[g]`."""
+    given = [frame.momentum() for frame in frames]
+    p = [np.zeros_like(f.position) if k is None else k for f, k in zip(frames, given)]
+    if not any(k.any() for k in p):
         return np.zeros(len(frames))
     nodes["momentum"] = np.concatenate(p)
     nodes["velocity"] = nodes["momentum"] / nodes["mass"][:, None]
@@ -94,10 +94,12 @@ def _add_forces(frames: Sequence[AtomsFrame], key: str, nodes: dict[str, np.ndar
     forces, weight = [], []
     for frame in frames:
         value = frame.arrays.get(key)
-        there = value is not None
+        labelled = value is not None
         shape = frame.position.shape
-        forces.append(numbers(value, f"{frame.where}: {key}", shape) if there else np.zeros(shape))
-        weight.append(np.full(len(frame.species), float(there)))
+        forces.append(
+            numbers(value, f"{frame.where}: {key}", shape) if labelled else np.zeros(shape)
+        )
+        weight.append(np.full(len(frame.species), float(labelled)))
     nodes["force"] = np.concatenate(forces)
     _add_weight("weight", np.concatenate(weight), nodes)
 
@@ -114,7 +116,7 @@ def _energies(frames: Sequence[AtomsFrame], key: str) -> tuple[np.ndarray, np.nd
 def _stresses(
     frames: Sequence[AtomsFrame], key: str, form: StressFormat, cells: list[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Stresses `[g 3 3]`, virial over the volume of our cell, and 1 where there is one."""
+    """Stresses `[g 3 3]` of the cells of the batch, and weights `[g]`: 1 for labelled frames."""
     values, weight = np.zeros((len(frames), 3, 3)), np.zeros(len(frames))
     for k, (frame, cell) in enumerate(zip(frames, cells)):
         value = frame.info.get(key)
@@ -123,25 +125,26 @@ def _stresses(
         virial = form.matrix(value, f"{frame.where}: {key}")
         if not form.virial:
             if frame.cell is None or is_singular(frame.cell):
-                raise ValueError(f"{frame.where}: a stress without a cell that spans a volume")
+                raise ValueError(f"{frame.where}: a stress needs a cell that spans a volume")
             virial = virial * abs(np.linalg.det(frame.cell))
+        # Cells of open axes are enlarged: the virial stays, and the stress changes with the volume.
         values[k], weight[k] = virial / abs(np.linalg.det(cell)), 1
     return values, weight
 
 
-def _add_weight(name: str, weight: np.ndarray, to: dict[str, np.ndarray]) -> None:
-    """Adds weights if some are zero."""
+def _add_weight(name: str, weight: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
+    """Adds the weights to `arrays` if some are zero."""
     if not weight.all():
-        to[name] = weight
+        arrays[name] = weight
 
 
 def _cells(frames: Sequence[AtomsFrame], cutoff: float) -> list[np.ndarray] | None:
-    """Cells of all frames; None if no frame repeats along any axis."""
+    """Cells of all frames; None if no frame is periodic along any axis."""
     if not any(frame.periodic.any() for frame in frames):
         return None
     cells = []
     for frame in frames:
-        # The box of a molecule means nothing.
+        # The box of a frame without periodic axes has no meaning.
         given = frame.cell if frame.periodic.any() else None
         name = f"{frame.where}: cell"
         if given is not None and not np.isfinite(given).all():

@@ -1,4 +1,4 @@
-"""One configuration of atoms as a file or ASE holds it, before its arrays have our names."""
+"""One configuration of atoms, with its arrays under the names of the source."""
 
 import dataclasses
 import math
@@ -13,22 +13,22 @@ from .elements import check_elements, standard_masses
 
 @dataclasses.dataclass(frozen=True)
 class AtomsFrame:
-    """Atoms, their cell, and all other values under the names that they have in the source."""
+    """Atoms, their cell, and all other values under their names in the source."""
 
     where: str
-    """What errors call the frame, such as "si.xyz, frame 3"."""
+    """Name of the frame in errors, such as "si.xyz, frame 3"."""
     species: np.ndarray
     """Atomic numbers `[n]`."""
     position: np.ndarray
-    """`[n 3]` (A)."""
+    """Positions `[n 3]` (A)."""
     cell: np.ndarray | None
-    """Lattice vectors as rows `[3 3]` (A)."""
+    """Lattice vectors as rows `[3 3]` (A); None if there is no cell."""
     periodic: np.ndarray
-    """True for axes that repeat, `[3]`."""
+    """True for periodic axes, `[3]`."""
     arrays: Mapping[str, Any]
     """Arrays with one entry per atom."""
     info: Mapping[str, Any]
-    """Values of the whole frame; strings are converted when they are asked for."""
+    """Values of the whole frame; strings are parsed when they are used."""
 
     def mass(self) -> np.ndarray:
         """Masses `[n]` (u): those of the source, else standard atomic weights."""
@@ -39,7 +39,7 @@ class AtomsFrame:
         return numbers(given, f"{self.where}: masses", (len(self.species),))
 
     def momentum(self) -> np.ndarray | None:
-        """Momenta `[n 3]` in A, u and eV, as ASE has them: u A over A sqrt(u/eV)."""
+        """Momenta `[n 3]` in ASE's unit, sqrt(u eV); None without momenta and velocities."""
         for name in ("momenta", "velocities"):
             if self.arrays.get(name) is not None:
                 values = numbers(self.arrays[name], f"{self.where}: {name}", self.position.shape)
@@ -48,15 +48,15 @@ class AtomsFrame:
 
 
 def numbers(value: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The value as finite floats of that shape; a string holds them between blanks or commas.
+    """Converts a value to finite floats of that shape. Strings are split at blanks and commas.
 
     **Raises:** `ValueError`, beginning with `name`, for anything else.
     """
-    words = value
+    entries = value
     if isinstance(value, str):
-        words = re.sub(r"[\[\],{}]", " ", value).split()
+        entries = re.sub(r"[\[\],{}]", " ", value).split()
     try:
-        array = np.asarray(words, float)
+        array = np.asarray(entries, float)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be numbers, got {value!r}"[:200]) from None
     if array.size == math.prod(shape) and (array.ndim == 1 or not shape):

@@ -1,4 +1,4 @@
-"""Real data shipped with the package."""
+"""Real data that are shipped with the package."""
 
 from importlib.resources import files
 from typing import NamedTuple
@@ -12,18 +12,20 @@ from ..graphs.trajectories import from_trajectories
 
 
 class Ephemeris(NamedTuple):
-    """Where the bodies of the solar system were: barycentric, AU and days (TDB)."""
+    """Positions and velocities of the solar system's bodies: barycentric, AU and days (TDB)."""
 
     names: tuple[str, ...]
     gm: Float[np.ndarray, " n"]
-    """G times mass, AU^3 / day^2: the unit of mass in which G = 1."""
+    """G times mass (AU^3 / day^2): masses in the unit in which G = 1."""
     times: Float[np.ndarray, " t"]
     """Days since the first frame, 1 January 1990."""
     position: Float[np.ndarray, "t n 3"]
+    """AU."""
     velocity: Float[np.ndarray, "t n 3"]
+    """AU / day."""
 
     def between(self, first_year: float | int, last_year: float | int) -> "Ephemeris":
-        """The frames of those Julian years (365.25 days) since the start."""
+        """Selects the frames between two times, in Julian years (365.25 days) since the start."""
         days = 365.25 * np.array([first_year, last_year])
         keep = (self.times >= days[0]) & (self.times <= days[1])
         return self._replace(
@@ -31,11 +33,14 @@ class Ephemeris(NamedTuple):
         )
 
     def snapshots(self, *, sun_weight: float | int = 1.0) -> GraphsTuple:
-        """All pairs joined, `coupling` = product of the masses, forces by differencing velocities.
+        """Data set of one graph per frame: all pairs joined, `coupling` the product of the masses.
 
-        Twelfth-order differences: at two days' step their error is below 1e-7 even for Mercury.
-        `sun_weight` multiplies the Sun's rows: the ephemeris knows relativity, of which the Sun's
-        own small acceleration shows 2e-6, far more than what its other rows are good for.
+        Forces are twelfth-order differences of velocities. At steps of two days their relative
+        error is below 1e-7 even for Mercury.
+
+        `sun_weight` multiplies the Sun's rows. The ephemeris includes general relativity, which
+        changes the Sun's own small acceleration by a relative 2e-6, far more than the errors of
+        the other rows.
 
         **Raises:** `ValueError` unless JAX is set to 64 bit, which these data need.
         """
@@ -61,7 +66,7 @@ class Ephemeris(NamedTuple):
 def solar_system() -> Ephemeris:
     """Sun, planets and Pluto, every second day 1990-2010, from NASA/JPL's DE421.
 
-    Earth stands for the barycentre of Earth and Moon. Read through the packages skyfield-data
+    Earth is the barycentre of Earth and Moon. The file was made with the packages skyfield-data
     (MIT) and de421.
     """
     path = files("hgn_jax").joinpath("io", "data", "de421_1990_2010.npz")

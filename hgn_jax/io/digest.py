@@ -14,7 +14,7 @@ import numpy as np
 from .source import class_parts, code_parts, function_parts, is_of_library, name_of
 
 _DEPTH = 100
-"""Nesting beyond which values do not count."""
+"""Depth of nesting beyond which values are ignored."""
 
 Part = bytes | tuple[Any]
 """Content itself, or a value (in a tuple) whose digest is the content."""
@@ -26,32 +26,34 @@ def digest(value: Any) -> str:
     Arrays count by dtype, shape and bytes; dataclasses and modules by their fields. Functions
     count by their bytecode, constants, names, defaults, closures and the globals that they name,
     except modules; classes by their methods and constants. Functions and classes of installed
-    libraries count by name. Not counted are files' names, line numbers, addresses, and objects of
-    unknown kinds (their class counts). So the digest is the same in every process that runs the
-    same code on the same release of Python.
+    libraries count by name. File names, line numbers and addresses are ignored, and so are objects
+    of unknown kinds, except for their class. The digest is therefore the same in every process
+    that runs the same code on the same release of Python.
     """
     return _Traversal().digest(value)
 
 
 class _Traversal:
+    """Digests of the nested values of one tree."""
+
     def __init__(self) -> None:
-        self.under_way: list[Any] = []
-        self.known: dict[int, tuple[Any, str]] = {}
-        """With the values, so that their ids are not used again."""
+        self.active: list[Any] = []
+        self.cache: dict[int, tuple[Any, str]] = {}
+        """Value and digest by id. Values are kept, so that their ids are not reused."""
 
     def digest(self, value: Any) -> str:
-        if id(value) in self.known:
-            return self.known[id(value)][1]
-        if len(self.under_way) > _DEPTH or any(value is other for other in self.under_way):
-            return "met above"
-        self.under_way.append(value)
+        if id(value) in self.cache:
+            return self.cache[id(value)][1]
+        if len(self.active) > _DEPTH or any(value is other for other in self.active):
+            return "met above"  # a cycle, or too deep
+        self.active.append(value)
         total = hashlib.sha256()
         for part in _parts(value):
             content = part if isinstance(part, bytes) else self.digest(part[0]).encode()
-            # Of one length each, so that other parts cannot join to the same bytes.
+            # Hashes of equal length, so that parts cut elsewhere cannot give the same bytes.
             total.update(hashlib.sha256(content).digest())
-        self.under_way.pop()
-        self.known[id(value)] = value, total.hexdigest()
+        self.active.pop()
+        self.cache[id(value)] = value, total.hexdigest()
         return total.hexdigest()
 
 
@@ -77,7 +79,7 @@ def _parts(value: Any) -> Iterator[Part]:
         yield ((value.__func__, value.__self__),)
     elif isinstance(value, types.FunctionType):
         yield from function_parts(value)
-    elif isinstance(value, dict):
+    elif isinstance(value, dict):  # in any order
         yield from sorted(digest(item).encode() for item in value.items())
     elif isinstance(value, set | frozenset):
         yield from sorted(digest(item).encode() for item in value)

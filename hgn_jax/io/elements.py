@@ -27,15 +27,15 @@ MASSES = np.array(
     ).split(),
     float,
 )
-"""Standard atomic weights (u; IUPAC 2016, the longest-lived isotope where there is none), hydrogen
-first."""
+"""Standard atomic weights (u; IUPAC 2016), hydrogen first. Elements without one have the mass of
+their longest-lived isotope."""
 
 NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS, start=1)}
 """Atomic number of each symbol."""
 
 
 def symbols_of(numbers: np.ndarray) -> list[str]:
-    """Symbols of atomic numbers, a number where there is no such element."""
+    """Symbols of atomic numbers; the number itself if there is no such element."""
     known = len(SYMBOLS)
     return [SYMBOLS[z - 1] if 1 <= z <= known else str(z) for z in map(int, numbers)]
 
@@ -54,4 +54,4 @@ def check_elements(numbers: np.ndarray, where: str) -> None:
     bad = (numbers < 1) | (numbers > len(MASSES))
     if bad.any():
         i = int(np.argmax(bad))
-        raise ValueError(f"{where}: atom {i} has atomic number {numbers[i]}, no element")
+        raise ValueError(f"{where}: atom {i} has atomic number {numbers[i]}, which is no element")

@@ -1,7 +1,7 @@
 """Extended XYZ files: a count of atoms, a line of key=value pairs, and a line for every atom.
 
-ASE's reader seeks backwards, which takes quadratic time in compressed files, and refuses stresses
-of six components. This one parses numbers only, so reading runs no code from a file.
+ASE's reader seeks backwards, which takes quadratic time in compressed files, and it refuses
+stresses of six components. This reader parses numbers only and runs no code from a file.
 """
 
 import gzip
@@ -21,18 +21,20 @@ from .elements import NUMBERS
 SUFFIXES = (".xyz", ".extxyz")
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
 
+# A key, alone or with a value: quoted, in braces or brackets, or up to the next blank.
 _PAIR = re.compile(
     r"""("[^"]*"|[^\s="]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|'[^']*'|\{[^}]*\}|"""
     r"""\[(?:[^\[\]]|\[[^\]]*\])*\]|\S*))?"""
 )
 _PLAIN = "species:S:1:pos:R:3"
+"""Properties of a plain XYZ file, which does not state them."""
 
 
 def read_extxyz(path: str | os.PathLike[str], keep: slice) -> Iterator[AtomsFrame]:
-    """The frames of a file, those of `keep` only.
+    """Reads the frames of a file that `keep` selects.
 
-    **Raises:** `ValueError` naming file and frame for what is no extended XYZ; `OSError` if the
-    file cannot be read.
+    **Raises:** `ValueError` naming file and frame if the file is not extended XYZ; `OSError` if it
+    cannot be read.
     """
     name = os.fspath(path)
     opener = OPENERS.get(os.path.splitext(name)[1].lower(), open)
@@ -47,7 +49,7 @@ def _frames(file: Iterator[str], name: str, keep: slice) -> Iterator[AtomsFrame]
 
 
 def _blocks(file: Iterator[str], name: str) -> Iterator[tuple[str, str, list[str]]]:
-    """What errors call each frame, its comment and the lines of its atoms."""
+    """Name of each frame in errors, its comment line and the lines of its atoms."""
     frame = 0
     try:
         for line in file:
@@ -95,17 +97,17 @@ def _parsed(where: str, comment: str, lines: list[str]) -> AtomsFrame:
 
 
 def pairs_of(comment: str) -> dict[str, str]:
-    """The key=value pairs of a comment line, without quotes and brackets; "T" without a value."""
-    found = {}
+    """The key=value pairs of a comment line, without quotes and brackets. A lone key is "T"."""
+    pairs = {}
     for key, value in _PAIR.findall(comment):
         if value[:1] in ('"', "'", "{", "["):
             value = value[1:-1].replace("\\", "")
-        found[key.strip('"')] = value or "T"
-    return found
+        pairs[key.strip('"')] = value or "T"
+    return pairs
 
 
 def _columns(where: str, properties: str | None, lines: list[str]) -> dict[str, np.ndarray]:
-    """Columns of the atoms by name: strings, or floats `[n]` or `[n k]`."""
+    """Columns of the atoms by name: strings or floats, `[n]` or `[n k]`."""
     fields = (properties or _PLAIN).split(":")
     try:
         columns = [
@@ -115,11 +117,12 @@ def _columns(where: str, properties: str | None, lines: list[str]) -> dict[str, 
     except ValueError:
         raise ValueError(f"{where}: cannot read Properties={properties}") from None
     width = sum(k for _, _, k in columns)
+    # One split of all lines is fast; lines are split one by one only if the total is wrong.
     words = "".join(lines).split()
     if len(words) != len(lines) * width:
         words = _words(where, lines, width, properties is None)
     table = np.array(words).reshape(len(lines), width)
-    found, first = {}, 0
+    arrays, first = {}, 0
     for name, kind, k in columns:
         values = table[:, first] if k == 1 else table[:, first : first + k]
         first += k
@@ -128,12 +131,12 @@ def _columns(where: str, properties: str | None, lines: list[str]) -> dict[str, 
                 values = values.astype(float)
             except ValueError as error:
                 raise ValueError(f"{where}: column {name!r}: {error}") from None
-        found[name] = values
-    return found
+        arrays[name] = values
+    return arrays
 
 
 def _words(where: str, lines: list[str], width: int, plain: bool) -> list[str]:
-    """Words of lines that are not all of that width; plain files may have further columns."""
+    """First `width` words of every line. Only plain files may have more columns than that."""
     split = [line.split() for line in lines]
     for i, words in enumerate(split):
         if len(words) < width or (len(words) > width and not plain):
@@ -145,23 +148,23 @@ def _words(where: str, lines: list[str], width: int, plain: bool) -> list[str]:
 
 
 def _species(where: str, symbols: np.ndarray | None, number: np.ndarray | None) -> np.ndarray:
-    """Atomic numbers `[n]`, from numbers if there are any."""
+    """Atomic numbers `[n]`: those of the file, else from the symbols."""
     if number is not None:
         return number.astype(int)
     assert symbols is not None
     unique, inverse = np.unique(symbols, return_inverse=True)
-    found = []
+    of_unique = []
     for symbol in unique.tolist():
         z = int(symbol) if symbol.isdecimal() else NUMBERS.get(symbol.capitalize())
         if z is None:
             atom = int(np.argmax(symbols == symbol))
             raise ValueError(f"{where}: atom {atom} is of the unknown species {symbol!r}")
-        found.append(z)
-    return np.array(found)[inverse]
+        of_unique.append(z)
+    return np.array(of_unique)[inverse]
 
 
 def _periodic(where: str, words: str | None, cell: bool) -> np.ndarray:
-    """True for periodic axes `[3]`: all if there is a cell and the file does not say."""
+    """True for periodic axes `[3]`. If the file does not say: all if it has a cell, else none."""
     if words is None:
         return np.full(3, cell)
     flags = [w[:1].upper() for w in re.split(r"[\s,\[\]]+", words) if w]

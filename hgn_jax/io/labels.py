@@ -1,4 +1,4 @@
-"""Energies, forces and stresses of frames, under whatever names and in whatever units they have."""
+"""Labels of frames (energies, forces, stresses): their keys, units and sign conventions."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -17,17 +17,18 @@ def _names(*bases: str) -> tuple[str, ...]:
 ENERGY = _names("energy", "free_energy", "total_energy", "potential_energy", "totenergy")
 FORCES = _names("forces", "force")
 STRESS = (*_names("stress", "virial", "virials"), "vasp_stress_kbar")
-"""Names of labels, the first that any frame has is taken; in small letters, - as _."""
+"""Keys of labels in order of preference, in lower case and with _ for -."""
 
 GPA = 1 / 160.21766208
 """eV/A^3."""
 UNITS = {"eV/A^3": 1.0, "GPa": GPA, "kbar": GPA / 10}
+"""Units of stress (eV/A^3)."""
 ORDER = "xx yy zz yz xz xy"
-"""Voigt's order of the components, as ASE's."""
+"""Voigt's order of the components, as in ASE."""
 
 
 class StressFormat(NamedTuple):
-    """How a source writes stresses: stress = sign * value * unit, a virial over the volume."""
+    """How a source writes stresses: sign * value * unit is the stress, or the virial (in eV)."""
 
     unit: str
     sign: int
@@ -35,16 +36,16 @@ class StressFormat(NamedTuple):
     virial: bool = False
 
     def matrix(self, value: object, name: str) -> np.ndarray:
-        """The value `[3 3]` or of six components, in eV/A^3 (eV for a virial), symmetric.
+        """Converts six or nine components to a symmetric `[3 3]` in eV/A^3 (eV for a virial).
 
-        **Raises:** `ValueError`, beginning with `name`, unless six or nine numbers are finite.
+        **Raises:** `ValueError`, beginning with `name`, unless it has six or nine finite numbers.
         """
         size = len(value.split()) if isinstance(value, str) else np.size(value)  # type: ignore
         if size == 6:
             six = numbers(value, name, (6,))
-            places = [["xyz".index(axis) for axis in pair] for pair in self.order.split()]
+            indices = [["xyz".index(axis) for axis in pair] for pair in self.order.split()]
             full = np.zeros((3, 3))
-            for (i, j), component in zip(places, six):
+            for (i, j), component in zip(indices, six):
                 full[i, j] = full[j, i] = component
         else:
             full = numbers(value, name, (3, 3))
@@ -52,21 +53,21 @@ class StressFormat(NamedTuple):
 
 
 def stress_format(key: str, unit: str | None, sign: int | None, order: str | None) -> StressFormat:
-    """The format of the stresses under that key, where no argument says otherwise.
+    """Format of the stresses under `key`; arguments that are not None override the default.
 
-    As ASE writes them; virials have the sign of QUIP, minus dE/dstrain; "vasp_stress_kbar" is what
-    VASP prints: kbar, pressure positive, xx yy zz xy yz zx.
+    The default is ASE's format. Virials have the sign of QUIP, minus dE/dstrain. Stresses under
+    "vasp_stress_kbar" are as VASP prints them: kbar, pressure positive, order xx yy zz xy yz zx.
 
     **Raises:** `ValueError` for an unknown unit, sign or order.
     """
     virial = "virial" in key.lower()
-    usual = StressFormat("eV/A^3", -1 if virial else 1, ORDER, virial)
+    default = StressFormat("eV/A^3", -1 if virial else 1, ORDER, virial)
     if plain(key) == "vasp_stress_kbar":
-        usual = StressFormat("kbar", -1, "xx yy zz xy yz xz")
+        default = StressFormat("kbar", -1, "xx yy zz xy yz xz")
     chosen = StressFormat(
-        usual.unit if unit is None else unit,
-        usual.sign if sign is None else sign,
-        usual.order if order is None else order.replace("zx", "xz"),
+        default.unit if unit is None else unit,
+        default.sign if sign is None else sign,
+        default.order if order is None else order.replace("zx", "xz"),
         virial,
     )
     if chosen.unit not in UNITS:
@@ -79,31 +80,31 @@ def stress_format(key: str, unit: str | None, sign: int | None, order: str | Non
 
 
 def plain(key: str) -> str:
-    """The key in small letters with underscores."""
+    """The key in lower case, with _ for -."""
     return key.lower().replace("-", "_")
 
 
 def find_key(
     frames: Sequence[AtomsFrame], part: str, given: str | None, usual: Iterable[str]
 ) -> str | None:
-    """The key of a label in `part` ("info" or "arrays"): the given one, else a usual one.
+    """Key of a label in `part` ("info" or "arrays"): the given one, else the first usual one.
 
     **Raises:** `ValueError` if no frame has the given key.
     """
-    held: dict[str, str] = {}
+    keys: dict[str, str] = {}
     for frame in frames:
         for key, value in getattr(frame, part).items():
             if value is not None and isinstance(key, str):
-                held.setdefault(key if given is not None else plain(key), key)
+                keys.setdefault(key if given is not None else plain(key), key)
     if given is None:
-        return next((held[name] for name in usual if name in held), None)
-    if given not in held:
+        return next((keys[name] for name in usual if name in keys), None)
+    if given not in keys:
         raise ValueError(f"no frame has the key {given!r}. {keys_held(frames)}")
     return given
 
 
 def keys_held(frames: Sequence[AtomsFrame]) -> str:
-    """A sentence that lists all keys of the frames."""
+    """Sentence that lists all keys of the frames, for errors."""
     info = sorted({str(key) for frame in frames for key in frame.info})
     arrays = sorted({str(key) for frame in frames for key in frame.arrays})
     return f"Frames hold the keys {info}, and for each atom {arrays}"

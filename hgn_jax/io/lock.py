@@ -24,7 +24,7 @@ else:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Locks an open file; returns False if it is locked already, by whomever.
+    """Locks an open file. Returns False if any process, this one included, holds its lock.
 
     **Raises:** `OSError` if the file system has no locks.
     """
@@ -36,7 +36,7 @@ def try_lock(descriptor: int) -> bool:
 
 
 def is_at(descriptor: int, path: str | os.PathLike[str]) -> bool:
-    """Returns whether the open file still has that path: another process may have removed it."""
+    """True if that path still is the open file: another process may have removed it."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
@@ -44,8 +44,10 @@ def is_at(descriptor: int, path: str | os.PathLike[str]) -> bool:
 
 
 def acquire(path: str | os.PathLike[str]) -> int | None:
-    """Descriptor of a lock file, created if needed, that names this process; it is unlocked by
-    closing. None if the file system has no locks.
+    """Locks the lock file at `path`, which is created if needed, and writes this process into it.
+
+    Returns the descriptor; closing it releases the lock. Returns None if the file system has no
+    locks.
 
     **Raises:** `BlockingIOError` with the name of the process that holds the lock; `OSError` if the
     file cannot be opened.
@@ -63,7 +65,7 @@ def acquire(path: str | os.PathLike[str]) -> int | None:
                 owner = os.read(descriptor, 200)
             os.close(descriptor)
             raise BlockingIOError(errno.EWOULDBLOCK, owner.decode(errors="replace") or "unknown")
-        # A process that ended in between has removed the file.
+        # Its last owner may have removed the file before it was locked here: then try again.
         if is_at(descriptor, path):
             os.truncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())

@@ -18,11 +18,11 @@ FORMAT = array_file.Format("hgn-jax model", 1)
 
 
 def save(path: str | os.PathLike[str], model: HamiltonianGraphNetwork) -> None:
-    """Writes a model, atomically: the file is complete, or what was there before remains.
+    """Writes a model atomically: the new file is complete, or the previous one remains.
 
     Symbolic links are followed, and an existing file keeps its mode. Features, dynamics and
-    potentials of your own are saved by the names of their classes, which must be imported when the
-    file is loaded. `safetensors.numpy.load_file` reads the arrays.
+    potentials of your own are saved by the names of their classes. Import these classes before you
+    load the file. `safetensors.numpy.load_file` reads the arrays.
 
     **Raises:** `TypeError` for anything but a learned model; `ValueError` if its arrays do not fit
     together; `OSError` naming the path if it cannot be written.
@@ -33,23 +33,24 @@ def save(path: str | os.PathLike[str], model: HamiltonianGraphNetwork) -> None:
         raise TypeError(f"cannot save a {type(model).__name__}, only a learned model{remedy}")
     arrays: dict[str, Any] = {}
     tree = pack(model, arrays)
-    _model(tree, dict(arrays))  # what could not be loaded is not written either
+    _model(tree, dict(arrays))  # raises now if the file could not be loaded
     array_file.write(path, FORMAT, {"model": tree}, arrays)
 
 
 def load(path: str | os.PathLike[str]) -> HamiltonianGraphNetwork:
-    """Reads a model, bit for bit as it was saved.
+    """Reads a model, bitwise identical to the one that was saved.
 
-    No code from the file is run, and nothing is imported for it: import the modules of features of
-    your own before.
+    Loading runs no code from the file and imports nothing. Import the modules of your own features
+    before.
 
-    **Raises:** `ValueError` naming the file if it is not a model, of another version, truncated,
-    altered, of classes that are not known, or in 64 bit while JAX is set to 32.
+    **Raises:** `ValueError` naming the file if it is not a model, has another version, is truncated
+    or altered, names unknown classes, or is in 64 bit while JAX is set to 32.
     """
     header, arrays = array_file.read(path, FORMAT)
     try:
         return _model(header.get("model"), arrays)
-    except Exception as error:  # a class's own checks may raise anything, deep nesting recursion
+    # Checks of the user's classes may raise anything, and deep nesting a RecursionError.
+    except Exception as error:
         raise ValueError(f"{path}: {error}") from error
 
 
@@ -58,15 +59,15 @@ def _model(tree: Any, arrays: dict[str, Any]) -> HamiltonianGraphNetwork:
     if not isinstance(model, HamiltonianGraphNetwork):
         raise ValueError(f"holds a {type(model).__name__}, not a HamiltonianGraphNetwork")
     if arrays:
-        raise ValueError(f"holds arrays that no module has: {sorted(arrays)}")
+        raise ValueError(f"holds arrays that belong to no module: {sorted(arrays)}")
     _check_sizes(model)
     return model
 
 
 def _check_sizes(model: HamiltonianGraphNetwork) -> None:
-    """Raises `ValueError` if coefficients or constants do not fit the terms; of known parts too."""
+    """Raises `ValueError` if coefficients or constants do not match the terms; known parts too."""
     if len(model.terms) != len(model.theta):
-        raise ValueError(f"{len(model.terms)} terms, but coefficients of {len(model.theta)}")
+        raise ValueError(f"{len(model.terms)} terms, but coefficients for {len(model.theta)}")
     for term, theta in zip(model.terms, model.theta):
         columns = _columns(term, theta)
         if columns not in (None, theta.shape[-1]):
@@ -75,13 +76,15 @@ def _check_sizes(model: HamiltonianGraphNetwork) -> None:
             )
     count = model.basis.constant_count
     if model.constants.shape[-1:] != (count,):
-        raise ValueError(f"{model.constants.shape} constants where the terms have {count}")
+        raise ValueError(
+            f"constants have shape {model.constants.shape}, but the terms need {count}"
+        )
     if isinstance(model.basis.known, HamiltonianGraphNetwork):
         _check_sizes(model.basis.known)
 
 
 def _columns(term: AbstractTerm, theta: Float[Array, "... K"]) -> int | None:
-    """Number of columns, from the shapes of two bodies' energies; None if that does not tell."""
+    """Number of columns of a term, found by tracing it for two bodies; None if that fails."""
     if theta.ndim != 1:  # a vmapped model
         return None
     try:

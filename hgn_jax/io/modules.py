@@ -1,7 +1,7 @@
 """Trees of modules as JSON and named arrays.
 
-A class is known by its name, among the classes that exist in this process: a file never makes
-anything be imported. Its instances are built field by field, without its `__init__`.
+Classes are looked up by name among those that exist in this process: loading a file never imports
+anything. Instances are built field by field, without `__init__`.
 """
 
 import dataclasses
@@ -29,40 +29,42 @@ SEAMS: tuple[type[eqx.Module], ...] = (
     AbstractModel, Basis, AbstractTerm, AbstractDynamics, AbstractCurve, AbstractPotential, Dense,
     Densities,
 )  # fmt: skip
-"""Bases of the classes that can be saved."""
+"""Base classes of what can be saved."""
 TUPLES: tuple[type, ...] = (Signature,)
 """Tuples with named fields that can be saved."""
 
 _OURS = __name__.split(".")[0]
 
 
-def pack(node: Any, arrays: dict[str, Any], place: str = "") -> Any:
-    """JSON of the tree; its arrays are added to `arrays` under their places in the tree.
+def pack(node: Any, arrays: dict[str, Any], path: str = "") -> Any:
+    """Converts a tree to JSON; its arrays are added to `arrays` under their paths in the tree.
 
     **Raises:** `TypeError` for anything that cannot be saved.
     """
     if isinstance(node, eqx.Module):
         if not isinstance(node, SEAMS):
-            raise TypeError(f"cannot save a {_name(type(node))}: it is none of {_bases()}")
+            raise TypeError(
+                f"cannot save a {_name(type(node))}: it derives from none of {_bases()}"
+            )
     if isinstance(node, (eqx.Module, *TUPLES)):
         values = {name: getattr(node, name) for name in _fields(type(node))}
-        fields = {k: pack(v, arrays, f"{place}.{k}".lstrip(".")) for k, v in values.items()}
+        fields = {k: pack(v, arrays, f"{path}.{k}".lstrip(".")) for k, v in values.items()}
         return {"class": _name(type(node)), "fields": fields}
     if isinstance(node, tuple) and type(node) is tuple:
-        return [pack(item, arrays, f"{place}.{i}") for i, item in enumerate(node)]
+        return [pack(item, arrays, f"{path}.{i}") for i, item in enumerate(node)]
     if node is None or isinstance(node, str | bool | int | float):
         return node
     if eqx.is_array(node) or isinstance(node, np.ndarray | np.generic):
-        arrays[place] = jnp.asarray(node)
-        return {"array": place}
+        arrays[path] = jnp.asarray(node)
+        return {"array": path}
     code = f": files hold no code, only names of classes from {_bases()}" if callable(node) else ""
-    raise TypeError(f"cannot save {place}, a {type(node).__name__}{code}")
+    raise TypeError(f"cannot save {path}, a {type(node).__name__}{code}")
 
 
 def unpack(node: Any, arrays: dict[str, Array]) -> Any:
-    """The tree that was packed; its arrays are taken out of `arrays`.
+    """Rebuilds a packed tree; its arrays are removed from `arrays`.
 
-    **Raises:** `ValueError` for unknown classes, and for fields that do not fit their classes.
+    **Raises:** `ValueError` for unknown classes, and for fields that do not match their classes.
     """
     if isinstance(node, list):
         return tuple(unpack(item, arrays) for item in node)
@@ -70,7 +72,7 @@ def unpack(node: Any, arrays: dict[str, Array]) -> Any:
         return node
     if node.keys() == {"array"}:
         if not isinstance(node["array"], str) or node["array"] not in arrays:
-            raise ValueError(f"no array {node['array']!r}, or used twice")
+            raise ValueError(f"array {node['array']!r} is missing or used twice")
         return arrays.pop(node["array"])
     if node.keys() != {"class", "fields"} or not isinstance(node["fields"], dict):
         raise ValueError(f"expected a class with fields, or an array, found {sorted(node)}")
@@ -81,7 +83,7 @@ def unpack(node: Any, arrays: dict[str, Array]) -> Any:
     return _built(cls, {name: unpack(node["fields"][name], arrays) for name in names})
 
 
-def _built(cls: type[eqx.Module], fields: dict[str, Any]) -> eqx.Module:
+def _built(cls: type[Any], fields: dict[str, Any]) -> Any:
     if (words := mismatch(cls, fields)) is not None:
         raise ValueError(f"{cls.__name__}: {words}")
     if cls in TUPLES:
@@ -89,6 +91,7 @@ def _built(cls: type[eqx.Module], fields: dict[str, Any]) -> eqx.Module:
     instance = object.__new__(cls)
     for name, value in fields.items():
         object.__setattr__(instance, name, value)
+    # `__init__` is not called, so the checks that follow it in equinox are run here.
     for base in cls.__mro__:
         if "__check_init__" in base.__dict__:
             base.__dict__["__check_init__"](instance)
@@ -104,13 +107,13 @@ def _bases() -> str:
 
 
 def _name(cls: type) -> str:
-    """Own classes by their short names; others by their modules too, to be told apart."""
+    """Name of a class in files: short for this library's classes, with the module for others."""
     ours = cls.__module__.split(".")[0] == _OURS
     return cls.__qualname__ if ours else f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _class(name: Any) -> type[eqx.Module]:
-    known = {_name(cls): cls for seam in SEAMS for cls in _concrete(seam)}
+def _class(name: Any) -> type[Any]:
+    known: dict[str, type] = {_name(cls): cls for seam in SEAMS for cls in _concrete(seam)}
     known |= {_name(cls): cls for cls in TUPLES}
     if isinstance(name, str) and name in known:
         return known[name]
@@ -124,7 +127,7 @@ def _class(name: Any) -> type[eqx.Module]:
 
 
 def _concrete(cls: type[eqx.Module]) -> Iterator[type[eqx.Module]]:
-    """The class and what derives from it, abstract ones left out, later definitions last."""
+    """The class and its subclasses, without abstract ones. Later definitions come last and win."""
     if not (inspect.isabstract(cls) or cls.__abstractvars__ or cls.__abstractclassvars__):
         yield cls
     for derived in cls.__subclasses__():

@@ -1,4 +1,4 @@
-"""`read`: a data set from files or objects of other libraries, by suffix or type."""
+"""`read`: a data set from files, or from objects of other libraries."""
 
 import itertools
 import os
@@ -17,7 +17,7 @@ from .extxyz import OPENERS, SUFFIXES, read_extxyz
 Reader = Callable[[str | os.PathLike[str], slice], Iterator[AtomsFrame]]
 """Yields the frames of a file that a slice picks."""
 READERS: dict[str, Reader] = dict.fromkeys(SUFFIXES, read_extxyz)
-"""Readers by suffix: another format is a file of its own and a line here."""
+"""Readers by suffix. To add a format, write its reader in a file and add a line here."""
 
 
 def read(
@@ -35,10 +35,11 @@ def read(
     labels: bool = True,
     dtype: DTypeLike | None = None,
 ) -> GraphsTuple:
-    """Reads configurations of atoms as one batch, joined by a cutoff, in eV, A and u.
+    """Reads configurations of atoms as one batch, with edges by a cutoff, in eV, A and u.
 
-    `source` is an extended XYZ file (`.xyz`, `.extxyz`, also packed as `.gz` or `.xz`), ASE's
-    `Atoms`, or an iterable of these. Nothing in a file is run as code. Each frame becomes a graph:
+    `source` is an extended XYZ file (`.xyz`, `.extxyz`, also compressed as `.gz` or `.xz`),
+    ASE's `Atoms`, or an iterable of these. Reading runs no code from a file. Each frame becomes a
+    graph:
 
     | array | from |
     |---|---|
@@ -53,36 +54,41 @@ def read(
     The unit of time that goes with eV, A and u is A sqrt(u/eV) = 10.18 fs.
 
     If only some frames have a label, the others have zeros and a weight of zero: globals
-    `energy_weight` and `stress_weight`, nodes `weight` for forces. Frames without any period lose
-    their box; beside periodic frames they get one that no pair reaches across, as axes without
-    period do (stress times volume stays).
+    `energy_weight` and `stress_weight`, nodes `weight` for forces.
+
+    The box of a frame that is not periodic is dropped. Beside periodic frames it is replaced by one
+    that no pair reaches across, and so are vectors of axes that are not periodic. Stress times
+    volume is kept.
 
     **Arguments:**
 
     - `cutoff`: greatest length of an edge (A).
-    - `frames`, `every`: which frames to read, such as `slice(100)`, and every how many of these.
-    - `energy`, `forces`, `stress`: keys of the labels. If None, names in common use are looked for
-        in calculator results, `info` and arrays: `energy`, `REF_energy`, `dft_forces`, `virial`,
-        ... (explicit references first, `energy` before `free_energy`). One key serves all frames.
+    - `frames`: slice of the frames to read, such as `slice(100)`.
+    - `every`: reads only every n-th of these.
+    - `energy`, `forces`, `stress`: keys of the labels, one for all frames. If None, common names
+        are searched in calculator results, `info` and arrays: `energy`, `REF_energy`,
+        `dft_forces`, `virial`, ... (explicit references first, `energy` before `free_energy`).
     - `stress_unit`: "eV/A^3", "GPa" or "kbar".
     - `stress_sign`: 1 if tension is positive, as ASE has it; -1 if pressure is, as VASP prints it.
     - `stress_order`: order of six components: "xx yy zz yz xz xy" is Voigt's, "xx yy zz xy yz zx"
         VASP's. None for all three: as ASE; virials as QUIP (eV, minus dE/dstrain); and
         `vasp_stress_kbar` as VASP prints it.
-    - `labels`: False accepts a source without any label, to start a rollout from, say.
-    - `dtype`: of floating arrays; None for JAX's default.
+    - `labels`: False also accepts a source without labels, for example as the start of a rollout.
+    - `dtype`: dtype of floating arrays; None for JAX's default.
+
+    **Returns:** a batch of one graph per frame.
 
     **Raises:** `ValueError` naming file and frame for anything that cannot be read: truncated
-    files, unknown species or suffixes, values that are not finite, atoms in one place, cells
-    without volume; and if there is nothing to learn from, listing the keys that there are.
+    files, unknown species or suffixes, values that are not finite, atoms at the same position,
+    cells without volume. `ValueError` listing the keys of the source if it has no labels.
     """
     every = whole_number("every", every, 1)
     start, stop, step = _bounds(frames)
-    found = list(_frames(source, slice(start, stop, step * every)))
-    if not found:
+    selected = list(_frames(source, slice(start, stop, step * every)))
+    if not selected:
         raise ValueError(f"no frames in {_named(source)}")
-    how = Labels(energy, forces, stress, stress_unit, stress_sign, stress_order, labels)
-    return data_from(found, cutoff=float(cutoff), labels=how, dtype=dtype)
+    options = Labels(energy, forces, stress, stress_unit, stress_sign, stress_order, labels)
+    return data_from(selected, cutoff=float(cutoff), labels=options, dtype=dtype)
 
 
 def _bounds(frames: slice | None) -> tuple[int, int | None, int]:
@@ -91,7 +97,7 @@ def _bounds(frames: slice | None) -> tuple[int, int | None, int]:
         raise ValueError(f"frames must be a slice, got {frames!r}")
     start, step = frames.start or 0, 1 if frames.step is None else frames.step
     if start < 0 or step < 1 or (frames.stop is not None and frames.stop < 0):
-        raise ValueError(f"frames counts from the start and forwards, got {frames}")
+        raise ValueError(f"frames must not count from the end or backwards, got {frames}")
     return start, frames.stop, step
 
 
@@ -123,16 +129,15 @@ def _not_a_source(source: Any) -> ValueError:
 
 
 def _reader(path: str | os.PathLike[str]) -> Reader:
-    """The reader for the file's suffix, without that of a packed file."""
+    """Reader for the suffix of a file; a suffix of compression is ignored."""
     stem, suffix = os.path.splitext(os.fspath(path))
-    packed = suffix.lower() in OPENERS
-    if packed:
+    if suffix.lower() in OPENERS:
         suffix = os.path.splitext(stem)[1]
     if suffix.lower() in READERS:
         return READERS[suffix.lower()]
     raise ValueError(
         f"{os.fspath(path)}: unknown suffix {suffix!r}; known are {', '.join(READERS)}, also "
-        f"packed as {', '.join(OPENERS)}"
+        f"compressed as {', '.join(OPENERS)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What functions and classes do, as parts of a digest."""
+"""Contents of functions and classes, as parts of a digest."""
 
 import dis
 import sys
@@ -13,7 +13,7 @@ _LIBRARIES = {
     "jax", "jaxlib", "jaxtyping", "numpy", "scipy", "equinox", "diffrax", "lineax", "optimistix",
     "optax", "jraph", "beartype", __name__.split(".")[0], *sys.stdlib_module_names,
 }  # fmt: skip
-"""Packages whose code is that of a release: it counts by name."""
+"""Packages whose code is fixed by their release, so that it counts by name."""
 
 _CONSTANTS = (bool, int, float, complex, str, tuple, np.ndarray, np.generic, jax.Array)
 
@@ -24,18 +24,18 @@ def name_of(value: Any) -> str:
 
 
 def is_of_library(cls: type) -> bool:
-    """Returns whether the class belongs to an installed library."""
+    """True if the class belongs to an installed library."""
     return cls.__module__.split(".")[0] in _LIBRARIES
 
 
 def class_parts(cls: type) -> Iterator[bytes | tuple[Any]]:
-    """Name, and for classes of the user's bases, methods and constants."""
+    """Name of a class; for the user's classes also bases, methods and constants."""
     yield name_of(cls).encode()
     if is_of_library(cls):
         return
     yield (cls.__bases__,)
     for name, member in sorted(vars(cls).items()):
-        # The function of a static or class method, or of a property.
+        # Static and class methods, and properties, count by their functions.
         member = getattr(member, "__func__", getattr(member, "fget", member))
         is_code = isinstance(member, types.FunctionType) and not _is_generated(name, member)
         if is_code or (isinstance(member, _CONSTANTS) and not name.startswith("__")):
@@ -44,7 +44,7 @@ def class_parts(cls: type) -> Iterator[bytes | tuple[Any]]:
 
 
 def function_parts(function: types.FunctionType) -> Iterator[bytes | tuple[Any]]:
-    """Defaults and closure, and the code (of libraries: the name) with the globals it names."""
+    """Defaults, closure, and the code with the globals that it uses, or the name in libraries."""
     closure = tuple(_content(cell) for cell in function.__closure__ or ())
     yield ((function.__defaults__, function.__kwdefaults__, closure),)
     if str(function.__globals__.get("__name__")).split(".")[0] in _LIBRARIES:
@@ -60,7 +60,7 @@ def function_parts(function: types.FunctionType) -> Iterator[bytes | tuple[Any]]
 
 
 def code_parts(code: types.CodeType) -> Iterator[bytes | tuple[Any]]:
-    """Bytecode, constants and names; not the place in a file."""
+    """Bytecode, constants and names, without file names and line numbers."""
     yield code.co_code
     yield code.co_exceptiontable
     yield f"{code.co_flags} {code.co_argcount} {code.co_kwonlyargcount}".encode()
@@ -69,19 +69,20 @@ def code_parts(code: types.CodeType) -> Iterator[bytes | tuple[Any]]:
 
 
 def _global_names(code: types.CodeType) -> set[str]:
-    """Globals that the function, or one defined inside it, names."""
+    """Names of the globals that a function, or one defined inside it, uses."""
     names = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
     inner = [_global_names(c) for c in code.co_consts if isinstance(c, types.CodeType)]
     return names.union(*inner)
 
 
 def _content(cell: types.CellType) -> Any:
+    """Value of a closure's variable; None before it is assigned."""
     try:
         return cell.cell_contents
-    except ValueError:  # not assigned yet
+    except ValueError:
         return None
 
 
 def _is_generated(name: str, function: types.FunctionType) -> bool:
-    """True for what `dataclass` writes: the fields count instead."""
+    """True for methods that `dataclass` generates: the fields count instead."""
     return name.startswith("__") and function.__code__.co_filename == "<string>"

@@ -1,4 +1,4 @@
-"""The seam of rollouts and metrics: an energy of graphs with its equations of motion."""
+"""Base classes of models: an energy of graphs with its equations of motion."""
 
 import math
 from abc import abstractmethod
@@ -16,19 +16,19 @@ from .equations_of_motion import AbstractDynamics, Canonical, moving
 
 
 class AbstractModel(eqx.Module):
-    """An energy of a GraphsTuple (mass * length^2 / time^2), and how it moves the bodies.
+    """An energy of a GraphsTuple (mass * length^2 / time^2), and the motion that follows from it.
 
-    Learned models and known systems are models. To write a Hamiltonian of your own, subclass
-    `AbstractHamiltonian`, which derives everything from the energy.
+    Learned models and known systems are models. To write your own Hamiltonian, subclass
+    `AbstractHamiltonian`, which derives everything else from the energy.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
-    """Node arrays that are read beside the state."""
+    """Node arrays that the model reads besides the state."""
 
     @property
     @abstractmethod
     def dynamics(self) -> AbstractDynamics:
-        """How the gradient becomes motion; names the state."""
+        """Map from the gradient of the energy to motion. It names the arrays of the state."""
 
     @property
     @abstractmethod
@@ -61,25 +61,31 @@ class AbstractModel(eqx.Module):
 
     @abstractmethod
     def gradient(self, graphs: GraphsTuple) -> Gradient:
-        """(dE/dq, dE/dp), each `[n d]`; None where zero by construction."""
+        """(dE/dq, dE/dp), each `[n d]` (mass * length / time^2, length / time); None means zero."""
 
     @abstractmethod
     def vector_field(self, graphs: GraphsTuple) -> Rates:
-        """Rates of the state, each `[n d]`: (dq/dt, dp/dt) (length / time, mass * length / time^2)
-        for Hamilton's equations."""
+        """Rates of the arrays of the state, each `[n d]`.
+
+        For Hamilton's equations (dq/dt, dp/dt) (length / time, mass * length / time^2).
+        """
 
     def virial(self, graphs: GraphsTuple) -> Float[Array, "g d d"]:
-        r"""$\partial E / \partial \epsilon$ for positions and cell mapped to $x (1 + \epsilon)$ at
-        constant momenta (energy); the stress is the virial over the cell's volume."""
+        r"""$\partial E / \partial \epsilon$ `[g d d]` (energy), at constant momenta.
+
+        Positions and cell are mapped to $x (1 + \epsilon)$. The stress is the virial over the
+        volume of the cell.
+        """
         graph_count, d = graphs.n_node.shape[0], graphs.nodes["position"].shape[1]
-        none = jnp.zeros((graph_count, d, d), graphs.nodes["position"].dtype)
-        return jax.grad(lambda strain: jnp.sum(self(strained(graphs, strain))))(none)
+        unstrained = jnp.zeros((graph_count, d, d), graphs.nodes["position"].dtype)
+        # Graphs are independent: the gradient of the sum holds that of each graph.
+        return jax.grad(lambda strain: jnp.sum(self(strained(graphs, strain))))(unstrained)
 
 
 class AbstractHamiltonian(AbstractModel):
-    """A Hamiltonian of your own: write `__call__`, and `separable` (True if H = T(p) + V(q)).
+    """Base of your own Hamiltonian: write `__call__`, and `separable` (True if H = T(p) + V(q)).
 
-    Derivatives are taken by reverse-mode differentiation and moved by Hamilton's equations. With
+    The gradient follows by reverse-mode differentiation, motion by Hamilton's equations. For
     neighbour lists, give the class a field `cutoff` (length) beyond which bodies do not act on one
     another.
     """
@@ -114,7 +120,7 @@ class AbstractHamiltonian(AbstractModel):
 
 
 def differentiated(model: AbstractModel, graphs: GraphsTuple) -> Gradient:
-    """Gradient of a model's energy by reverse-mode differentiation: tests compare with it."""
+    """Gradient of a model's energy by reverse-mode differentiation; also the reference in tests."""
 
     def energy(state: dict[str, Vectors]) -> Array:
         return jnp.sum(model(graphs._replace(nodes=graphs.nodes | state)))

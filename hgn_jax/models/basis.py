@@ -1,4 +1,4 @@
-"""Everything of a learned model but its coefficients: what is linear in theta."""
+"""`Basis`: a learned model without its coefficients theta, in which it is linear."""
 
 import itertools
 from typing import Any
@@ -30,29 +30,29 @@ _Columns = list[Float[Array, "n d _"] | None]
 class Basis(eqx.Module):
     r"""Sampled terms, the dynamics that turn their energies into motion, and a known part.
 
-    The rates of a state are $known + \sum_{terms} columns \cdot \theta$, and so are energies, to
-    which extensive `constants` are added that the rates do not show.
+    Rates of the state are $known + \sum_{terms} columns \cdot \theta$. Energies have the same form,
+    plus extensive `constants` that do not change the rates.
     """
 
     terms: tuple[AbstractTerm, ...]
     dynamics: AbstractDynamics = Canonical()
     known: AbstractModel | None = None
-    """A part of the energy that is not learned."""
+    """Part of the energy that is not learned."""
     species: tuple[int, ...] = eqx.field(default=(), static=True)
     """Species of the bodies in increasing order, each with a constant of its own; empty if all
     bodies are alike. Edges without a `type` get one for every pair of species."""
 
     def __check_init__(self) -> None:
-        # Types of edges are found by binary search.
+        # `pair_types` finds species by binary search, so they must be sorted.
         if list(self.species) != sorted(set(self.species)):
             raise ValueError(f"species must increase and differ, got {self.species}")
 
     @property
     def counts(self) -> Counts:
-        """The counts that carry the constants of all energies."""
-        every = [term.counts for term in self.terms if isinstance(term, AbstractEnergy)]
-        pair_types = max((c.pair_types for c in every), default=0)
-        return Counts(pair_types, any(c.bodies for c in every))
+        """Counts that the constants of all energies multiply."""
+        of_terms = [term.counts for term in self.terms if isinstance(term, AbstractEnergy)]
+        pair_types = max((c.pair_types for c in of_terms), default=0)
+        return Counts(pair_types, any(c.bodies for c in of_terms))
 
     @property
     def constant_count(self) -> int:
@@ -76,6 +76,7 @@ class Basis(eqx.Module):
             kinds, share = edge_kinds(graphs), edge_share(graphs)
             of_type = kinds[:, None] == jnp.arange(counts.pair_types, dtype=kinds.dtype)[None]
             pairs = jnp.where(of_type, share[:, None], 0)
+            # `n_edge` does not partition edges in slots: each belongs to its receiver's graph.
             index = graph_index(graphs)[graphs.receivers]
             columns.append(jax.ops.segment_sum(pairs, index, graphs.n_node.shape[0]))
         if counts.bodies:
@@ -84,8 +85,8 @@ class Basis(eqx.Module):
                 known = jnp.asarray(self.species, graphs.nodes["species"].dtype)
                 real = real & (graphs.nodes["species"][:, None] == known[None])
             columns.append(sum_over_graphs(graphs, real.astype(dtype)))
-        none = jnp.zeros((graphs.n_node.shape[0], 0), dtype)
-        return jnp.concatenate(columns, axis=1) if columns else none
+        no_columns = jnp.zeros((graphs.n_node.shape[0], 0), dtype)
+        return jnp.concatenate(columns, axis=1) if columns else no_columns
 
     def energies(self, graphs: GraphsTuple) -> list[Float[Array, "g _"] | None]:
         """Columns of the energy, one entry per term; None for rates."""
@@ -96,37 +97,39 @@ class Basis(eqx.Module):
         """Energy of the known part, zero without one."""
         if self.known is None:
             return jnp.zeros(graphs.n_node.shape, graphs.nodes["position"].dtype)
-        return self.known(graphs)
+        return self.known(self.typed(graphs))
 
     def virials(self, graphs: GraphsTuple) -> list[Float[Array, "g d d _"] | None]:
-        """Columns of the energy's derivative by a strain, one entry per term; None for rates."""
+        """Columns of the virial, dE/dstrain, one entry per term; None for rates."""
         graphs = self.typed(graphs)
         return [t.virial(graphs) if isinstance(t, AbstractEnergy) else None for t in self.terms]
 
     def known_virial(self, graphs: GraphsTuple) -> Float[Array, "g d d"]:
-        """Derivative of the known part's energy by a strain, zero without one."""
+        """Virial of the known part, zero without one."""
         d, dtype = graphs.nodes["position"].shape[1], graphs.nodes["position"].dtype
-        none = jnp.zeros((d, d), dtype)
-        return jax.jacfwd(lambda strain: self.known_energy(strained(graphs, strain)))(none)
+        unstrained = jnp.zeros((d, d), dtype)
+        # Forward mode: one strain of d x d entries, many graphs.
+        return jax.jacfwd(lambda strain: self.known_energy(strained(graphs, strain)))(unstrained)
 
     def rates(self, graphs: GraphsTuple) -> tuple[_Columns, ...]:
-        """Columns of the rates: for every array of the state one entry per term."""
+        """Columns of the rates, for every array of the state: a list with one entry per term."""
         graphs = self.typed(graphs)
         by_term = [at_rest_where_fixed(graphs, self._rates(t, graphs)) for t in self.terms]
         return tuple([rates[k] for rates in by_term] for k in range(len(self.dynamics.state)))
 
     def known_rates(self, graphs: GraphsTuple) -> tuple[Any, ...]:
-        """Rates of the known part, `[n d]` for every array of the state, or None."""
+        """Rates of the known part, `[n d]` for every array of the state; None means zero."""
         if self.known is None:
             return (None,) * len(self.dynamics.state)
+        graphs = self.typed(graphs)
         return at_rest_where_fixed(graphs, self.dynamics.rates(graphs, self.known.gradient(graphs)))
 
     def accepts(self, graphs: GraphsTuple) -> None:
-        """Raises `ValueError` for graphs that hold what training never saw; concrete only."""
+        """Raises `ValueError` for species and types that training never saw; concrete only."""
         if self.species:
             mask = np.asarray(node_mask(graphs))
-            found = np.unique(np.asarray(graphs.nodes["species"])[mask]).tolist()
-            if unseen := sorted(set(found) - set(self.species)):
+            present = np.unique(np.asarray(graphs.nodes["species"])[mask]).tolist()
+            if unseen := sorted(set(present) - set(self.species)):
                 raise ValueError(
                     f"species {unseen} were not in the first data, which held {self.species}"
                 )
@@ -134,11 +137,11 @@ class Basis(eqx.Module):
             term.accepts(self.typed(graphs))
 
     def typed(self, graphs: GraphsTuple) -> GraphsTuple:
-        """The graphs with edge types from species, where species differ and edges have no type."""
+        """The graphs with edge types from species, if species differ and edges have no `type`."""
         return typed_by_species(graphs, self.species)
 
     def check_dimension(self, graphs: GraphsTuple) -> None:
-        """Raises `ValueError` if a term is bound to another spatial dimension."""
+        """Raises `ValueError` if a term was trained in another spatial dimension."""
         d = graphs.nodes["position"].shape[1]
         for term in self.terms:
             if term.dimension not in (None, d):

@@ -1,4 +1,4 @@
-"""Dynamics: how the gradient of an energy becomes motion."""
+"""Dynamics: maps from the gradient of an energy to motion."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar
@@ -14,14 +14,15 @@ from ..graphs.geometry import movable
 class AbstractDynamics(eqx.Module):
     """A linear map from the gradient of an energy to the rates of a state.
 
-    The state is named here and asked for everywhere else: by data checks, observations, rollouts
-    and integrators. Matrices that belong to the state space, such as a mobility, are fields.
+    Its names of the state's arrays are used everywhere else: by data checks, observations,
+    rollouts and integrators. Matrices that belong to the state space, such as a mobility, are
+    fields.
     """
 
     state: eqx.AbstractClassVar[tuple[str, ...]]
-    """Node arrays that move: ("position", "momentum"), or ("position",) alone."""
+    """Node arrays of the state: ("position", "momentum"), or ("position",) alone."""
     observed: eqx.AbstractClassVar[tuple[str, ...]]
-    """Node arrays that hold their measured rates: ("velocity", "force")."""
+    """Node arrays that hold the measured rates of the state: ("velocity", "force")."""
     separable: eqx.AbstractClassVar[bool]
     """True if the rate of positions needs dE/dp alone and that of momenta dE/dq alone, as explicit
     symplectic integrators require."""
@@ -32,14 +33,14 @@ class AbstractDynamics(eqx.Module):
     def rates(self, graphs: GraphsTuple, gradient: Gradient) -> tuple[Any, ...]:
         """Rates of the state's arrays, in their order, from (dE/dq, dE/dp).
 
-        Arrays are `[n d]`, or `[n d K]` for the columns of a term. None stands for zero by
-        construction, in the gradient and in the rates. The same map serves both, so it must not
-        mix the last axis. Fixed bodies and padding are set to rest by the caller.
+        Arrays are `[n d]`, or `[n d K]` for the K columns of a term, which must not be mixed. None
+        means zero by construction, in the gradient and in the rates. The caller sets the rates of
+        fixed bodies and padding to zero.
         """
 
 
 class Canonical(AbstractDynamics):
-    """Hamilton's equations dq/dt = dH/dp, dp/dt = -dH/dq."""
+    """Hamilton's equations: dq/dt = dH/dp, dp/dt = -dH/dq."""
 
     state: ClassVar[tuple[str, ...]] = ("position", "momentum")
     observed: ClassVar[tuple[str, ...]] = ("velocity", "force")
@@ -64,7 +65,7 @@ def at_rest_where_fixed(graphs: GraphsTuple, rates: tuple[Any, ...]) -> tuple[An
 
 
 def moving(graphs: GraphsTuple, rates: tuple[Any, ...], state: tuple[str, ...]) -> tuple[Any, ...]:
-    """Rates `[n d]` of all bodies, zeros where there is none, at rest where bodies are fixed."""
+    """Rates `[n d]` with zeros in place of None, and for fixed bodies and padding."""
     filled = (
         jnp.zeros_like(graphs.nodes[name]) if rate is None else rate
         for name, rate in zip(state, rates, strict=True)

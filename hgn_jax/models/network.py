@@ -18,10 +18,10 @@ from .equations_of_motion import AbstractDynamics, moving
 class HamiltonianGraphNetwork(AbstractModel):
     r"""The learned Hamiltonian $H = H_{known} + \Phi(graph) \cdot \theta + c \cdot n(graph)$.
 
-    `basis` holds the sampled terms, `theta` their coefficients from one least-squares solve; the
-    constants c multiply extensive counts (pairs of each type, bodies) whose gradient is zero.
-    Extensive: what is learned on 8 bodies holds on 8 million. Terms that are rates, such as
-    friction, move the bodies but have no energy.
+    `basis` holds the sampled terms, `theta` their coefficients from one least-squares solve. The
+    constants c multiply extensive counts (pairs of each type, bodies of each species), whose
+    gradient is zero. The energy is extensive: a model learned on 8 bodies applies to 8 million.
+    Terms that are rates, such as friction, move the bodies but have no energy.
     """
 
     basis: Basis
@@ -83,6 +83,16 @@ class HamiltonianGraphNetwork(AbstractModel):
             parts.append(self.basis.known.gradient(graphs))
         return Gradient(*(_total(column) for column in zip(*parts))) if parts else Gradient()
 
+    def virial(self, graphs: GraphsTuple) -> Float[Array, "g d d"]:
+        self.basis.check_dimension(graphs)
+        graphs = self.basis.typed(graphs)
+        d, dtype = graphs.nodes["position"].shape[1], graphs.nodes["position"].dtype
+        total = jnp.zeros((len(graphs.n_node), d, d), dtype)
+        for term, theta in zip(self.terms, self.theta):
+            if isinstance(term, AbstractEnergy):
+                total += term.energy_virial(graphs, theta)
+        return total if self.basis.known is None else total + self.basis.known.virial(graphs)
+
     def vector_field(self, graphs: GraphsTuple) -> Rates:
         graphs = self.basis.typed(graphs)
         parts = [self.dynamics.rates(graphs, self.gradient(graphs))]
@@ -94,12 +104,12 @@ class HamiltonianGraphNetwork(AbstractModel):
         return moving(graphs, rates, self.dynamics.state)
 
     def node_energy(self, graphs: GraphsTuple) -> NodeScalars:
-        """Each body's share of the learned energy, pairs half for either end.
+        """Learned energy of each body; a pair's energy is split in halves between its bodies.
 
-        The known part and `constants` are left out (curves of a compressed model have taken theirs
-        up).
+        The known part and `constants` are left out. Curves of a compressed model, however, include
+        the constants of pairs.
 
-        **Raises:** `ValueError` if the features are bound to another spatial dimension.
+        **Raises:** `ValueError` if the features were trained in another spatial dimension.
         """
         self.basis.check_dimension(graphs)
         graphs = self.basis.typed(graphs)
@@ -140,10 +150,10 @@ class HamiltonianGraphNetwork(AbstractModel):
         return jnp.reshape(sum(values[1:], start=values[0]) + constant, jnp.shape(r))
 
     def out_of_range(self, graphs: GraphsTuple) -> dict[str, Int[Array, " g"]]:
-        """For every graph the number of sites outside of what training saw, by kind of feature.
+        """Number of sites of every graph outside of the trained range, by kind of feature.
 
-        A model extrapolates there: errors come from a handful of pairs nearer or farther than any
-        in training.
+        The model extrapolates there: a few pairs nearer or farther than any in training can cause
+        most of the error.
         """
         self.basis.check_dimension(graphs)
         graphs = self.basis.typed(graphs)
@@ -153,26 +163,28 @@ class HamiltonianGraphNetwork(AbstractModel):
         return counts
 
     def compress(self, *, tolerance: float = 1e-6) -> "HamiltonianGraphNetwork":
-        r"""The same Hamiltonian, with pair and kinetic energies as curves that are cheap to follow.
+        r"""Replaces pair and kinetic energies by curves that are cheap to evaluate.
 
         Each sum over K units of one variable becomes a polynomial or a cubic spline (continuous
-        forces) in $r^2$, $1/r^2$ or r, or of $|v|^2$: of those that reach the tolerance, the one
-        that is fastest here. Pair curves take up the model's `constants`, against which the units
-        cancel: in float32 energies would lose digits. Other features stay as they are.
+        forces) in $r^2$, $1/r^2$ or r, or in $|v|^2$. Among those that reach the tolerance, the
+        fastest on this device is taken. Pair curves include the model's `constants`: the units
+        cancel against them, so that energies in float32 would otherwise lose digits. Other features
+        are kept.
 
-        Within the trained range (and from there to the cutoff) the force of a pair is wrong by no
-        more than `tolerance` times its own size or its median over that range, whichever is
-        greater; `terms[...].error` is what was reached. 5% of the range beyond, curves still
-        follow the model, then they go on linearly in $r^2$ (force proportional to r).
+        Within the trained range (and from there to the cutoff) the error of a pair's force is at
+        most `tolerance` times the force or its median over that range, whichever is greater;
+        `terms[...].error` is the error that was reached. Curves follow the model for another 5% of
+        the range, and are linear in $r^2$ farther out (force proportional to r).
 
         Concrete models only, one at a time.
 
         **Raises:** `ValueError` if the tolerance is not reached (float32, or features that jump),
-        or nothing moved, or no pair was seen, in training.
+        or if the training data had no moving body or no pair.
         """
         if not 0 < tolerance < 1:
             raise ValueError(f"tolerance must be between 0 and 1, got {tolerance}")
         terms, theta = [], []
+        # Only the first pair term takes the constants, or they would count several times.
         constants, taken = self._pair_constants, False
         for term, coefficients in zip(self.terms, self.theta):
             if isinstance(term, AbstractEnergy):
@@ -181,16 +193,17 @@ class HamiltonianGraphNetwork(AbstractModel):
                 term, coefficients = term.compress(coefficients, own, tolerance)
             terms.append(term)
             theta.append(coefficients)
-        rest = self.constants.at[: len(constants)].set(0) if taken else self.constants
+        remaining = self.constants.at[: len(constants)].set(0) if taken else self.constants
         basis = dataclasses.replace(self.basis, terms=tuple(terms))
-        return HamiltonianGraphNetwork(basis, tuple(theta), rest)
+        return HamiltonianGraphNetwork(basis, tuple(theta), remaining)
 
     @property
     def _pair_constants(self) -> Float[Array, " T"]:
-        """The constants of the pairs' types."""
+        """Constants of the pair types."""
         return self.constants[: self.basis.counts.pair_types]
 
 
 def _total(parts: tuple[Array | None, ...]) -> Array | None:
+    """Sum of the parts that are not None; None if there is none."""
     present = [part for part in parts if part is not None]
     return sum(present[1:], start=present[0]) if present else None

@@ -42,10 +42,10 @@ class AbstractNewtonian(AbstractModel):
 
 
 class Newtonian(AbstractNewtonian):
-    r"""$T = \sum_i |p_i|^2 / 2 m_i$ alone (mass * length^2 / time^2): the known part where no term
-    depends on momenta.
+    r"""$T = \sum_i |p_i|^2 / 2 m_i$ alone (mass * length^2 / time^2).
 
-    Graphs without momenta are at rest: they have no kinetic energy.
+    The known part of models in which no term depends on momenta. Graphs without momenta count as at
+    rest.
     """
 
     @property
@@ -55,8 +55,9 @@ class Newtonian(AbstractNewtonian):
     def __call__(self, graphs: GraphsTuple) -> GraphScalars:
         if "momentum" not in graphs.nodes:
             return jnp.zeros(graphs.n_node.shape, graphs.nodes["position"].dtype)
-        doubled = jnp.sum(graphs.nodes["momentum"] * velocity_of(graphs), axis=1)
-        return sum_over_graphs(graphs, doubled) / 2
+        # p . v = |p|^2 / m is twice the kinetic energy.
+        twice = jnp.sum(graphs.nodes["momentum"] * velocity_of(graphs), axis=1)
+        return sum_over_graphs(graphs, twice) / 2
 
     def gradient(self, graphs: GraphsTuple) -> Gradient:
         return Gradient(momentum=velocity_of(graphs) if "momentum" in graphs.nodes else None)

@@ -1,3 +1,4 @@
+from .potentials import ZBL as ZBL
 from .potentials import AbstractPotential as AbstractPotential
 from .potentials import Anharmonic as Anharmonic
 from .potentials import DoubleWell as DoubleWell
@@ -14,3 +15,4 @@ from .system import System as System
 from .system import gravity as gravity
 from .system import lennard_jones as lennard_jones
 from .system import mass_spring as mass_spring
+from .system import zbl as zbl

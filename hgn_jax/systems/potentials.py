@@ -7,6 +7,13 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
+COULOMB = 14.399645
+"""e^2 / (4 pi epsilon_0), eV A."""
+BOHR = 0.52917721
+"""Bohr radius, A."""
+SCREENING = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
+"""Coefficients and exponents of the universal screening function."""
+
 
 class AbstractPotential(eqx.Module):
     """phi(r), energy. Each parameter is one number, or `[T]` numbers indexed by edge type."""
@@ -103,6 +110,26 @@ class Smoothed(AbstractPotential):
         x = jnp.clip(r**2, ro, rc)
         factor = (rc - x) ** 2 * (rc + 2 * x - 3 * ro) / (rc - ro) ** 3
         return factor * self.potential(r, type)
+
+
+class ZBL(AbstractPotential):
+    r"""Screened repulsion of nuclei, $\frac{e^2}{4 \pi \epsilon_0} \frac{Z_1 Z_2}{r} \Phi(r / a)$.
+
+    $a = 0.8854 a_0 / (Z_1^{0.23} + Z_2^{0.23})$ and $\Phi$ is the universal screening function of
+    Ziegler, Biersack and Littmark (The Stopping and Range of Ions in Solids, 1985). Lengths in A,
+    energies in eV.
+    """
+
+    first: ArrayLike
+    """Atomic number of one body."""
+    second: ArrayLike
+    """Atomic number of the other."""
+
+    def __call__(self, r: Float[Array, ""], type: Int[Array, ""]) -> Float[Array, ""]:
+        one, two = _of(self.first, type, r), _of(self.second, type, r)
+        x = r * (one**0.23 + two**0.23) / (0.8854 * BOHR)
+        screening = sum(c * jnp.exp(-d * x) for c, d in SCREENING)
+        return COULOMB * one * two / r * screening
 
 
 class Newton(AbstractPotential):

@@ -1,11 +1,13 @@
 """Known Hamiltonians: source of training data, and of reference values in tests."""
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 from jraph import GraphsTuple
 
@@ -14,6 +16,7 @@ from ..graphs.geometry import node_mask, sum_over_graphs, velocity_of
 from ..graphs.pair_sums import pair_energy, pair_gradient
 from ..models.newtonian import AbstractNewtonian
 from .potentials import (
+    ZBL,
     AbstractPotential,
     Anharmonic,
     DoubleWell,
@@ -32,7 +35,8 @@ class System(AbstractNewtonian):
     r"""$H = \sum_i |p_i|^2 / 2 m_i + \sum_{pairs} c_{ij} \phi(r_{ij}) + \sum_i U(q_i, m_i)$.
 
     c is the edges' `coupling` (one if absent), or $m_i m_j$ with `couples_masses`. Edge `type`
-    selects the potential's parameters. `external` is U for one body.
+    selects the potential's parameters. `external` is U for one body. Graphs without momenta are at
+    rest.
     """
 
     potential: AbstractPotential
@@ -63,7 +67,7 @@ class System(AbstractNewtonian):
         if self.external is not None:
             outer = jax.vmap(jax.grad(self.external))(nodes["position"], nodes["mass"])
             by_position += jnp.where(node_mask(graphs)[:, None], outer, 0)
-        return Gradient(by_position, velocity_of(graphs))
+        return Gradient(by_position, velocity_of(graphs) if "momentum" in nodes else None)
 
     def __call__(self, graphs: GraphsTuple) -> GraphScalars:
         return sum_over_graphs(graphs, self.node_energy(graphs))
@@ -72,8 +76,9 @@ class System(AbstractNewtonian):
         """Energy of each body: its own, and half that of each of its pairs."""
         graphs = self.couple(graphs)
         nodes = graphs.nodes
-        kinetic = jnp.sum(nodes["momentum"] * velocity_of(graphs), axis=1) / 2
-        energy = kinetic + pair_energy(graphs, lambda kinds, r: jax.vmap(self.potential)(r, kinds))
+        energy = pair_energy(graphs, lambda kinds, r: jax.vmap(self.potential)(r, kinds))
+        if "momentum" in nodes:
+            energy += jnp.sum(nodes["momentum"] * velocity_of(graphs), axis=1) / 2
         if self.external is None:
             return energy
         outer = jax.vmap(self.external)(nodes["position"], nodes["mass"])
@@ -149,6 +154,21 @@ def lennard_jones(
     if onset is not None:
         raise ValueError(f"onset {onset} needs a cutoff")
     return System(atoms)
+
+
+def zbl(species: Sequence[int], *, onset: float, cutoff: float) -> System:
+    """Repulsion of nuclei at short distances, for atomic numbers `species` in increasing order.
+
+    The core of a potential for atoms, as the known part of a fit: `fit(..., known=zbl(...))`.
+    Choose the cutoff below the distances that the data describe. Types of edges are the pairs of
+    species (0, 0), (0, 1), .., (1, 1), .., as fits number them. Lengths in A, energies in eV.
+
+    **Raises:** `ValueError` unless 0 < onset < cutoff, or for species that do not increase.
+    """
+    if list(species) != sorted(set(species)) or not len(species):
+        raise ValueError(f"species must increase and differ, got {tuple(species)}")
+    pairs = np.array(list(itertools.combinations_with_replacement(species, 2)), dtype=float)
+    return System(Smoothed(ZBL(pairs[:, 0], pairs[:, 1]), onset, cutoff))
 
 
 def gravity(*, gravitational_constant: ArrayLike = 1.0) -> System:

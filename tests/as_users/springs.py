@@ -27,9 +27,9 @@ def forces(graph, position):
     """Hooke's law in NumPy, [n d]."""
     total = np.zeros_like(position)
     for i, j in zip(np.asarray(graph.senders), np.asarray(graph.receivers), strict=True):
-        apart = position[i] - position[j]
-        r = np.linalg.norm(apart)
-        total[i] -= STIFFNESS * (r - LENGTH) * apart / r
+        vector = position[i] - position[j]
+        r = np.linalg.norm(vector)
+        total[i] -= STIFFNESS * (r - LENGTH) * vector / r
     return total
 
 

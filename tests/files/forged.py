@@ -1,4 +1,4 @@
-"""Files taken apart, changed, and joined with a right checksum."""
+"""Files that are split, changed, and joined again with a valid checksum."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import hgn_jax as hgn
 
 
 def parts(content):
-    """Our own settings, safetensors' header, and the arrays' bytes."""
+    """Our settings, the header of safetensors, and the bytes of the arrays."""
     start = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:start])
     return json.loads(header["__metadata__"]["hgn_jax"]), header, content[start:]

@@ -85,6 +85,12 @@ def test_settings_altered_by_hand_are_found(whole, path, old, new):
     refused(path, altered if altered != whole else whole.replace(old[1:-1], new[1:-1], 1))
 
 
+@pytest.mark.parametrize("stated", ["none", "", "0" * 63, None])
+def test_a_checksum_that_is_none_is_refused(whole, path, stated):
+    settings, header, payload = parts(whole)
+    refused(path, joined(settings | {"sha256": stated}, header, payload), "checksum")
+
+
 # Forged files: every checksum is right
 
 
@@ -199,19 +205,19 @@ def test_coefficients_of_another_number_than_columns_are_refused(whole, path):
     refused(path, with_arrays(settings, odd), "4 coefficients for the 5 columns of KineticFeatures")
     settings["model"]["fields"]["theta"] = []
     arrays = {k: v for k, v in odd.items() if k != "theta.0"}
-    refused(path, with_arrays(settings, arrays), "1 terms, but coefficients of 0")
+    refused(path, with_arrays(settings, arrays), "1 terms, but coefficients for 0")
 
 
 def test_constants_of_another_number_than_the_terms_have_are_refused(whole, path):
     settings, _, _ = parts(whole)
     odd = load(whole) | {"constants": np.ones(1)}
-    refused(path, with_arrays(settings, odd), r"\(1,\) constants where the terms have 0")
+    refused(path, with_arrays(settings, odd), r"constants have shape \(1,\), but the terms need 0")
 
 
 def test_arrays_that_no_module_has_are_refused(whole, path):
     settings, header, payload = parts(whole)
     basis_of(settings)["terms"][0]["fields"]["layer"] = None
-    refused(path, signed(settings, header, payload), "arrays that no module has")
+    refused(path, signed(settings, header, payload), "arrays that belong to no module")
 
 
 @pytest.mark.parametrize("depth", [100, 500, 900, 100_000])

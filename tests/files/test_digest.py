@@ -1,4 +1,4 @@
-"""Digests tell apart what functions do, and nothing else."""
+"""Digests distinguish what functions do, and nothing else."""
 
 import functools
 import json
@@ -45,7 +45,7 @@ def closure(k):
 
 
 def test_the_digest_is_the_same_in_another_process_and_file(tmp_path):
-    """Of other hash seed, folder and line numbers."""
+    """With another hash seed, folder and line numbers."""
     source = Path(functions.__file__).read_text()
     (tmp_path / "functions.py").write_text("# shifted\n\n\n" + source)
     script = """
@@ -131,7 +131,7 @@ def test_methods_and_constants_of_own_classes_count(monkeypatch):
     assert digest(functions.Ramp(1.0)) == before
 
 
-def test_the_same_made_anew_has_the_same_digest():
+def test_equal_values_have_equal_digests():
     for make in (lambda: closure(np.ones(3)), lambda: hgn.Pair(16), lambda: functions.Ramp(2.0)):
         assert digest(make()) == digest(make())
     one = np.ones(3)

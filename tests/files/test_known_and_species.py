@@ -15,7 +15,7 @@ SPECIES = jnp.array([7, 7, 3, 3, 3, 7, 3, 7])
 
 @pytest.fixture(scope="module")
 def data(cube, springs):
-    """Eight bodies, six times."""
+    """Six snapshots of eight bodies."""
     return hgn.systems.simulate(springs, cube, key=jr.key(1), trajectories=6)
 
 
@@ -80,7 +80,7 @@ def test_a_known_model_whose_arrays_do_not_fit_is_not_saved(data, path, tmp_path
     with pytest.raises(ValueError, match="4 coefficients for the 5 columns of KineticFeatures"):
         hgn.save(path, model_of(data, known=short))
     long = eqx.tree_at(lambda m: m.constants, first, jnp.zeros(9))
-    with pytest.raises(ValueError, match=r"\(9,\) constants where the terms have 2"):
+    with pytest.raises(ValueError, match=r"constants have shape \(9,\), but the terms need 2"):
         hgn.save(path, model_of(data, known=long))
     assert list(tmp_path.iterdir()) == []
 
@@ -98,7 +98,7 @@ def test_a_known_system_with_a_function_is_refused_in_words(data, path, tmp_path
 
 def test_a_known_hamiltonian_of_ones_own_returns_by_name(data, path):
     class Field(hgn.AbstractHamiltonian):
-        """What the refusal of functions asks for."""
+        """The remedy that the refusal of functions names."""
 
         strength: float
 
@@ -130,7 +130,11 @@ def test_forged_species_are_refused(mixture, path):
     hgn.save(path, model_of(mixture, species=(3, 7)))
     settings, header, payload = parts(path.read_bytes())
     basis_of(settings)["species"] = [3, 7, 9]
-    refused(path, signed(settings, header, payload), r"\(5,\) constants where the terms have 6")
+    refused(
+        path,
+        signed(settings, header, payload),
+        r"constants have shape \(5,\), but the terms need 6",
+    )
     for order in ([7, 3], [3, 3]):
         basis_of(settings)["species"] = order
         refused(path, signed(settings, header, payload), "species must increase and differ")

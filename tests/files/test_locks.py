@@ -84,7 +84,7 @@ def test_a_file_system_without_locks_is_said(path, tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(lock, "try_lock", unsupported)
-    with pytest.warns(UserWarning, match="has no locks: start no second run"), opened(path):
+    with pytest.warns(UserWarning, match="has no locks: do not start a second run"), opened(path):
         pass
 
 

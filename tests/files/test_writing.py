@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, where links point to, with the mode they had."""
+"""Files are written completely or not at all, where links point to, with the mode they had."""
 
 import os
 import signal

@@ -23,7 +23,7 @@ def stream(batches, **options):
 
 
 def until(batches, number, error=None):
-    """The batches before that number, then an error of the user's own."""
+    """The batches before that number, then an error raised by the user's iterator."""
     for i, batch in enumerate(batches):
         if i == number:
             raise error or KeyError("mine")
@@ -66,14 +66,14 @@ evaluated = eqx.filter_jit(lambda model, graphs: (model(graphs), *model.vector_f
 
 
 def assert_same_model(a, b, graphs, tolerance=1e-10):
-    """In energies, velocities and forces."""
+    """Asserts equal energies, velocities and forces."""
     for x, y in zip(evaluated(a, graphs), evaluated(b, graphs), strict=True):
         assert np.isfinite(y).all() and y.any()
         assert np.linalg.norm(x - y) <= tolerance * np.linalg.norm(y)
 
 
 def assert_one_fit(a, b, graphs):
-    """The same rows were solved, in whatever order."""
+    """Asserts that the same rows were solved, in any order."""
     assert_same_model(a.model, b.model, graphs)
     assert a.rows == b.rows
     assert a.constant_known == b.constant_known
@@ -88,7 +88,7 @@ def narrow(piece):
 
 
 def assert_another(path, batches, what, **options):
-    """The checkpoint of a run with another `what` is refused, and left alone."""
+    """Asserts that the checkpoint of a run with another `what` is refused and not changed."""
     before = path.read_bytes()
     with pytest.raises(ValueError, match=rf"another run \(.*{what}") as caught:
         stream(batches, checkpoint=str(path), **options)

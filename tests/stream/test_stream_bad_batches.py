@@ -1,4 +1,4 @@
-"""Bad batches, and batches unlike the first, are named."""
+"""Errors name bad batches, and batches that differ from the first."""
 
 import jax
 import jax.numpy as jnp

@@ -116,7 +116,7 @@ def test_a_full_disk_midway_keeps_the_old_checkpoint(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, function, full)
-        with pytest.raises(OSError, match=r"No space left.* what it held remains") as caught:
+        with pytest.raises(OSError, match=r"No space left.* the previous one remains") as caught:
             stream(pieces, checkpoint=str(path))
     assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(path)
     assert held(path) == 3

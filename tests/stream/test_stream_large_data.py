@@ -1,4 +1,4 @@
-"""Large data given to `fit` go in pieces."""
+"""`fit` processes large data in chunks."""
 
 import sys
 

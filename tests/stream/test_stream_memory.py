@@ -44,7 +44,7 @@ def test_batches_that_do_not_fit_go_by_halves(pieces, three, unseen, memory):
 
 
 def test_memory_may_run_out_after_the_start(pieces, three, unseen, monkeypatch):
-    """As on a GPU, where the computation is only waited for later."""
+    """As on a GPU, where errors appear only when the result is waited for."""
     wait, calls = jax.block_until_ready, []
 
     def failing(tree):
@@ -61,7 +61,7 @@ def test_memory_may_run_out_after_the_start(pieces, three, unseen, monkeypatch):
 
 
 def test_padding_is_left_out_of_the_halves(data, pieces, memory):
-    """Of a batch that is padding mostly: to halve it with its padding would not end."""
+    """A batch that is mostly padding: halving it together with its padding would never end."""
     five = hgn.graphs.take(data, np.arange(len(data.n_node)) < 5)
     padded = hgn.graphs.pad(five, n_node=100, n_edge=200, n_graph=40)
     memory(lambda batch: len(batch.n_node) <= 5)

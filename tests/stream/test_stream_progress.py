@@ -1,4 +1,4 @@
-"""What is told of a stream's progress."""
+"""Reports of the progress of a stream."""
 
 import re
 import time
@@ -13,7 +13,7 @@ from hgn_jax.fitting import accumulate
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Goes on only when told to."""
+    """A clock that advances only when the test says so."""
     now = [100.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     return now
