@@ -1,0 +1,131 @@
+"""Configurations from quantum mechanics that the benchmark of potentials reads."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jraph import GraphsTuple
+
+import hgn_jax as hgn
+
+Radial = int | tuple[int, int, int]
+FEW_WEIGHTS = (0.5, 1.0, 2.0)
+
+
+class Subject(NamedTuple):
+    """A set of configurations, and the settings that are tried on it."""
+
+    name: str
+    folder: str
+    train: str
+    test: str | None
+    """Without a test file, errors are those of held-out training frames."""
+    cutoffs: tuple[float, ...]
+    radials: tuple[Radial, ...]
+    weights: tuple[float, ...] = FEW_WEIGHTS
+    every: int = 1
+    """Of the training frames, every how many are used."""
+    units: tuple[int, ...] = (1000, 2000)
+    search_units: int = 500
+
+    @property
+    def label(self) -> str:
+        """As `--only` names it."""
+        return self.name.lower()
+
+
+def _element(
+    symbol: str,
+    test: bool,
+    cutoffs: tuple[float, ...],
+    radials: tuple[Radial, ...],
+    weights: tuple[float, ...] = FEW_WEIGHTS,
+) -> Subject:
+    files = f"{symbol}_train.xyz", f"{symbol}_test.xyz" if test else None
+    return Subject(symbol, "mlearn", *files, cutoffs, radials, weights)
+
+
+ELEMENTS = (
+    _element("Si", True, (5.0, 5.5, 6.0), (5, 7), (0.3, 0.5, 1.0, 2.0, 3.0)),
+    _element("Mo", True, (5.0, 5.5), (5, 7)),
+    _element("Li", True, (5.5, 6.0), (5,)),
+    _element("Ni", False, (5.0, 5.5), (5, 7)),
+    _element("Cu", False, (5.0, 5.5), (5, 7)),
+    _element("Ge", False, (5.0, 5.5, 6.0), (5, 7)),
+)
+ALLOYS = Subject(
+    "MoNbTaW",
+    "alloys",
+    "MoNbTaW_train.xyz",
+    "MoNbTaW_test.xyz",
+    cutoffs=(4.7, 5.2),
+    radials=(5, 4),
+    every=4,
+    units=(2000,),
+    search_units=1000,
+)
+MOLECULES = (
+    Subject(
+        "ethanol", "molecules", "ethanol_train.xyz", "ethanol_test.xyz",
+        cutoffs=(4.0, 5.0), radials=(5, 7), units=(2000, 4000), search_units=1000,
+    ),
+    Subject(
+        "acetylacetone", "molecules", "acac_train_300K.xyz", "acac_test_300K.xyz",
+        cutoffs=(4.0, 5.0), radials=(5, 7), units=(2000, 4000), search_units=1000,
+    ),
+)  # fmt: skip
+SUBJECTS = {s.label: s for s in (*ELEMENTS, ALLOYS, *MOLECULES)}
+
+
+def found(folder: Path, subject: Subject, name: str) -> Path:
+    """The file, packed or not. A missing one ends the program and is named."""
+    if not folder.is_dir():
+        raise SystemExit(f"--data: there is no folder {folder}")
+    path = folder / subject.folder / name
+    for candidate in (path, path.with_name(f"{name}.xz"), path.with_name(f"{name}.gz")):
+        if candidate.is_file():
+            return candidate
+    raise SystemExit(
+        f"--data: {subject.name} needs {path}, plain or packed as .xz or .gz, but there is no such "
+        "file; choose other parts with --only"
+    )
+
+
+@lru_cache(maxsize=2)
+def training(folder: Path, subject: Subject, cutoff: float, quick: bool) -> GraphsTuple:
+    """Training frames, joined by the cutoff; in a quick run at most twenty of them."""
+    path = found(folder, subject, subject.train)
+    frames = slice(20) if quick else None
+    return hgn.read(path, cutoff=cutoff, frames=frames, every=subject.every)
+
+
+@lru_cache(maxsize=2)
+def testing(folder: Path, subject: Subject, cutoff: float, quick: bool) -> GraphsTuple:
+    """Test frames, joined by the cutoff."""
+    assert subject.test is not None
+    path = found(folder, subject, subject.test)
+    return hgn.read(path, cutoff=cutoff, frames=slice(10) if quick else None)
+
+
+def weighted(data: GraphsTuple, weight: float) -> GraphsTuple:
+    """The data with a weight of their energies: programs of other weights serve it as well."""
+    weights = weight * np.asarray(data.globals.get("energy_weight", np.ones(len(data.n_node))))
+    dtype = data.nodes["position"].dtype
+    return data._replace(globals=data.globals | {"energy_weight": jnp.asarray(weights, dtype)})
+
+
+def fraction(data: GraphsTuple, part: float) -> GraphsTuple:
+    """The data with weights of zero for all frames but a part that is drawn at random.
+
+    The shapes stay, and with them the compiled programs.
+    """
+    n_node = np.asarray(data.n_node)
+    chosen = np.random.default_rng(0).permutation(len(n_node)) < max(10, round(part * len(n_node)))
+    kept = jnp.asarray(chosen, data.nodes["position"].dtype)
+    weight = jnp.repeat(kept, data.n_node, total_repeat_length=int(n_node.sum()))
+    weights = {"energy_weight": kept}
+    if "stress" in data.globals:
+        weights["stress_weight"] = kept
+    return data._replace(nodes=data.nodes | {"weight": weight}, globals=data.globals | weights)

@@ -1,0 +1,250 @@
+"""Settings chosen by cross-validation over training frames, fits with them, and their errors."""
+
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from jraph import GraphsTuple
+
+import hgn_jax as hgn
+from hgn_jax.graphs.geometry import bodies, graph_mask, node_mask
+from hgn_jax.graphs.pieces import packs
+
+from .interatomic_data import Radial, Subject, fraction, testing, training, weighted
+from .record import Record, seconds
+
+PAIR_UNITS = 16
+DEGREE = 4
+FOLDS = 5
+SHOWN = 1500
+"""Force components kept for the picture of the predictions beside the reference."""
+Errors = dict[str, np.ndarray]
+
+
+class Settings(NamedTuple):
+    """What is chosen for a subject."""
+
+    cutoff: float
+    radial: Radial
+    energy_weight: float
+    degree: int = DEGREE
+
+    def record(self) -> Record:
+        """As JSON values."""
+        radial = self.radial if isinstance(self.radial, int) else list(self.radial)
+        return self._asdict() | {"radial": radial}
+
+    @staticmethod
+    def of(record: Record) -> "Settings":
+        """From JSON values."""
+        radial = record["radial"]
+        radial = radial if isinstance(radial, int) else tuple(radial)
+        return Settings(record["cutoff"], radial, record["energy_weight"], record["degree"])
+
+
+def terms(settings: Settings, units: int) -> list[Any]:
+    """Pairs, and many-body features."""
+    return [
+        hgn.Pair(PAIR_UNITS, cutoff=settings.cutoff),
+        hgn.ManyBody(units, cutoff=settings.cutoff, radial=settings.radial, degree=settings.degree),
+    ]
+
+
+def observations(data: GraphsTuple) -> list[Any]:
+    """Energies, whose weight the data have, forces, and stresses where there are any."""
+    stresses = [hgn.Stresses()] if "stress" in data.globals else []
+    return [hgn.Energies(), hgn.Forces(), *stresses]
+
+
+def search(folder: Path, subject: Subject, degree: int, quick: bool) -> list[Record]:
+    """All trials, the best one marked: first cutoffs, then radial functions, then weights.
+
+    The score is that of `hgn.tune`: the mean logarithm of the errors of held-out training frames.
+    """
+    units = min(subject.search_units, 40 if quick else 10**9)
+    trials: dict[Settings, Record] = {}
+
+    def score(settings: Settings) -> float:
+        if settings not in trials:
+            data = training(folder, subject, settings.cutoff, quick)
+            data = weighted(data, settings.energy_weight)
+            start = time.perf_counter()
+            trial = hgn.tune(
+                data,
+                key=0,
+                folds=2 if quick else FOLDS,
+                grid={"terms": [terms(settings, units)]},
+                observations=observations(data),
+            ).trials[0]
+            errors = {
+                f"{kind}_{how}": values[kind]
+                for how, values in (("mae", trial.mean_absolute), ("rmse", trial.root_mean_square))
+                for kind in values
+            }
+            took = time.perf_counter() - start
+            trials[settings] = settings.record() | errors | {"score": trial.score, "seconds": took}
+            print(f"  {subject.name} {trials[settings]}", flush=True)
+        return trials[settings]["score"]
+
+    middle = subject.cutoffs[len(subject.cutoffs) // 2]
+    best = Settings(middle, subject.radials[0], 1.0, degree)
+    stages: list[tuple[str, tuple[Any, ...]]] = [
+        ("cutoff", (middle,) if quick else subject.cutoffs),
+        ("radial", subject.radials[:1] if quick else subject.radials),
+        ("energy_weight", (1.0, 2.0) if quick else subject.weights),
+    ]
+    for name, values in stages:
+        best = min((best._replace(**{name: value}) for value in values), key=score)
+    return [
+        {"units": units} | trial | {"chosen": settings == best}
+        for settings, trial in sorted(trials.items(), key=lambda item: item[1]["score"])
+    ]
+
+
+def fitted(data: GraphsTuple, settings: Settings, units: int, seed: int, quick: bool) -> hgn.Fit:
+    """The fit whose ridge is chosen by cross-validation over its frames."""
+    data = weighted(data, settings.energy_weight)
+    return hgn.fit(
+        data,
+        key=seed,
+        terms=terms(settings, units),
+        observations=observations(data),
+        solver=hgn.QR(ridge=hgn.FrameCV(2 if quick else FOLDS)),
+    )
+
+
+def errors_of_seeds(
+    folder: Path, subject: Subject, settings: Settings, units: int, seeds: int, quick: bool
+) -> list[Record]:
+    """Errors of unseen frames by seed: of the test file, or else of held-out training frames."""
+    data = training(folder, subject, settings.cutoff, quick)
+    records = []
+    for seed in range(seeds):
+        start = time.perf_counter()
+        fit = fitted(data, settings, units, seed, quick)
+        took = time.perf_counter() - start
+        parity: Record = {}
+        if subject.test is None:
+            errors = hgn.held_out(fit, weighted(data, settings.energy_weight))
+            judged = "held-out training frames"
+        else:
+            errors, force, reference = test_errors(
+                fit.model, testing(folder, subject, settings.cutoff, quick)
+            )
+            judged = "test frames"
+            if seed == 0:
+                few = slice(None, None, max(1, force.size // SHOWN))
+                parity = {
+                    "parity": {
+                        "reference": reference[few].round(3).tolist(),
+                        "predicted": force[few].round(3).tolist(),
+                    }
+                }
+        records.append(
+            {"seed": seed, "judged_by": judged}
+            | settings.record()
+            | summary(errors)
+            | {
+                "frames": len(data.n_node),
+                "atoms": int(np.sum(data.n_node)),
+                "columns": sum(theta.size for theta in fit.model.theta),
+                "ridge": float(np.max(fit.solutions[0].ridge)),
+                "fit_seconds_with_compilation": took,
+            }
+            | parity
+        )
+        print(f"  {subject.name} {units} units, seed {seed}: {summary(errors)}", flush=True)
+    return records
+
+
+def learning_curve(
+    folder: Path, subject: Subject, settings: Settings, units: int, quick: bool
+) -> Iterator[Record]:
+    """Errors of the test frames by the part of the training frames."""
+    data = training(folder, subject, settings.cutoff, quick)
+    test = testing(folder, subject, settings.cutoff, quick)
+    for part in (0.5, 1.0) if quick else (0.125, 0.25, 0.5, 1.0):
+        some = fraction(data, part)
+        frames = int(np.sum(some.globals["energy_weight"]))
+        errors, *_ = test_errors(fitted(some, settings, units, 0, quick).model, test)
+        yield {"frames": frames, "part": part} | summary(errors)
+
+
+def fit_time(folder: Path, subject: Subject, settings: Settings, units: int, quick: bool) -> Record:
+    """Seconds of a fit after compilation beside those of the normal equations' product alone."""
+    data = training(folder, subject, settings.cutoff, quick)
+    _, warm = seconds(lambda: fitted(data, settings, units, 0, quick).model.theta, 1)
+    columns = units + PAIR_UNITS
+    rows = 3 * int(np.sum(data.n_node)) + len(data.n_node)
+    matrix = jnp.asarray(np.random.default_rng(0).normal(size=(rows, columns)))
+    product = jax.jit(lambda z: jnp.dot(z.T, z, precision="highest"))
+    _, gram = seconds(lambda: product(matrix), 3)
+    return {
+        "rows": rows,
+        "columns": columns,
+        "warm_seconds": warm,
+        "gram_seconds": gram,
+        "warm_over_gram": warm / gram,
+    }
+
+
+def test_errors(
+    model: hgn.HamiltonianGraphNetwork, data: GraphsTuple
+) -> tuple[Errors, np.ndarray, np.ndarray]:
+    """Errors by kind, and the force components predicted and observed."""
+    found: dict[str, list[np.ndarray]] = {}
+    forces: list[tuple[np.ndarray, np.ndarray]] = []
+    for piece in packs(data, 256):
+        predicted = jax.tree.map(np.asarray, _predicted(model, piece))
+        real, body = np.asarray(graph_mask(piece)), np.asarray(node_mask(piece))
+        truth = {**piece.globals, "force": piece.nodes["force"]}
+        for kind, values in predicted.items():
+            keep = body if kind == "force" else real
+            wrong = (values - np.asarray(truth[kind]))[keep]
+            if kind == "energy":
+                wrong = wrong / np.asarray(bodies(piece))[keep]
+            if kind == "stress":
+                wrong = wrong[:, *np.triu_indices(3)]
+            if kind == "force":
+                forces.append((values[keep].ravel(), np.asarray(truth[kind])[keep].ravel()))
+            found.setdefault(kind, []).append(wrong.ravel())
+    predicted_force, reference = (np.concatenate(some) for some in zip(*forces, strict=True))
+    return (
+        {kind: np.concatenate(errors) for kind, errors in found.items()},
+        predicted_force,
+        reference,
+    )
+
+
+@eqx.filter_jit
+def _predicted(model: hgn.HamiltonianGraphNetwork, graphs: GraphsTuple) -> dict[str, Array]:
+    found = {"energy": model(graphs), "force": model.vector_field(graphs)[-1]}
+    if "stress" in graphs.globals:
+        volume = jnp.abs(jnp.linalg.det(graphs.globals["cell"]))[:, None, None]
+        found["stress"] = model.virial(graphs) / jnp.where(volume > 0, volume, 1)
+    return found
+
+
+def summary(errors: Errors) -> Record:
+    """Mean absolute and root mean square errors by kind, in eV (per atom), eV/A and eV/A^3."""
+    return {
+        f"{kind}_{how}": value
+        for kind, e in errors.items()
+        for how, value in (
+            ("mae", float(np.mean(np.abs(e)))),
+            ("rmse", float(np.sqrt(np.mean(e**2)))),
+        )
+    }
+
+
+def median(records: list[Record], key: str) -> float | None:
+    """Over the seeds; None where there is no such error."""
+    values = [r[key] for r in records if key in r]
+    return statistics.median(values) if values else None

@@ -1,0 +1,199 @@
+"""Interatomic potentials learned from quantum mechanics: errors beside published ones, and time.
+
+Six elements (Zuo et al., J. Phys. Chem. A 124, 731 (2020)), the alloys of Mo, Nb, Ta and W (Li et
+al., npj Comput. Mater. 6, 70 (2020)), ethanol (revised MD17) and acetylacetone (BOTNet datasets).
+The data are not part of the repository. `--data DIR` is a folder with `mlearn/Si_train.xyz`,
+`mlearn/Si_test.xyz` and so on, `alloys/`, and `molecules/`, each file plain or packed.
+
+Cutoff, radial functions and the weight of the energies are chosen for each subject by
+cross-validation over its training frames, with few features. No test error chooses anything. Where
+there is no test file the errors are those of held-out training frames.
+
+Each result is written as it ends: a second run measures only what is missing, `--again` everything.
+"""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.console import Console
+
+from .interatomic_data import SUBJECTS, Subject, found
+from .interatomic_figure import draw
+from .interatomic_fits import (
+    DEGREE,
+    Settings,
+    errors_of_seeds,
+    fit_time,
+    learning_curve,
+    search,
+)
+from .interatomic_snap import published_alloy
+from .interatomic_speed import evaluation_time
+from .record import Case, Record, environment, table
+
+NAME = "interatomic_potentials"
+PARTS = (*SUBJECTS, "snap", "time", "curve")
+SEEDS = 3
+TIMED = "si"
+FIT_UNITS = 1000
+
+
+@dataclasses.dataclass
+class Results:
+    """Records in a file that is written whenever a case ends."""
+
+    path: Path
+    quick: bool
+    again: bool
+
+    def __post_init__(self) -> None:
+        text = self.path.read_text() if self.path.exists() else "[]"
+        self.records: list[Record] = json.loads(text)
+        self._fresh: list[Record] = []
+
+    def of(self, settings: Record) -> list[Record]:
+        """Records with these settings, of this kind of run."""
+        return [
+            r
+            for r in self.records
+            if r["environment"]["quick"] == self.quick
+            and all(r.get(key) == value for key, value in settings.items())
+        ]
+
+    def measure(self, case: Case) -> list[Record]:
+        """The case's records: those in the file, or new ones."""
+        kept = self.of(case.settings)
+        if kept and (not self.again or case.settings in self._fresh):
+            return kept
+        print(", ".join(f"{k} {v}" for k, v in case.settings.items()), flush=True)
+        figures = case.measure()
+        where = environment() | {"quick": self.quick}
+        new = [
+            case.settings | f | {"environment": where}
+            for f in (figures if isinstance(figures, list) else [figures])
+        ]
+        self._fresh.append(case.settings)
+        self.records = [r for r in self.records if r not in kept] + new
+        self.path.write_text(json.dumps(self.records, indent=1, allow_nan=False) + "\n")
+        return new
+
+
+def chosen(results: Results, folder: Path, subject: Subject) -> Settings:
+    """Settings of the subject, looked for where they are not known yet."""
+    degree = 2 if results.quick else DEGREE
+    case = Case(
+        {"measured": "settings", "system": subject.name},
+        partial(search, folder, subject, degree, results.quick),
+    )
+    return next(Settings.of(r) for r in results.measure(case) if r["chosen"])
+
+
+def cases(
+    results: Results, folder: Path, only: list[str], most: int, lammps: str | None
+) -> Iterator[Case]:
+    quick = results.quick
+    for label in only:
+        if label not in SUBJECTS:
+            continue
+        subject = SUBJECTS[label]
+        settings = chosen(results, folder, subject)
+        for units in (40,) if quick else [u for u in subject.units if u <= most]:
+            yield Case(
+                {"measured": "errors", "system": subject.name, "units": units},
+                partial(
+                    errors_of_seeds, folder, subject, settings, units, 1 if quick else SEEDS, quick
+                ),
+            )
+    units = 40 if quick else FIT_UNITS
+    subject = SUBJECTS[TIMED]
+    options: dict[str, Any] = {"units": units, "quick": quick}
+
+    def case(measured: str, measure: Callable[..., Any]) -> Case:
+        settings = chosen(results, folder, subject)
+        return Case(
+            {"measured": measured, "system": subject.name, "units": units},
+            partial(measure, folder, subject, settings, **options),
+        )
+
+    if "time" in only:
+        yield case("fit time", fit_time)
+        yield case("evaluation time", partial(evaluation_time, lammps=lammps))
+    if "curve" in only:
+        yield case("learning curve", lambda *a, **k: list(learning_curve(*a, **k)))
+    if "snap" in only and lammps is not None:
+        yield Case(
+            {"measured": "published", "system": "MoNbTaW", "model": "SNAP"},
+            partial(published_alloy, folder, lammps, quick),
+        )
+
+
+def main() -> None:
+    """Measures the parts that are asked for, and draws all that there is."""
+    options = _arguments().parse_args()
+    only = options.only.split(",")
+    if unknown := sorted(set(only) - set(PARTS)):
+        raise SystemExit(f"--only: {unknown} are none of {', '.join(PARTS)}")
+    if options.data is None:
+        print(f"{NAME}: no --data DIR, the results stay as they are. {_needed()}")
+        return
+    for label in only:
+        # A file that is missing is better missed now than after an hour.
+        subject = SUBJECTS.get(label, SUBJECTS["monbtaw" if label == "snap" else TIMED])
+        for name in (subject.train, subject.test):
+            if name is not None:
+                found(options.data, subject, name)
+    if options.lammps is None and "snap" in only:
+        print("snap is left out: it needs --lammps PYTHON")
+    jax.config.update("jax_enable_x64", True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    results = Results(options.out / f"{NAME}.json", options.quick, options.again)
+    for case in cases(results, options.data, only, options.most, options.lammps):
+        results.measure(case)
+    shown = results.of({})
+    for kind in dict.fromkeys(r["measured"] for r in shown):
+        rows = [_flat(r) for r in shown if r["measured"] == kind]
+        Console(width=180).print(table(f"Interatomic potentials: {kind}", rows))
+    draw(shown).savefig(results.path.with_suffix(".png"), dpi=110)
+    print(f"wrote {results.path} and {results.path.with_suffix('.png')}")
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m bench.{NAME}",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=Path, help=_needed())
+    parser.add_argument(
+        "--only", default=",".join(PARTS), help=f"parts, by commas: {', '.join(PARTS)}"
+    )
+    parser.add_argument(
+        "--most", type=int, default=10**9, metavar="UNITS", help="no fits with more features"
+    )
+    parser.add_argument(
+        "--lammps", metavar="PYTHON", help="a Python with the packages lammps and numpy, for SNAP"
+    )
+    parser.add_argument("--again", action="store_true", help="measure what is already there")
+    parser.add_argument("--quick", action="store_true", help="few frames, few features")
+    parser.add_argument("--out", type=Path, default=Path("bench/results"), help="folder of results")
+    return parser
+
+
+def _needed() -> str:
+    names = sorted({f"{s.folder}/{s.train}" for s in SUBJECTS.values()})
+    return f"folder with {', '.join(names)} and the test files"
+
+
+def _flat(record: Record) -> Record:
+    """Without what does not fit into a table."""
+    return {k: str(v) if isinstance(v, list) else v for k, v in record.items() if k != "parity"}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Potentials learned from quantum mechanics, beside published ones."""
+
+from ..interatomic_fits import median
+from ..interatomic_published import ELEMENTS, ETHANOL
+from ..markdown import rows
+from ..record import Record
+
+ERRORS = ("energy_mae", "energy_rmse", "force_mae", "force_rmse")
+RIVALS = ("MTP", "GAP", "qSNAP", "SNAP")
+ATOMS = {"ethanol": 9, "acetylacetone": 15}
+GPA = 160.2176634
+"""One eV/A^3."""
+NOT_YET = "not measured yet"
+
+
+def figures(records: list[Record]) -> dict[str, str]:
+    """Tables of what there is; a part that was not measured is named so."""
+    seeds = {r["seed"] for r in records if r["measured"] == "errors"}
+    return {
+        "seeds": str(len(seeds)),
+        "elements": rows(_elements(records)),
+        "settings": rows(_settings(records)),
+        "alloys": rows(_alloys(records)),
+        "molecules": rows(_molecules(records)),
+        "fit_time": _fit_time(records),
+        "evaluation": rows(_evaluation(records)),
+        "curve": rows(_curve(records)),
+    }
+
+
+def _elements(records: list[Record]) -> list[list[str]]:
+    table = []
+    for system, published in ELEMENTS.items():
+        mine = _errors(records, system)
+        for units, some in mine.items():
+            judged = "" if some[0]["judged_by"] == "test frames" else " (held-out training frames)"
+            table.append([f"{system}{judged}", f"hgn_jax, {units} features", *_four(some)])
+        if mine:
+            table += [
+                [system, model, *(_figure(key, published[model].get(key)) for key in ERRORS)]
+                for model in RIVALS
+            ]
+    return table or [[NOT_YET, *[""] * 5]]
+
+
+def _settings(records: list[Record]) -> list[list[str]]:
+    trials: dict[str, list[Record]] = {}
+    for r in records:
+        if r["measured"] == "settings":
+            trials.setdefault(r["system"], []).append(r)
+    table = []
+    for system, some in trials.items():
+        best = next(r for r in some if r["chosen"])
+        table.append(
+            [
+                system, str(len(some)), f"{best['cutoff']:g}", _radial(best["radial"]),
+                f"{best['energy_weight']:g}", f"{1000 * best['energy_rmse']:.1f}",
+                f"{best['force_rmse']:.4f}",
+            ]
+        )  # fmt: skip
+    return table or [[NOT_YET, *[""] * 6]]
+
+
+def _alloys(records: list[Record]) -> list[list[str]]:
+    keys = (*ERRORS, "stress_mae", "stress_rmse")
+    table = [
+        [f"hgn_jax, {units} features", str(some[0]["frames"]), *_cells(some, keys)]
+        for units, some in _errors(records, "MoNbTaW").items()
+    ]
+    for r in records:
+        if r["measured"] == "published" and r["system"] == "MoNbTaW":
+            table.append(["SNAP, evaluated by LAMMPS", "5282", *_cells([r], keys)])
+    return table or [[NOT_YET, *[""] * 7]]
+
+
+def _molecules(records: list[Record]) -> list[list[str]]:
+    table = []
+    for system, atoms in ATOMS.items():
+        for units, some in _errors(records, system).items():
+            energy, force = (median(some, f"{kind}_mae") for kind in ("energy", "force"))
+            assert energy is not None and force is not None
+            table.append(
+                [
+                    system, f"hgn_jax, {units} features",
+                    f"{1000 * atoms * energy:.1f}", f"{1000 * force:.1f}",
+                ]
+            )  # fmt: skip
+    if table:
+        table += [["ethanol", model, f"{e:g}", f"{f:g}"] for model, (e, f) in ETHANOL.items()]
+    return table or [[NOT_YET, "", "", ""]]
+
+
+def _fit_time(records: list[Record]) -> str:
+    for r in records:
+        if r["measured"] == "fit time":
+            return (
+                f"{r['system']}, {r['rows']:,} rows and {r['columns']} columns: "
+                f"{r['warm_seconds']:.0f} s, {r['warm_over_gram']:.1f} times the product of the "
+                "normal equations alone"
+            )
+    return NOT_YET
+
+
+def _evaluation(records: list[Record]) -> list[list[str]]:
+    some = [r for r in records if r["measured"] == "evaluation time"]
+    table = [
+        [r["model"], r["precision"], str(r["atoms"]), f"{r['microseconds_per_atom']:.0f}"]
+        for r in some
+    ]
+    return table or [[NOT_YET, "", "", ""]]
+
+
+def _curve(records: list[Record]) -> list[list[str]]:
+    some = [r for r in records if r["measured"] == "learning curve"]
+    return [[str(r["frames"]), *_four([r])] for r in some] or [[NOT_YET, *[""] * 4]]
+
+
+def _errors(records: list[Record], system: str) -> dict[int, list[Record]]:
+    """By number of features, one record for each seed."""
+    found: dict[int, list[Record]] = {}
+    for r in records:
+        if r["measured"] == "errors" and r["system"] == system:
+            found.setdefault(r["units"], []).append(r)
+    return dict(sorted(found.items()))
+
+
+def _four(some: list[Record]) -> list[str]:
+    return _cells(some, ERRORS)
+
+
+def _cells(some: list[Record], keys: tuple[str, ...]) -> list[str]:
+    return [_figure(key, median(some, key), of_tables=False) for key in keys]
+
+
+def _figure(key: str, value: float | None, of_tables: bool = True) -> str:
+    if value is None:
+        return "-"
+    if key.startswith("energy"):
+        return f"{value if of_tables else 1000 * value:.2f}"
+    return f"{GPA * value:.2f}" if key.startswith("stress") else f"{value:.4f}"
+
+
+def _radial(radial: int | list[int]) -> str:
+    return str(radial) if isinstance(radial, int) else ", ".join(map(str, radial))
