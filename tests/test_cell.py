@@ -111,7 +111,7 @@ def test_single_precision_is_kept(xp):
 @pytest.mark.parametrize(
     ("matrix", "words"),
     [
-        ([[1.0, 2.0], [2.0, 4.0]], "cell is singular.*linearly independent.*without period"),
+        ([[1.0, 2.0], [2.0, 4.0]], "cell is singular.*linearly independent.*not periodic"),
         ([[1.0, 0.0], [0.0, 0.0]], "singular"),
         ([[1.0, 0.0], [0.0, np.inf]], "finite"),
         ([[1.0, 0.0], [np.nan, 1.0]], "finite"),

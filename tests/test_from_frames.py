@@ -47,11 +47,17 @@ def test_further_arrays_are_carried():
     ("change", "words"),
     [
         (lambda x, c: x[1].__setitem__(2, np.nan), "frame 1: the position of atom 2"),
-        (lambda x, c: x[2].__setitem__(3, x[2][1] + 1e-9), "frame 2: atoms 1 and 3 are in one"),
-        (lambda x, c: x[2].__setitem__(3, x[2][1] + c[2][0]), "frame 2: atoms 1 and 3 are in one"),
+        (
+            lambda x, c: x[2].__setitem__(3, x[2][1] + 1e-9),
+            "frame 2: atoms 1 and 3 are at the same",
+        ),
+        (
+            lambda x, c: x[2].__setitem__(3, x[2][1] + c[2][0]),
+            "frame 2: atoms 1 and 3 are at the same",
+        ),
         (lambda x, c: c[1].__setitem__(0, 0), "frame 1: cell is singular"),
         (lambda x, c: x.__setitem__(1, x[1][:, :2]), "frame 1: positions must be"),
-        (lambda x, c: x.clear(), "no frames"),
+        (lambda x, c: x.clear(), "at least one frame"),
     ],
 )
 def test_bad_frames_are_named(change, words):

@@ -72,7 +72,7 @@ def test_calibrated_deviations_are_as_large_as_errors_of_unseen_frames(data, fit
         ratio = np.sqrt(np.mean((errors / sizes[kind]) ** 2))
         assert 0.6 < ratio < 1.6, kind
     plain = fit.standard_deviation(unseen).force
-    assert np.mean(np.asarray(plain)) < 0.6 * np.mean(np.asarray(found.force))
+    assert np.mean(np.asarray(plain)) < 0.8 * np.mean(np.asarray(found.force))  # overconfident
 
 
 def test_tune_keeps_what_predicts_held_out_frames_best(data):

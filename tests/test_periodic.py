@@ -216,7 +216,7 @@ def test_single_precision_stays_single(getkey):
     ("cell", "words"),
     [
         (np.ones((3, 3)), "singular"),
-        (np.diag([2.5, 3.0, 0.0]), "singular.*without period"),
+        (np.diag([2.5, 3.0, 0.0]), "singular.*not periodic"),
         (np.diag([2.5, 3.0, np.inf]), "finite"),
         (np.diag([2.5, 3.0, np.nan]), "finite"),
         ([2.5, -3.0, 4.1], "positive"),

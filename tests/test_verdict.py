@@ -135,6 +135,9 @@ def test_a_seed_is_a_key(data):
 
 
 def test_weights_are_named_or_a_function():
-    for weights, words in (("relativ", r"\['relative', 'uniform'\]"), (2.0, "must be a function")):
+    for weights, words in (
+        ("relativ", r"\['relative', 'scaled', 'uniform'\]"),
+        (2.0, "must be a function"),
+    ):
         with pytest.raises(ValueError, match=words):
             inspect.unwrap(as_weights)(weights)

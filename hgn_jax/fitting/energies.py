@@ -44,7 +44,7 @@ class Energies(AbstractObservation):
     """
 
     weight: Float[Array, ""] = eqx.field(default=1.0, converter=jnp.asarray)
-    """An array, so that another weight compiles nothing anew."""
+    """An array: fits with other weights share a compiled program."""
     spread: Float[Array, ""] | None = None
     """The scale s (energy); None takes it from the weighted graphs."""
     reference: Float[Array, " c"] | None = None
@@ -90,7 +90,7 @@ class Stresses(AbstractObservation):
     """
 
     weight: Float[Array, ""] = eqx.field(default=1.0, converter=jnp.asarray)
-    """An array, so that another weight compiles nothing anew."""
+    """An array: fits with other weights share a compiled program."""
     spread: Float[Array, ""] | None = None
     """The scale s (energy); None takes it from the weighted graphs."""
 
