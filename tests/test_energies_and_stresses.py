@@ -141,10 +141,11 @@ def test_a_three_body_potential_is_learned(fit):
 
 def test_each_kind_of_label_alone_teaches_the_others(data):
     test = data_of(20, 1)
-    limits = {
-        (hgn.Forces(),): (0.1, 0.02, 0.3), (hgn.Energies(), hgn.Stresses()): (0.1, 0.3, 0.1),
-    }  # fmt: skip
-    for observations, most in limits.items():
+    limits = [
+        ((hgn.Forces(),), (0.1, 0.02, 0.3)),
+        ((hgn.Energies(), hgn.Stresses()), (0.1, 0.3, 0.1)),
+    ]
+    for observations, most in limits:
         fit = fitted(data, observations)
         assert (np.array(relative_errors(fit.model, test)) < most).all()
 

@@ -9,7 +9,7 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from test_energies_and_stresses import CUTOFF, data_of, fitted, frames, predicted
 
 import hgn_jax as hgn
-from hgn_jax.features import many_body_features, many_body_rows
+from hgn_jax.features import many_body_energy, many_body_features, many_body_rows
 from hgn_jax.graphs.dense_edges import SlottedGraphs, slotted
 from hgn_jax.graphs.from_frames import from_frames
 
@@ -73,7 +73,8 @@ def evaluated(features, graphs, theta):
 @pytest.mark.parametrize("at_a_time", [1000, 30])
 def test_edges_in_slots_give_the_same_energies(fit, crystal, at_a_time, monkeypatch):
     """As neighbour lists hold them; bodies some at a time, the last piece overlapping."""
-    monkeypatch.setattr(many_body_features, "BODIES", at_a_time)
+    for module in (many_body_features, many_body_energy):
+        monkeypatch.setattr(module, "block_of_bodies", lambda: at_a_time)
     features, theta = fit.model.terms[1], fit.model.theta[1]
     graphs = slotted(crystal)
     assert isinstance(graphs, SlottedGraphs)

@@ -9,11 +9,12 @@ $$E = \sum_p c_p P_{0,p}
 with c from body order 3, T from order 4, F from order 5: one matrix product for each J.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .harmonics import coupling
 from .many_body_rows import factors
@@ -21,6 +22,32 @@ from .signatures import Signature
 
 Pair = tuple[int, int, int]
 """Degrees of two densities, and the degree that they couple to."""
+
+
+OfDensities = Callable[[Float[Array, "LM Q n"], Int[Array, " n"]], tuple[Array, Array]]
+"""Energies of bodies of given species, and their derivatives by the densities of each."""
+
+
+def block_of_bodies() -> int:
+    """Bodies whose energy is computed at once: products of their densities stay in the cache of a
+    processor, or fill an accelerator."""
+    return 64 if jax.default_backend() == "cpu" else 2**14
+
+
+def in_blocks(of_block: OfDensities) -> OfDensities:
+    """The same function, some bodies at a time."""
+
+    def of(densities: Array, centre: Array) -> tuple[Array, Array]:
+        n, size = len(centre), block_of_bodies()
+        if n <= size:
+            return of_block(densities, centre)
+        padded = jnp.pad(densities, [(0, 0), (0, 0), (0, -n % size)])
+        blocks = jnp.moveaxis(padded.reshape(*padded.shape[:2], -1, size), 2, 0)
+        centres = jnp.pad(centre, (0, -n % size), constant_values=-1)  # of no species
+        energy, slope = jax.lax.map(lambda x: of_block(*x), (blocks, centres.reshape(-1, size)))
+        return energy.ravel()[:n], jnp.moveaxis(slope, 0, 2).reshape(padded.shape)[:, :, :n]
+
+    return of
 
 
 class Tensors(NamedTuple):

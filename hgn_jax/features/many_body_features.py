@@ -26,7 +26,15 @@ from ..graphs.geometry import (
 from ..graphs.species import species_of
 from .base import AbstractEnergy, Counts
 from .densities import Densities
-from .many_body_energy import by_features, energy_and_slope, fold, pairs_of
+from .many_body_energy import (
+    OfDensities,
+    block_of_bodies,
+    by_features,
+    energy_and_slope,
+    fold,
+    in_blocks,
+    pairs_of,
+)
 from .many_body_rows import (
     LARGE,
     Product,
@@ -40,14 +48,6 @@ from .many_body_rows import (
 )
 from .signatures import Signature
 from .trained_range import outside
-
-OfDensities = Callable[[Float[Array, "LM Q n"], Int[Array, " n"]], tuple[Array, Array]]
-
-
-def block_of_bodies() -> int:
-    """Bodies whose energy is computed at once: products of their densities stay in the cache of a
-    processor, or fill an accelerator."""
-    return 64 if jax.default_backend() == "cpu" else 2**14
 
 
 class ManyBodyFeatures(AbstractEnergy):
@@ -190,18 +190,7 @@ class ManyBodyFeatures(AbstractEnergy):
                 slope += jnp.where(mine[None, None], slopes, 0)
             return energy, slope
 
-        def of(densities: Array, centre: Array) -> tuple[Array, Array]:
-            n, size = len(centre), block_of_bodies()
-            if n <= size:
-                return of_block(densities, centre)
-            padded = jnp.pad(densities, [(0, 0), (0, 0), (0, -n % size)])
-            blocks = jnp.moveaxis(padded.reshape(*padded.shape[:2], -1, size), 2, 0)
-            centres = jnp.pad(centre, (0, -n % size), constant_values=len(every))
-            energy, slope = jax.lax.map(lambda x: of_block(*x), (blocks, centres.reshape(-1, size)))
-            slope = jnp.moveaxis(slope, 0, 2).reshape(padded.shape)
-            return energy.ravel()[:n], slope[:, :, :n]
-
-        return of
+        return in_blocks(of_block)
 
     def _around(
         self,
