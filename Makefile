@@ -27,7 +27,7 @@ demo: install
 check: lint
 	$(BIN)/python -m pytest -n 2 $(FAST:%=tests/test_%.py)
 
-# Under twenty minutes on two cores.
+# About half an hour on two cores.
 test: lint
 	$(BIN)/python -m pytest -n 2 $(AS_USERS:%=--ignore=%) $(DOCS:%=--ignore=%)
 	HGN_TEST_AS_USERS=1 $(BIN)/python -m pytest -n 2 $(AS_USERS)

@@ -26,13 +26,13 @@ class Subject(NamedTuple):
     radials: tuple[Radial, ...]
     weights: tuple[float, ...] = FEW_WEIGHTS
     every: int = 1
-    """Of the training frames, every how many are used."""
+    """Step from one training frame that is used to the next."""
     units: tuple[int, ...] = (1000, 2000)
     search_units: int = 500
 
     @property
     def label(self) -> str:
-        """As `--only` names it."""
+        """Name that `--only` takes."""
         return self.name.lower()
 
 

@@ -29,7 +29,7 @@ Errors = dict[str, np.ndarray]
 
 
 class Settings(NamedTuple):
-    """What is chosen for a subject."""
+    """Settings that cross-validation chooses for one subject."""
 
     cutoff: float
     radial: Radial
@@ -37,7 +37,7 @@ class Settings(NamedTuple):
     degree: int = DEGREE
 
     def record(self) -> Record:
-        """As JSON values."""
+        """Returns the settings as JSON values."""
         radial = self.radial if isinstance(self.radial, int) else list(self.radial)
         return self._asdict() | {"radial": radial}
 

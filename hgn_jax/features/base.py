@@ -192,7 +192,7 @@ class AbstractTermSpec(eqx.Module):
     """Recipe of a term: number of units, distribution, nonlinearity. All fields are static."""
 
     expects_model_error: ClassVar[bool] = False
-    """As of its terms."""
+    """The same of the terms that it samples."""
 
     @property
     @abstractmethod

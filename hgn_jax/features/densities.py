@@ -29,11 +29,6 @@ class Densities(eqx.Module):
         """Number of species."""
         return max(1, len(self.species))
 
-    @property
-    def harmonics(self) -> int:
-        """Number of components (l, m)."""
-        return (self.degree + 1) ** 2
-
     def functions(
         self, vector: Float[Array, " 3 *e"]
     ) -> tuple[Float[Array, " LM *e"], Float[Array, " N *e"]]:
@@ -71,7 +66,7 @@ class Densities(eqx.Module):
     def values(
         self, vector: Float[Array, " 3 *e"], kind: Int[Array, " *e"]
     ) -> Float[Array, " LM Q *e"]:
-        """What each neighbour, of that kind, adds to the densities; Q = species * radial."""
+        """Contributions of neighbours of those kinds to the densities; Q = species * radial."""
         angular, radial = self.functions(vector)
         if self.kinds > 1:
             of_kind = [jnp.where((kind == z)[None], radial, 0) for z in range(self.kinds)]

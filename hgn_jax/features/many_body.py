@@ -46,8 +46,8 @@ class ManyBody(AbstractTermSpec):
     - `radial`: number of slow radial functions, or one number for each of the body orders 3, 4, 5.
         Few are smooth: take what cross-validation prefers (`hgn.tune`).
     - `species`: those to expect, in increasing order; None takes those of the data.
-    - `assembly`: precision of the rows of forces. "float32" halves the time and loses nothing where
-        the misfit is above 1e-4 of the forces.
+    - `assembly`: precision of the rows of forces. "float32" is exact to about 1e-6, far below
+        the misfit to quantum mechanics. Energies are always in the precision of the data.
 
     **Raises:** `ValueError` for other arguments, and in a fit for data in other than three
     dimensions, or without neighbours within the cutoff.

@@ -51,7 +51,7 @@ def in_blocks(of_block: OfDensities) -> OfDensities:
 
 
 class Tensors(NamedTuple):
-    """What coefficients of features of one central species add up to."""
+    """Sums of the features of one central species, each times its coefficient."""
 
     linear: Float[Array, " p"]
     """c, of the pairs that couple to degree 0."""

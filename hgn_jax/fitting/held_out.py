@@ -95,7 +95,7 @@ def observed_entries(graphs: GraphsTuple, values: Mapping[str, Array]) -> Errors
 
 @eqx.filter_jit
 def _predicted(model: HamiltonianGraphNetwork, graphs: GraphsTuple) -> dict[str, Array]:
-    """What the data observe of each kind, as the model gives it."""
+    """Predictions of the model for each kind of label that the data hold."""
     found = {}
     if "energy" in graphs.globals:
         found["energy"] = model(graphs)
