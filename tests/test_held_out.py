@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import hgn_jax as hgn
-from hgn_jax.fitting.held_out import errors_of, observed_entries
+from hgn_jax.fitting.held_out import errors_of, fold_model, observed_entries
 
 CUTOFF = 4.0
 TERMS = (hgn.Pair(8, cutoff=CUTOFF), hgn.ManyBody(40, cutoff=CUTOFF, degree=2, radial=3))
@@ -73,6 +73,29 @@ def test_calibrated_deviations_are_as_large_as_errors_of_unseen_frames(data, fit
         assert 0.6 < ratio < 1.6, kind
     plain = fit.standard_deviation(unseen).force
     assert np.mean(np.asarray(plain)) < 0.8 * np.mean(np.asarray(found.force))  # overconfident
+
+
+def test_calibration_makes_held_out_errors_as_large_as_their_deviations(data, fit):
+    """With the covariance of the other folds, written out: the mean square ratio is one."""
+    scale = hgn.calibrate(fit, data).deviation_scales["force"]
+    (solution,) = (s for s in fit.solutions if s.of_folds is not None)
+    (gram,) = (g for g in fit.reduction.systems if g.columns == solution.theta.size)
+    fold = (np.arange(len(data.n_node)) // 2) % 5
+    squares = []
+    for k in range(5):
+        # The ridge is relative to the columns' norms over the four other folds.
+        others = np.delete(np.asarray(gram.matrix), k, axis=0).sum(axis=0)
+        inverse = np.linalg.inv(others + float(fit.ridge) ** 2 * np.diag(np.diag(others)))
+        own = hgn.graphs.take(data, fold == k)
+        columns = [c for c in fit.equations.basis.rates(own)[1] if c is not None]
+        rows = np.concatenate([np.asarray(c) for c in columns], axis=2).reshape(
+            -1, sum(c.shape[2] for c in columns)
+        )
+        rows = np.pad(rows, ((0, 0), (0, len(others) - rows.shape[1])))
+        variance = float(solution.noise) ** 2 * np.einsum("rk,kl,rl->r", rows, inverse, rows)
+        variance = float(scale.factor) ** 2 * variance + float(scale.floor) ** 2
+        squares.append(errors_of(fold_model(fit, k), own)["force"] ** 2 / variance)
+    np.testing.assert_allclose(np.mean(np.concatenate(squares)), 1, rtol=1e-2)
 
 
 def test_tune_keeps_what_predicts_held_out_frames_best(data):
