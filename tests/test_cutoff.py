@@ -197,5 +197,5 @@ def test_onsets_outside_of_the_cutoff_are_refused(settings):
 def test_a_cutoff_nearer_than_any_pair_is_an_error():
     graph = liquid(jr.key(0))
     nearest = float(jnp.min(distance(graph)))
-    with pytest.raises(ValueError, match=f"sees no pair.*{nearest:.4g}"):
+    with pytest.raises(ValueError, match=f"no pair within the cutoff.*{nearest:.4g}"):
         hgn.sample([hgn.Pair(4, cutoff=0.9 * nearest)], graph, key=jr.key(1))

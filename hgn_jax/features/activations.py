@@ -26,12 +26,13 @@ class Activation(NamedTuple):
 _LN3 = 1.0986122886681098
 _ERF_HALF = 0.4769362762044699  # erf(_ERF_HALF) = 1/2
 
+# At the end of each line: the unit's values at its two data points.
 ACTIVATIONS = {
     "tanh": Activation(jnp.tanh, _LN3, _LN3 / 2),  # -1/2 and +1/2
     "erf": Activation(jax.scipy.special.erf, 2 * _ERF_HALF, _ERF_HALF),  # -1/2 and +1/2
     "sigmoid": Activation(jax.nn.sigmoid, 2 * _LN3, _LN3),  # 1/4 and 3/4
     "sin": Activation(jnp.sin, jnp.pi / 3, jnp.pi / 6),  # -1/2 and +1/2
-    "relu": Activation(jax.nn.relu, 1.0, 0.0),  # 0 and 1; forces jump
+    "relu": Activation(jax.nn.relu, 1.0, 0.0),  # 0 and 1; its forces jump
 }
 
 

@@ -1,4 +1,4 @@
-"""The seams of a model's terms: what can be sampled, and what its columns are."""
+"""Interfaces of a model's terms, and of the recipes that sample them."""
 
 import math
 from abc import abstractmethod
@@ -15,12 +15,13 @@ from ..graphs.strain import strained
 
 
 class Counts(NamedTuple):
-    """Extensive counts that carry the constant of an energy: rates do not determine it."""
+    """Extensive counts that multiply the additive constants of an energy: rates do not determine
+    these constants."""
 
     pair_types: int = 0
-    """Types of pairs whose potential has a constant of its own."""
+    """Number of pair types whose potential has an additive constant."""
     bodies: bool = False
-    """True if every body has a constant."""
+    """True if the energy has a constant per body."""
 
 
 class AbstractTerm(eqx.Module):
@@ -30,12 +31,12 @@ class AbstractTerm(eqx.Module):
     time_dependent: ClassVar[bool] = False
     """True if the columns read `globals["time"]`."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Node arrays that the columns read, beside the state of the dynamics: `mass`."""
+    """Node arrays that the columns read in addition to the state variables, such as `mass`."""
     bodies_at_once: ClassVar[int | None] = None
-    """Number of bodies whose rows are computed fastest together; None if it does not matter."""
+    """Number of bodies per chunk at which rows are computed fastest; None if any will do."""
     expects_model_error: ClassVar[bool] = False
-    """True if what these columns leave is rarely noise: the ridge is then cross-validated over
-    frames."""
+    """True if residuals are mostly errors of the model rather than noise: the ridge is then chosen
+    by cross-validation over frames."""
 
     @property
     @abstractmethod
@@ -46,38 +47,38 @@ class AbstractTerm(eqx.Module):
     @property
     @abstractmethod
     def reach(self) -> float:
-        """Distance beyond which bodies do not act on one another: 0 for terms of single bodies,
-        inf for pairs without a cutoff (length)."""
+        """Distance beyond which bodies do not act on one another (length): 0 for terms of single
+        bodies, inf for pairs without a cutoff."""
 
     @property
     @abstractmethod
     def dimension(self) -> int | None:
-        """Spatial dimension that the term is bound to; None if it works in any."""
+        """Spatial dimension that the term requires; None if it works in any."""
 
     @abstractmethod
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        """Number of sites outside of the trained range, for each graph."""
+        """Number of sites outside of the trained range in each graph."""
 
     @abstractmethod
     def trained_range(self) -> Float[Array, "... 2"] | None:
-        """Least and greatest local input seen in sampling; None if there is no such range."""
+        """Least and greatest local input in the sampling data; None for terms without a range."""
 
     def accepts(self, graphs: GraphsTuple) -> None:
-        """Raises `ValueError` for graphs that hold what training never saw, concrete only: accepts
-        all unless a class says otherwise."""
+        """Raises `ValueError` for concrete graphs with species or edge types that were absent in
+        training. Accepts all graphs unless overridden."""
         return None
 
     def groups(self, columns: int) -> tuple[int, ...]:
-        """Widths of the consecutive groups of the K `columns` that each get a ridge of their own
-        from `QR(ridge="groups")`: one group unless a class says otherwise."""
+        """Widths of the consecutive groups that divide the K `columns`. Each gets its own ridge
+        from `QR(ridge="groups")`. A single group unless overridden."""
         return (columns,)
 
 
 class AbstractUntrained(AbstractTerm):
-    """A term that was not sampled for any data: it works in every dimension and range.
+    """Base class of terms that are not sampled from data: valid in every dimension and range.
 
-    Where bodies act on one another up to a distance, a subclass has a field or class variable
-    `cutoff` (length), which neighbour lists ask for.
+    If bodies act on one another up to a distance only, the subclass declares a field or class
+    variable `cutoff` (length), which neighbour lists read.
     """
 
     @property
@@ -104,14 +105,14 @@ class AbstractUntrained(AbstractTerm):
 
 
 class AbstractEnergy(AbstractTerm):
-    """Phi: columns of energy, whose gradient moves the bodies by the model's dynamics.
+    """Columns Phi of an energy, from whose gradients the model's dynamics form the rates.
 
-    `AbstractSiteEnergy` derives everything from the mathematics of one site. Subclass this one for
-    energies of another form, or for a fast path.
+    `AbstractSiteEnergy` derives everything from a function of one site. Subclass this class for
+    energies of another form, or for a faster implementation.
     """
 
     depends_on: eqx.AbstractClassVar[tuple[str, ...]]
-    """The state variables that the columns read: "position", "momentum" or both."""
+    """State variables that the columns read: "position", "momentum" or both."""
 
     @property
     def separable(self) -> bool:
@@ -120,7 +121,7 @@ class AbstractEnergy(AbstractTerm):
     @property
     @abstractmethod
     def counts(self) -> Counts:
-        """The counts that carry the constant of this energy."""
+        """Counts that multiply the additive constants of this energy."""
 
     @abstractmethod
     def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
@@ -128,7 +129,7 @@ class AbstractEnergy(AbstractTerm):
 
     @abstractmethod
     def gradient(self, graphs: GraphsTuple) -> Gradient:
-        """dPhi/dq and dPhi/dp, `[n d K]` each: the fast path of assembly."""
+        """dPhi/dq and dPhi/dp, `[n d K]` each: the rows of a fit."""
 
     @abstractmethod
     def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
@@ -136,21 +137,22 @@ class AbstractEnergy(AbstractTerm):
 
     @abstractmethod
     def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
-        """Gradient of Phi . theta, `[n d]` each: the fast path of rollouts."""
+        """Gradient of Phi . theta, `[n d]` each: used by rollouts, which need no columns."""
 
     def compress(
         self, theta: Float[Array, " K"], constants: Float[Array, " c"], tolerance: float
     ) -> tuple["AbstractEnergy", Float[Array, " _"]]:
-        """A cheaper energy of the same value, and its coefficients: itself unless a class says
-        otherwise.
+        """A cheaper energy of equal value to within `tolerance`, and its coefficients. The energy
+        itself unless overridden.
 
-        `constants` are those of the pairs' types, which a compressed pair energy takes up.
+        `constants` are the additive constants of the pair types. A compressed pair energy includes
+        them.
         """
         return self, theta
 
     def virial(self, graphs: GraphsTuple) -> Float[Array, "g d d K"]:
-        r"""$\partial \Phi / \partial \epsilon$ for positions and cell mapped to
-        $x (1 + \epsilon)$ at constant momenta (energy)."""
+        r"""$\partial \Phi / \partial \epsilon$ for a strain of positions and cell,
+        $x \mapsto x (1 + \epsilon)$, at constant momenta (energy)."""
         d = graphs.nodes["position"].shape[1]
         none = jnp.zeros((d, d), graphs.nodes["position"].dtype)
         by_strain = jax.jacfwd(lambda strain: self(strained(graphs, strain)))(none)
@@ -159,7 +161,7 @@ class AbstractEnergy(AbstractTerm):
     def energy_virial(
         self, graphs: GraphsTuple, theta: Float[Array, " K"]
     ) -> Float[Array, "g d d"]:
-        """Virial of Phi . theta: the fast path of stresses."""
+        """Virial of Phi . theta: used for stresses, which need no columns."""
         g, d = len(graphs.n_node), graphs.nodes["position"].shape[1]
         none = jnp.zeros((g, d, d), graphs.nodes["position"].dtype)
         return jax.grad(lambda strain: jnp.sum(self.node_energy(strained(graphs, strain), theta)))(
@@ -168,7 +170,7 @@ class AbstractEnergy(AbstractTerm):
 
 
 class AbstractRates(AbstractTerm):
-    """Columns of the rates themselves, for motion that is the gradient of no energy.
+    """Columns of the rates themselves, for motion that does not derive from an energy.
 
     Friction, dp/dt = -gamma p with the coefficient gamma:
 
@@ -189,23 +191,26 @@ class AbstractRates(AbstractTerm):
 
 
 class AbstractTermSpec(eqx.Module):
-    """Recipe of a term: number of units, distribution, nonlinearity. All fields are static."""
+    """Recipe for sampling a term: number of units, distribution, nonlinearity. All fields are
+    static."""
 
     expects_model_error: ClassVar[bool] = False
-    """The same of the terms that it samples."""
+    """`expects_model_error` of the terms that it samples."""
 
     @property
     @abstractmethod
     def guided(self) -> bool:
-        """True if a second pass, drawn with the energies of a first fit, is wanted."""
+        """True if features are sampled twice, the second time guided by the energies of a first
+        fit."""
 
     @abstractmethod
     def resolve(self, data: GraphsTuple) -> "AbstractTermSpec":
-        """Fills in sizes that depend on values (the number of edge types); concrete data only."""
+        """Copy with the sizes filled in that depend on values of the data, such as the number of
+        edge types. Missing sizes need concrete data."""
 
     @abstractmethod
     def sample(self, key: Key, data: GraphsTuple, previous: "Fitted | None" = None) -> AbstractTerm:
-        """Draws the term. `previous` is a first fit of this spec, for a second pass."""
+        """Samples the term. In a guided second pass, `previous` is the first fit of this spec."""
 
 
 Fitted = tuple[AbstractTerm, Float[Array, " K"]]
@@ -215,7 +220,8 @@ Fitted = tuple[AbstractTerm, Float[Array, " K"]]
 def differentiated(
     energy: AbstractEnergy, graphs: GraphsTuple, theta: Float[Array, " K"]
 ) -> Gradient:
-    """Gradient of Phi . theta by reverse-mode differentiation, of what the energy depends on."""
+    """Gradient of Phi . theta by reverse-mode differentiation, with respect to the state variables
+    that the energy depends on."""
 
     def total(state: dict[str, Vectors]) -> Array:
         moved = graphs._replace(nodes=graphs.nodes | state)

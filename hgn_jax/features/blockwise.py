@@ -1,4 +1,4 @@
-"""Sums over many units at many sites, in blocks that stay near the processor."""
+"""Sums over many units at many sites, in blocks that fit into the processor's cache."""
 
 from collections.abc import Callable
 
@@ -13,29 +13,29 @@ def blockwise(
     function: Callable[..., Array],
     width: int,
     *sites: Float[Array, "s ..."],
-    seen: Bool[Array, " s"] | None = None,
+    active: Bool[Array, " s"] | None = None,
 ) -> Array:
-    """`function(*sites)` `[s]` of the sites' arrays, in blocks if there are many units (width).
+    """`function(*sites)`, `[s]`, in blocks of sites if there are many units (`width`).
 
-    If it is given, sites that are not `seen` are left out as far as possible: their values mean
-    nothing.
+    Sites that are not `active` are skipped where possible; their values are undefined.
     """
     count, size = len(sites[0]), max(1, portion().units // width)
     if count <= size:
         return function(*sites)
-    if seen is None:
+    if active is None:
         return _in_blocks(function, size, *sites)
 
-    place = jnp.cumsum(seen, dtype=jnp.int32) - 1
+    # Active sites come first, so that the blocks behind them are not computed.
+    place = jnp.cumsum(active, dtype=jnp.int32) - 1
     index = jnp.arange(count, dtype=jnp.int32)
-    chosen = jnp.zeros_like(index).at[jnp.where(seen, place, count)].set(index, mode="drop")
+    chosen = jnp.zeros_like(index).at[jnp.where(active, place, count)].set(index, mode="drop")
 
-    def some(first: Array, *block: Array) -> Array:
+    def if_active(first: Array, *block: Array) -> Array:
         nothing = jnp.zeros_like(jax.eval_shape(function, *block))
         return jax.lax.cond(first[0] < number, function, lambda *_: nothing, *block)
 
     number = place[-1] + 1
-    return _in_blocks(some, size, index, *(array[chosen] for array in sites))[place]
+    return _in_blocks(if_active, size, index, *(array[chosen] for array in sites))[place]
 
 
 def _in_blocks(function: Callable[..., Array], size: int, *sites: Num[Array, "s ..."]) -> Array:

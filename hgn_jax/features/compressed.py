@@ -1,4 +1,4 @@
-"""Pair and kinetic energies as curves: what `model.compress` leaves of many random units."""
+"""Pair and kinetic energies as curves, with which `model.compress` replaces many random units."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -15,16 +15,16 @@ from .pair_base import AbstractPairFeatures
 class CompressedPairFeatures(AbstractPairFeatures):
     """One unit for each edge type: its whole learned potential, a curve of the squared distance.
 
-    Up to 5% beyond the trained range the curve follows the model; from there on it goes on
-    linearly in r^2, so that the force is proportional to r.
+    The curve follows the model up to 5% beyond the trained range. From there it continues linearly
+    in r^2, so that the force is proportional to r.
     """
 
     curves: tuple[AbstractCurve, ...]
     ranges: Float[Array, "T 2"]
     error: Float[Array, " T"]
-    """Greatest error of the force at 6001 distances of the trained range, and 1001 more up to the
-    cutoff, relative to the model's force there or to its median over that range, whichever is
-    greater."""
+    """Greatest relative error of the force at 6001 distances of the trained range and 1001 more up
+    to the cutoff. It is relative to the model's force there, or to the median over that range if
+    that is greater."""
     cutoff: float | None = eqx.field(static=True)
 
     def units(self, square: Float[Array, " s"], type: int) -> Float[Array, "s _"]:
@@ -37,13 +37,13 @@ class CompressedPairFeatures(AbstractPairFeatures):
 class CompressedKineticFeatures(AbstractKineticFeatures):
     """One unit: the whole learned kinetic energy of a body per mass, a curve of |v|^2.
 
-    5% beyond the greatest trained speed it goes on linearly in |v|^2.
+    The curve continues linearly in |v|^2 from 5% beyond the greatest trained speed.
     """
 
     speed_range: Float[Array, " 2"]
     curve: AbstractCurve
     error: Float[Array, ""]
-    """Greatest error of the velocity up to the greatest trained speed, as for pairs."""
+    """Greatest relative error of the velocity up to the greatest trained speed, as for pairs."""
 
     def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
         return sum_over_graphs(graphs, self._values(graphs))[:, None]

@@ -1,4 +1,4 @@
-"""Sums of many random units of one variable, replaced by the cheapest curve that is as good."""
+"""Replaces a sum of many random units of one variable by the cheapest curve within a tolerance."""
 
 import time
 from collections.abc import Callable
@@ -14,27 +14,30 @@ from numpy.polynomial import chebyshev
 from .curves import VARIABLES, AbstractCurve, Chebyshev, Spline, transformed
 
 MARGIN = 0.05
-"""Of the trained range, beyond which curves no longer follow the model."""
+"""Share of the trained range by which curves follow the model beyond it."""
 DEGREES, PIECES = 128, 2 ** np.arange(4, 15)
+"""Number of Chebyshev coefficients to compute, and numbers of spline pieces to try."""
 SAMPLES = 2**18
-"""Squares at which candidates are timed."""
+"""Number of squares at which candidates are timed."""
 TIE = 0.1
-"""Within which the polynomial, and of these the simplest, is preferred."""
+"""Relative difference in time that counts as a tie. The candidate that is built first then wins:
+polynomials before splines, and of these the one of the simplest variable."""
 
 T = TypeVar("T")
 _Points = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Where errors are looked for: roots x, the force there, and the scale of errors."""
+"""Points at which errors are measured: x = sqrt(s), the force there, and the scale of errors."""
 
 
 def in_double_precision(tree: T) -> T:
-    """In double precision, if JAX is set to it: rounding is not to be followed."""
+    """The arrays in double precision, if JAX has it enabled: a curve must not follow rounding."""
     return jax.tree.map(
         lambda a: a.astype(jnp.result_type(float)) if eqx.is_inexact_array(a) else a, tree
     )
 
 
 class Target(NamedTuple):
-    """phi and its slope by s = x^2, for x in the trained range, to be followed up to `span`."""
+    """phi(s) and its slope for s = x^2, with x in the trained range. Curves follow phi over `span`.
+    With an `end`, phi vanishes from s = `end` on."""
 
     value: Callable[[Array], Array]
     slope: Callable[[Array], Array]
@@ -63,6 +66,7 @@ class Candidate(NamedTuple):
 
 
 def cheapest(target: Target, tolerance: float, dtype: np.dtype, words: str) -> Candidate:
+    """Fastest curve within the tolerance. Raises `ValueError` if there is none, naming `words`."""
     points = target.check_points()
     candidates = [
         _measured(build(target, variable, tolerance, points), dtype, points)
@@ -102,7 +106,7 @@ def _slope(curve: AbstractCurve, squares: Array) -> Array:
 
 
 class _Frame(NamedTuple):
-    """The span seen through a variable t of s; x runs from -1 to 1 over it."""
+    """Map between s in the span and x from -1 to 1: linear in a variable t of s."""
 
     span: np.ndarray
     variable: str
@@ -130,7 +134,7 @@ class _Frame(NamedTuple):
 
 
 def _polynomial(target: Target, variable: str, tolerance: float, points: _Points) -> AbstractCurve:
-    """Of the least degree that reaches half the tolerance, or else of the best one."""
+    """Polynomial of the least degree that reaches half the tolerance, or else of the best."""
     frame = _Frame(np.square(target.span), variable)
     angle = (np.arange(4 * DEGREES) + 0.5) * np.pi / (4 * DEGREES)
     s = frame.squares(np.cos(angle))
@@ -162,10 +166,10 @@ def _polynomial(target: Target, variable: str, tolerance: float, points: _Points
 
 
 def _spline(target: Target, variable: str, tolerance: float, points: _Points) -> AbstractCurve:
-    """Of the fewest pieces that reach half the tolerance, or else of the most.
+    """Spline with the fewest pieces that reach half the tolerance, or else with the most.
 
-    The slope is interpolated, at both ends and the middle of each piece, and the value summed from
-    it: differences of values would magnify their rounding.
+    The slope is interpolated at both ends and the middle of each piece, and integrated to the
+    value: differences of values would amplify their rounding errors.
     """
     frame = _Frame(np.square(target.span), variable)
     knots = frame.squares(np.linspace(-1, 1, 2 * PIECES[-1] + 1))

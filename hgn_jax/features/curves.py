@@ -1,4 +1,4 @@
-"""Cheap functions of a square: what sums of many units of one variable are compressed to."""
+"""Cheap functions of a square, which replace sums of many units of one variable."""
 
 from abc import abstractmethod
 from typing import ClassVar
@@ -10,14 +10,14 @@ from jaxtyping import Array, Float
 Squares = Float[Array, " s"]
 
 VARIABLES = ("square", "inverse square", "root")
-"""What a curve is a polynomial or a spline of: s, 1/s or sqrt(s)."""
+"""Variables in which a curve is a polynomial or a spline: s, 1/s or sqrt(s)."""
 
 
 class AbstractCurve(eqx.Module):
     r"""$\phi(s)$ of squares s between `span[0]` and `span[1]`.
 
-    Outside of the span $\phi$ goes on linearly in s: the force of a pair is then proportional to
-    its distance, and continuous. With an `end`, $\phi$ and its slope are zero from there on.
+    Outside of the span $\phi$ continues linearly in s: the force of a pair is continuous, and
+    proportional to its distance there. With an `end`, $\phi$ and its slope are zero from there on.
     """
 
     span: eqx.AbstractVar[Float[Array, " 2"]]
@@ -55,14 +55,14 @@ class AbstractCurve(eqx.Module):
 
 
 def transformed(s: Array, variable: str) -> Array:
-    """The variable that belongs to s."""
+    """Value of the named variable at s."""
     return {"square": lambda: s, "inverse square": lambda: 1 / s, "root": lambda: jnp.sqrt(s)}[
         variable
     ]()
 
 
 class Chebyshev(AbstractCurve):
-    """A polynomial, by its Chebyshev coefficients and those of its derivative."""
+    """A polynomial, given by the Chebyshev coefficients of itself and of its derivative."""
 
     name: ClassVar[str] = "polynomial"
     coefficients: Float[Array, " k"]
@@ -79,7 +79,7 @@ class Chebyshev(AbstractCurve):
 
 
 def clenshaw(coefficients: Float[Array, " k"], x: Squares) -> Squares:
-    """Sum of c_k T_k(x)."""
+    """Sum of c_k T_k(x), by Clenshaw's recurrence."""
     ahead = beyond = jnp.zeros_like(x)
     for c in coefficients[:0:-1]:
         ahead, beyond = c + 2 * x * ahead - beyond, ahead
@@ -87,8 +87,8 @@ def clenshaw(coefficients: Float[Array, " k"], x: Squares) -> Squares:
 
 
 class Spline(AbstractCurve):
-    """Cubic pieces between evenly spaced knots, with the model's slopes at both ends and the middle
-    of each: force continuous, its own slope not."""
+    """Cubic pieces between evenly spaced knots. Each has the model's slope at both ends and in the
+    middle: the force is continuous, its derivative is not."""
 
     name: ClassVar[str] = "spline"
     pieces: Float[Array, "k 4"]

@@ -1,4 +1,4 @@
-"""The random hidden layer."""
+"""Hidden layer of random or trained units."""
 
 import equinox as eqx
 from jaxtyping import Array, Float
@@ -7,10 +7,11 @@ from .activations import activation
 
 
 class Dense(eqx.Module):
-    r"""Sampled, or trained by `train`: $\sigma((x - c) W + b)$ for inputs x `[s inputs]`, K units.
+    r"""Layer $\sigma((x - c) W + b)$ of K units for inputs x `[s inputs]`: sampled, or trained by
+    `train`.
 
     `centre` c is the mean of the inputs that the layer was sampled for; W has the inverse units
-    of x. Subtracting c before multiplying keeps the digits of inputs that vary little.
+    of x. Subtracting c before multiplying preserves the digits of inputs that vary little.
     """
 
     weight: Float[Array, "inputs K"]

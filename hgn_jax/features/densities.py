@@ -1,8 +1,9 @@
-r"""Densities of neighbours: what a body sees of its surroundings.
+r"""Densities of the neighbours around each body.
 
 $A_{i,zn,lm} = \sum_{j \in z} g_n(r_{ij}) Y_{lm}(u_{ij})$ sums over the neighbours j of species z,
-with the slow radial functions $g_n(r) = \cos(n \pi r / r_c) (1 - (r / r_c)^2)^3$: values, slopes
-and second derivatives are continuous at the cutoff $r_c$.
+with slowly varying radial functions
+$g_n(r) = \cos(n \pi r / r_c) (1 - (r / r_c)^2)^3$, whose values, slopes and second derivatives are
+continuous at the cutoff $r_c$.
 """
 
 import equinox as eqx
@@ -16,7 +17,8 @@ from .harmonics import harmonics
 
 
 class Densities(eqx.Module):
-    """The densities' functions: `radial` slow cosines below `cutoff`, harmonics up to `degree`."""
+    """Functions whose sums over neighbours are the densities: `radial` cosines within `cutoff`
+    (length), and spherical harmonics up to `degree`."""
 
     cutoff: float = eqx.field(static=True)
     degree: int = eqx.field(static=True)
@@ -40,7 +42,7 @@ class Densities(eqx.Module):
         return jnp.concatenate(harmonics(vector / r[None], self.degree)), radial
 
     def slopes(self, vector: Float[Array, "3 e"]) -> Float[Array, "3 LM N e"]:
-        """Derivatives of the products $g_n Y_{lm}$ by the vectors' components."""
+        """Derivatives of the products $g_n Y_{lm}$ with respect to the vectors."""
 
         def values(v: Float[Array, "3 e"]) -> Float[Array, "LM N e"]:
             angular, radial = self.functions(v)
@@ -50,12 +52,13 @@ class Densities(eqx.Module):
         return jax.vmap(lambda axis: jax.jvp(values, (vector,), (axis,))[1])(axes)
 
     def vectors(self, graphs: GraphsTuple) -> Float[Array, "3 e"]:
-        """From the body where an edge ends to the one where it begins; padding is out of reach."""
+        """Vectors from receivers to senders (length); padding lies at the cutoff, where all
+        functions vanish."""
         beyond = jnp.asarray([self.cutoff, 0, 0], graphs.nodes["position"].dtype)
         return jnp.where(edge_mask(graphs)[:, None], -displacement(graphs), beyond).T
 
     def kind(self, graphs: GraphsTuple) -> Int[Array, " n"]:
-        """Place of each body's species; the number of species for one that is not known."""
+        """Index of each body's species in `species`; the number of species for an unknown one."""
         if not self.species:
             return jnp.zeros(count(graphs), jnp.int32)
         known = jnp.asarray(self.species, graphs.nodes["species"].dtype)
@@ -66,7 +69,7 @@ class Densities(eqx.Module):
     def values(
         self, vector: Float[Array, " 3 *e"], kind: Int[Array, " *e"]
     ) -> Float[Array, " LM Q *e"]:
-        """Contributions of neighbours of those kinds to the densities; Q = species * radial."""
+        """Contributions to the densities of neighbours with those species; Q = species * radial."""
         angular, radial = self.functions(vector)
         if self.kinds > 1:
             of_kind = [jnp.where((kind == z)[None], radial, 0) for z in range(self.kinds)]
@@ -74,6 +77,6 @@ class Densities(eqx.Module):
         return angular[:, None] * radial[None]
 
     def __call__(self, graphs: GraphsTuple) -> Float[Array, "LM n Q"]:
-        """A of every body."""
+        """Densities A of every body."""
         values = self.values(self.vectors(graphs), self.kind(graphs)[graphs.senders])
         return sum_over_edges(graphs, jnp.moveaxis(values, -1, 0)).transpose(1, 0, 2)

@@ -1,4 +1,4 @@
-"""Potential energy of a body in its surroundings: walls, gravity on Earth."""
+"""Potential energy of a body in an external field: walls, gravity on Earth."""
 
 from typing import ClassVar
 
@@ -19,10 +19,10 @@ from .trained_range import extent, outside
 class ExternalFeatures(AbstractEnergy):
     r"""$V = \sum_i f(q_i) + m_i g(q_i)$ of absolute positions, with the exact columns $m_i q_i$.
 
-    f acts on every body alike (walls), g in proportion to its mass (gravity); the exact columns
-    are a uniform field. Both have units of each coordinate alone, for what varies along one axis
-    as walls do, and units of the whole position. Translation and rotation invariance are given
-    up on purpose.
+    f acts on every body alike (walls), g in proportion to its mass (gravity). The exact columns
+    are a uniform field. f and g each have units of single coordinates, for fields that vary along
+    one axis, and units of the whole position. The energy is deliberately not invariant under
+    translation and rotation.
     """
 
     name: ClassVar[str] = "external"
@@ -30,8 +30,9 @@ class ExternalFeatures(AbstractEnergy):
     needs: ClassVar[tuple[str, ...]] = ("mass",)
     alike: tuple[Dense, ...]
     by_mass: tuple[Dense, ...]
-    """Layers of coordinate 0, 1, .., d-1, and of all coordinates."""
+    """Layers of coordinate 0, 1, .., d-1, and of all coordinates; the same in `alike`."""
     box: Float[Array, "d 2"]
+    """Least and greatest coordinate in training (length)."""
 
     @property
     def dimension(self) -> int | None:
@@ -76,7 +77,7 @@ class ExternalFeatures(AbstractEnergy):
         return differentiated(self, graphs, theta)
 
     def groups(self, columns: int) -> tuple[int, ...]:
-        """Units that act alike, units by mass, the uniform field."""
+        """Units of f, units of g, and the uniform field."""
         alike, by_mass = (
             sum(layer.bias.shape[-1] for layer in layers) for layers in (self.alike, self.by_mass)
         )
@@ -92,10 +93,19 @@ class ExternalFeatures(AbstractEnergy):
 
 
 class External(AbstractTermSpec):
-    """External features in d dimensions: 2 (d + 1) layers of `units` units each.
+    r"""Random features of the potential energy of a body in an external field.
 
-    One layer for each coordinate and one for all of them, acting alike on all bodies; and the same
-    again in proportion to mass.
+    $V = \sum_i f(q_i) + m_i g(q_i)$: f acts on every body alike (walls), g in proportion to its
+    mass (gravity). In d dimensions f and g have d + 1 layers each, one for every coordinate and one
+    for all of them. Exact columns $m_i q_i$ stand for a uniform field.
+
+    **Arguments:**
+
+    - `units`: number of units of each of the 2 (d + 1) layers.
+    - `sampling`: distribution of their weights, `hgn.SWIM()` or `hgn.ELM()`.
+    - `activation`: "tanh", "erf", "sigmoid", "sin" or "relu", whose forces jump.
+
+    **Raises:** `ValueError` if `units` is less than 1.
     """
 
     units: int = eqx.field(default=64, static=True)

@@ -51,7 +51,7 @@ def coupling(l1: int, l2: int, l3: int) -> Float[np.ndarray, "a b c"]:
     contracted with it is invariant under rotations; for even l1 + l2 + l3 these are the
     Clebsch-Gordan coefficients. $\sum C^2 = 1$ over all three indices.
 
-    **Raises:** `ValueError` if l1 + l2 + l3 is odd or they are the sides of no triangle.
+    **Raises:** `ValueError` if l1 + l2 + l3 is odd, or the degrees violate the triangle inequality.
     """
     if (l1 + l2 + l3) % 2 or not abs(l1 - l2) <= l3 <= l1 + l2:
         raise ValueError(f"degrees {l1}, {l2}, {l3} do not couple")

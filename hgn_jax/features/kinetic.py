@@ -22,7 +22,7 @@ from .trained_range import extent
 
 
 class KineticFeatures(AbstractKineticFeatures):
-    r"""$T = \sum_i m_i f(|v_i|^2)$ with $v_i = p_i / m_i$: `[K]` units f that vanish at v = 0.
+    r"""$T = \sum_i m_i f(|v_i|^2)$ with $v_i = p_i / m_i$, with K units f that vanish at v = 0.
 
     The last column is the exact $|p_i|^2 / 2 m_i$. A function of $|p|^2$ alone could not give
     $v = p/m$ for unequal masses.
@@ -100,7 +100,18 @@ class KineticFeatures(AbstractKineticFeatures):
 
 
 class Kinetic(AbstractTermSpec):
-    """Kinetic features; `units=0` leaves the exact Newtonian |p|^2 / 2m alone."""
+    r"""Random features of the kinetic energy, $T = \sum_i m_i f(|p_i / m_i|^2)$.
+
+    The last column is the exact Newtonian $|p_i|^2 / 2 m_i$.
+
+    **Arguments:**
+
+    - `units`: number of random units f; with 0 only the Newtonian column is left.
+    - `sampling`: distribution of their weights, `hgn.ELM()` or `hgn.SWIM()`.
+    - `activation`: "tanh", "erf", "sigmoid", "sin" or "relu", whose forces jump.
+
+    **Raises:** `ValueError` if `units` is negative.
+    """
 
     units: int = eqx.field(default=64, static=True)
     sampling: AbstractSampling = ELM()
@@ -130,6 +141,6 @@ class Kinetic(AbstractTermSpec):
                 assert isinstance(fitted, KineticFeatures)
                 per_mass = jnp.where(mask, data.nodes["mass"], 1)
                 energy = jnp.where(mask, fitted.node_energy(data, theta) / per_mass, 0)
-            draw, _ = jr.split(key)  # of two, as elsewhere: compiled once
+            draw, _ = jr.split(key)  # split in two, as elsewhere, to reuse that program
             layer = self.sampling(draw, square, mask, self.units, self.activation, energy)
         return KineticFeatures(extent(jnp.sqrt(square[:, 0]), mask), layer)

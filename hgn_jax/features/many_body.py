@@ -1,4 +1,4 @@
-"""Many-body features as a term: how many, how far they see, and how they are drawn."""
+"""Recipe of many-body features: their number, their cutoff, and how they are sampled."""
 
 import dataclasses
 import math
@@ -23,34 +23,36 @@ from .signatures import five_body, four_body, three_body
 from .trained_range import extent
 
 SHARES = (0.10, 0.47, 0.43)
-"""Shares of the features of body order 3, 4 and 5."""
+"""Shares of body orders 3, 4 and 5 in the number of features."""
 
 
 class ManyBody(AbstractTermSpec):
-    r"""Random features of a body's surroundings, for potentials of atoms from quantum mechanics.
+    r"""Random many-body features, for interatomic potentials learned from quantum mechanics.
 
-    A body sees the densities $A_{nlm} = \sum_j g_n(r_{ij}) Y_{lm}(u_{ij})$ of its neighbours within
-    the cutoff. A feature is a product of two to four factors $a_{lm} = \sum_n w_n A_{nlm}$ that is
-    coupled to an invariant, with random weights w for each factor and each species of neighbour.
-    Energies are invariant under rotations, reflections and permutations of like bodies, extensive,
-    and twice continuously differentiable at the cutoff. The products are those of the atomic
-    cluster expansion (Drautz, Phys. Rev. B 99, 2019); random weights take the place of its tensor
-    of radial functions, as in Darby et al., Phys. Rev. Lett. 131, 2023.
+    The neighbours of body i within the cutoff have the densities
+    $A_{nlm} = \sum_j g_n(r_{ij}) Y_{lm}(u_{ij})$. A feature is a product of two to four factors
+    $a_{lm} = \sum_n w_n A_{nlm}$ that are coupled to an invariant, with random weights w for each
+    factor and each species of neighbour. Energies are extensive, twice continuously differentiable
+    at the cutoff, and invariant under rotations, reflections and permutations of like bodies. The
+    products are those of the atomic cluster expansion (Drautz, Phys. Rev. B 99, 2019). Random
+    weights replace its tensor of radial functions, as in Darby et al., Phys. Rev. Lett. 131, 2023.
 
     **Arguments:**
 
-    - `units`: number of columns, about: a tenth of body order 3, half of 4, the rest of 5, in equal
-        parts for every species of the central body.
-    - `cutoff`: distance at which neighbours end (length). At least the third shell of a crystal.
+    - `units`: approximate number of columns: a tenth of body order 3, about half of order 4, the
+        rest of order 5. They are divided equally among the species of the central body.
+    - `cutoff`: distance within which bodies are neighbours (length). It should include the third
+        shell of a crystal.
     - `degree`: greatest degree of the spherical harmonics.
-    - `radial`: number of slow radial functions, or one number for each of the body orders 3, 4, 5.
-        Few are smooth: take what cross-validation prefers (`hgn.tune`).
-    - `species`: those to expect, in increasing order; None takes those of the data.
-    - `assembly`: precision of the rows of forces. "float32" is exact to about 1e-6, far below
-        the misfit to quantum mechanics. Energies are always in the precision of the data.
+    - `radial`: number of radial functions, or one number for each of the body orders 3, 4 and 5.
+        Fewer make the potential smoother: choose by cross-validation (`hgn.tune`).
+    - `species`: all species that may occur, in increasing order; None takes those of the data.
+    - `assembly`: precision of the rows of forces and stresses. The relative error of "float32" is
+        about 1e-6, far below the misfit to quantum mechanics. Energies always have the precision
+        of the data.
 
-    **Raises:** `ValueError` for other arguments, and in a fit for data in other than three
-    dimensions, or without neighbours within the cutoff.
+    **Raises:** `ValueError` for arguments out of range. A fit raises it for data that are not in
+    three dimensions, have no neighbours within the cutoff, or hold species not listed.
     """
 
     expects_model_error: ClassVar[bool] = True
@@ -76,7 +78,7 @@ class ManyBody(AbstractTermSpec):
         for number in self._radial:
             whole_number("radial", number, 1)
         if self.species is not None and list(self.species) != sorted(set(self.species)):
-            raise ValueError(f"species must increase and differ, got {self.species}")
+            raise ValueError(f"species must be strictly increasing, got {self.species}")
         if self.assembly not in ("float32", "float64"):
             raise ValueError(f"assembly must be float32 or float64, got {self.assembly!r}")
 
@@ -89,26 +91,26 @@ class ManyBody(AbstractTermSpec):
         species = species_of(data) if self.species is None else self.species
         if not any(self._counts(max(1, len(species)))):
             raise ValueError(
-                f"units={self.units} leave none for each of {len(species)} species: take more"
+                f"units={self.units} are too few for {len(species)} species: each needs several"
             )
         return dataclasses.replace(self, species=species)
 
     def _check_data(self, data: GraphsTuple) -> None:
-        """Raises `ValueError` for data that these features cannot be sampled from."""
+        """Raises `ValueError` for data from which these features cannot be sampled."""
         d = data.nodes["position"].shape[1]
         if d != 3:
-            raise ValueError(f"ManyBody() is for bodies in 3 dimensions, the data have {d}")
+            raise ValueError(f"ManyBody() needs data in 3 dimensions, got {d}")
         if self.species and "species" not in data.nodes:
             raise ValueError(f'ManyBody(species={self.species}) needs nodes["species"]')
         if not is_concrete(data):
             return
         if self.species is not None and (strange := set(species_of(data)) - set(self.species)):
-            raise ValueError(f"ManyBody(species={self.species}), but the data hold {strange}")
-        with jax.ensure_compile_time_eval():  # data known inside jit are no tracers
+            raise ValueError(f"ManyBody(species={self.species}), but the data also hold {strange}")
+        with jax.ensure_compile_time_eval():  # else jit would trace concrete data
             r = np.asarray(distance(data))[np.asarray(edge_mask(data))]
         if not (r < self.cutoff).any():
-            found = f"the nearest two are {r.min():.4g} apart" if len(r) else "there are no edges"
-            raise ValueError(f"ManyBody(cutoff={self.cutoff}) sees no joined bodies: {found}")
+            found = f"the shortest edge is {r.min():.4g}" if len(r) else "there are no edges"
+            raise ValueError(f"ManyBody(cutoff={self.cutoff}) finds no neighbours: {found}")
 
     @property
     def _radial(self) -> tuple[int, ...]:
@@ -133,25 +135,25 @@ class ManyBody(AbstractTermSpec):
             signatures += [signature for signature, count in zip(order, counts) if count]
             sizes += [count for count in counts if count]
             waves += [number for count in counts if count]
-        # One draw for all: a program for each signature would take long to compile.
-        most = (len(signatures), kinds, 4, max(sizes), kinds, max(radial))
-        kept = np.arange(max(radial)) < np.array(waves)[:, None]
-        kept = kept.reshape(-1, 1, 1, 1, 1, max(radial))
-        every = jnp.where(kept, jr.normal(key, most, dtype), 0)
-        every /= jnp.sqrt(jnp.sum(every**2, axis=(-2, -1), keepdims=True))
-        every = every.reshape(*most[:4], -1)
+        # One draw for all signatures: a program for each would take long to compile.
+        shape = (len(signatures), kinds, 4, max(sizes), kinds, max(radial))
+        used = np.arange(max(radial)) < np.array(waves)[:, None]
+        used = used.reshape(-1, 1, 1, 1, 1, max(radial))
+        drawn = jnp.where(used, jr.normal(key, shape, dtype), 0)
+        drawn /= jnp.sqrt(jnp.sum(drawn**2, axis=(-2, -1), keepdims=True))
+        drawn = drawn.reshape(*shape[:4], -1)
         weights = [
             w[:, : len(signature.degrees), :size]
-            for signature, size, w in zip(signatures, sizes, every)
+            for signature, size, w in zip(signatures, sizes, drawn)
         ]
         densities = Densities(self.cutoff, self.degree, max(radial), species)
         r = distance(data)
-        seen = edge_mask(data) & (r < self.cutoff)
+        near = edge_mask(data) & (r < self.cutoff)
         return ManyBodyFeatures(
-            densities, tuple(weights), extent(r, seen), tuple(signatures), self.assembly
+            densities, tuple(weights), extent(r, near), tuple(signatures), self.assembly
         )
 
 
 def _spread(total: int, places: int) -> list[int]:
-    """The total in equal numbers, the first places one more where it is no multiple."""
+    """The total divided evenly; the first places share the remainder."""
     return [total // places + (k < total % places) for k in range(places)]

@@ -1,12 +1,13 @@
-r"""Energy of given coefficients, at a cost that does not depend on the number of features.
+r"""Many-body energy for given coefficients, at a cost independent of the number of features.
 
-A sum over features of products of factors is one tensor per signature. With the products of two
-densities $P_{J,p M}$, p for two degrees and two radial numbers, the energy of a body is
+The features of a signature, summed with their coefficients, make one tensor. The products of two
+densities are $P_{J,p M}$, where p stands for two degrees and two radial indices. The energy of a
+body is
 
 $$E = \sum_p c_p P_{0,p}
     + \sum_{J,M} P_{J,pM} (T_{J,pq} A_{qJM} + \tfrac{1}{2} F_{J,pp'} P_{J,p'M})$$
 
-with c from body order 3, T from order 4, F from order 5: one matrix product for each J.
+with c from body order 3, T from order 4 and F from order 5: one matrix product for each J.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,17 +26,17 @@ Pair = tuple[int, int, int]
 
 
 OfDensities = Callable[[Float[Array, "LM Q n"], Int[Array, " n"]], tuple[Array, Array]]
-"""Energies of bodies of given species, and their derivatives by the densities of each."""
+"""Energies of bodies of given species, and their derivatives with respect to the densities."""
 
 
 def block_of_bodies() -> int:
-    """Bodies whose energy is computed at once: products of their densities stay in the cache of a
-    processor, or fill an accelerator."""
+    """Number of bodies per block: products of their densities fit into the cache of a processor, or
+    fill an accelerator."""
     return 64 if jax.default_backend() == "cpu" else 2**14
 
 
 def in_blocks(of_block: OfDensities) -> OfDensities:
-    """The same function, some bodies at a time."""
+    """The same function, evaluated in blocks of bodies."""
 
     def of(densities: Array, centre: Array) -> tuple[Array, Array]:
         n, size = len(centre), block_of_bodies()
@@ -43,7 +44,7 @@ def in_blocks(of_block: OfDensities) -> OfDensities:
             return of_block(densities, centre)
         padded = jnp.pad(densities, [(0, 0), (0, 0), (0, -n % size)])
         blocks = jnp.moveaxis(padded.reshape(*padded.shape[:2], -1, size), 2, 0)
-        centres = jnp.pad(centre, (0, -n % size), constant_values=-1)  # of no species
+        centres = jnp.pad(centre, (0, -n % size), constant_values=-1)  # -1 is no species
         energy, slope = jax.lax.map(lambda x: of_block(*x), (blocks, centres.reshape(-1, size)))
         return energy.ravel()[:n], jnp.moveaxis(slope, 0, 2).reshape(padded.shape)[:, :, :n]
 
@@ -51,10 +52,10 @@ def in_blocks(of_block: OfDensities) -> OfDensities:
 
 
 class Tensors(NamedTuple):
-    """Sums of the features of one central species, each times its coefficient."""
+    """Features of one central species, summed with their coefficients."""
 
     linear: Float[Array, " p"]
-    """c, of the pairs that couple to degree 0."""
+    """c of the pairs of densities that couple to degree 0."""
     with_density: dict[int, Float[Array, "p q"]]
     """T of each degree J."""
     with_product: dict[int, Float[Array, "p p"]]
@@ -62,7 +63,7 @@ class Tensors(NamedTuple):
 
 
 def pairs_of(signatures: Sequence[Signature]) -> dict[int, list[Pair]]:
-    """The products that the signatures need, by the degree J that they couple to."""
+    """Products of two densities that the signatures need, by the degree J that they couple to."""
     found: set[Pair] = set()
     for signature in signatures:
         d = signature.degrees
@@ -80,7 +81,7 @@ def fold(
     weights: Sequence[Float[Array, "_ _ Q"]],
     theta: Float[Array, " K"],
 ) -> Tensors:
-    """The tensors of these features with these coefficients."""
+    """Tensors of features with these signatures, weights and coefficients."""
     width, dtype = weights[0].shape[2], theta.dtype
     pairs = pairs_of(signatures)
     square = width * width
@@ -114,19 +115,19 @@ def fold(
 def energy_and_slope(
     densities: Float[Array, "LM Q *n"], pairs: dict[int, list[Pair]], tensors: Tensors
 ) -> tuple[Float[Array, " *n"], Float[Array, "LM Q *n"]]:
-    """Energy of every body, and its derivatives by the densities of that body.
+    """Energy of every body, and its derivatives with respect to the densities of that body.
 
-    Bodies are the last axis: what is done for each of them is done for many at once.
+    Bodies are the last axis, so that operations on single bodies are vectorised.
     """
     sites = densities.shape[2:]
     energy = jnp.zeros(sites, densities.dtype)
     slope = jnp.zeros_like(densities)
-    for J, some in pairs.items():
-        halves = [_half(densities, p) for p in some]
-        p = jnp.concatenate([_product(densities, p, half) for p, half in zip(some, halves)])
+    for J, of_degree in pairs.items():
+        halves = [_half(densities, p) for p in of_degree]
+        p = jnp.concatenate([_product(densities, p, half) for p, half in zip(of_degree, halves)])
         pull = _dot(tensors.with_product[J], p)
         of_product = pull / 2
-        if (J + 1) ** 2 <= len(densities):  # two of degree 2 couple to 3 as well
+        if (J + 1) ** 2 <= len(densities):  # two of degree 2 also couple to 3
             own, t = densities[J * J : (J + 1) ** 2], tensors.with_density[J]
             coupled = _dot(t, own.swapaxes(0, 1))
             of_product, pull = of_product + coupled, pull + coupled
@@ -135,7 +136,7 @@ def energy_and_slope(
         if J == 0:
             energy += jnp.tensordot(tensors.linear, p[:, 0], 1)
             pull += tensors.linear.reshape(-1, *[1] * (pull.ndim - 1))
-        for k, (pair, half) in enumerate(zip(some, halves)):
+        for k, (pair, half) in enumerate(zip(of_degree, halves)):
             width = densities.shape[1] ** 2
             slope = _pulled(slope, densities, pair, half, pull[k * width : (k + 1) * width])
     return energy, slope
@@ -147,7 +148,7 @@ def by_features(
     weights: Sequence[Float[Array, "_ _ Q"]],
     theta: Float[Array, " K"],
 ) -> tuple[Float[Array, " *n"], Float[Array, "LM Q *n"]]:
-    """The same feature by feature: faster where Q, with several species, is large."""
+    """As `energy_and_slope`, feature by feature: faster for large Q, as with several species."""
     every = jnp.moveaxis(densities, 1, -1)
     energy, slope, start = jnp.zeros_like(densities[0, 0]), jnp.zeros_like(every), 0
     for signature, w in zip(signatures, weights):
@@ -162,7 +163,7 @@ def by_features(
 
 
 def _half(densities: Array, pair: Pair) -> Float[Array, "a M Q *n"]:
-    """The coupling tensor contracted with the second density."""
+    """Coupling tensor contracted with the second density."""
     a, b, J = pair
     right = densities[b * b : (b + 1) ** 2]
     matrix = jnp.asarray(coupling(a, b, J).transpose(0, 2, 1).reshape(-1, 2 * b + 1), right.dtype)
@@ -170,9 +171,9 @@ def _half(densities: Array, pair: Pair) -> Float[Array, "a M Q *n"]:
 
 
 def _product(densities: Array, pair: Pair, half: Array) -> Float[Array, "p M *n"]:
-    """All products of the radial parts of two densities."""
+    """Products of two densities for all pairs of their radial indices, coupled to degree J."""
     left = densities[pair[0] ** 2 : (pair[0] + 1) ** 2]
-    # [m 1 q 1 n] times [m M 1 q n]: the sum over m is part of the loop over bodies.
+    # [m 1 q 1 n] times [m M 1 q n]: the sum over m fuses into the loop over bodies.
     both = left[:, None, :, None] * half[:, :, None]
     return (
         jnp.sum(both, axis=0)
@@ -185,7 +186,7 @@ def _product(densities: Array, pair: Pair, half: Array) -> Float[Array, "p M *n"
 def _pulled(
     slope: Array, densities: Array, pair: Pair, half: Array, pull: Float[Array, "p M *n"]
 ) -> Array:
-    """The slope with the part that comes through one product."""
+    """Adds the contribution of one product to the slope, by the chain rule."""
     a, b, J = pair
     width = densities.shape[1]
     left = densities[a * a : (a + 1) ** 2]

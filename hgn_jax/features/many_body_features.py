@@ -51,7 +51,7 @@ from .trained_range import outside
 
 
 class ManyBodyFeatures(AbstractEnergy):
-    r"""$E = \sum_i B_k(i)$ with B products of densities with random radial functions.
+    r"""$E_k = \sum_i B_k(i)$, where B are products of densities with random radial functions.
 
     Factor f of feature k is $a_{lm} = \sum_{zn} w_{kf,zn} A_{i,zn,lm}$; the factors of a signature
     couple to an invariant. Each species of the central body has features of its own.
@@ -63,8 +63,8 @@ class ManyBodyFeatures(AbstractEnergy):
     expects_model_error: ClassVar[bool] = True
     densities: Densities
     weights: tuple[Float[Array, "S _ _ Q"], ...]
-    """Radial functions of each signature's features, for every species of the central body:
-    `[S F K Q]` for K features of F factors."""
+    """Radial weights of each signature's features: `[S F K Q]` for S species of the central body
+    and K features of F factors."""
     range: Float[Array, " 2"]
     """Least and greatest distance of neighbours in training (length)."""
     signatures: tuple[Signature, ...] = eqx.field(static=True)
@@ -114,7 +114,7 @@ class ManyBodyFeatures(AbstractEnergy):
 
     def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
         n, pulls = count(graphs), self._evaluated(graphs, theta)[1]
-        # A neighbour pulls back: edges begin at neighbours and end at the body whose energy it is.
+        # An edge's vector runs from its receiver, the central body, to its sender, the neighbour.
         back = jax.ops.segment_sum(pulls, graphs.senders, n)
         return Gradient(position=back - sum_over_edges(graphs, pulls))
 
@@ -128,7 +128,7 @@ class ManyBodyFeatures(AbstractEnergy):
     def _evaluated(
         self, graphs: GraphsTuple, theta: Float[Array, " K"]
     ) -> tuple[NodeScalars, Float[Array, "e 3"]]:
-        """Energy of every body, and its derivatives by the vectors to its neighbours."""
+        """Energy of every body, and its derivatives with respect to its neighbours' vectors."""
         n, kind = count(graphs), self.densities.kind(graphs)
         centre = jnp.where(node_mask(graphs), kind, self.densities.kinds)
         vector, kinds = self.densities.vectors(graphs), kind[graphs.senders]
@@ -139,14 +139,14 @@ class ManyBodyFeatures(AbstractEnergy):
                 lambda values: values[..., graphs.receivers],
             )  # fmt: skip
             return energy, pulls.T
-        slots, some, of_densities = (
+        slots, size, of_densities = (
             graphs.slots,
             min(n, block_of_bodies()),
             self._of_densities(theta),
         )
 
-        def of_some(start: Array) -> tuple[NodeScalars, Array]:
-            cut = partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=some, axis=-1)
+        def of_block(start: Array) -> tuple[NodeScalars, Array]:
+            cut = partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=size, axis=-1)
             return self._around(
                 of_densities, cut(centre),
                 cut(vector.reshape(3, slots, n)), cut(kinds.reshape(slots, n)),
@@ -154,19 +154,19 @@ class ManyBodyFeatures(AbstractEnergy):
                 lambda values: values[..., None, :],
             )  # fmt: skip
 
-        # The last piece overlaps the one before.
-        starts = np.append(np.arange(0, n - some, some), n - some)
-        energy, pulls = jax.lax.map(of_some, jnp.asarray(starts))
-        left = some - (n - (len(starts) - 1) * some)
-        energy = jnp.append(energy[:-1].ravel(), energy[-1, left:])
-        pulls = pulls.transpose(2, 0, 3, 1)  # [slots pieces some 3]
-        # There may be no slots.
-        before = pulls[:, :-1].reshape(slots, (len(starts) - 1) * some, 3)
-        pulls = jnp.concatenate([before, pulls[:, -1, left:]], axis=1)
+        # The last block overlaps the one before: all have one size.
+        starts = np.append(np.arange(0, n - size, size), n - size)
+        energy, pulls = jax.lax.map(of_block, jnp.asarray(starts))
+        overlap = size - (n - (len(starts) - 1) * size)
+        energy = jnp.append(energy[:-1].ravel(), energy[-1, overlap:])
+        pulls = pulls.transpose(2, 0, 3, 1)  # [slots blocks size 3]
+        # No -1 in the shape: there may be no slots.
+        before = pulls[:, :-1].reshape(slots, (len(starts) - 1) * size, 3)
+        pulls = jnp.concatenate([before, pulls[:, -1, overlap:]], axis=1)
         return energy, pulls.reshape(slots * n, 3)
 
     def _of_densities(self, theta: Float[Array, " K"]) -> OfDensities:
-        """Energies of bodies of given species, and their derivatives by their densities."""
+        """Function that returns bodies' energies, and the derivatives by their densities."""
         own, width = theta.reshape(self.densities.kinds, -1), self.weights[0].shape[-1]
         pairs = pairs_of(self.signatures)
         folded = width**2 <= own.shape[1]
@@ -201,7 +201,7 @@ class ManyBodyFeatures(AbstractEnergy):
         collect: Callable[[Array], Array],
         spread: Callable[[Array], Array],
     ) -> tuple[NodeScalars, Float[Array, " 3 *e"]]:
-        """Energy of some bodies, and its derivatives by the vectors to their neighbours."""
+        """Energies of bodies, and their derivatives with respect to the neighbours' vectors."""
         densities = jnp.moveaxis(collect(self.densities.values(vector, kinds)), 0, -1)
         energy, slope = of_densities(densities, centre)
         at_neighbours = spread(slope)
@@ -228,7 +228,7 @@ class ManyBodyFeatures(AbstractEnergy):
             )
 
     def _rows(self, graphs: GraphsTuple) -> Float[Array, "rows K"]:
-        """Derivatives by all coordinates, then the virial of each graph."""
+        """Derivatives with respect to all coordinates, then the virial of each graph."""
         dtype = graphs.nodes["position"].dtype
         if self.assembly == "float32":
             dtype = jnp.dtype(jnp.float32)
@@ -245,14 +245,14 @@ class ManyBodyFeatures(AbstractEnergy):
         def of_centre(mine: NodeMask, weights: tuple[Weights, ...]) -> Float[Array, "rows _"]:
             weights = tuple(w.astype(dtype) for w in weights)
             slopes = derivatives(densities, self.signatures, weights)
-            own = [[jnp.where(mine[None, :, None], s, 0) for s in some] for some in slopes]
+            own = [[jnp.where(mine[None, :, None], s, 0) for s in each] for each in slopes]
             by_kind = [w.reshape(*w.shape[:2], functions.kinds, -1) for w in weights]
 
             def of_neighbours(z: Int[Array, ""]) -> Float[Array, "rows _"]:
                 radial = [w[:, :, z] for w in by_kind]
 
                 def rows(multiply: Product, at: Any = slice(None)) -> Float[Array, "*rows _"]:
-                    there = [[s[:, at] for s in some] for some in own]
+                    there = [[s[:, at] for s in each] for each in own]
                     return chained(multiply, there, self.signatures, radial, functions.degree)
 
                 if designs is None:
@@ -264,7 +264,7 @@ class ManyBodyFeatures(AbstractEnergy):
         return self._over_centres(graphs, of_centre).astype(graphs.nodes["position"].dtype)
 
     def _centres(self, graphs: GraphsTuple) -> list[NodeMask]:
-        """For each species the bodies that have it."""
+        """Mask of the bodies of each species."""
         kind, real = self.densities.kind(graphs), node_mask(graphs)
         return [real & (kind == c) for c in range(self.densities.kinds)]
 
@@ -273,14 +273,14 @@ class ManyBodyFeatures(AbstractEnergy):
         graphs: GraphsTuple,
         columns: Callable[[NodeMask, tuple[Weights, ...]], Float[Array, "r _"]],
     ) -> Float[Array, "r K"]:
-        """The columns of every species of the central body, beside one another."""
+        """Columns of all species of the central body, concatenated."""
         mine = jnp.stack(self._centres(graphs))
         if len(mine) == 1:
             return columns(mine[0], tuple(w[0] for w in self.weights))
         shape = jax.eval_shape(columns, mine[0], tuple(w[0] for w in self.weights))
 
         def of(each: tuple[NodeMask, tuple[Weights, ...]]) -> Float[Array, "r _"]:
-            # Most frames hold some of the species only.
+            # Most frames hold only some of the species.
             return jax.lax.cond(
                 jnp.any(each[0]), columns, lambda *_: jnp.zeros(shape.shape, shape.dtype), *each
             )
@@ -290,7 +290,7 @@ class ManyBodyFeatures(AbstractEnergy):
 
 
 def _sum_where(present: Array, of: Callable[[Array], Array], none: Array) -> Array:
-    """Sum of the values at all places that are present."""
+    """Sum of the values of those species z that are present."""
     if len(present) == 1:
         return of(jnp.zeros((), jnp.int32))
 

@@ -1,9 +1,10 @@
 r"""Jacobians of many-body features as matrix products.
 
 By the chain rule $\partial B_k / \partial x_a = \sum_{i,zn,lm} W_{a,i,zn,lm} D_{i,zn,lm,k}$: W
-holds the slopes of the densities' functions at the edges, D the derivatives of the features by the
-densities. A batch of a few small graphs is one product, in which images of one neighbour are added
-up first; in large graphs every body has products of its own, with some of its neighbours each.
+holds the slopes of the densities' functions at the edges, D the derivatives of the features with
+respect to the densities. For a batch of a few small graphs this is one matrix product, after a sum
+over periodic images of each neighbour. In large graphs most of W is zero: every body has its own
+products, each with a block of its neighbours.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,21 +20,20 @@ from .densities import Densities
 from .signatures import Factor, Signature
 
 Weights = Float[Array, "_ _ Q"]
-"""Radial functions `[F K Q]` of the F factors of K features: a coefficient for every species and
-number n."""
+"""Radial weights `[F K Q]` of the F factors of K features, for every species and radial index."""
 Product = Callable[[int, Float[Array, "m n N K"]], Float[Array, "*rows K"]]
-"""Product of W with the part of D of one degree."""
+"""Multiplies W by the block of D that belongs to one degree."""
 
 LARGE = 256
-"""Bodies of a batch from which on most of its entries of W are zero."""
+"""Number of bodies above which most of W is zero, and W is not formed."""
 SLOTS, SITES = 32, 16
-"""Neighbours of a body in one product of a large graph, and bodies at a time."""
+"""Neighbours in one product of a large graph, and number of such products at a time."""
 
 
 def factors(
     densities: Float[Array, "LM n Q"], signature: Signature, weights: Weights
 ) -> list[Factor]:
-    """The densities with the random radial functions of every factor, `[2l+1 n K]` each."""
+    """Densities weighted with the random radial functions of each factor, `[2l+1 n K]`."""
     return [
         jnp.einsum("mnq,kq->mnk", densities[k * k : (k + 1) ** 2], w, precision="highest")
         for k, w in zip(signature.degrees, weights)
@@ -45,7 +45,7 @@ def derivatives(
     signatures: Sequence[Signature],
     weights: Sequence[Weights],
 ) -> list[list[Factor]]:
-    """Derivative of each signature's features by each of their own factors."""
+    """Derivatives of each signature's features with respect to their factors."""
     return [
         signature.slopes(factors(densities, signature, w))
         for signature, w in zip(signatures, weights)
@@ -59,7 +59,7 @@ def chained(
     weights: Sequence[Float[Array, "_ _ N"]],
     degree: int,
 ) -> Float[Array, "*rows K"]:
-    """W D for neighbours of one species: a product for each degree, of the features that have a
+    """W D for neighbours of one species: for each degree, one product over the features that have a
     factor of it."""
     total: list[list[Array]] = [[] for _ in signatures]
     for own in range(degree + 1):
@@ -83,7 +83,7 @@ def chained(
 
 
 def in_one_product(design: Float[Array, "rows LM R"]) -> Product:
-    """W of a small batch; R counts bodies and radial numbers."""
+    """Product with the whole W of a small batch; R runs over bodies and radial indices."""
 
     def multiply(own: int, right: Float[Array, "m n N K"]) -> Float[Array, "rows K"]:
         left = design[:, own * own : (own + 1) ** 2].reshape(len(design), -1)
@@ -122,7 +122,7 @@ def by_neighbours(
     rows: Callable[[Product, Int[Array, " s"]], Float[Array, "s r K"]],
     none: Float[Array, "rows K"],
 ) -> Float[Array, "rows K"]:
-    """The same rows for a large graph: `rows` multiplies with what some bodies' neighbours see."""
+    """The same rows for a large graph: `rows` multiplies with the blocks of W of a few bodies."""
     n, g = count(graphs), len(graphs.n_node)
     centre, edge, valid = _in_slots(graphs)
     kind, index = functions.kind(graphs)[graphs.senders], graph_index(graphs)
@@ -157,7 +157,7 @@ def by_neighbours(
 def _in_slots(
     graphs: GraphsTuple,
 ) -> tuple[Int[Array, " s"], Int[Array, "s e"], Bool[Array, "s e"]]:
-    """The edges that end at each body, some at a time: body, edges, and which of them there are."""
+    """Edges in groups of up to `SLOTS` with one receiver: receiver, edges, and which exist."""
     n, e = count(graphs), len(graphs.receivers)
     order = jnp.argsort(graphs.receivers)
     degree = jax.ops.segment_sum(jnp.ones(e, jnp.int32), graphs.receivers, n)

@@ -1,4 +1,4 @@
-"""The encoder of the paper, kept and measured beside the exact invariants."""
+"""Message-passing encoder of Rahma et al., for comparison with the exact invariants."""
 
 import math
 from typing import ClassVar
@@ -30,17 +30,18 @@ class MessagePassingFeatures(AbstractEnergy):
     r"""Random dense layers on nodes, edges and messages in a local frame (Rahma et al.,
     arXiv 2506.06558).
 
-    Positions are taken from their mean and, with the momenta, expressed in an orthonormal frame
-    whose first axis points to the node nearest to the centre (Gram-Schmidt on the next nearest for
-    the others): $x_i$. Then $h_i = \phi_V(x_i)$, $e_{ij} = \phi_E(\bar q_j - \bar q_i, r_{ij})$,
+    $x_i$ are the positions relative to their mean, and the momenta, in an orthonormal frame. Its
+    first axis points to the node nearest to the centre; the others follow from the next nearest
+    nodes by Gram-Schmidt. Then $h_i = \phi_V(x_i)$, $e_{ij} = \phi_E(\bar q_j - \bar q_i, r_{ij})$,
     $m_{ij} = \phi_M(h_i, e_{ij})$, and $\Phi = \sum_j (h_j, \sum_i m_{ij})$.
 
-    Where fewer than d + 1 bodies, or bodies on a line or plane, do not span the space, the missing
-    axes are zero and what lies along them is not seen.
+    If the bodies do not span the space (fewer than d + 1, or all on a line or plane), the missing
+    axes are zero, and components along them are ignored.
 
-    Unlike the pair and kinetic features it mixes q and p (not separable), its frame jumps when
-    the nearest node changes, it depends on how far the system reaches, so it extends less well to
-    larger graphs, and it does not use edge `type`, `coupling` or periodic `shift`.
+    Limitations beside pair and kinetic features: q and p are mixed, so that the energy is not
+    separable. The frame jumps when the nearest node changes. Inputs depend on the extent of the
+    system, so that the model transfers less well to larger graphs. Edge `type`, `coupling` and
+    periodic `shift` are ignored.
     """
 
     name: ClassVar[str] = "message passing"
@@ -49,6 +50,7 @@ class MessagePassingFeatures(AbstractEnergy):
     edge_layer: Dense
     message_layer: Dense
     box: Float[Array, "x 2"]
+    """Least and greatest local coordinate in training, position before momentum."""
 
     @property
     def dimension(self) -> int | None:
@@ -118,9 +120,19 @@ class MessagePassingFeatures(AbstractEnergy):
 
 
 class MessagePassing(AbstractTermSpec):
-    """The encoder of Rahma et al. as we read it: `units` messages on `hidden` node and edge units.
+    """Random message-passing features, our reading of the encoder of Rahma et al. (arXiv
+    2506.06558).
 
-    The columns are the `hidden` node units and the `units` message units.
+    The columns are the `hidden` node units and the `units` message units, summed over the bodies.
+
+    **Arguments:**
+
+    - `units`: number of message units.
+    - `hidden`: number of units of the node layer and of the edge layer.
+    - `sampling`: distribution of the weights of all three layers; a single pass.
+    - `activation`: "tanh", "erf", "sigmoid", "sin" or "relu", whose forces jump.
+
+    **Raises:** `ValueError` for a sampling in two passes.
     """
 
     units: int = eqx.field(default=256, static=True)
@@ -187,7 +199,7 @@ def _frame(graphs: GraphsTuple, arm: Float[Array, "n d"]) -> Float[Array, "g d d
         for earlier in axes:
             axis = axis - jnp.sum(axis * earlier, axis=1, keepdims=True) * earlier
         size = norm(axis)[:, None]
-        # What rounding leaves of a dependent arm is no direction.
+        # A linearly dependent arm leaves only rounding errors: they define no axis.
         real = size > jnp.sqrt(jnp.finfo(arm.dtype).eps) * norm(picked)[:, None]
         axes.append(jnp.where(real, axis / jnp.where(real, size, 1), 0))
     return jnp.stack(axes, axis=1)

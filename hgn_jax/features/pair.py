@@ -24,18 +24,17 @@ from .sampling import ELM, AbstractSampling
 from .trained_range import extent
 
 NEAR = 0.95
-"""Share of the cutoff from which on a greatest trained distance counts as the cutoff."""
+"""Share of the cutoff above which the greatest distance in training counts as the cutoff."""
 
 
 class PairFeatures(AbstractPairFeatures):
-    r"""Potentials of pairs whose random units see, one half, r, and the other half log r.
+    r"""Pair potentials: half of the random units are functions of r, the other half of log r.
 
-    r alone fails for planets (0.3 to 50 AU), log r alone is far worse on springs; half and half
-    serves both.
+    Units of r alone fail for planets (0.3 to 50 AU), units of log r alone are far worse on springs;
+    the mixture serves both.
 
     With a `cutoff` (length) every unit is multiplied by $(1 - (r/cutoff)^2)^2$ and is zero beyond:
-    energies and forces are continuous when edges enter or leave a neighbour list, and edges beyond
-    the cutoff count for nothing.
+    energies and forces are continuous when edges enter or leave a neighbour list.
     """
 
     layers: tuple[tuple[Dense, Dense], ...]
@@ -83,7 +82,7 @@ class PairFeatures(AbstractPairFeatures):
             low, high = map(float, self.ranges[t])
             if not low <= high < math.inf:
                 raise ValueError(
-                    f"training saw no pair of edge type {t}: no range to compress over"
+                    f"no pair of edge type {t} in training: there is no range to compress over"
                 )
             margin = MARGIN * (high - low) + 1e-3 * low
             span, end = (max(low - margin, low / 2), high + margin), None
@@ -107,16 +106,27 @@ class PairFeatures(AbstractPairFeatures):
 
 
 class Pair(AbstractTermSpec):
-    """Pair features with `units` units per edge type.
+    r"""Random features of pair potentials, $V = \sum_{pairs} c_{ij} \phi(r_{ij})$.
 
-    ELM is the default: of one variable its smoother units are more accurate than SWIM's, inside the
-    trained range (bench/potentials.py) and beyond. Where the force has a kink, SWIM's steep units
-    win (bench/molecular_dynamics.py).
+    c is the edges' known `coupling`, one if absent. Half of the units are functions of r, half of
+    log r. Each edge `type` has its own units.
 
-    `types` is the number of edge types; None reads it from the data (concrete arrays only).
+    **Arguments:**
 
-    `cutoff` (length) makes every unit fade to zero there, as liquids and neighbour lists need. The
-    energy then has no constant per pair: the number of pairs would change with the list.
+    - `units`: number of units for each edge type, even.
+    - `sampling`: distribution of their weights. In one variable the smoother units of `hgn.ELM()`
+        are more accurate than those of `hgn.SWIM()`, inside the trained range (bench/potentials.py)
+        and beyond. Where the force has a kink, the steep units of SWIM are better
+        (bench/molecular_dynamics.py).
+    - `activation`: "tanh", "erf", "sigmoid", "sin" or "relu", whose forces jump.
+    - `types`: number of edge types; None reads it from the data (concrete arrays only).
+    - `cutoff`: distance at which every unit fades to zero (length), as liquids and neighbour lists
+        need. The energy then has no constant per pair, since the number of pairs changes with the
+        list.
+
+    **Raises:** `ValueError` if `units` is odd or less than 2, or for a cutoff that is not positive
+    and finite. A fit raises it for data without edges, without a pair within the cutoff, or with
+    more edge types.
     """
 
     units: int = eqx.field(default=256, static=True)
@@ -154,12 +164,12 @@ class Pair(AbstractTermSpec):
     def _check_reach(self, data: GraphsTuple) -> None:
         if self.cutoff is None or not is_concrete(data) or not len(data.senders):
             return
-        with jax.ensure_compile_time_eval():  # data known inside jit are no tracers
+        with jax.ensure_compile_time_eval():  # else jit would trace concrete data
             r = np.asarray(distance(data))[np.asarray(edge_mask(data))]
         if not (r < self.cutoff).any():
             raise ValueError(
-                f"Pair(cutoff={self.cutoff}) sees no pair: the nearest two joined bodies are "
-                f"{r.min():.4g} apart"
+                f"Pair(cutoff={self.cutoff}) finds no pair within the cutoff: the shortest edge is "
+                f"{r.min():.4g}"
             )
 
     def sample(self, key: Key, data: GraphsTuple, previous: Fitted | None = None) -> PairFeatures:
@@ -168,7 +178,7 @@ class Pair(AbstractTermSpec):
         r, mask = distance(data), observable(data, self.cutoff)
         types = edge_types(data, self.types or 1)
         layers, ranges = [], []
-        keys = jr.split(key, 1 + len(types))  # two for one type, as elsewhere: compiled once
+        keys = jr.split(key, 1 + len(types))  # at least two, as elsewhere, to reuse that program
         for t, (k, of_type) in enumerate(zip(keys, types)):
             chosen = mask & of_type
             energy = None
@@ -189,8 +199,8 @@ class Pair(AbstractTermSpec):
 
 
 def _up_to_cutoff(range_: Float[Array, " 2"], cutoff: float | None) -> Float[Array, " 2"]:
-    """The range with the cutoff as its end, if training came near: units fade to zero there, and a
-    pair a little farther apart than any in training is no extrapolation."""
+    """The range, extended to the cutoff if training came near: units fade to zero there, so that a
+    slightly greater distance than in training is no extrapolation."""
     if cutoff is None:
         return range_
     return range_.at[1].set(jnp.where(range_[1] > NEAR * cutoff, cutoff, range_[1]))

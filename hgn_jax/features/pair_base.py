@@ -35,7 +35,7 @@ _Columns = Callable[[Float[Array, " s"], int], Float[Array, "s _"]]
 class AbstractPairFeatures(AbstractEnergy):
     r"""$V = \sum_{pairs} c_{ij} \phi(r_{ij})$, c the edges' known `coupling` (one if absent).
 
-    Each edge `type` has units of its own, as many as the others.
+    Each edge `type` has its own units, equal in number for all types.
     """
 
     name: ClassVar[str] = "pair"
@@ -43,7 +43,7 @@ class AbstractPairFeatures(AbstractEnergy):
     ranges: eqx.AbstractVar[Float[Array, "T 2"]]
     """Least and greatest distance in training, for each edge type (length)."""
     cutoff: eqx.AbstractVar[float | None]
-    """Distance from which on all units are zero (length)."""
+    """Distance beyond which all units are zero (length)."""
 
     @abstractmethod
     def units(self, square: Float[Array, " s"], type: int) -> Float[Array, "s _"]:
@@ -93,10 +93,11 @@ class AbstractPairFeatures(AbstractEnergy):
         def at(kinds: Int[Array, " e"], square: EdgeScalars) -> EdgeScalars:
             total = jnp.zeros_like(square)
             for t, part in enumerate(parts):
-                units, seen = partial(_dot, columns, t, part), kinds == t
+                units, active = partial(_dot, columns, t, part), kinds == t
                 if self.cutoff is not None:
-                    seen &= ~(square >= self.cutoff**2)  # NaN is seen
-                total = jnp.where(seen, blockwise(units, len(part), square, seen=seen), total)
+                    active &= ~(square >= self.cutoff**2)  # NaN stays active, and shows
+                values = blockwise(units, len(part), square, active=active)
+                total = jnp.where(active, values, total)
             return total
 
         parts = jnp.split(theta, self.types)
@@ -113,7 +114,7 @@ class AbstractPairFeatures(AbstractEnergy):
         )
         # Both directions of a pair pull on the receiver alike: twice the share of one.
         direction = displacement(graphs) * (4 * edge_share(graphs))[:, None]
-        # One coordinate at a time: [e d K] would be the greatest array of the whole fit.
+        # One coordinate at a time: [e d K] would be the largest array of the whole fit.
         along = [
             sum_over_edges(graphs, direction[:, k, None] * slope) for k in range(direction.shape[1])
         ]
@@ -122,7 +123,7 @@ class AbstractPairFeatures(AbstractEnergy):
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         r, types = distance(graphs), self._types(graphs)
         mask = observable(graphs, self.cutoff)
-        out = mask & ~jnp.any(jnp.stack(types), axis=0)  # a type that training never saw
+        out = mask & ~jnp.any(jnp.stack(types), axis=0)  # edge types absent in training
         for of_type, range_ in zip(types, self.ranges):
             out |= outside(r, mask & of_type, range_)
         index = graph_index(graphs)[graphs.receivers]
@@ -133,8 +134,8 @@ class AbstractPairFeatures(AbstractEnergy):
         greatest = int(np.max(np.asarray(graphs.edges.get("type", 0)), initial=0))
         if greatest >= self.types:
             raise ValueError(
-                f"the pair features know {self.types} edge types, the data have edge type "
-                f"{greatest}"
+                f"the pair features were sampled for {self.types} edge types, but the data have "
+                f"edge type {greatest}"
             )
 
     def trained_range(self) -> Float[Array, "... 2"]:
@@ -158,14 +159,13 @@ def _dot(columns: _Columns, type: int, theta: Array, square: Array) -> Array:
 
 
 def edge_types(graphs: GraphsTuple, count: int) -> list[EdgeMask]:
-    """For each type the edges that have it; without `type` all edges are of type 0."""
+    """Mask of the edges of each type; without `type` all edges have type 0."""
     kinds = edge_kinds(graphs)
     return [kinds == t for t in range(count)]
 
 
 def observable(graphs: GraphsTuple, cutoff: float | None) -> EdgeMask:
-    """Edges within the cutoff with an end that moves: no row shows the force between two fixed
-    bodies."""
+    """Edges within the cutoff with at least one mobile end: pairs of fixed bodies give no rows."""
     free = movable(graphs)
     seen = edge_mask(graphs) & (free[graphs.senders] | free[graphs.receivers])
     return seen if cutoff is None else seen & (distance(graphs) < cutoff)

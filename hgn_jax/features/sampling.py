@@ -1,4 +1,4 @@
-"""How the hidden weights are drawn: ELM, SWIM, and the start of gradient descent."""
+"""Distributions of the hidden weights: ELM, SWIM, and the initial weights of gradient descent."""
 
 from abc import abstractmethod
 
@@ -14,12 +14,12 @@ from .dense import Dense
 
 
 class AbstractSampling(eqx.Module):
-    """A distribution of the dense layer's weights and biases."""
+    """Base class of distributions of a dense layer's weights and biases."""
 
     @property
     @abstractmethod
     def guided(self) -> bool:
-        """True if a second pass, drawn with the energies of a first fit, is wanted."""
+        """True if layers are sampled twice, the second time guided by energies of a first fit."""
 
     @abstractmethod
     def __call__(
@@ -32,11 +32,11 @@ class AbstractSampling(eqx.Module):
         energy: Float[Array, " s"] | None = None,
         unit: float = 0.0,
     ) -> Dense:
-        """Draws a layer of `units` units for the inputs x; masked inputs are never drawn.
+        """Samples a layer of `units` units for the inputs x; only inputs with a true mask count.
 
-        `energy`, if given, is a first fit's site energy at every input. `unit` is the size at which
-        inputs that vary by rounding alone are told from inputs that vary (one for logarithms,
-        whose mean may be zero).
+        `energy`, if given, is the site energy of a first fit at every input. `unit` is the least
+        magnitude by which an input's variation is compared with rounding (1 for logarithms, whose
+        mean may be zero).
         """
 
 
@@ -44,8 +44,9 @@ class ELM(AbstractSampling):
     """w ~ N(0, scale^2 / inputs), b ~ U(-1, 1) on standardised inputs (Huang et al., Neurocomputing
     70, 2006).
 
-    `scale` is the standard deviation of w . x. One serves a single input; layers on layers, as
-    those of `MessagePassing`, want less: more of their units saturate (bench/potentials.py).
+    `scale` is the standard deviation of w . x. The default of 1 suits a single input. Stacked
+    layers, as in `MessagePassing`, need less, since more of their units saturate
+    (bench/potentials.py).
     """
 
     scale: float = eqx.field(default=1.0, static=True)
@@ -71,7 +72,7 @@ class ELM(AbstractSampling):
         centre, scale = moments(x, mask, unit)
         w, b = jr.split(key)
         size = self.scale / x.shape[1] ** 0.5
-        # Flat, like the biases: one input's weights then share their compiled random bits.
+        # Drawn flat, like the biases: with one input both reuse one compiled generator.
         normal = jr.normal(w, (x.shape[1] * units,), x.dtype).reshape(x.shape[1], units)
         weight = size * normal / scale[:, None]
         bias = jr.uniform(b, (units,), x.dtype, -1, 1)
@@ -79,8 +80,8 @@ class ELM(AbstractSampling):
 
 
 class Glorot(AbstractSampling):
-    """w ~ N(0, 2 / (inputs + units)) on standardised inputs, b = 0: the standard start of training
-    by gradient descent (Glorot and Bengio, AISTATS 2010)."""
+    """w ~ N(0, 2 / (inputs + units)) on standardised inputs, b = 0: the standard initialisation
+    for gradient descent (Glorot and Bengio, AISTATS 2010)."""
 
     @property
     def guided(self) -> bool:
@@ -103,13 +104,15 @@ class Glorot(AbstractSampling):
 
 
 class SWIM(AbstractSampling):
-    r"""Units between two data points (Bolager et al., arXiv 2306.16830).
+    r"""Units placed between pairs of data points (Bolager et al., arXiv 2306.16830).
 
-    $w = s_1 (x_2 - x_1) / |x_2 - x_1|^2$, $b = -w \cdot x_1 - s_2$ on standardised inputs. `floor`
-    bounds the distance in standard deviations from below: no unit becomes a step.
+    $w = s_1 (x_2 - x_1) / |x_2 - x_1|^2$, $b = -w \cdot x_1 - s_2$ on standardised inputs, with
+    constants s of the activation. Distances |x_2 - x_1| count as at least `floor` (standard
+    deviations), so that no unit becomes a step function.
 
-    Pairs are uniform; with `passes=2` a second pass draws them with probability proportional to
-    $|\Delta E| / |\Delta x|$, E the first fit's site energy (Rahma et al., arXiv 2411.17511).
+    Pairs are drawn uniformly. With `passes=2` a second pass draws them with probability
+    proportional to $|\Delta E| / |\Delta x|$, where E is the site energy of the first fit (Rahma
+    et al., arXiv 2411.17511).
     """
 
     floor: float = eqx.field(default=0.5, static=True)
@@ -140,7 +143,7 @@ class SWIM(AbstractSampling):
         first, second = self._pairs(key, z, mask, units, energy)
         step = z[second] - z[first]
         length = norm(step)[:, None]
-        # Two equal points have no direction: the unit then looks along the diagonal.
+        # Two equal points define no direction: take the diagonal.
         diagonal = x.shape[1] ** -0.5
         direction = jnp.where(length > 0, step / jnp.where(length > 0, length, 1), diagonal)
         sigma = activation(nonlinearity)
@@ -165,7 +168,7 @@ class SWIM(AbstractSampling):
             return first, second
         length = jnp.maximum(norm(z[second] - z[first]), self.floor)
         steepness = jnp.abs(energy[second] - energy[first]) / length
-        # A constant energy prefers no pair: then all are equally likely.
+        # If the energy is constant, all pairs are equally likely.
         steepness = jnp.where(jnp.any(steepness > 0), steepness, 1)
         chosen = jr.choice(choose, count, (units,), replace=False, p=steepness)
         return first[chosen], second[chosen]
@@ -176,7 +179,8 @@ def moments(
 ) -> tuple[Float[Array, " inputs"], Float[Array, " inputs"]]:
     """Mean and standard deviation of the unmasked inputs.
 
-    Inputs that do not vary (a rigid rod) get their magnitude, at least `unit`, or one, as scale.
+    If inputs do not vary (a rigid rod), their magnitude takes the place of the deviation: at least
+    `unit`, and 1 if it is zero.
     """
     count = jnp.maximum(jnp.sum(mask), 1).astype(x.dtype)
     kept = mask[:, None]

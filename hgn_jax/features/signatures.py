@@ -1,4 +1,4 @@
-"""Signatures: the ways in which densities of several degrees multiply to an invariant."""
+"""Signatures: ways to couple densities of given degrees to a rotational invariant."""
 
 import itertools
 from collections.abc import Sequence
@@ -11,25 +11,26 @@ from jaxtyping import Array, Float
 from .harmonics import coupling
 
 Factor = Float[Array, "_ n _"]
-"""A density of degree l `[2l+1 n K]`, for K features of n bodies."""
+"""Density of degree l, `[2l+1 n K]`, for K features of n bodies."""
 
 FIVE_BODY_DEGREE = 3
 FIVE_BODY_TOTAL = 6
-"""Greatest degree of a factor of five-body features, and of their sum: costs grow steeply."""
+"""Greatest degree of a factor of five-body features, and greatest sum of the four degrees: costs
+grow steeply with both."""
 
 
 class Signature(NamedTuple):
     """Degrees of the factors of a feature of body order len(degrees) + 1.
 
-    Two factors of one degree are contracted; three couple by one tensor; of four, each half couples
-    to the degree `through`, and the halves are contracted.
+    Two factors of equal degree are contracted. Three are coupled by one tensor. Four are coupled
+    two by two to the degree `through`, and the two products are contracted.
     """
 
     degrees: tuple[int, ...]
     through: int = 0
 
     def __call__(self, factors: Sequence[Factor]) -> Float[Array, "n K"]:
-        """The invariant product of the densities."""
+        """Invariant product of the densities."""
         if len(factors) == 2:
             left, right = factors[0] / len(factors[0]) ** 0.5, factors[1]
         elif len(factors) == 3:
@@ -40,7 +41,7 @@ class Signature(NamedTuple):
         return jnp.sum(left * right, axis=0)
 
     def slopes(self, factors: Sequence[Factor]) -> list[Factor]:
-        """Derivatives of the product by each factor: what the others couple to."""
+        """Derivative of the product with respect to each factor: the other factors, coupled."""
         if len(factors) == 2:
             return [factor / len(factor) ** 0.5 for factor in reversed(factors)]
         if len(factors) == 3:
@@ -53,10 +54,10 @@ class Signature(NamedTuple):
 
 
 def product(left: Factor, right: Factor, degree: int) -> Factor:
-    r"""$\sum C_{m_1 m_2 m} a_{m_1} b_{m_2}$: the part of that degree of the product of two."""
+    r"""$\sum C_{m_1 m_2 m} a_{m_1} b_{m_2}$: the component of that degree of a product."""
     a, b = len(left), len(right)
     tensor = coupling((a - 1) // 2, (b - 1) // 2, degree)
-    # One matrix product with bodies and features as columns, and no transposition.
+    # With bodies and features as columns, one matrix product needs no transposition.
     matrix = jnp.asarray(tensor.transpose(0, 2, 1).reshape(-1, b), right.dtype)
     columns = right.reshape(b, -1)
     half = jax.lax.dot(matrix, columns, precision=jax.lax.Precision.HIGHEST)
@@ -64,18 +65,18 @@ def product(left: Factor, right: Factor, degree: int) -> Factor:
 
 
 def three_body(degree: int) -> tuple[Signature, ...]:
-    """Two factors of each degree."""
+    """Two factors of equal degree, for every degree."""
     return tuple(Signature((k, k)) for k in range(degree + 1))
 
 
 def four_body(degree: int) -> tuple[Signature, ...]:
-    """Three factors whose degrees are the sides of a triangle, and even together."""
+    """Three factors whose degrees satisfy the triangle inequality and have an even sum."""
     triples = itertools.combinations_with_replacement(range(degree + 1), 3)
     return tuple(Signature((a, b, c)) for a, b, c in triples if (a + b + c) % 2 == 0 and c <= a + b)
 
 
 def five_body(degree: int) -> tuple[Signature, ...]:
-    """Pairs of pairs that couple to a common degree; each pair of pairs once."""
+    """Two pairs of factors that couple to a common degree, each combination once."""
     pairs = itertools.combinations_with_replacement(range(min(degree, FIVE_BODY_DEGREE) + 1), 2)
     return tuple(
         Signature((*left, *right), through)

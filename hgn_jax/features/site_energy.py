@@ -1,4 +1,4 @@
-"""Energies written as the mathematics of one site; everything else is derived."""
+"""Energies defined by a function of one site, from which everything else is derived."""
 
 import math
 from abc import abstractmethod
@@ -16,7 +16,7 @@ from .sites import AbstractSites, Site, Sites
 
 
 class AbstractSiteEnergy(AbstractUntrained, AbstractEnergy):
-    r"""$\Phi_k = \sum_s w_s \phi_k(z_s)$ over the sites s of a graph: write $\phi$ for one site.
+    r"""$\Phi_k = \sum_s w_s \phi_k(z_s)$ over the sites s of a graph, from $\phi$ at one site.
 
     A potential of two columns, $\theta_1 r + \theta_2 r^2$, for every pair of joined bodies:
 
@@ -31,16 +31,16 @@ class AbstractSiteEnergy(AbstractUntrained, AbstractEnergy):
     ```
 
     Energies, Jacobians, contracted gradients and the virial follow by differentiation of `phi`. An
-    instance stands in `terms` as it is: it is sampled already. Where pairs end at a distance, give
-    the class a field or class variable `cutoff` (length), at which `phi` must vanish: neighbour
-    lists ask for it.
+    instance is passed in `terms` as it is, since nothing has to be sampled. If pairs act up to a
+    distance only, declare a field or class variable `cutoff` (length), which neighbour lists read
+    and at which `phi` must vanish.
     """
 
     sites: eqx.AbstractClassVar[AbstractSites]
 
     @abstractmethod
     def phi(self, z: Float[Array, " v"], site: Site) -> Float[Array, " K"]:
-        """The columns at one site with the local vector z (energy, before coupling or mass)."""
+        """Columns at one site with local vector z (energy, before coupling or mass)."""
 
     @property
     def depends_on(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -56,6 +56,7 @@ class AbstractSiteEnergy(AbstractUntrained, AbstractEnergy):
 
     @property
     def counts(self) -> Counts:
+        # The number of pairs within a cutoff changes as bodies move; the energy must not jump.
         fades = self.sites.pairs and self.reach < math.inf
         return Counts(bodies=True) if fades else self.sites.counts
 
@@ -81,7 +82,8 @@ class AbstractSiteEnergy(AbstractUntrained, AbstractEnergy):
     def _differentiable(
         self, graphs: GraphsTuple
     ) -> tuple[Sites, Callable[[Array], dict[str, Array]]]:
-        """The sites, and the map from derivatives by local vectors to those by the state."""
+        """The sites, and the chain rule from derivatives with respect to the local vectors to
+        derivatives with respect to the state."""
 
         def vectors(state: dict[str, Vectors]) -> tuple[Float[Array, "s v"], Sites]:
             at = self.sites.of(graphs._replace(nodes=graphs.nodes | state))

@@ -1,4 +1,4 @@
-"""Sites: the bodies or pairs at which a feature is evaluated, and what it sees of each."""
+"""Sites: the bodies or pairs at which features are evaluated, and their local inputs."""
 
 from abc import abstractmethod
 from typing import ClassVar
@@ -34,26 +34,26 @@ class Site(eqx.Module):
 
 
 class Sites(eqx.Module):
-    """All sites of some graphs."""
+    """All sites of a batch of graphs."""
 
     vector: Float[Array, "s v"]
-    """The local vector that the feature is a function of."""
+    """Local vectors, of which the features are functions."""
     site: Site
     weight: Float[Array, " s"]
-    """Factor of the site's values: zero for padding."""
+    """Factor of each site's values; zero for padding."""
 
 
 class AbstractSites(eqx.Module):
-    """Finds the sites of graphs, and sums their values over the nodes."""
+    """Finds the sites of graphs and sums their values node by node."""
 
     depends_on: eqx.AbstractClassVar[tuple[str, ...]]
-    """The state variables that the local vector is a function of."""
+    """State variables that the local vectors are functions of."""
     needs: eqx.AbstractClassVar[tuple[str, ...]]
-    """Node arrays that are read beside them."""
+    """Node arrays that are read in addition to them."""
     pairs: eqx.AbstractClassVar[bool]
     """True if bodies act on one another."""
     counts: eqx.AbstractClassVar[Counts]
-    """Extensive counts that a constant value at every site adds up to."""
+    """Extensive counts to which a constant value at every site adds up."""
 
     @abstractmethod
     def of(self, graphs: GraphsTuple) -> Sites:
@@ -65,7 +65,8 @@ class AbstractSites(eqx.Module):
 
 
 class Pairs(AbstractSites):
-    """Pairs of joined bodies: the vector x[receiver] - x[sender], its images included (length).
+    """Pairs of joined bodies, with the vector x[receiver] - x[sender] between the images that the
+    edge joins (length).
 
     Values are multiplied by the edge's `coupling`.
     """
@@ -77,16 +78,16 @@ class Pairs(AbstractSites):
 
     def of(self, graphs: GraphsTuple) -> Sites:
         # A vector of zeros would make derivatives of its length NaN.
-        apart = jnp.where(edge_mask(graphs)[:, None], displacement(graphs), 1)
+        vector = jnp.where(edge_mask(graphs)[:, None], displacement(graphs), 1)
         site = Site(edge_kinds(graphs), None, _time(graphs, graph_index(graphs)[graphs.senders]))
-        return Sites(apart, site, edge_share(graphs))
+        return Sites(vector, site, edge_share(graphs))
 
     def collect(self, graphs: GraphsTuple, values: Float[Array, "s ..."]) -> Float[Array, "n ..."]:
         return sum_over_edges(graphs, values)
 
 
 class AbstractBodies(AbstractSites):
-    """Sites that are the bodies, one by one."""
+    """Sites that are single bodies."""
 
     pairs: ClassVar[bool] = False
 
@@ -95,7 +96,7 @@ class AbstractBodies(AbstractSites):
 
 
 class Positions(AbstractBodies):
-    """Bodies in their surroundings: the absolute position (length)."""
+    """Single bodies, with their absolute position (length)."""
 
     depends_on: ClassVar[tuple[str, ...]] = ("position",)
     needs: ClassVar[tuple[str, ...]] = ()
@@ -106,8 +107,8 @@ class Positions(AbstractBodies):
 
 
 class Velocities(AbstractBodies):
-    """Moving bodies: the velocity p / m (length / time). Values are multiplied by the mass, so that
-    v = dT/dp holds for unequal masses."""
+    """Single bodies, with their velocity p / m (length / time). Values are multiplied by the mass,
+    so that v = dT/dp holds for unequal masses."""
 
     depends_on: ClassVar[tuple[str, ...]] = ("momentum",)
     needs: ClassVar[tuple[str, ...]] = ("mass",)
@@ -119,7 +120,7 @@ class Velocities(AbstractBodies):
 
 
 class Phases(AbstractBodies):
-    """Bodies in phase space: position and momentum, `[2 d]`. Energies of them do not separate."""
+    """Single bodies, with position and momentum, `[2 d]`. Such energies are not separable."""
 
     depends_on: ClassVar[tuple[str, ...]] = ("position", "momentum")
     needs: ClassVar[tuple[str, ...]] = ()

@@ -1,4 +1,4 @@
-"""The range of local inputs that training saw, and what lies outside of it."""
+"""Range of the local inputs in training, and inputs outside of it."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float

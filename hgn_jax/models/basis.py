@@ -45,7 +45,7 @@ class Basis(eqx.Module):
     def __check_init__(self) -> None:
         # `pair_types` finds species by binary search, so they must be sorted.
         if list(self.species) != sorted(set(self.species)):
-            raise ValueError(f"species must increase and differ, got {self.species}")
+            raise ValueError(f"species must be strictly increasing, got {self.species}")
 
     @property
     def counts(self) -> Counts:

@@ -166,7 +166,7 @@ def zbl(species: Sequence[int], *, onset: float, cutoff: float) -> System:
     **Raises:** `ValueError` unless 0 < onset < cutoff, or for species that do not increase.
     """
     if list(species) != sorted(set(species)) or not len(species):
-        raise ValueError(f"species must increase and differ, got {tuple(species)}")
+        raise ValueError(f"species must be strictly increasing, got {tuple(species)}")
     pairs = np.array(list(itertools.combinations_with_replacement(species, 2)), dtype=float)
     return System(Smoothed(ZBL(pairs[:, 0], pairs[:, 1]), onset, cutoff))
 
