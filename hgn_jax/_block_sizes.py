@@ -6,14 +6,14 @@ import jax
 
 
 class Portion(NamedTuple):
-    """Limits on the work that is done at once. More is cut into blocks, one after the other."""
+    """Limits on the work that is done at once. More work is divided into successive blocks."""
 
     edges: int
-    """Edges, in slots, that are summed at once."""
+    """Edges of the dense layout that are summed at once."""
     bodies: int
-    """Least number of bodies in a block, even if they have more edges than that."""
+    """Least number of bodies in a block, even if they have more edges than `edges`."""
     slots: int | None
-    """Slots of all bodies that are summed at once; None for blocks of bodies instead."""
+    """Slots that are summed at once, for all bodies; None for blocks of bodies instead."""
     units: int
     """Random units times sites."""
     candidates: int

@@ -1,4 +1,4 @@
-"""Progress of a long computation, reported to a function of the user."""
+"""Progress of a long computation, reported to a user-defined function."""
 
 import time
 from collections.abc import Callable
@@ -9,10 +9,11 @@ class Progress(NamedTuple):
     """Progress of a stream, rollout or training. `str` formats it as one line."""
 
     done: int
+    """Units that are done."""
     total: int | None
-    """None if a stream has no length."""
+    """Units in all; None if unknown."""
     seconds: float
-    """Since the start."""
+    """Seconds since the start."""
     left: float | None
     """Seconds left at the pace so far, compilation excluded; None if unknown."""
     what: str

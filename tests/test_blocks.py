@@ -12,7 +12,7 @@ from hgn_jax.features.blockwise import blockwise
 from hgn_jax.graphs.dense_edges import slotted
 
 SITES = 37
-SEEN = {
+ACTIVE = {
     "none": np.zeros(SITES, bool),
     "one": np.arange(SITES) == 17,
     "some": np.random.default_rng(0).random(SITES) < 0.5,
@@ -34,15 +34,15 @@ def sites(seed=0):
     return jnp.asarray(rng.normal(size=SITES)), jnp.asarray(rng.normal(size=SITES))
 
 
-@pytest.mark.parametrize("seen", SEEN.values(), ids=SEEN)
-def test_values_and_derivatives_of_the_sites_that_are_seen(seen):
-    seen = jnp.asarray(seen)
+@pytest.mark.parametrize("active", ACTIVE.values(), ids=ACTIVE)
+def test_values_and_derivatives_of_active_sites(active):
+    active = jnp.asarray(active)
 
     def total(way, r, factor):
-        return jnp.sum(jnp.where(seen, way(r, factor), 0) ** 2)
+        return jnp.sum(jnp.where(active, way(r, factor), 0) ** 2)
 
     def in_blocks(r, factor):
-        return blockwise(units, 4, r, factor, seen=seen)
+        return blockwise(units, 4, r, factor, active=active)
 
     def with_derivatives(way, r, factor):
         return jax.value_and_grad(lambda *a: total(way, *a), argnums=(0, 1))(r, factor)
@@ -53,15 +53,17 @@ def test_values_and_derivatives_of_the_sites_that_are_seen(seen):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14), found, expected)
 
 
-@pytest.mark.parametrize(("seen", "blocks"), [("none", 0), ("one", 1), ("some", 2), ("all", 5)])
-def test_only_blocks_that_hold_a_site_that_is_seen_are_worked_on(seen, blocks):
+@pytest.mark.parametrize(("active", "blocks"), [("none", 0), ("one", 1), ("some", 2), ("all", 5)])
+def test_only_blocks_with_an_active_site_are_computed(active, blocks):
     counted = []
 
     def observed(r, factor):
         jax.debug.callback(lambda: counted.append(1))
         return units(r, factor)
 
-    values = jax.jit(lambda *a: blockwise(observed, 4, *a, seen=jnp.asarray(SEEN[seen])))(*sites())
+    values = jax.jit(lambda *a: blockwise(observed, 4, *a, active=jnp.asarray(ACTIVE[active])))(
+        *sites()
+    )
     values.block_until_ready()
     jax.effects_barrier()
     assert len(counted) == blocks
@@ -72,17 +74,17 @@ def test_the_values_may_be_more_precise_than_the_sites():
         return units(r.astype(jnp.float64), factor.astype(jnp.float64))
 
     r, factor = (column.astype(jnp.float32) for column in sites())
-    seen = jnp.asarray(SEEN["some"])
-    found = blockwise(precise, 4, r, factor, seen=seen)
+    active = jnp.asarray(ACTIVE["some"])
+    found = blockwise(precise, 4, r, factor, active=active)
     assert found.dtype == jnp.float64
-    np.testing.assert_allclose(found[seen], precise(r, factor)[seen], rtol=1e-14)
+    np.testing.assert_allclose(found[active], precise(r, factor)[active], rtol=1e-14)
 
 
-def test_seen_are_the_edges_of_the_type_within_the_cutoff_and_no_empty_slots(monkeypatch):
-    seen_of_type = []
+def test_edges_of_the_type_within_the_cutoff_are_active_and_no_empty_slots(monkeypatch):
+    active_of_type = []
 
-    def blocks(function, width, square, seen):
-        seen_of_type.append(int(seen.sum()))
+    def blocks(function, width, square, active):
+        active_of_type.append(int(active.sum()))
         return function(square)
 
     monkeypatch.setattr(radial, "blockwise", blocks)
@@ -96,19 +98,21 @@ def test_seen_are_the_edges_of_the_type_within_the_cutoff_and_no_empty_slots(mon
     in_slots = slotted(graph)
     assert len(in_slots.senders) == 14  # two at each of six bodies and the padding
     features.energy_gradient(in_slots, jnp.ones(8))
-    assert seen_of_type == [2, 6]
+    assert active_of_type == [2, 6]
 
 
 def test_under_vmap_every_row_has_its_own_sites():
-    seen = jnp.asarray(np.stack(list(SEEN.values())))
-    rows = [sites(seed) for seed in range(len(seen))]
+    active = jnp.asarray(np.stack(list(ACTIVE.values())))
+    rows = [sites(seed) for seed in range(len(active))]
     r, factor = (jnp.stack(column) for column in zip(*rows))
-    found = jax.vmap(lambda seen, *row: blockwise(units, 4, *row, seen=seen))(seen, r, factor)
+    found = jax.vmap(lambda active, *row: blockwise(units, 4, *row, active=active))(
+        active, r, factor
+    )
     expected = jax.vmap(units)(r, factor)
-    np.testing.assert_allclose(found[seen], expected[seen], rtol=1e-14)
+    np.testing.assert_allclose(found[active], expected[active], rtol=1e-14)
 
 
-def test_a_nan_is_seen():
+def test_nan_is_active():
     data = hgn.graphs.from_pairs(np.random.default_rng(0).uniform(0, 2, (9, 3)), [
         (i, j) for i in range(9) for j in range(i)])  # fmt: skip
     features = hgn.Pair(units=4, cutoff=1.5).sample(jax.random.key(0), data)

@@ -529,7 +529,7 @@ def test_a_constant_that_one_topology_cannot_tell_is_called_unknown(springs, cub
     features = [hgn.Kinetic(0), hgn.Pair(16), hgn.External(2)]
     fit = hgn.fit(data, key=jr.key(1), terms=features)
     assert not fit.constant_known
-    assert "like the observed ones only" in fit.summary()
+    assert "right only for graphs like the observed ones" in fit.summary()
     np.testing.assert_allclose(fit.model(data), data.globals["energy"], rtol=1e-3)
 
 

@@ -475,7 +475,9 @@ def test_update_without_energies_that_the_first_data_had_is_refused(data, featur
 def test_update_with_energies_that_the_first_data_lacked_is_refused(data, features):
     one, two, _ = thirds(data)
     fit = hgn.solve(features, without_energies(one))
-    with pytest.raises(ValueError, match=r"globals hold \['energy'\], those before \[\]"):
+    with pytest.raises(
+        ValueError, match=r"globals hold \['energy'\], those of the first data \[\]"
+    ):
         fit.update(two)
 
 

@@ -1,4 +1,4 @@
-"""Batch after batch into the triangles, on one device or many."""
+"""Reduces batch after batch to triangular factors, on one device or many."""
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -39,16 +39,16 @@ def accumulate(
     report: Reporter | None = None,
     devices: Sequence[jax.Device | None] = (None,),
 ) -> Fit:
-    """The fit to batches of the same arrays as `like`; `inspect` raises for bad ones."""
+    """Fit to batches with the same arrays as `like`; `inspect` raises for bad batches."""
     start: tuple[Reduction, ...] = (_empty(equations, like, solver),) * len(devices)
     done = 0
     if checkpoint is not None:
         start, done = checkpoint.read(start)
-        # An unwritable folder shows now, not in an hour.
+        # Fail now, not after an hour, if the folder is not writable.
         checkpoint.write(start, done, checkpoint.last)
     workers = [_Worker(equations, r, device) for r, device in zip(start, devices)]
 
-    last: GraphsTuple | None = None  # taken in this run
+    last: GraphsTuple | None = None  # last batch of this run
 
     def save() -> None:
         if checkpoint is not None:
@@ -63,7 +63,7 @@ def accumulate(
         report.compiling(done)
         for number, batch in enumerate(batches):
             seen = number + 1
-            if seen <= done:  # in the checkpoint
+            if seen <= done:  # already in the checkpoint
                 if seen == done and checkpoint is not None:
                     checkpoint.recognise(batch)
                 continue
@@ -105,7 +105,7 @@ def require_folds(solver: AbstractLeastSquares, batches: int) -> None:
 
 
 class _Worker:
-    """One device and the reduction of its batches; one batch is under way at a time."""
+    """One device and the reduction of its batches, of which at most one is being computed."""
 
     def __init__(
         self, equations: Equations, reduction: Reduction, device: jax.Device | None
@@ -126,7 +126,7 @@ class _Worker:
         return self.reduction
 
     def _begun(self, before: Reduction, batch: GraphsTuple, number: int) -> Reduction | None:
-        """The extended reduction, perhaps still being computed; None if memory does not suffice."""
+        """The extended reduction, perhaps still being computed; None if out of memory."""
         turn = np.asarray(number * jax.process_count() + jax.process_index(), np.int32)
         return _unless_out_of_memory(
             lambda: _extended(with_turn(before, turn), self.equations, batch)
@@ -148,8 +148,8 @@ class _Worker:
                 f"{len(batch.senders)} edges does not fit into memory: take fewer units"
             )
         warnings.warn(
-            f"batch {number}: {graphs} graphs do not fit into memory; going on by halves. Smaller "
-            "batches (hgn.graphs.chunks) save the attempt",
+            f"batch {number}: {graphs} graphs do not fit into memory, so the batch is split in "
+            "halves. Smaller batches (hgn.graphs.chunks) avoid the failed attempt",
             stacklevel=2,
         )
         for half in chunks(batch, -(-graphs // 2), self.equations.window):
@@ -164,12 +164,12 @@ class _Worker:
 
 
 def _by_number(workers: Sequence[_Worker]) -> list[_Worker]:
-    """Oldest batch first: if it fails, no later one is in any reduction."""
+    """Workers with the oldest batch first: if it fails, no later one is in any reduction."""
     return sorted(workers, key=lambda w: -1 if w.under_way is None else w.under_way[1])
 
 
 def _finish(workers: Sequence[_Worker], done: int) -> int:
-    """Finishes what is under way; the number of batches before the first that fails."""
+    """Finishes the batches under way. Returns the number of batches before the first failure."""
     for w in _by_number(workers):
         number = done if w.under_way is None else w.under_way[1]
         try:
@@ -180,7 +180,7 @@ def _finish(workers: Sequence[_Worker], done: int) -> int:
 
 
 def graphs_at_once(equations: Equations, data: GraphsTuple) -> int:
-    """How many graphs' rows make one piece; at least one."""
+    """Number of graphs per piece, at least one."""
     systems = eqx.filter_eval_shape(lambda: equations.systems(data))
     entries = max(np.prod(s.matrix.shape, dtype=float) for s in systems)
     return max(1, int(ENTRIES / (entries / len(data.n_node))))
@@ -189,7 +189,7 @@ def graphs_at_once(equations: Equations, data: GraphsTuple) -> int:
 _concluded = eqx.filter_jit(conclude)
 
 
-@eqx.filter_jit  # jit remembers what it has traced
+@eqx.filter_jit  # for its cache: tracing takes longer than a batch
 def _reduced(equations: Equations, batch: GraphsTuple, solver: AbstractLeastSquares) -> Reduction:
     return reduce(equations, equations.systems(batch), batch, solver)
 

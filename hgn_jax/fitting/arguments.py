@@ -21,7 +21,7 @@ Term = AbstractTerm | AbstractTermSpec
 def check_kinds(
     *, terms: object, observations: object, dynamics: object, known: object, solver: object
 ) -> None:
-    """Raises `ValueError` for arguments of another kind than a fit takes."""
+    """Raises `ValueError` for arguments of the wrong type."""
     check_sequence("terms", terms, Term)
     check_sequence("observations", observations, AbstractObservation)
     for name, value, kind in (

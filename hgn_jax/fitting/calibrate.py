@@ -1,4 +1,4 @@
-"""Standard deviations that hold where the model is wrong: scaled by errors of held-out frames."""
+"""Standard deviations that include errors of the model, calibrated on held-out frames."""
 
 import dataclasses
 import math
@@ -17,14 +17,14 @@ from .uncertainty import DeviationScale, deviations, factors
 
 
 def calibrate(fit: Fit, data: GraphsTuple) -> Fit:
-    r"""The fit, with standard deviations that are as large as the errors of held-out frames.
+    r"""Scales the standard deviations of a fit to the errors of held-out frames.
 
-    The posterior of a linear model knows noise, not what the features cannot express: with data
-    from quantum mechanics, which have no noise, it is overconfident many times over. Its shape is
-    right all the same: what differs from the training frames is uncertain. Each frame is predicted
-    from the folds that it is not in. The deviations s of energies, and those of forces, become
-    $\sqrt{(c s)^2 + n b^2}$, with c and b of greatest likelihood for these errors: their root mean
-    square over the deviations is then one. n is the number of bodies for energies, 1 for forces.
+    The posterior of a linear model includes noise, but not what the features cannot express. For
+    data from quantum mechanics, which have no noise, it is far overconfident. Its shape is still
+    right: frames unlike those of training are uncertain. Each frame is predicted by the fit to the
+    other folds. The deviations s of energies and of forces become $\sqrt{(c s)^2 + n b^2}$, where
+    c and b maximise the likelihood of the errors: errors divided by deviations then have a root
+    mean square of one. n is the number of bodies for energies, 1 for forces.
 
     **Arguments:**
 
@@ -75,7 +75,7 @@ def calibrate(fit: Fit, data: GraphsTuple) -> Fit:
 
 
 def _likeliest(errors: np.ndarray, sizes: np.ndarray, units: np.ndarray) -> tuple[float, float]:
-    """Factor c and floor b of greatest likelihood for errors of variance (c s)^2 + (b u)^2."""
+    """Maximum-likelihood factor c and floor b for errors of variance (c s)^2 + (b u)^2."""
     typical = np.mean(sizes**2) / np.mean(units**2)
     best = (math.inf, 1.0, 0.0)
     for share in np.concatenate([10.0 ** np.arange(-8, 4.1, 0.25)]):

@@ -1,4 +1,4 @@
-"""The state of an unfinished stream as a file."""
+"""Checkpoint file of an unfinished stream."""
 
 import os
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class StreamCheckpoint:
         """Returns the file's reductions and number of batches, or `reductions` and 0 if there is
         no file.
 
-        **Raises:** `ValueError` if it is damaged or of another fit.
+        **Raises:** `ValueError` if it is damaged or belongs to another fit.
         """
         held = self._run.read()
         if held is None:
@@ -62,7 +62,7 @@ class StreamCheckpoint:
     def write(self, reductions: Sequence[Reduction], batches: int, last: str | None) -> None:
         """Writes reductions; `last` is the digest of the last of their batches, if known.
 
-        **Raises:** `OSError` naming the file; what was there before remains.
+        **Raises:** `OSError` naming the file; the previous checkpoint remains.
         """
         with self._run.writing(f"after {batches} batches"):
             content = {"batches": batches, "last": last, "factors": _form(reductions)}
@@ -70,6 +70,6 @@ class StreamCheckpoint:
 
 
 def _form(reductions: Sequence[Reduction]) -> str:
-    """Digest of all about the reductions but their values."""
+    """Digest of the structure, shapes and dtypes of the reductions."""
     leaves, structure = jax.tree.flatten(tuple(reductions))
     return digest([str(structure), *((a.shape, str(a.dtype)) for a in leaves)])

@@ -25,30 +25,30 @@ from .weights import root_mean_square
 
 ENERGY_LENGTH = 0.04
 STRESS_LENGTH = 0.2
-"""Lengths, relative to the distance of nearest neighbours, that turn an error of forces into one of
-the energy, or the virial, of one body: typical of potentials fitted to quantum mechanics."""
+"""Lengths, relative to the nearest-neighbour distance, that convert an error of forces into an
+error of energy, or virial, per body; typical of potentials fitted to quantum mechanics."""
 
 
 class Energies(AbstractObservation):
-    """Measured energies (`globals["energy"]`), one row per graph, constants included.
+    """Measured energies (`globals["energy"]`): one row per graph, additive constants included.
 
-    Configurations with forces and no momenta (quantum mechanics): a row counts by `weight` over
-    sqrt(n) s for n bodies, because their errors add up at random, with s = 4% of the root mean
-    square of the forces times the median distance of nearest neighbours.
+    For configurations with forces but no momenta (quantum mechanics), rows have the weight
+    `weight` / (sqrt(n) s) for n bodies, because errors of bodies add up at random. s is 4% of the
+    root mean square force times the median nearest-neighbour distance.
 
-    Trajectories: by `weight` over n s, with s the standard deviation of the energy per body, at
-    least a tenth of the mean kinetic energy per body: total energies of trajectories hardly vary,
-    and would outweigh everything else.
+    For trajectories the weight is `weight` / (n s). s is the standard deviation of the energy per
+    body, but at least a tenth of the mean kinetic energy per body: total energies hardly vary along
+    trajectories, and would outweigh everything else.
 
     `globals["energy_weight"]` multiplies the weights: 0 where the energy of a frame is missing.
     """
 
     weight: Float[Array, ""] = eqx.field(default=1.0, converter=jnp.asarray)
-    """An array: fits with other weights share a compiled program."""
+    """An array, so that fits with other weights share one compiled program."""
     spread: Float[Array, ""] | None = None
     """The scale s (energy); None takes it from the weighted graphs."""
     reference: Float[Array, " c"] | None = None
-    """Constants that explain most of the energies: rows are of what they leave."""
+    """Additive constants that explain most of the energies; rows hold the remainder."""
 
     def needs(self, basis: Basis) -> dict[str, set[str]]:
         return {"globals": {"energy"}}
@@ -63,7 +63,7 @@ class Energies(AbstractObservation):
         counts = basis.constants(data)
         weight = _per_graph(data, "energy_weight")
         counts, energy = counts * weight[:, None], _real(data) * weight
-        # Approximately is enough: the constants are unknowns all the same.
+        # An approximation is enough: the fit still solves for the constants.
         reference = energy @ counts
         if basis.constant_count:
             reference = jnp.linalg.pinv(counts.T @ counts, hermitian=True) @ reference
@@ -81,16 +81,16 @@ class Energies(AbstractObservation):
 
 class Stresses(AbstractObservation):
     r"""Measured stresses $\sigma = \frac{1}{V} \partial E / \partial \epsilon$
-    (`globals["stress"]`), a row for each of the d (d + 1) / 2 components of each graph's virial
+    (`globals["stress"]`): one row for each of the d (d + 1) / 2 components of a graph's virial
     $V \sigma$.
 
-    Rows count by `weight` over $\sqrt n \, s$ for n bodies, with s = 20% of the root mean square of
-    the forces times the median distance of nearest neighbours, or given as `spread`.
+    Rows have the weight `weight` / $(\sqrt n \, s)$ for n bodies. s is `spread`, or 20% of the root
+    mean square force times the median nearest-neighbour distance.
     `globals["stress_weight"]` multiplies the weights: 0 where the stress of a frame is missing.
     """
 
     weight: Float[Array, ""] = eqx.field(default=1.0, converter=jnp.asarray)
-    """An array: fits with other weights share a compiled program."""
+    """An array, so that fits with other weights share one compiled program."""
     spread: Float[Array, ""] | None = None
     """The scale s (energy); None takes it from the weighted graphs."""
 
@@ -134,12 +134,12 @@ def _real(graphs: GraphsTuple) -> GraphScalars:
 
 
 def _configurations(graphs: GraphsTuple) -> bool:
-    """True for bodies at rest whose forces are known."""
+    """True for configurations: joined bodies with forces, but no momenta."""
     return "force" in graphs.nodes and "momentum" not in graphs.nodes and len(graphs.senders) > 0
 
 
 def _per_graph(graphs: GraphsTuple, name: str) -> GraphScalars:
-    """Weights of graphs over the expected size of their error."""
+    """Weights of the graphs, divided by how their errors grow with the number of bodies."""
     n = bodies(graphs)
     real = n > 0
     n = jnp.where(real, n, 1)
@@ -152,8 +152,8 @@ def _work(data: GraphsTuple) -> Float[Array, ""]:
     n = count(data)
     r = jnp.where(edge_mask(data), distance(data), jnp.inf)
     nearest = jnp.full(n, jnp.inf, r.dtype).at[data.receivers].min(r)
-    met = jnp.isfinite(nearest) & movable(data)
-    return root_mean_square(data, "force") * jnp.nanmedian(jnp.where(met, nearest, jnp.nan))
+    joined = jnp.isfinite(nearest) & movable(data)
+    return root_mean_square(data, "force") * jnp.nanmedian(jnp.where(joined, nearest, jnp.nan))
 
 
 def _deviation(data: GraphsTuple) -> Float[Array, ""]:

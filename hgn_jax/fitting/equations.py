@@ -1,4 +1,4 @@
-"""From a batch of graphs to the linear systems that are solved."""
+"""Assembles the linear systems of a fit from batches of graphs."""
 
 import math
 from collections.abc import Sequence
@@ -23,24 +23,24 @@ class LinearSystem(eqx.Module):
 
     matrix: Float[Array, "r K"]
     target: Float[Array, " r"]
-    """u: the observed values less their known part."""
+    """u: the observed values minus their known part."""
     observed: Float[Array, ""]
     """Norm of the weighted observed values."""
     rows: Int[Array, ""]
     """Number of equations of positive weight."""
     members: tuple[tuple[int, int], ...] = eqx.field(static=True)
-    """The terms by number, each with its number of columns; the constants come after the last."""
+    """Indices of the terms, each with its number of columns; the constants follow the last term."""
 
 
 class Equations(eqx.Module):
-    """How data become rows for theta. Scales are fixed by the first data and reused for later
+    """Turns data into rows for theta. Scales are fixed by the first data and reused for later
     batches."""
 
     basis: Basis
     observations: tuple[AbstractObservation, ...]
     energies: Energies | None
-    """How observed energies determine the constants, which rates do not; None if there are no
-    observed energies or no constants."""
+    """Observation that determines the constants, which rates cannot; None if there are no observed
+    energies or no constants."""
     arrays: tuple[tuple[str, str, str], ...] = eqx.field(static=True)
     """Part, name, dtype and trailing shape of every array of the data."""
 
@@ -54,7 +54,7 @@ class Equations(eqx.Module):
         self.arrays = _arrays(data)
         energies = [o for o in self.observations if isinstance(o, Energies)]
         if not energies and "energy" in data.globals:
-            # Alone they have no scale to share.
+            # They determine the constants only, which do not depend on the scale.
             alone = Energies(spread=jnp.ones((), data.globals["energy"].dtype))
             energies = [alone.calibrated(data, self.basis)]
         self.energies = energies[0] if energies and self.basis.constant_count else None
@@ -65,8 +65,8 @@ class Equations(eqx.Module):
         return window_of(self.observations)
 
     def check(self, batch: GraphsTuple) -> None:
-        """Raises `ValueError` for bad data, other arrays than those of the first data, or what the
-        terms never saw; concrete data only."""
+        """Raises `ValueError` for bad data, for arrays unlike those of the first data, or for
+        species or edge types absent in training; concrete data only."""
         check(batch)
         for part in ("nodes", "edges", "globals"):
             first, now = (
@@ -74,16 +74,18 @@ class Equations(eqx.Module):
                 for arrays in (self.arrays, _arrays(batch))
             )
             if now.keys() != first.keys():
-                raise ValueError(f"{part} hold {sorted(now)}, those before {sorted(first)}")
+                raise ValueError(
+                    f"{part} hold {sorted(now)}, those of the first data {sorted(first)}"
+                )
             for name in now:
                 if now[name] != first[name]:
                     raise ValueError(
-                        f"{part}[{name!r}] is {now[name]}, before it was {first[name]}"
+                        f"{part}[{name!r}] is {now[name]}, in the first data it was {first[name]}"
                     )
         self.basis.accepts(batch)
 
     def systems(self, data: GraphsTuple) -> tuple[LinearSystem, ...]:
-        """Independent systems.
+        """Assembles the independent systems of these data.
 
         **Raises:** `ValueError` for observations to which no term contributes, or terms that no
         observation determines.
@@ -104,7 +106,7 @@ class Equations(eqx.Module):
 
 
 def column_groups(basis: Basis, members: Sequence[tuple[int, int]]) -> tuple[int, ...]:
-    """Widths of the column groups of one system, each of which may have a ridge of its own: those
+    """Widths of the column groups of one system, each of which may have its own ridge: the groups
     of its terms, and the constants."""
     widths = [
         basis.terms[i].groups(width) if i < len(basis.terms) else (width,) for i, width in members
@@ -113,8 +115,8 @@ def column_groups(basis: Basis, members: Sequence[tuple[int, int]]) -> tuple[int
 
 
 def with_kinetic_energy(basis: Basis) -> Basis:
-    """The basis with the Newtonian kinetic energy as its known part, where momenta move bodies but
-    neither a term nor a known part depends on them."""
+    """The basis with the Newtonian kinetic energy as its known part, if momenta are part of the
+    state, no term depends on them, and nothing else is known."""
     energies = [t for t in basis.terms if isinstance(t, AbstractEnergy)]
     learned = any("momentum" in energy.depends_on for energy in energies)
     if learned or basis.known is not None or "momentum" not in basis.dynamics.state:
@@ -143,7 +145,7 @@ def window_of(observations: Sequence[AbstractObservation]) -> int | None:
 
 
 def _arrays(data: GraphsTuple) -> tuple[tuple[str, str, str], ...]:
-    """Kind of every array that a fit looks at."""
+    """Part, name, dtype and trailing shape of every array that a fit reads."""
     return tuple(
         (part, name, f"{array.dtype} [_, {array.shape[1:]}]")
         for part in ("nodes", "edges", "globals")
@@ -153,13 +155,13 @@ def _arrays(data: GraphsTuple) -> tuple[tuple[str, str, str], ...]:
 
 
 def independent_systems(blocks: Sequence[Rows]) -> list[tuple[list[int], list[Rows]]]:
-    """Connected components of terms that share rows, each with its rows: smaller solves, not one.
+    """Connected components of terms that share rows, each with its rows: several smaller solves.
 
     Kinetic columns appear in velocity rows only and pair columns in force rows only, unless another
     term or observation ties them together. Rows without columns, which a known part explains alone,
     form a system without members.
 
-    **Raises:** `ValueError` for rows without columns and known part: they would be lost.
+    **Raises:** `ValueError` for rows with neither columns nor a known part, which would be lost.
     """
     groups: list[tuple[set[int], list[Rows]]] = []
     for block in blocks:
@@ -179,10 +181,10 @@ def independent_systems(blocks: Sequence[Rows]) -> list[tuple[list[int], list[Ro
 def assemble(
     blocks: Sequence[Rows], members: Sequence[int], widths: Sequence[int]
 ) -> tuple[Float[Array, "r K"], Float[Array, " r"]]:
-    """Weighted matrix and target of one system; zeros where a term does not take part."""
+    """Weighted matrix and target of one system; zeros where a term does not contribute."""
     matrix = jnp.concatenate([_columns(b, members, widths) for b in blocks])
-    left = [b.target if b.known is None else b.target - b.known for b in blocks]
-    return matrix, jnp.concatenate([u * b.weight for u, b in zip(left, blocks)])
+    learned = [b.target if b.known is None else b.target - b.known for b in blocks]
+    return matrix, jnp.concatenate([u * b.weight for u, b in zip(learned, blocks)])
 
 
 def _columns(block: Rows, members: Sequence[int], widths: Sequence[int]) -> Float[Array, "r K"]:

@@ -1,4 +1,4 @@
-"""Sample random features, assemble the rows, solve once."""
+"""Samples random features, assembles the rows, solves once."""
 
 from collections.abc import Sequence
 
@@ -51,19 +51,20 @@ def fit(
     - `terms`: energies and rates whose columns are learned: specs, which are sampled, or terms of
         your own.
     - `observations`: what to learn from, each with its own weights.
-    - `dynamics`: how the gradient of the energy becomes motion; it names the state.
-    - `known`: a part of the energy that needs no learning. Where momenta move bodies but no term
-        depends on them, it is the Newtonian |p|^2/2m.
+    - `dynamics`: equations of motion: they turn gradients of the energy into rates, and name the
+        state.
+    - `known`: part of the model that is not learned. If None, and momenta are part of the state but
+        no term depends on them, it is the Newtonian kinetic energy |p|^2/2m.
     - `solver`: `QR()` or `LSTSQ()`.
-    - `throw`: raise if the result is not finite; if False look at `.result`.
+    - `throw`: raise if the result is not finite; if False, read `.result`.
 
     **Returns:** a `Fit` with the `model` and its rank, condition, residual and trained range. If
     the data carry `energy`, they determine the constants of the energy.
 
-    Works under `jax.jit` and `jax.vmap` (over keys, say), and is differentiable with respect to
-    data and the solver's ridge. Concrete data are checked first; inside jit, problems are reported
-    through `fit.result` only. Large concrete data sets are processed in chunks of graphs (except
-    the first pass of `SWIM(passes=2)`): the full row matrix is never formed.
+    Works under `jax.jit` and `jax.vmap` (for example over keys), and is differentiable with respect
+    to data and the solver's ridge. Concrete data are checked first; inside jit, problems are
+    reported through `fit.result` only. Large concrete data sets are processed in chunks of graphs,
+    so that the full row matrix is never formed (except in the first pass of `SWIM(passes=2)`).
 
     **Raises:** `ValueError` for bad data (see `hgn.check`), missing arrays, or observations to
     which no term contributes.
@@ -129,7 +130,7 @@ def _solved(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquare
 
 
 def _in_pieces(data: GraphsTuple, how: Recipe, *others: PyTree) -> bool:
-    """True if data go piece by piece; traced data, to be differentiated say, stay whole."""
+    """True if the data are processed in pieces; traced data stay whole, to be differentiable."""
     if not is_concrete((data, how, others)):
         return False
     several = data.nodes["position"].size > WHOLE and len(data.n_node) > 1

@@ -1,4 +1,4 @@
-"""The same model trained by gradient descent: fine-tuning, and the baseline that sampling beats."""
+"""Gradient descent on the same models: for fine-tuning, and as the baseline for sampling."""
 
 import time
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class TRAINING(eqx.Enumeration):
     successful = ""
     diverged = (
         "the training diverged: its loss is not finite. Use a smaller learning rate or clip the "
-        "gradients; throw=False returns the best weights before"
+        "gradients; throw=False returns the best weights until then"
     )
 
 
@@ -42,11 +42,11 @@ class Training(eqx.Module):
     """A trained model and how the training went, epoch by epoch."""
 
     model: AbstractModel
-    """With the weights of the least validation loss; the start's if none was less."""
+    """Model with the weights of lowest validation loss; the initial ones if none was lower."""
     loss: Float[np.ndarray, " epochs"]
-    """Mean over the epoch's minibatches."""
+    """Mean training loss over the epoch's minibatches."""
     validation: Float[np.ndarray, " epochs"]
-    """After the epoch."""
+    """Validation loss after the epoch."""
     seconds: Float[np.ndarray, " epochs"]
     """Wall time from the start to the end of the epoch, compilation included."""
     result: TRAINING
@@ -68,28 +68,29 @@ def train(
 ) -> Training:
     r"""Trains all weights of a model by gradient descent on observed dq/dt and dp/dt.
 
-    The loss is what `fit` minimises, made relative:
-    $\sum w^2 |\hat u - u|^2 / \sum w^2 |u|^2$ over velocities and forces, w from `weights`. Trained
-    are the coefficients and the hidden layers' weights and biases, not their centres and ranges;
-    of a Hamiltonian of the user's own every floating-point array.
+    The loss is that of `fit`, made relative: $\sum w^2 |\hat u - u|^2 / \sum w^2 |u|^2$ over
+    velocities and forces, with w from `weights`. The coefficients and the weights and biases of
+    hidden layers are trained, their centres and ranges are not. Of a user-defined Hamiltonian, all
+    floating-point arrays are trained.
 
     **Arguments:**
 
-    - `model`: a fitted one to be fine-tuned, or one from `untrained`.
-    - `data`: a batch of snapshots with `velocity` and `force`; graphs may differ in size, and are
-        then padded (`hgn.graphs.pad`): a Hamiltonian of the user's own must give padding finite
-        rates.
-    - `key`: orders the minibatches and draws the validation trajectories.
-    - `optimizer`: any of optax, its learning rate a number or a schedule that counts minibatches.
-        Those with a line search (`optax.lbfgs()`) take the full batch. Pass the same object again
-        to reuse the compiled step.
-    - `epochs`: passes over the data; `batch_size`: graphs per step, None for all. What does not
-        fill a minibatch waits for another epoch: each is ordered anew.
-    - `validation`: a fraction of the trajectories that is held out, or data of their own.
-    - `patience`: stop after so many epochs without a better validation loss.
-    - `progress`: called at the start, at most once a second, and at the end, with the losses in
-        its `detail`; `print` will do.
-    - `throw`: raise if the training diverges; if False look at `.result`.
+    - `model`: a fitted model to fine-tune, or one from `untrained`.
+    - `data`: a batch of snapshots with `velocity` and `force`. Graphs of different sizes are padded
+        (`hgn.graphs.pad`): a user-defined Hamiltonian must return finite rates for padding.
+    - `key`: orders the minibatches and chooses the validation trajectories.
+    - `optimizer`: any optimizer of optax. Schedules of its learning rate count minibatches. One
+        with a line search (`optax.lbfgs()`) needs the full batch. Pass the same object again to
+        reuse the compiled step.
+    - `epochs`: number of passes over the data.
+    - `batch_size`: graphs per step; None for all. Every epoch shuffles the graphs, and leaves out
+        those that do not fill a minibatch.
+    - `validation`: fraction of the trajectories to hold out, or separate data.
+    - `patience`: stop after that many epochs without a lower validation loss.
+    - `weights`: as in `Derivatives`.
+    - `progress`: a function, such as `print`, called at the start, at most once a second, and at
+        the end, with the losses in `detail`.
+    - `throw`: raise if the training diverges; if False, read `.result`.
 
     **Returns:** a `Training`: the best model, and the losses and wall time of every epoch.
 
@@ -106,14 +107,16 @@ def train(
     elif 0 < validation < 1:
         data, held_out = split(data, validation, key=splitting)
     else:
-        raise ValueError(f"validation must be a fraction between 0 and 1, or data: {validation}")
+        raise ValueError(f"validation must be data or a fraction between 0 and 1, got {validation}")
     weighting = as_weights(weights)
     data, held_out = _weighted(data, weighting), _weighted(held_out, weighting)
     stacks = stacked(data)
     count = stacks.n_node.shape[0]
     batch_size = count if batch_size is None else batch_size
     if not 1 <= batch_size <= count:
-        raise ValueError(f"batch_size must be from 1 to the {count} graphs trained on")
+        raise ValueError(
+            f"batch_size must be from 1 to {count}, the number of training graphs, got {batch_size}"
+        )
     params, frozen = eqx.partition(model, trainable(model))
     state = jax.tree.map(_strong, optimizer.init(params))
     if batch_size < count and _searches_lines(state):
@@ -178,7 +181,7 @@ def _epoch(
         def loss(params: PyTree) -> Float[Array, ""]:
             return _loss(eqx.combine(params, frozen), batch)
 
-        # A line search has just been at this point: value and gradient need no second evaluation.
+        # A line search has already evaluated the value and gradient at this point.
         differentiate = (
             optax.value_and_grad_from_state(loss)
             if _searches_lines(state)
@@ -210,13 +213,13 @@ def _loss(model: AbstractModel, graphs: GraphsTuple) -> Float[Array, ""]:
 
 
 def _real(data: GraphsTuple) -> GraphsTuple:
-    """The data, checked, without their padding."""
+    """Checks the data and removes their padding."""
     check(data)
     return without_padding(data)
 
 
 def _weighted(data: GraphsTuple, weights: AbstractWeights) -> GraphsTuple:
-    """The graphs with every node's weights, and the graph's share of the loss of a zero model.
+    """The graphs with the weights of every node, and each graph's share of a zero model's loss.
 
     All shares are equal, so that the mean over minibatches is the loss of the data.
     """
@@ -229,7 +232,7 @@ def _weighted(data: GraphsTuple, weights: AbstractWeights) -> GraphsTuple:
         jnp.sum((scaled[f"{name} weight"][:, None] * data.nodes[name]) ** 2) for name in RATES
     )
     if not total > 0:
-        raise ValueError("no row with a rate other than zero has a positive weight")
+        raise ValueError("all rows with a rate other than zero have weight zero")
     count = data.n_node.shape[0]
     return data._replace(
         nodes=data.nodes | scaled,
@@ -238,7 +241,7 @@ def _weighted(data: GraphsTuple, weights: AbstractWeights) -> GraphsTuple:
 
 
 def _strong(value: ArrayLike) -> Array:
-    """Of a dtype of its own, as all are after a step: a second one then compiles nothing anew."""
+    """Removes the weak type, so that the second step does not compile again."""
     return jax.lax.convert_element_type(value, jnp.asarray(value).dtype)
 
 

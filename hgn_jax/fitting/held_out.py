@@ -1,4 +1,4 @@
-"""Errors of frames that were held out: each is predicted from the folds that it is not in."""
+"""Errors of held-out frames: each is predicted by the fit to the other folds."""
 
 from collections.abc import Mapping
 
@@ -15,14 +15,14 @@ from .pieces import pieces_of
 from .result import Fit, model_of
 
 Errors = dict[str, Float[np.ndarray, " _"]]
-"""Predicted less observed values by kind: "energy" per body, "force" and "stress" components."""
+"""Predicted minus observed values by kind: "energy" per body, "force" and "stress" components."""
 
 
 def held_out(fit: Fit, data: GraphsTuple) -> Errors:
     """Errors of the fit's own data, each frame predicted without the fold that it belongs to.
 
-    They are errors on unseen frames, at the cost of evaluating the model once: what to choose
-    settings by, and what to report where data are too few to put some aside.
+    These are errors on unseen frames, at the cost of evaluating the model once. Use them to choose
+    settings, or to report errors where data are too few for a test set.
 
     **Arguments:**
 
@@ -54,10 +54,10 @@ def folds_of(fit: Fit, data: GraphsTuple) -> int:
 
 
 def fold_model(fit: Fit, fold: int) -> HamiltonianGraphNetwork:
-    """The model that was fitted without that fold."""
+    """Model that was fitted without that fold."""
     thetas = [s.theta if s.of_folds is None else s.of_folds[fold] for s in fit.solutions]
     members = fit.reduction.members
-    if any(len(fit.model.terms) == i for some in members for i, _ in some):
+    if any(len(fit.model.terms) == i for of_system in members for i, _ in of_system):
         return model_of(fit.equations, members, thetas)
     return eqx.tree_at(
         lambda m: m.constants, model_of(fit.equations, members, thetas), fit.model.constants
@@ -74,7 +74,7 @@ def errors_of(model: HamiltonianGraphNetwork, piece: GraphsTuple) -> Errors:
 
 
 def observed_entries(graphs: GraphsTuple, values: Mapping[str, Array]) -> Errors:
-    """The entries of values that were observed with a positive weight; energies per body."""
+    """Entries of `values` that were observed with a positive weight; energies per body."""
     picked: Errors = {}
     real = np.asarray(graph_mask(graphs))
     for kind, array in values.items():

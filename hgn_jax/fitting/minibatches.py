@@ -48,7 +48,8 @@ def joined(stacks: GraphsTuple, chosen: Int[Array, " batch"]) -> GraphsTuple:
 def _padding_last(
     graphs: GraphsTuple, nodes: Bool[Array, " n"], edges: Bool[Array, " e"]
 ) -> GraphsTuple:
-    """Graphs that were padded one by one, with all their padding at the end; real ones are true."""
+    """Moves the padding of graphs that were padded one by one to the end; masks are true for the
+    rest."""
     node_order, edge_order = (jnp.argsort(~real, stable=True) for real in (nodes, edges))
     place = jnp.argsort(node_order).astype(graphs.senders.dtype)
     stride = 1 + PADDING_GRAPHS

@@ -13,7 +13,7 @@ from .reduction import Reduction, merged
 
 
 def agreed(equations: Equations) -> Equations:
-    """Those of process 0, for all."""
+    """Equations of process 0, broadcast to all processes."""
     if jax.process_count() == 1:
         return equations
     arrays, rest = eqx.partition(equations, eqx.is_array)
@@ -22,6 +22,7 @@ def agreed(equations: Equations) -> Equations:
 
 
 def of_all_processes(reduction: Reduction) -> Reduction:
+    """Merged reductions of all processes."""
     if jax.process_count() == 1:
         return reduction
     with _lost("before the triangles were merged"):
@@ -33,8 +34,8 @@ def of_all_processes(reduction: Reduction) -> Reduction:
 def _lost(when: str) -> Iterator[None]:
     try:
         yield
-    except (jax.errors.JaxRuntimeError, ValueError) as error:  # either, as it happens
+    except (jax.errors.JaxRuntimeError, ValueError) as error:  # JAX raises either
         raise RuntimeError(
             f"process {jax.process_index()} of {jax.process_count()}: another process was lost "
-            f"{when}. The checkpoints remain: start all of them again"
+            f"{when}. The checkpoints remain: start all processes again"
         ) from error

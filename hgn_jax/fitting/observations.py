@@ -1,4 +1,4 @@
-"""The seam of observations: measured quantities as rows of a least-squares system for theta."""
+"""Observations: measured quantities as rows of a least-squares system for theta."""
 
 import dataclasses
 from abc import abstractmethod
@@ -17,18 +17,18 @@ from .weights import AbstractWeights, RelativeWeights, ScaledWeights, as_weights
 
 
 class Rows(eqx.Module):
-    """A block of equations known + sum_i columns[i] @ theta[i] = target, each times its weight.
+    """A block of equations known + sum_i columns[i] @ theta[i] = target, each with its weight.
 
-    `columns` has one entry per term and a last one for the constants; None where a term does not
-    take part. Masked rows have weight zero.
+    `columns` has one entry per term and a last one for the constants; None for terms that do not
+    contribute. Masked rows have weight zero.
     """
 
     columns: tuple[Float[Array, "r _"] | None, ...]
     target: Float[Array, " r"]
-    """The observed values."""
+    """Observed values."""
     weight: Float[Array, " r"]
     known: Float[Array, " r"] | None = None
-    """The part of the values that needs no learning."""
+    """Part of the values that is not learned."""
     name: str = eqx.field(default="observed", static=True)
 
 
@@ -37,7 +37,7 @@ class AbstractObservation(eqx.Module):
 
     window: ClassVar[int | None] = 1
     """Number of consecutive frames of a trajectory that belong together: chunks and streams never
-    cut inside. None for whole trajectories."""
+    split them. None for whole trajectories."""
 
     @abstractmethod
     def needs(self, basis: Basis) -> dict[str, set[str]]:
@@ -58,11 +58,14 @@ class AbstractObservation(eqx.Module):
 class Derivatives(AbstractObservation):
     """Measured rates of the state: d rows for every mobile body and every array of the state.
 
-    For Hamilton's equations these are `velocity` = dq/dt and `force` = dp/dt. `weights` is
-    "relative" (every body counts by its own motion), "scaled" (all count alike, by the root mean
-    square of the rate), "uniform" (one for every row), or a function
-    of the graphs that returns `[n]` for each rate; a `weight` in the data's nodes multiplies them.
-    Pass the same function each time: jit compiles anew for each new one.
+    For Hamilton's equations these are `velocity` = dq/dt and `force` = dp/dt.
+
+    **Arguments:**
+
+    - `weights`: "relative" to each body's own rate, "scaled" by the root mean square of the rate
+        over all bodies, "uniform" (1 for every row), or a function of the graphs that returns `[n]`
+        for each rate. Pass the same function each time: jit compiles again for a new one. A
+        `weight` in the data's nodes multiplies them.
     """
 
     weights: AbstractWeights = eqx.field(converter=as_weights, default=RelativeWeights())
@@ -83,11 +86,14 @@ class Derivatives(AbstractObservation):
 
 
 class Forces(AbstractObservation):
-    """Measured forces alone: no velocities, and momenta only where a term reads them.
+    """Measured forces alone: no velocities are needed, and momenta only if a term reads them.
 
-    The kinetic energy is known, |p|^2 / 2m unless `known` is given: energies of momenta cannot be
-    learned from forces. `weights` as in `Derivatives`, for one rate; by default all bodies count
-    alike, by the root mean square of the data's forces.
+    The kinetic energy cannot be learned from forces: it is |p|^2 / 2m unless `known` is given.
+
+    **Arguments:**
+
+    - `weights`: as in `Derivatives`, for one rate. By default all bodies count alike, relative to
+        the root mean square of the data's forces.
     """
 
     weights: AbstractWeights = eqx.field(converter=as_weights, default=ScaledWeights())
@@ -124,7 +130,7 @@ def _node_rows(
     known: Float[Array, "n d"] | None,
     weight: NodeScalars,
 ) -> Rows:
-    """d rows for every node; weight zero for those that do not move."""
+    """d rows for every node; nodes that are not mobile have weight zero."""
     mask, target = movable(graphs), graphs.nodes[name]
     if "weight" in graphs.nodes:
         weight = weight * graphs.nodes["weight"]

@@ -1,4 +1,4 @@
-"""The pieces in which a fit goes through its data."""
+"""Pieces in which a fit processes its data."""
 
 from jraph import GraphsTuple
 
@@ -11,12 +11,12 @@ from .equations import Equations
 def pieces_of(
     equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares
 ) -> list[GraphsTuple]:
-    """Pieces of few shapes, of the size that is fastest; they take turns as members of folds.
+    """Pieces of few shapes and of the fastest size; successive pieces belong to successive folds.
 
     **Raises:** `ValueError` if there are fewer pieces than folds.
     """
     fastest = [t.bodies_at_once for t in equations.basis.terms if t.bodies_at_once is not None]
-    # Folds are alike where each has several pieces.
+    # Folds are similar if each has several pieces.
     least = max(1, 4 * solver.folds)
     if fastest:
         bodies = min(min(fastest), max(1, len(data.nodes["position"]) // least))

@@ -1,4 +1,4 @@
-"""Reduction of the data to what a fit keeps, however many they were."""
+"""Reduction of the data to factors whose size does not grow with the data."""
 
 import functools
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ from .equations import Equations, LinearSystem
 class Offsets(eqx.Module):
     r"""Equations of the constants c from observed energies, given theta: $N c = E - \Phi \theta$.
 
-    R and $Q^T [\Phi \; E]$ of the QR factorisation of the weighted counts N: separate graphs merge
-    as triangles do.
+    Holds R and $Q^T [\Phi \; E]$ of the QR factorisation of the weighted counts N; separate batches
+    merge as triangles do.
     """
 
     r: Float[Array, "c c"]
@@ -29,29 +29,29 @@ class Offsets(eqx.Module):
     graphs: Int[Array, ""]
 
     def constants(self, theta: Float[Array, " K"]) -> tuple[Float[Array, " c"], Bool[Array, ""]]:
-        """The constants, and whether the data tell them apart. If not, as when all graphs are
-        alike, they are the smallest."""
-        left = self.projected[:, -1] - self.projected[:, :-1] @ theta
-        solution = LSTSQ()(self.r, left, self.graphs)
+        """The constants, and True if the data determine them. If not, as when all graphs are alike,
+        they are those of least norm."""
+        target = self.projected[:, -1] - self.projected[:, :-1] @ theta
+        solution = LSTSQ()(self.r, target, self.graphs)
         return solution.theta, solution.rank == self.r.shape[1]
 
 
 class Reduction(eqx.Module):
-    """Factorised rows of the data: size K^2, whatever their number.
+    """Factorised rows of the data: of size K^2, however many rows there are.
 
-    Reductions of separate batches, made by the same equations, merge into that of all.
+    Reductions of separate batches by the same equations merge into the reduction of all.
     """
 
     systems: tuple[Triangle | Gram, ...]
-    """What is kept of each system's rows."""
+    """Factorised rows of each system."""
     offsets: Offsets | None
-    """None without observed energies, or without constants for them to determine."""
+    """None if there are no observed energies, or no constants for them to determine."""
     observed: tuple[Float[Array, ""], ...]
-    """Norm of the weighted observed values of every triangle, their known part included."""
+    """Norm of the weighted observed values of every system, including their known part."""
     broken: Bool[Array, ""]
     """True if the data held NaN or Inf."""
     members: tuple[tuple[tuple[int, int], ...], ...] = eqx.field(static=True)
-    """The column sets of every triangle, each with its width."""
+    """Indices of the terms of every system, each with its number of columns."""
 
     @property
     def triangles(self) -> tuple[Triangle, ...]:
@@ -60,7 +60,7 @@ class Reduction(eqx.Module):
 
     @property
     def rows(self) -> Int[Array, "..."]:
-        """Equations of positive weight."""
+        """Number of equations of positive weight."""
         return jnp.sum(jnp.stack([t.rows for t in self.systems]), axis=0)
 
 
@@ -70,7 +70,7 @@ def reduce(
     data: GraphsTuple,
     solver: AbstractLeastSquares,
 ) -> Reduction:
-    """Factorises the rows of one batch; `systems` are the batch's, from `equations`."""
+    """Factorises the rows of one batch; `systems` are those of `equations` for the batch."""
     still = jax.lax.stop_gradient(tuple(systems))
     return Reduction(
         tuple(solver.reduce(s.matrix, s.target, s.rows) for s in still),
@@ -84,8 +84,8 @@ def reduce(
 def extend(
     before: Reduction, equations: Equations, systems: Sequence[LinearSystem], data: GraphsTuple
 ) -> Reduction:
-    """`before` with the rows of one more batch: cheaper than to reduce it and merge. Derivatives do
-    not pass."""
+    """`before` with the rows of one more batch: cheaper than to reduce and merge it. Not
+    differentiable."""
     systems = jax.lax.stop_gradient(tuple(systems))
     offsets = _offsets(equations, data)
     return Reduction(
@@ -98,8 +98,8 @@ def extend(
 
 
 def with_turn(reduction: Reduction, number: ArrayLike) -> Reduction:
-    """The reduction whose next batch is the one of that number: it goes to the same fold, whichever
-    device takes it."""
+    """The reduction with the number of its next batch set: the batch then goes to the same fold,
+    whichever device takes it."""
     return eqx.tree_at(
         lambda r: r.systems,
         reduction,
@@ -113,10 +113,10 @@ def with_turn(reduction: Reduction, number: ArrayLike) -> Reduction:
 
 
 def merged(reductions: Sequence[Reduction]) -> Reduction:
-    """The reduction of all their data."""
+    """Reduction of all their data."""
     offsets = [r.offsets for r in reductions if r.offsets is not None]
     return Reduction(
-        tuple(type(some[0]).merge(some) for some in zip(*(r.systems for r in reductions))),
+        tuple(type(parts[0]).merge(parts) for parts in zip(*(r.systems for r in reductions))),
         _merged(offsets) if offsets else None,
         tuple(
             functools.reduce(jnp.hypot, sizes) for sizes in zip(*(r.observed for r in reductions))
@@ -134,7 +134,7 @@ def _offsets(equations: Equations, data: GraphsTuple) -> Offsets | None:
     assert counts is not None
     assert rows.known is not None
     system = [c for c in columns if c is not None] + [(rows.target - rows.known)[:, None]]
-    # Their common scale, the spread of the energies, does not move the constants.
+    # Their common scale, the spread of the energies, does not affect the constants.
     weight = jax.lax.stop_gradient(rows.weight)[:, None]
     number = jnp.sum(rows.weight > 0)
     return _orthogonal(counts * weight, jnp.concatenate(system, axis=1) * weight, number)

@@ -1,4 +1,4 @@
-"""Result of a fit: the model, figures of quality, and what is needed to add data."""
+"""Result of a fit: the model, figures of merit, and the state that is needed to add data."""
 
 import warnings
 from collections.abc import Sequence
@@ -39,31 +39,30 @@ class RESULTS(eqx.Enumeration):
 
 
 class Fit(eqx.Module):
-    """A learned Hamiltonian and how well it was determined. Coefficients carry derivatives (not
-    after `update` or a stream), figures of quality do not."""
+    """A learned Hamiltonian with figures of merit. The coefficients are differentiable (except
+    after `update` or a stream), the figures are not."""
 
     model: HamiltonianGraphNetwork
     solutions: tuple[LeastSquaresSolution, ...]
-    """One per independent system: kinetic and pair columns do not mix."""
+    """One per independent system, such as those of the kinetic and of the pair columns."""
     result: RESULTS
     constant_known: Bool[Array, ""]
-    """True if observed energies determined the constant of every graph, of whatever size."""
+    """True if observed energies determined the additive constant of graphs of any size."""
     equations: Equations
-    """How data became rows; what further batches are weighted by."""
+    """Turned the data into rows; their scales also apply to further batches."""
     reduction: Reduction
-    """Triangles of the rows, in the place of the data: `update` adds to them."""
+    """Factorised rows, kept in place of the data: `update` adds to them."""
     solver: AbstractLeastSquares
     deviation_scales: dict[str, DeviationScale] | None = None
     """Scales of the standard deviations of each kind, from `hgn.calibrate`."""
 
     def update(self, batch: GraphsTuple, *, throw: bool = True) -> "Fit":
-        """The fit to all data so far and these, with the features and weights that it has.
+        """Fit to all data so far and `batch`, with the same features and weights.
 
-        The same as one fit to everything with the features sampled from the first data, at the cost
-        of the batch.
+        Equal to one fit to all data with features sampled from the first, at the cost of the batch.
 
-        **Raises:** `ValueError` for bad data, other arrays than before (energies, say), or edge
-        types that the features never saw.
+        **Raises:** `ValueError` for bad data, for other arrays than before (such as energies), or
+        for species or edge types absent in training.
         """
         if is_concrete(batch):
             self.equations.check(batch)
@@ -72,8 +71,8 @@ class Fit(eqx.Module):
     def standard_deviation(
         self, graphs: GraphsTuple, *, reference: GraphsTuple | None = None
     ) -> StandardDeviation:
-        """Predictive standard deviations of energies, velocities and forces, see
-        `StandardDeviation`; energies relative to the mean of `reference` (these graphs if None)."""
+        """Predictive standard deviations of energies, velocities and forces (`StandardDeviation`).
+        Energies are relative to the mean of `reference`, or of `graphs` if None."""
         found = standard_deviation(
             self.equations, self.reduction, self.solutions, graphs, reference
         )
@@ -81,8 +80,8 @@ class Fit(eqx.Module):
         return found if scales is None else found.calibrated(scales, graphs)
 
     def ridge_paths(self) -> tuple[RidgePath, ...]:
-        """Evidence, cross-validation, degrees of freedom, residual along a path of ridges, one for
-        every solution; no data are needed."""
+        """Evidence, generalised cross-validation, degrees of freedom and residual along a path of
+        ridges, for every solution. Needs no data."""
         return tuple(
             path(t, *spectrum(t)[:2], ridges(t.r.dtype))
             for t in self.reduction.triangles
@@ -91,22 +90,22 @@ class Fit(eqx.Module):
 
     @property
     def energies_observed(self) -> bool:
-        """True if energies were observed; if not the constant is zero."""
+        """True if energies were observed; if not, the additive constant is zero."""
         return self.equations.energies is not None
 
     @property
     def rows(self) -> Int[Array, "..."]:
-        """Equations with positive weight."""
+        """Number of equations of positive weight."""
         return self.reduction.rows
 
     @property
     def effective_dof(self) -> Float[Array, "..."]:
-        """Sum of the effective degrees of freedom: coefficients that the data determine."""
+        """Effective degrees of freedom: the number of coefficients that the data determine."""
         return jnp.sum(jnp.stack([s.effective_dof for s in self.solutions]), axis=0)
 
     @property
     def columns(self) -> int:
-        """Unknowns of all systems."""
+        """Number of unknowns of all systems."""
         return sum(s.theta.shape[-1] for s in self.solutions)
 
     @property
@@ -126,7 +125,7 @@ class Fit(eqx.Module):
 
     @property
     def held_out(self) -> Float[Array, "..."] | None:
-        """Worst relative residual of rows of held-out frames; None without `FrameCV`."""
+        """Worst relative residual of held-out frames; None without `FrameCV`."""
         found = [s.held_out for s in self.solutions if s.held_out is not None]
         return jnp.max(jnp.stack(found), axis=0) if found else None
 
@@ -152,17 +151,17 @@ class Fit(eqx.Module):
         return verdict(self.solutions)
 
     def summary(self) -> str:
-        """The verdict, and the figures above in words; concrete values only."""
+        """Verdict and figures of merit as text; concrete values only."""
         if not self.model.constants.shape[-1]:
             constant = "zero: the energy fades with distance, or is kinetic"
         elif not self.energies_observed:
-            constant = "zero: no energies were observed, and rates do not see it"
+            constant = "zero: no energies were observed, and rates do not determine it"
         elif bool(self.constant_known):
             constant = "determined by the observed energies"
         else:
             constant = (
-                "right for graphs like the observed ones only: there the numbers of pairs of each "
-                "type and of bodies were always in one proportion"
+                "right only for graphs like the observed ones, where the numbers of bodies and of "
+                "pairs of each type always had the same proportion"
             )
         methods = sorted(
             {f"{s.method} QR" if s.held_out is None else "normal equations" for s in self.solutions}
@@ -191,7 +190,7 @@ def conclude(
     solver: AbstractLeastSquares,
     systems: Sequence[LinearSystem] = (),
 ) -> Fit:
-    """Solves the triangles; with the rows themselves, theta carries derivatives by them."""
+    """Solves the factorised systems. With their rows in `systems`, theta is differentiable."""
     solutions, thetas = [], []
     for i, (triangle, members) in enumerate(zip(reduction.systems, reduction.members)):
         solution = solver.solve(triangle, column_groups(equations.basis, members))
@@ -221,13 +220,13 @@ def model_of(
     members: Sequence[Sequence[tuple[int, int]]],
     thetas: Sequence[Float[Array, " _"]],
 ) -> HamiltonianGraphNetwork:
-    """The model with the coefficients of all systems; constants that none of them holds are those
-    that the energies are relative to."""
+    """Model with the coefficients of all systems. Constants that no system holds are those of the
+    energies' reference."""
     basis = equations.basis
     unknowns = {len(basis.terms): jnp.zeros(basis.constant_count, thetas[0].dtype)}
-    for some, theta in zip(members, thetas):
-        parts = jnp.split(theta, _ends([width for _, width in some])[:-1])
-        unknowns |= {j: part for (j, _), part in zip(some, parts)}
+    for of_system, theta in zip(members, thetas):
+        parts = jnp.split(theta, _ends([width for _, width in of_system])[:-1])
+        unknowns |= {j: part for (j, _), part in zip(of_system, parts)}
     *theta_of, constant = (unknowns[j] for j in sorted(unknowns))
     if equations.energies is not None:
         assert equations.energies.reference is not None
@@ -238,8 +237,8 @@ def model_of(
 def _of_observed(
     solution: LeastSquaresSolution, triangle: Triangle | Gram, observed: Float[Array, ""]
 ) -> LeastSquaresSolution:
-    """The solution with its residual relative to the observed values, not to what a known part
-    leaves of them."""
+    """The solution with its residual relative to the observed values, rather than to the values
+    minus their known part."""
     share = jnp.where(observed > 0, triangle.target_norm / jnp.where(observed > 0, observed, 1), 1)
     return eqx.tree_at(lambda s: s.residual, solution, solution.residual * share)
 

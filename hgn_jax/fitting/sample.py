@@ -1,4 +1,4 @@
-"""Sampling the terms of a model, and with them everything that turns data into rows."""
+"""Samples the terms of a model, and sets up the equations that turn data into rows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +28,7 @@ from .result import conclude
 
 
 class Recipe(eqx.Module):
-    """Arguments of a fit beside its data: terms to learn, observations to learn them from."""
+    """Arguments of a fit except its data: terms to learn, observations to learn them from."""
 
     terms: tuple[Term, ...]
     dynamics: AbstractDynamics
@@ -47,7 +47,7 @@ def recipe(
     solver: AbstractLeastSquares,
     key: Key | None = None,
 ) -> Recipe:
-    """The recipe with everything that depends on values of the data settled."""
+    """The recipe, with everything filled in that depends on values of the data."""
     species = species_of(data)
     typed = typed_by_species(data, species)
     resolved = tuple(_resolved(term, typed) for term in terms)
@@ -57,7 +57,12 @@ def recipe(
 
 
 def sample(terms: Sequence[Term], data: GraphsTuple, *, key: Key | int) -> tuple[AbstractTerm, ...]:
-    """Draws the terms that `fit` with the same key draws (its first pass)."""
+    """Samples the terms that `fit` samples with the same key (in its first pass).
+
+    `terms` are specs or terms, which are returned as they are; `data` and `key` are those of `fit`.
+
+    **Raises:** `ValueError` for terms of the wrong type, or data that a spec does not accept.
+    """
     check_sequence("terms", terms, Term)
     typed = typed_by_species(data, species_of(data))
     specs = tuple(_resolved(term, typed) for term in terms)
@@ -66,7 +71,7 @@ def sample(terms: Sequence[Term], data: GraphsTuple, *, key: Key | int) -> tuple
 
 @eqx.filter_jit
 def sampled_equations(data: GraphsTuple, key: Key, how: Recipe) -> Equations:
-    """Samples the recipe's terms (after a first fit, where a second pass wants one) and fixes the
+    """Samples the recipe's terms, a second time after a first fit if they are guided, and fixes the
     scales of its observations."""
     typed = typed_by_species(data, how.species)
     first = _sample(how.terms, typed, key)
@@ -74,7 +79,7 @@ def sampled_equations(data: GraphsTuple, key: Key, how: Recipe) -> Equations:
     if not any(_guided(term) for term in how.terms):
         return drawn
     systems = drawn.systems(data)
-    solver = QR() if how.solver.folds else how.solver  # all data are one batch here
+    solver = QR() if how.solver.folds else how.solver  # no folds: all data are one batch here
     result = conclude(drawn, reduce(drawn, systems, data, solver), solver, systems)
     second = jr.split(jr.fold_in(key, 1), len(how.terms))
     guided = tuple(
@@ -87,7 +92,7 @@ def sampled_equations(data: GraphsTuple, key: Key, how: Recipe) -> Equations:
 
 
 def given_equations(terms: tuple[Any, ...], data: GraphsTuple, how: Recipe) -> Equations:
-    """Equations of terms that are sampled, scales fixed by `data`."""
+    """Equations of terms that are already sampled, with scales fixed by `data`."""
     basis = Basis(terms, how.dynamics, how.known, how.species)
     return Equations(basis, how.observations, data)
 
@@ -99,7 +104,7 @@ def _resolved(term: Term, data: GraphsTuple) -> Term:
 def _settled(
     solver: AbstractLeastSquares, terms: Sequence[Term], data: GraphsTuple, concrete: bool
 ) -> AbstractLeastSquares:
-    """The solver, with the ridge by cross-validation where "auto" means that."""
+    """The solver, with "auto" replaced by cross-validation if a term expects model errors."""
     expected = any(term.expects_model_error for term in terms)
     if isinstance(solver, QR) and solver.choice == "auto" and expected and concrete:
         with jax.ensure_compile_time_eval():

@@ -45,30 +45,31 @@ def fit_stream(
 ) -> Fit:
     """Like `fit`, for a stream of batches that together exceed memory.
 
-    Only the triangle of each system is kept: memory is K^2 and one batch per device, whatever the
-    number of batches. Batches of one shape (`hgn.graphs.pad`, `hgn.graphs.chunks`) compile once,
-    on each device.
+    Only one K x K factor per system is kept: each device holds that and one batch, however many
+    batches there are. Batches of one shape (`hgn.graphs.pad`, `hgn.graphs.chunks`) compile once on
+    each device.
 
     **Arguments:** those of `fit`, and
 
     - `batches`: any iterable of data sets with the same arrays.
-    - `sample_from`: the data that the features are sampled from, that the trained range is of, and
-        that settle the scale of weights; they are not learned from. The first batch if None: then
-        it should be typical of all.
-    - `checkpoint`: a file, written as often as takes 5% of the time. If it exists, and the same
-        call made it, the stream is resumed after the batches in it (which are drawn from `batches`
-        again, and skipped); the result is bitwise identical to that of an uninterrupted run.
-        There may be more batches than before, and another ridge.
-    - `progress`: called at the start, at most once a second, and at the end; `print` will do.
-    - `mesh`: its local devices take the batches in turn; their triangles are merged at the end.
+    - `sample_from`: data from which features are sampled, and which define the trained range and
+        the scale of the weights; they give no rows. If None, the first batch, which should then be
+        typical of all.
+    - `checkpoint`: a file, written as often as costs 5% of the time. If the same call has left a
+        checkpoint there, the stream resumes after its batches, which are taken from `batches` again
+        and skipped. The result is bitwise identical to that of an uninterrupted run. There may be
+        more batches than before, and another ridge.
+    - `progress`: a function, such as `print`, called at the start, at most once a second, and at
+        the end.
+    - `mesh`: its local devices take the batches in turn; their factors are merged at the end.
 
-    Under `jax.distributed` every process gives batches of its own, and all return the fit to all of
-    them. Features are those of process 0. Each process has a checkpoint of its own, numbered.
+    Under `jax.distributed` every process passes its own batches, and all return the fit to all of
+    them. Features are those of process 0. Each process has its own numbered checkpoint.
 
-    **Raises:** `ValueError` for an empty stream, or naming the batch (counted from 0) for bad data
-    or data unlike the first, or for the checkpoint of another call; `OSError` if the checkpoint
-    cannot be written; `RuntimeError` if another run is using it, or a process is lost. In each case
-    the checkpoint holds all good batches before.
+    **Raises:** `ValueError` for an empty stream, for bad data or data unlike the first, naming the
+    batch (counted from 0), or for the checkpoint of another call. `OSError` if the checkpoint
+    cannot be written. `RuntimeError` if another run is using it, or if a process is lost. In each
+    case the checkpoint holds all good batches before the error.
     """
     check_kinds(
         terms=terms, observations=observations, dynamics=dynamics, known=known, solver=solver

@@ -1,4 +1,4 @@
-"""Parameters that gradient descent changes in a model."""
+"""Parameters of a model that gradient descent changes."""
 
 import equinox as eqx
 import jax
@@ -10,9 +10,9 @@ from ..models.network import HamiltonianGraphNetwork
 
 
 def trainable(model: PyTree) -> PyTree:
-    """True for what gradient descent changes: a mask of the model's shape, as for `eqx.partition`.
+    """Mask of the arrays that gradient descent changes: a tree like the model, for `eqx.partition`.
 
-    Of sampled features these are the hidden weights and biases; of all else the floating-point
+    In sampled features these are the hidden weights and biases, elsewhere all floating-point
     arrays.
     """
 
@@ -26,7 +26,7 @@ def trainable(model: PyTree) -> PyTree:
         if isinstance(node, AbstractTerm):
             return jax.tree.map(of_layer, node, is_leaf=lambda n: isinstance(n, Dense))
         if isinstance(node, HamiltonianGraphNetwork):
-            # No force shows the constants; weight decay would shrink them.
+            # Rates do not depend on the constants, but weight decay would shrink them.
             mask = jax.tree.map(eqx.is_inexact_array, node)
             parts = tuple(map(of_part, node.terms))
             return eqx.tree_at(lambda m: (m.basis.terms, m.constants), mask, (parts, False))

@@ -16,18 +16,19 @@ from .result import Fit
 
 
 class Trial(NamedTuple):
-    """One setting, and how well it predicts frames that were held out."""
+    """One combination of settings, and how well it predicts held-out frames."""
 
     settings: dict[str, Any]
     root_mean_square: dict[str, float]
     """Root mean square error of each kind: "energy" per body, "force", "stress"."""
     mean_absolute: dict[str, float]
+    """Mean absolute error of each kind."""
     score: float
     """Mean logarithm of the root mean square errors of all kinds: lower is better."""
 
 
 class Tuning(NamedTuple):
-    """The fit with the best settings, and all that were tried, best first."""
+    """The fit with the best settings, and all trials, best first."""
 
     fit: Fit
     trials: tuple[Trial, ...]
@@ -47,11 +48,12 @@ def tune(
     report: Callable[[Trial], object] | None = None,
     **settings: Any,
 ) -> Tuning:
-    """Fits with every combination of settings, and keeps what predicts held-out frames best.
+    """Fits every combination of settings, and keeps the one that predicts held-out frames best.
 
     The score is the mean logarithm of the root mean square errors of energies, forces and stresses,
-    whichever the data hold: a percent of one counts as much as a percent of another. No data but
-    these are looked at. Number of radial functions, cutoffs and weights of the energies:
+    whichever the data hold, so that a percent of one counts as much as a percent of another. No
+    other data are used. To choose the number of radial functions, the cutoff and the weight of
+    energies:
 
     ```python
     best = hgn.tune(
@@ -67,11 +69,14 @@ def tune(
 
     **Arguments:**
 
-    - `data`: frames that reach as far as the greatest cutoff.
-    - `grid`: for each argument of `fit` the values to try.
-    - `folds`: of `FrameCV`.
-    - `report`: called with each trial as it ends; `print` will do.
+    - `data`: frames whose edges reach the greatest cutoff.
+    - `key`: that of `fit`, the same for all.
+    - `grid`: values to try for each argument of `fit`.
+    - `folds`: number of folds of `FrameCV`.
+    - `report`: a function, such as `print`, called with each trial as it ends.
     - `settings`: further arguments of `fit`, the same for all.
+
+    **Returns:** a `Tuning`: the best fit, and all trials.
 
     **Raises:** `ValueError` for an empty grid.
     """

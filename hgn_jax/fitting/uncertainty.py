@@ -1,4 +1,4 @@
-"""How sure a fit is of what it predicts."""
+"""Standard deviations of what a fit predicts."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from .reduction import Reduction
 
 
 class DeviationScale(NamedTuple):
-    """How deviations become calibrated ones: sqrt((c s)^2 + (b u)^2)."""
+    """Calibration of a deviation s: sqrt((c s)^2 + (b u)^2), with factor c, floor b and unit u."""
 
     factor: Float[Array, ""]
     floor: Float[Array, ""]
@@ -31,27 +31,28 @@ class StandardDeviation(eqx.Module):
 
     Bayesian linear regression (Bishop, Pattern Recognition and Machine Learning, section 3.3):
     theta is normal with covariance $\sigma^2 (Z^T Z + \lambda^2 D^2)^{-1}$, D the column norms,
-    $\lambda$ the ridge (of each column its own), $\sigma$ the noise of a weighted row. A prediction
+    $\lambda$ the ridge of each column, $\sigma$ the noise of a weighted row. A prediction
     is a row z times theta: $\sigma |(R_\lambda D)^{-T} z|$.
 
-    It states what the noise and the number of the data leave open, if the features can express the
-    truth and the noise of all weighted rows is alike. What the features cannot express (too few
-    units, a force that none sees, states out of the trained range) is not in it: there it is
-    overconfident. So it is if the noise of all bodies is alike but their weights are not: give
-    weights="uniform" then (bench/least_squares.py). The noise of an observation is not included.
+    This is the uncertainty that noise and a finite number of data leave, if the features can
+    express the truth and all weighted rows have equal noise. It does not include what the features
+    cannot express (too few units, a missing force, states outside of the trained range), and is
+    overconfident there. It is overconfident, too, if the noise of all bodies is equal but their
+    weights are not: use weights="uniform" then (bench/least_squares.py). The noise of a new
+    observation is not included.
     """
 
     energy: GraphScalars | None
-    """Standard deviation of the energy less its expected mean per constant count over the reference
-    graphs: rates do not see constants, and errors of observed ones are not counted. None without a
-    reference if there are no more graphs than constants: nothing would be left."""
+    """Standard deviation of each energy relative to the mean of the reference graphs (per constant
+    count), since rates do not determine additive constants. Errors of observed constants are not
+    included. None if there is no reference and the graphs are too few to form that mean."""
     rates: dict[str, Vectors]
     """Standard deviations of the rates by their names: "velocity" and "force"."""
 
     def calibrated(
         self, scales: Mapping[str, "DeviationScale"], graphs: GraphsTuple
     ) -> "StandardDeviation":
-        """Each kind scaled by its own scale, if it has one."""
+        """Copy with every kind calibrated that has a scale."""
         energy = self.energy
         if energy is not None and "energy" in scales:
             energy = scales["energy"](energy, jnp.sqrt(bodies(graphs)))
@@ -70,7 +71,7 @@ class StandardDeviation(eqx.Module):
 
 
 Factors = tuple[tuple[Float[Array, "_ _"], Float[Array, " _"]], ...]
-"""R and the columns' norms of each system."""
+"""R and the column norms of each system."""
 
 
 @eqx.filter_jit
@@ -81,7 +82,7 @@ def standard_deviation(
     graphs: GraphsTuple,
     reference: GraphsTuple | None,
 ) -> StandardDeviation:
-    """See `StandardDeviation`."""
+    """Predictive standard deviations, see `StandardDeviation`."""
     found = factors(reduction, solutions)
     return deviations(equations, found, reduction.members, solutions, graphs, reference)
 
@@ -99,7 +100,7 @@ def deviations(
     graphs: GraphsTuple,
     reference: GraphsTuple | None,
 ) -> StandardDeviation:
-    """Standard deviations by the factors of the covariances."""
+    """Standard deviations from the factors of the covariances."""
     basis = equations.basis
     rates = basis.rates(graphs)
     few = reference is None and len(graphs.n_node) <= max(1, basis.constant_count)
@@ -123,11 +124,11 @@ def _constants_by_folds(
     members: Sequence[Sequence[tuple[int, int]]],
     solutions: Sequence[LeastSquaresSolution],
 ) -> bool:
-    """True if the constants are unknowns of a cross-validated system: their errors are known."""
+    """True if the constants are unknowns of a cross-validated system, whose errors are known."""
     constants = len(equations.basis.terms)
     return any(
-        solution.of_folds is not None and any(i == constants for i, _ in some)
-        for some, solution in zip(members, solutions)
+        solution.of_folds is not None and any(i == constants for i, _ in of_system)
+        for of_system, solution in zip(members, solutions)
     )
 
 
@@ -138,7 +139,7 @@ def _variance(
     columns: Sequence[Float[Array, "... _"] | None],
     shape: tuple[int, ...],
 ) -> Array:
-    """Variance of rows times theta, without column sets that are None."""
+    """Variance of rows times theta; column sets that are None count as zero."""
     parts = []
     r, scale = factor
     for i, width in members:
@@ -154,7 +155,7 @@ def _variance(
 def _centred(
     equations: Equations, graphs: GraphsTuple, reference: GraphsTuple
 ) -> list[Float[Array, "g _"] | None]:
-    """Phi less what its constant counts say of it, as fitted to the reference graphs."""
+    """Phi minus the part that its constant counts explain, as fitted to the reference graphs."""
 
     basis = equations.basis
 

@@ -1,4 +1,4 @@
-"""Where gradient descent starts: sampled features and normal coefficients."""
+"""Initial models for gradient descent: sampled features and normally distributed coefficients."""
 
 from collections.abc import Sequence
 
@@ -30,10 +30,11 @@ def untrained(
     key: Key | int,
     terms: Sequence[AbstractTermSpec] = (Kinetic(), Pair()),
 ) -> HamiltonianGraphNetwork:
-    """A model to start gradient descent from: `fit`'s sampled features and normal coefficients.
+    """Initial model for `train`: the features that `fit` samples, with normal coefficients.
 
-    Each feature set is scaled so that its rates are as large as the observed ones. Specs with
-    `sampling=Glorot()` give the hidden layers the standard initialisation.
+    The coefficients of each term are scaled so that its rates are as large as the observed ones.
+    Specs with `sampling=Glorot()` give the hidden layers the standard initialisation. `terms`,
+    `data` and `key` are those of `fit`.
 
     **Raises:** `ValueError` for bad data (see `hgn.check`) or missing rates.
     """

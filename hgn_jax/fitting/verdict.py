@@ -1,4 +1,4 @@
-"""A fit judged in words: how much of the motion it explains, and what to do if that is little."""
+"""Verdict on a fit: how much of the motion it explains, and what to do if that is too little."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from ..linear.base import LeastSquaresSolution
 POOR = 0.1
 """Relative residual above which a fit is warned about."""
 ROUNDING = 0.1
-"""Fraction of the residual that rounding errors of cancelling terms may take."""
+"""Share of the residual that rounding errors of cancelling terms may reach."""
 
 
 def verdict(solutions: Sequence[LeastSquaresSolution]) -> str:

@@ -1,4 +1,4 @@
-"""Weights of rows: how much every body's equations count."""
+"""Weights of rows, which multiply the equations of every body."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -15,11 +15,11 @@ from ..graphs.geometry import movable, node_mask
 from ..linear.triangle import column_norm
 
 WeightFunction: TypeAlias = Callable[[GraphsTuple], tuple[NodeScalars, ...]]
-"""Weights of every node's rows, `[n]` for each observed rate, before its own `weight`."""
+"""Weights of every node's rows, `[n]` for each observed rate, before the data's `weight`."""
 
 
 class AbstractWeights(eqx.Module):
-    """Weights that may take a scale from the data."""
+    """Base class of weights, whose scales may come from the data."""
 
     @abstractmethod
     def calibrated(self, data: GraphsTuple, names: Sequence[str]) -> "AbstractWeights":
@@ -31,7 +31,7 @@ class AbstractWeights(eqx.Module):
 
 
 class GivenWeights(AbstractWeights):
-    """A function, or module, of the user's."""
+    """User-defined weights: a function or a module."""
 
     function: WeightFunction
 
@@ -49,7 +49,7 @@ class GivenWeights(AbstractWeights):
 
 
 class UniformWeights(AbstractWeights):
-    """One for every row: plain least squares in the data's units."""
+    """Weight 1 for every row: plain least squares in the data's units."""
 
     def calibrated(self, data: GraphsTuple, names: Sequence[str]) -> "UniformWeights":
         return self
@@ -60,10 +60,10 @@ class UniformWeights(AbstractWeights):
 
 
 class RelativeWeights(AbstractWeights):
-    """1 / max(|v_i|, floor) and 1 / (m_i max(|a_i|, floor)): every body counts by its own motion.
+    """1 / max(|v_i|, floor) and 1 / (m_i max(|a_i|, floor)): errors relative to each body's motion.
 
-    The floors are a hundredth of the data's median speed and acceleration: bodies at rest do not
-    dominate. So springs and planets, which differ by 10^7 in force, are fitted alike.
+    The floors are a hundredth of the data's median speed and acceleration, so that bodies at rest
+    do not dominate. Springs and planets, whose forces differ by 10^7, are thus fitted alike.
     """
 
     floors: Float[Array, " r"] | None = None
@@ -106,7 +106,7 @@ class ScaledWeights(AbstractWeights):
 def as_weights(
     weights: Literal["relative", "scaled", "uniform"] | WeightFunction | AbstractWeights,
 ) -> AbstractWeights:
-    """The weights of that name, or the user's own."""
+    """The weights with that name, or user-defined ones."""
     if isinstance(weights, AbstractWeights):
         return weights
     if isinstance(weights, str):
@@ -122,7 +122,7 @@ def as_weights(
         return named[weights]
     if not callable(weights):
         raise ValueError(f"weights must be a function of graphs, got {type(weights).__name__}")
-    # A function becomes part of the tree's structure: results of jit hold arrays only.
+    # A function must be part of the tree's structure, since results of jit hold only arrays.
     leaf = jax.tree.leaves(weights) == [weights]
     return GivenWeights(jax.tree_util.Partial(weights) if leaf else weights)
 

@@ -47,8 +47,8 @@ def heavy_in_32_bit(piece):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (without_energy, r"globals hold \[\], those before \['energy'\]"),
-        (with_weight, r"nodes hold .*'weight'\], those before \["),
+        (without_energy, r"globals hold \[\], those of the first data \['energy'\]"),
+        (with_weight, r"nodes hold .*'weight'\], those of the first data \["),
         (in_the_plane, r"nodes\['\w+'\] is float64 \[_, \(2,\)\], .* float64 \[_, \(3,\)\]"),
         (narrow, r"nodes\['\w+'\] is float32 .* float64"),
         (heavy_in_32_bit, r"nodes\['mass'\] is float32 .* float64"),
@@ -66,7 +66,7 @@ def test_edge_types_that_the_first_batch_did_not_have_are_refused(pieces):
     def typed(piece, kind):
         return piece._replace(edges={"type": jnp.full(piece.senders.shape, kind, jnp.int32)})
 
-    with pytest.raises(ValueError, match=r"batch 0: .* know 1 edge types, .* edge type 1"):
+    with pytest.raises(ValueError, match=r"batch 0: .* sampled for 1 edge types, .* edge type 1"):
         stream([typed(pieces[1], 1)], sample_from=typed(pieces[0], 0))
 
 
