@@ -22,7 +22,7 @@ class AbstractGauss(diffrax.AbstractSolver):
 
     H need not separate into T(p) + V(q). Every quadratic invariant of the motion is conserved.
     The equations are solved by fixed-point iteration until changes of the stages fall below
-    `tolerance` relative to the state (None: 100 rounding units), followed by one more iteration.
+    `tolerance` relative to the state (None: 100 machine epsilons), followed by one more iteration.
     To this accuracy the step is symplectic, and derivatives are exact. If more than `iterations`
     are needed, the step is too long, and the solve fails with an error. Second derivatives need
     reverse mode over forward mode.

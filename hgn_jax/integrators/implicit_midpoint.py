@@ -11,7 +11,7 @@ class ImplicitMidpoint(AbstractGauss):
     r"""$y_1 = y_0 + h f((y_0 + y_1)/2)$: second order, symplectic, time-reversible.
 
     H need not separate into T(p) + V(q). The equation is solved by fixed-point iteration until
-    changes fall below `tolerance` relative to the state (None: 100 rounding units), which is also
+    changes fall below `tolerance` relative to the state (None: 100 machine epsilons), which is also
     the accuracy to which the step is symplectic. If more than `iterations` are needed, the step is
     too long, and the solve fails with an error.
 

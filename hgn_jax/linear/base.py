@@ -1,4 +1,4 @@
-"""The least-squares seam: factorise the rows, then solve."""
+"""Interface of least-squares solvers: factorise the rows, then solve."""
 
 from abc import abstractmethod
 
@@ -15,38 +15,38 @@ from .triangle import Method, Triangle, column_norm, column_scale, triangle
 
 
 class LeastSquaresSolution(eqx.Module):
-    """Coefficients and what is known of their quality. Arrays lead with an axis m if u has."""
+    """Coefficients and figures of merit. Arrays have a leading axis m if there are m targets."""
 
     theta: Float[Array, "*m K"]
     rank: Int[Array, "*m"]
-    """Singular values of the column-scaled matrix above the rounding level."""
+    """Number of singular values of the column-scaled matrix above the rounding level."""
     condition: Float[Array, "*m"]
     """Condition number of the column-scaled matrix, before the ridge; inf if singular."""
     residual: Float[Array, "*m"]
     """|Z theta - u| / |u| over the weighted rows."""
     ridge: Float[Array, "*m G"]
-    """lambda of each group of columns, relative to the column norms; all alike unless each group
-    has its own."""
+    """lambda of each group of columns, relative to the column norms; equal for all groups unless
+    each has its own."""
     group_dof: Float[Array, "*m G"]
-    """Effective degrees of freedom of each group: how many coefficients the data, not the ridge,
-    determine."""
+    """Effective degrees of freedom of each group: the number of coefficients that the data
+    determine rather than the ridge."""
     evidence: Float[Array, "*m"]
     """Log marginal likelihood (nats, up to a constant of the rows), see `RidgePath`; -inf without a
     ridge."""
     noise: Float[Array, "*m"]
     """Standard deviation of a weighted row: under the evidence if that chose the ridge, otherwise
-    from the residual and the degrees of freedom left."""
+    from the residual and the remaining degrees of freedom."""
     cancellation: Float[Array, "*m"]
-    """sum_k |theta_k| |z_k| / |u|: by how much the terms exceed their sum. Its decimal logarithm
-    is the number of digits lost to cancellation."""
+    """sum_k |theta_k| |z_k| / |u|: the size of the terms relative to their sum. Its decimal
+    logarithm is the number of digits lost to cancellation."""
     method: Method = eqx.field(static=True)
     """How the rows were factorised."""
     groups: tuple[int, ...] = eqx.field(static=True)
     """Widths of the consecutive groups of columns."""
     held_out: Float[Array, "*m"] | None = None
-    """Relative residual of rows that were held out, where frames were cross-validated."""
+    """Relative residual of held-out rows; None without cross-validation over frames."""
     of_folds: Float[Array, "*m F K"] | None = None
-    """Coefficients from all folds but one, for each fold."""
+    """Coefficients fitted without each of the folds; None without cross-validation."""
 
     @property
     def effective_dof(self) -> Float[Array, "*m"]:
@@ -63,18 +63,18 @@ class AbstractLeastSquares(eqx.Module):
     """Solves min |Z theta - u|^2 (+ ridge) in two steps: `factorise` all rows into a triangle,
     `solve` that.
 
-    Calling it does both, and is differentiable, to any order, with respect to Z, u and the ridge:
-    implicitly, through the normal equations at the solution (the choice of a ridge by the data is
-    held). `theta` alone carries derivatives; they are those of a ridge of at least the root of the
-    rounding unit, because the normal equations square the condition number.
+    Calling it does both. The result is differentiable to any order with respect to Z, u and the
+    ridge, by implicit differentiation of the normal equations; a ridge chosen from the data is held
+    constant. Only `theta` carries derivatives. They are those for a ridge of at least the square
+    root of the machine epsilon, because the normal equations square the condition number.
     """
 
     folds: eqx.AbstractVar[int]
-    """Number of folds whose rows are kept apart; 0 if all rows go into one triangle."""
+    """Number of folds whose rows are kept separate; 0 if all rows go into one triangle."""
 
     @abstractmethod
     def method(self, matrix: Float[Array, "r K"]) -> Method:
-        """How a matrix of this shape and precision is factorised."""
+        """Factorisation to use for a matrix of this shape and precision."""
 
     @abstractmethod
     def _solve(
@@ -84,8 +84,7 @@ class AbstractLeastSquares(eqx.Module):
     def reduce(
         self, matrix: Float[Array, "r K"], target: Float[Array, " r"], rows: Int[Array, ""]
     ) -> Triangle | Gram:
-        """What a fit keeps of a first batch of rows: their triangle, or the normal equations of
-        folds."""
+        """Reduces a first batch of rows to their triangle, or to normal equations by folds."""
         if self.folds and matrix.shape[1]:
             return gram(matrix, target, rows, self.folds)
         return self.factorise(matrix, target, rows)
@@ -96,16 +95,16 @@ class AbstractLeastSquares(eqx.Module):
         target: Float[Array, " r"] | Float[Array, "r m"],
         rows: Int[Array, ""] | None = None,
     ) -> Triangle:
-        """Z `[r K]`, already weighted, and u, one target `[r]` or m of them `[r m]`.
+        """Triangle of Z `[r K]`, already weighted, and u: one target `[r]` or m targets `[r m]`.
 
-        `rows` is the number of equations that count (those of weight zero do not); all if None.
+        `rows` is the number of equations of positive weight; None counts all.
         """
         return triangle(matrix, target, rows, self.method(matrix))
 
     def solve(
         self, triangle: Triangle | Gram, groups: tuple[int, ...] | None = None
     ) -> LeastSquaresSolution:
-        """Coefficients of every target.
+        """Solves for the coefficients of every target.
 
         `groups` are the widths of consecutive groups of columns, one group if None.
 
@@ -148,10 +147,10 @@ def differentiable(
     triangle: Triangle,
     solution: LeastSquaresSolution,
 ) -> Float[Array, " K"]:
-    """theta, as a function of Z, u and the ridge that solves the (ridge) normal equations.
+    """theta as a differentiable function of Z, u and the ridge, by the (ridge) normal equations.
 
-    Only derivatives are taken from those, so no digit of theta is lost. The systems that appear in
-    the derivatives are solved by the triangle, with a ridge that bears the squared condition.
+    Only derivatives are taken from those, so that theta loses no digits. The systems in the
+    derivatives are solved by the triangle, with a ridge that tolerates the squared condition.
     """
     least = float(jnp.finfo(matrix.dtype).eps) ** 0.5
     ridge = jnp.maximum(solution.column_ridge, least)
@@ -178,7 +177,7 @@ def differentiable(
 def augmented(
     triangle: Triangle, ridge: Float[Array, " K"]
 ) -> tuple[Float[Array, "K K"], Float[Array, " K"], Float[Array, ""]]:
-    """R, Q^T u and rest of the column-scaled [R u; diag(lambda) 0], no ridge below the floor."""
+    """R, Q^T u and rest of the column-scaled [R u; diag(lambda) 0], with ridges above the floor."""
     columns, dtype = triangle.columns, triangle.r.dtype
     scaled = triangle.r / column_scale(triangle.r)[None]
     above = jnp.concatenate([scaled, triangle.qu[:, None]], axis=1)
@@ -191,7 +190,7 @@ def augmented(
 def factor(
     rows: Triangle | Gram, ridge: Float[Array, " K"]
 ) -> tuple[Float[Array, "K K"], Float[Array, " K"]]:
-    """R and the columns' norms D of rows with a ridge: (R D)^T (R D) is the inverse covariance of
+    """R and the column norms D of rows with a ridge: (R D)^T (R D) is the inverse covariance of
     the coefficients, up to the noise."""
     if isinstance(rows, Gram):
         return rows.factor(ridge)
@@ -211,7 +210,7 @@ def residual(triangle: Triangle, theta: Float[Array, " K"]) -> Float[Array, ""]:
 
 
 def _without_columns(triangle: Triangle) -> LeastSquaresSolution:
-    """The solution for rows that no column appears in: all of u remains."""
+    """Solution of rows without columns, whose residual is all of u."""
     rest = triangle.rest
     none = jnp.zeros((*rest.shape, 0), rest.dtype)
     rows = jnp.maximum(triangle.rows, 1).astype(rest.dtype)

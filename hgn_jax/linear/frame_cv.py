@@ -1,4 +1,4 @@
-"""A ridge by cross-validation over whole frames."""
+"""Ridge chosen by cross-validation over whole frames."""
 
 import equinox as eqx
 import jax
@@ -12,16 +12,19 @@ from .gram import Gram
 from .groups import sums
 
 LEAST, GREATEST, STEPS = 1e-11, 1e-4, 15
-"""Squares of the ridges tried, relative to the greatest eigenvalue: half a decade apart."""
+"""Squared ridges to try, relative to the greatest eigenvalue: half a decade apart."""
 
 
 class FrameCV(eqx.Module):
-    """The ridge that predicts held-out frames best, for `QR(ridge=FrameCV())`.
+    """Ridge that predicts held-out frames best, for `QR(ridge=FrameCV())`.
 
-    Batches of whole frames take turns as members of `folds` folds; each is predicted from the
-    others. Where the misfit is that of the model and not noise, as with energies and forces from
-    quantum mechanics, rows of one frame are alike and the evidence errs by decades. The rows are
-    kept as normal equations of each fold; data are concrete, and go in batches.
+    Batches of whole frames are assigned to `folds` folds in turn, and each fold is predicted from
+    the others. Use it if the misfit is an error of the model and not noise, as with energies and
+    forces from quantum mechanics: errors of one frame are then correlated, and the ridge of
+    greatest evidence is wrong by orders of magnitude. Rows are kept as normal equations of each
+    fold. Data must be concrete, and are processed in batches.
+
+    **Raises:** `ValueError` for fewer than 2 folds.
     """
 
     folds: int = eqx.field(default=5, static=True)
@@ -31,14 +34,14 @@ class FrameCV(eqx.Module):
 
 
 def cross_validated(gram: Gram, groups: tuple[int, ...]) -> LeastSquaresSolution:
-    """Solution with the ridge of the least squared error of rows that were held out."""
+    """Solution with the ridge of least squared error on held-out rows."""
     scaled, norm = gram.scaled()
     total, projected = jnp.sum(scaled.matrix, axis=0), jnp.sum(scaled.projected, axis=0)
     columns, rows = gram.columns, gram.rows.astype(gram.matrix.dtype)
     eigenvalues = jnp.linalg.eigvalsh(total)
     largest = eigenvalues[-1]
     exponents = jnp.linspace(0, 1, STEPS, dtype=gram.matrix.dtype)
-    # In single precision lesser ones are lost in rounding errors.
+    # In single precision smaller ridges are lost in rounding errors.
     least = max(LEAST, 10 * columns * float(jnp.finfo(gram.matrix.dtype).eps))
     squares = least * (max(GREATEST, 100 * least) / least) ** exponents * largest
     identity = jnp.eye(columns, dtype=gram.matrix.dtype)

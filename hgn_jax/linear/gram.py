@@ -1,4 +1,4 @@
-"""Normal equations of the rows so far, kept apart by folds of the data."""
+"""Normal equations of the rows so far, separate for each fold of the data."""
 
 from collections.abc import Sequence
 
@@ -11,19 +11,19 @@ from .triangle import Triangle
 
 
 class Gram(eqx.Module):
-    r"""$Z^T Z$, $Z^T u$ and $u^T u$ of F folds: what cross-validation over whole batches needs.
+    r"""$Z^T Z$, $Z^T u$ and $u^T u$ of F folds, for cross-validation over whole batches.
 
-    They square the condition number, so that half of the digits are lost: enough where the misfit
-    is far above the root of the rounding unit. A row costs half of what a QR factorisation does.
+    They square the condition number and lose half of the digits: accurate enough if the misfit is
+    far above the square root of the machine epsilon. A row costs half as much as in QR.
     """
 
     matrix: Float[Array, "F K K"]
     projected: Float[Array, "F K"]
     square: Float[Array, " F"]
     fold_rows: Int[Array, " F"]
-    """Equations that count, in each fold."""
+    """Number of equations of positive weight in each fold."""
     batches: Int[Array, ""]
-    """Number of the next batch, counted from 0: the folds take turns."""
+    """Index of the next batch, from 0: batches are assigned to folds in turn."""
 
     @property
     def columns(self) -> int:
@@ -31,7 +31,7 @@ class Gram(eqx.Module):
 
     @property
     def rows(self) -> Int[Array, ""]:
-        """Equations that count."""
+        """Number of equations of positive weight."""
         return jnp.sum(self.fold_rows)
 
     @property
@@ -43,7 +43,7 @@ class Gram(eqx.Module):
     def append(
         self, matrix: Float[Array, "r K"], target: Float[Array, " r"], rows: Int[Array, ""]
     ) -> "Gram":
-        """The normal equations with a batch of rows added, to the fold whose turn it is."""
+        """Normal equations with a batch of rows added to the fold whose turn it is."""
         fold = self.batches % len(self.square)
         return Gram(
             self.matrix.at[fold].add(jnp.dot(matrix.T, matrix, precision="highest")),
@@ -55,7 +55,7 @@ class Gram(eqx.Module):
 
     @staticmethod
     def merge(grams: Sequence["Gram"]) -> "Gram":
-        """The normal equations of all their rows, fold by fold."""
+        """Normal equations of all their rows, fold by fold."""
 
         def total(name: str) -> Array:
             return jnp.sum(jnp.stack([getattr(g, name) for g in grams]), axis=0)
@@ -65,7 +65,7 @@ class Gram(eqx.Module):
         return Gram(**{name: total(name) for name in names}, batches=latest)
 
     def without(self, fold: int) -> "Gram":
-        """The normal equations of all other folds."""
+        """Normal equations of all other folds."""
         empty = jnp.zeros_like(self.matrix[fold])
         return Gram(
             self.matrix.at[fold].set(empty),
@@ -76,7 +76,7 @@ class Gram(eqx.Module):
         )
 
     def scaled(self) -> tuple["Gram", Float[Array, " K"]]:
-        """With columns of norm one (of all folds together), and the norms; one for zero columns."""
+        """Copy with columns of unit norm (over all folds), and the norms; 1 for zero columns."""
         norm = jnp.sqrt(jnp.diagonal(jnp.sum(self.matrix, axis=0)))
         norm = jnp.where(norm > 0, norm, 1)
         matrix = self.matrix / (norm[:, None] * norm[None])[None]
@@ -85,9 +85,10 @@ class Gram(eqx.Module):
         ), norm
 
     def factor(self, ridge: Float[Array, " K"]) -> tuple[Float[Array, "K K"], Float[Array, " K"]]:
-        """R and the columns' norms D of all rows with a ridge: (R D)^T (R D) is the inverse
+        """R and the column norms D of all rows with a ridge: (R D)^T (R D) is the inverse
         covariance of the coefficients, up to the noise."""
         scaled, norm = self.scaled()
+        # Without a shift, dependent columns would make the factorisation fail.
         shift = 10 * self.columns * jnp.finfo(self.matrix.dtype).eps
         diagonal = jnp.diag(ridge**2 + shift)
         return jnp.linalg.cholesky(jnp.sum(scaled.matrix, axis=0) + diagonal, upper=True), norm
@@ -95,7 +96,7 @@ class Gram(eqx.Module):
     def triangle(self) -> Triangle:
         """Triangle of all rows, by Cholesky of the scaled normal equations.
 
-        Their least singular values, of the order of the root of the rounding unit, are lost.
+        Singular values below about the square root of the machine epsilon are lost.
         """
         r, norm = self.factor(jnp.zeros(self.columns, self.matrix.dtype))
         qu = jsl.solve_triangular(r, jnp.sum(self.projected, axis=0) / norm, trans=1)
@@ -106,7 +107,7 @@ class Gram(eqx.Module):
 def gram(
     matrix: Float[Array, "r K"], target: Float[Array, " r"], rows: Int[Array, ""], folds: int
 ) -> Gram:
-    """The normal equations of one batch, in the first of the folds."""
+    """Normal equations of one batch, in the first of the folds."""
     columns, dtype = matrix.shape[1], matrix.dtype
     empty = Gram(
         jnp.zeros((folds, columns, columns), dtype),

@@ -1,4 +1,4 @@
-"""The evidence of one ridge per group of columns, and its derivatives."""
+"""Evidence of one ridge per group of columns, and its derivatives."""
 
 import equinox as eqx
 import jax
@@ -12,7 +12,7 @@ from .triangle import Triangle
 
 
 class GroupEvidence(eqx.Module):
-    r"""Figures of a ridge $\lambda_g$ for each of G groups of $K_g$ columns, relative to the column
+    r"""Figures of merit of ridges $\lambda_g$ for G groups of $K_g$ columns, relative to the column
     norms.
 
     With S the column-scaled R, $\Lambda$ the ridge of every column, $A = S^T S + \Lambda^2$, t the
@@ -25,7 +25,7 @@ class GroupEvidence(eqx.Module):
     - `evidence`, the log marginal likelihood with prior $t_g \sim N(0, \sigma^2 / \lambda_g^2)$,
       $-\frac{n}{2} \log \sigma^2 + \sum_g K_g \log \lambda_g - \frac{1}{2} \log \det A$, up to the
       constant that `RidgePath` leaves out;
-    - `slope` and `curvature`, its first and second derivatives by $\log \lambda_g^2$. The slope is
+    - `slope` and `curvature`, its derivatives with respect to $\log \lambda_g^2$. The slope is
       $\frac{1}{2} (\gamma_g - \lambda_g^2 |t_g|^2 / \sigma^2)$; it is zero at the fixed point of
       MacKay (Neural Comput. 4, 1992), $\lambda_g^2 = \sigma^2 \gamma_g / |t_g|^2$.
     """
@@ -42,7 +42,7 @@ class GroupEvidence(eqx.Module):
 def group_evidence(
     triangle: Triangle, groups: tuple[int, ...], ridge: Float[Array, " G"]
 ) -> GroupEvidence:
-    """The figures of these ridges, from one QR factorisation; `groups` are the widths K_g."""
+    """Figures of merit of these ridges, from one QR factorisation; `groups` are the widths K_g."""
     n = triangle.rows.astype(ridge.dtype)
     # Squares of small targets would underflow.
     size = jnp.maximum(jnp.max(jnp.abs(triangle.qu)), triangle.rest)

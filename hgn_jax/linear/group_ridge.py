@@ -1,4 +1,4 @@
-"""The ridges of groups of columns that maximise the evidence."""
+"""Ridges of groups of columns that maximise the evidence."""
 
 from typing import NamedTuple
 
@@ -11,10 +11,11 @@ from .ridge import floor
 from .triangle import Triangle
 
 SWEEPS = 60
+"""Greatest number of Newton steps."""
 TOLERANCE = 1e-6
-"""Gain of the evidence that the next step must promise (nats)."""
+"""Gain of evidence below which the search ends (nats)."""
 ABSENT = 0.01
-"""Greatest K_g / lambda_g^2 at which a group of columns takes no part."""
+"""Value of K_g / lambda_g^2 below which a group of columns is left out."""
 
 
 class _Search(NamedTuple):
@@ -27,19 +28,20 @@ class _Search(NamedTuple):
 def group_ridges(
     triangle: Triangle, groups: tuple[int, ...], start: Float[Array, ""]
 ) -> GroupEvidence:
-    r"""The figures of the best ridges, one per group of columns, climbing from `start` for all.
+    r"""Figures of merit of the best ridges, one per group of columns. All start at `start`.
 
-    Newton's method in a trust region, in $y_g = \log(1 + K_g / \lambda_g^2)$. Where the data do not
-    want a group, the evidence is linear in $1 / \lambda_g^2$ near zero: Newton in y arrives there
-    in one step, where MacKay's updates, and Newton in $\log \lambda_g^2$, crawl. The ridge of such
-    a group becomes the inverse root of the rounding unit: its coefficients vanish.
+    Newton's method in a trust region, in $y_g = \log(1 + K_g / \lambda_g^2)$. If the data do not
+    need a group, the evidence is linear in $1 / \lambda_g^2$ near zero. Newton's method in y gets
+    there in one step, while MacKay's updates and Newton's method in $\log \lambda_g^2$ are slow.
+    The ridge of such a group becomes the inverse square root of the machine epsilon, so that its
+    coefficients vanish.
     """
     triangle, start = jax.lax.stop_gradient((triangle, start))
     dtype = start.dtype
     widths = jnp.asarray(groups, dtype)
     least = jnp.full_like(widths, jnp.log1p(ABSENT))
     most = jnp.log1p(widths / floor(dtype) ** 2)
-    # Of many rows, or in 32 bit, rounding errors of the evidence are greater.
+    # With many rows, or in single precision, the evidence has greater rounding errors.
     tolerance = jnp.maximum(TOLERANCE, 10 * jnp.finfo(dtype).eps * triangle.rows.astype(dtype))
 
     def at(y: Float[Array, " G"]) -> GroupEvidence:
@@ -75,7 +77,7 @@ def group_ridges(
 def _newton(
     search: _Search, least: Float[Array, " G"], most: Float[Array, " G"]
 ) -> tuple[Float[Array, " G"], Float[Array, ""]]:
-    """A step in y, uphill along every axis of the curvature, and the gain that it promises."""
+    """Step in y, uphill along every axis of the curvature, and the gain that it predicts."""
     y, best = search.y, search.best
     stretch = 1 + 1 / jnp.expm1(y)  # -d log(lambda^2) / dy
     slope = -stretch * best.slope

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 
 def of_columns(values: Float[Array, "*m G"], groups: tuple[int, ...]) -> Float[Array, "*m K"]:
-    """The value of each column's group."""
+    """Value of each column's group."""
     return values[..., np.repeat(np.arange(len(groups)), groups)]
 
 

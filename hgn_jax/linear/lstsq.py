@@ -1,4 +1,4 @@
-"""The reference: singular value decomposition with a cut."""
+"""Reference solver: truncated singular value decomposition."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,11 +10,11 @@ from .triangle import Method, Triangle, column_scale
 
 
 class LSTSQ(AbstractLeastSquares):
-    """`jnp.linalg.lstsq` on the column-scaled triangle: simple, and less accurate than QR.
+    """`jnp.linalg.lstsq` on the column-scaled triangle: simple, and less accurate than `QR`.
 
-    `rcond` cuts singular values below that fraction of the greatest; None is the rounding unit
-    times the rows or columns, whichever are more. Derivatives are those of a small ridge, not of
-    the cut.
+    Singular values below `rcond` times the greatest are cut; None takes the machine epsilon times
+    the number of rows or columns, whichever is greater. Derivatives are those for a small ridge,
+    not for the cut.
     """
 
     rcond: float | None = eqx.field(default=None, static=True)
@@ -37,7 +37,7 @@ class LSTSQ(AbstractLeastSquares):
         )
         left = residual(triangle, theta / scale)
         spare = jnp.maximum(triangle.rows.astype(dtype) - rank.astype(dtype), 1)
-        # The part of every column that the kept directions make up.
+        # Share of every column in the kept directions.
         _, _, directions = jnp.linalg.svd(scaled, full_matrices=False)
         kept = jnp.arange(len(singular)) < rank
         freedom = jnp.sum(jnp.where(kept[:, None], directions**2, 0), axis=0)

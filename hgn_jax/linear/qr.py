@@ -1,4 +1,4 @@
-"""QR of all rows, and a ridge from the data: the default solver."""
+"""Default solver: QR of all rows, with a ridge chosen from the data."""
 
 from typing import Literal, cast
 
@@ -20,32 +20,34 @@ from .triangle import Method, Triangle, column_scale
 class QR(AbstractLeastSquares):
     r"""QR of $[R/s \; Q^T u; \lambda I \; 0]$, R the triangle of all rows, s the column norms.
 
-    Random features are nearly dependent; unpivoted QR of the scaled columns keeps more digits than
-    an SVD with a cut, and the ridge $\lambda$, by augmentation, keeps it from dividing by rounding
-    errors. The normal equations would square the condition number.
+    Random features are nearly dependent. Unpivoted QR of the scaled columns keeps more digits than
+    a truncated SVD, and the ridge $\lambda$, by augmentation, keeps it from dividing by rounding
+    errors. The normal equations would square the condition number (Golub and Van Loan, Matrix
+    Computations, 4th ed., sections 5.3 and 6.1).
 
-    `ridge` is relative to the column norms and never below five rounding units. "evidence" and
-    "gcv" take the best of a path of ridges, see `RidgePath`: data without
-    noise that the features express to rounding get the least one and keep their accuracy; noisy
-    data are not followed into their noise. Where the misfit is smooth instead, the ridge is raised
-    until rounding errors of cancelling terms stay below a tenth of the residual. The evidence is
-    robust to rows of unequal noise, where cross-validation follows the loudest.
+    **Arguments:**
 
-    "groups" goes on from the ridge of "evidence" to one ridge for each group of columns, those that
-    maximise the evidence together: what the data do not need vanishes, and costs no accuracy. Like
-    the evidence of one ridge it takes the noise of all weighted rows for alike: give
-    `Derivatives("uniform")` where the noise of all bodies is. It costs about ten more QR
-    factorisations.
+    - `ridge`: a number, relative to the column norms, or the way to choose it from the data:
+        - "evidence" or "gcv": best of a path of ridges, see `RidgePath`. Data without noise, which
+            the features express to rounding, get the least ridge and keep their accuracy; the noise
+            of noisy data is not fitted. If the misfit is smooth instead, the ridge is raised until
+            rounding errors of cancelling terms stay below a tenth of the residual. The evidence is
+            robust to rows of unequal noise, while "gcv" is dominated by the noisiest.
+        - "groups": one ridge for each group of columns, which together maximise the evidence.
+            Columns that the data do not need vanish, and cost no accuracy. Like "evidence" it
+            assumes that all weighted rows have equal noise: use `Derivatives("uniform")` if all
+            bodies do. It costs about ten more QR factorisations.
+        - `FrameCV()`: cross-validation over whole frames, from normal equations instead of a
+            triangle: for energies and forces from quantum mechanics, whose misfit is an error of
+            the model.
+        - "auto": `FrameCV()` if a term asks for it (`ManyBody`), otherwise "evidence".
 
-    `method` is how the rows are factorised: "householder", "cholesky" (shifted Cholesky QR), or
-    "auto": Cholesky for tall float64 matrices on a GPU, Householder elsewhere (in float32 Cholesky
-    QR loses a digit).
+        A ridge is never below five times the machine epsilon.
+    - `method`: factorisation of the rows: "householder", "cholesky" (shifted Cholesky QR), or
+        "auto": Cholesky for tall float64 matrices on a GPU, otherwise Householder (in float32,
+        Cholesky QR loses a digit).
 
-    `FrameCV()` cross-validates over whole frames, from normal equations instead of a triangle: for
-    energies and forces from quantum mechanics, whose misfit is that of the model. "auto" means it
-    where a term says so (`ManyBody`), and otherwise "evidence".
-
-    Golub and Van Loan, Matrix Computations, 4th ed., sections 5.3 and 6.1.
+    **Raises:** `ValueError` for another ridge or method.
     """
 
     ridge: Float[Array, ""] | float | None
@@ -64,7 +66,10 @@ class QR(AbstractLeastSquares):
         named = ("auto", "evidence", "gcv", "groups")
         self.folds = 0
         if ridge is None:
-            raise ValueError("ridge=None is gone: 0.0 is the least ridge, 'auto' asks the data")
+            raise ValueError(
+                "ridge=None is no longer accepted: use 0.0, the least ridge, or 'auto', a ridge "
+                "chosen from the data"
+            )
         if isinstance(ridge, str):
             if ridge not in named:
                 raise ValueError(f"ridge must be a number or one of {sorted(named)}, got {ridge!r}")
@@ -89,8 +94,8 @@ class QR(AbstractLeastSquares):
             return cross_validated(triangle, groups)
         if self.folds:
             raise ValueError(
-                "FrameCV() needs rows in batches of frames, as hgn.fit gives them: for one matrix "
-                'take another ridge, QR(ridge="evidence")'
+                "FrameCV() needs rows in batches of frames, as hgn.fit passes them: for one matrix "
+                'use another ridge, QR(ridge="evidence")'
             )
         dtype = triangle.r.dtype
         tried = ridges(dtype) if self.ridge is None else self._given(dtype)

@@ -1,4 +1,4 @@
-"""The ridge from the data: a whole path from one singular value decomposition of the triangle."""
+"""Ridge chosen from the data: a path of ridges from one singular value decomposition."""
 
 import equinox as eqx
 import jax
@@ -8,22 +8,23 @@ from jaxtyping import Array, Bool, Float, Int
 from .triangle import Triangle, column_scale
 
 STEPS = 128
+"""Number of ridges on a path."""
 
 
 class RidgePath(eqx.Module):
-    r"""Figures of every ridge $\lambda$ `[p]`, relative to the column norms.
+    r"""Figures of merit of every ridge $\lambda$ `[p]`, relative to the column norms.
 
-    With singular values s of the column-scaled R, $b = U^T Q^T u$ and $f = \lambda^2 / (s^2 +
-    \lambda^2)$, n rows:
+    With singular values s of the column-scaled R, $b = U^T Q^T u$, $f = \lambda^2 / (s^2 +
+    \lambda^2)$ and n rows:
 
-    - `effective_dof`, the effective degrees of freedom $\sum_i (1 - f_i)$;
+    - `effective_dof`, the effective degrees of freedom $\gamma = \sum_i (1 - f_i)$;
     - `residual`, $|Z\theta - u|$, its square $rest^2 + \sum_i f_i^2 b_i^2$;
     - `noise`, the standard deviation of a weighted row under the evidence,
       $\sigma^2 = (rest^2 + \sum_i f_i b_i^2) / n$;
     - `evidence`, the log marginal likelihood of Bayesian linear regression with prior
       $\theta_k |z_k| \sim N(0, \sigma^2 / \lambda^2)$, up to a constant:
       $-\frac{n}{2} \log \sigma^2 + \frac{1}{2} \sum_i \log f_i$ (MacKay, Neural Comput. 4, 1992);
-    - `gcv`, generalised cross-validation, $n |Z\theta - u|^2 / (n - freedom)^2$ (Golub, Heath,
+    - `gcv`, generalised cross-validation, $n |Z\theta - u|^2 / (n - \gamma)^2$ (Golub, Heath,
       Wahba, Technometrics 21, 1979).
     """
 
@@ -36,12 +37,12 @@ class RidgePath(eqx.Module):
 
 
 def floor(dtype: jnp.dtype) -> float:
-    """The least ridge: it keeps dependent columns from dividing by rounding errors."""
+    """Least ridge, which keeps dependent columns from dividing by rounding errors."""
     return 5 * float(jnp.finfo(dtype).eps)
 
 
 def ridges(dtype: jnp.dtype) -> Float[Array, " p"]:
-    """From the floor to 30 times the column norms, evenly in the logarithm."""
+    """Ridges from the floor to 30 times the column norms, evenly spaced in the logarithm."""
     low = floor(dtype)
     return low * (30 / low) ** jnp.linspace(0, 1, STEPS, dtype=dtype)
 
@@ -61,7 +62,7 @@ def path(
     b: Float[Array, " K"],
     ridge: Float[Array, " p"],
 ) -> RidgePath:
-    """The figures of every ridge; s and b from `spectrum`."""
+    """Figures of merit of every ridge; s and b are from `spectrum`."""
     n = triangle.rows.astype(s.dtype)
     tiny = jnp.finfo(s.dtype).tiny
     # Squares of small targets would underflow.
@@ -92,12 +93,12 @@ def keeping_digits(
     vt: Float[Array, "K K"],
     target: Float[Array, ""],
 ) -> Int[Array, ""]:
-    r"""The first ridge from `best` on at which rounding errors of cancelling terms stay below a
-    tenth of the residual; `target` is $|u|$.
+    r"""Index of the first ridge, from `best` on, at which rounding errors of cancelling terms stay
+    below a tenth of the residual; `target` is $|u|$.
 
-    A smooth misfit is no noise: the evidence would then let terms cancel until rounding errors of
-    predictions are as large as the misfit itself. A residual below the root of the rounding unit
-    is itself made of rounding errors, and bounds nothing.
+    A smooth misfit is not noise: the evidence would let terms cancel until the rounding errors of
+    predictions are as large as the misfit. A residual below the square root of the machine epsilon
+    consists of rounding errors itself, and sets no bound.
     """
     eps = jnp.finfo(s.dtype).eps
 

@@ -1,4 +1,4 @@
-"""Triangle of the rows so far: all that least squares needs of them."""
+"""Triangular factor of the rows so far, which is all that least squares needs."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -12,22 +12,22 @@ from jaxtyping import Array, Float, Int
 Method: TypeAlias = Literal["householder", "cholesky"]
 
 BLOCK = 4096
-"""Rows that are factorised at once, if not eight times the columns are more."""
+"""Rows that are factorised at once, or eight times the columns if that is more."""
 
 
 class Triangle(eqx.Module):
-    r"""R and $Q^T u$ of the QR factorisation $Z = QR$, and what of u lies outside of Z's span.
+    r"""R and $Q^T u$ of the QR factorisation $Z = QR$, and the norm of u outside Z's span, `rest`.
 
-    $|Z\theta - u|^2 = |R\theta - Q^T u|^2 + rest^2$ for every $\theta$: rows may be forgotten once
+    $|Z\theta - u|^2 = |R\theta - Q^T u|^2 + rest^2$ for every $\theta$: rows can be discarded once
     they are in the triangle, and triangles of separate rows merge into that of all (TSQR: Demmel,
-    Grigori, Hoemmen, Langou, SIAM J. Sci. Comput. 34, 2012). u may be one target or m.
+    Grigori, Hoemmen, Langou, SIAM J. Sci. Comput. 34, 2012). u is one target or m targets.
     """
 
     r: Float[Array, "K K"]
     qu: Float[Array, " K"] | Float[Array, "K m"]
     rest: Float[Array, ""] | Float[Array, " m"]
     rows: Int[Array, ""]
-    """Equations that count: those of weight zero do not."""
+    """Number of equations of positive weight."""
     method: Method = eqx.field(static=True)
 
     @property
@@ -46,19 +46,19 @@ class Triangle(eqx.Module):
         target: Float[Array, " r"] | Float[Array, "r m"],
         rows: Int[Array, ""],
     ) -> "Triangle":
-        """The triangle with these rows added."""
+        """Triangle with these rows added."""
         above, count = (self.r, self.qu), self.rows + rows
         return _over_blocks(above, self.rest, matrix, target, count, self.method)
 
     @staticmethod
     def merge(triangles: Sequence["Triangle"]) -> "Triangle":
-        """The triangle of all their rows."""
+        """Triangle of all their rows."""
         rest = jnp.linalg.norm(jnp.stack([t.rest for t in triangles]), axis=0)
         count = jnp.sum(jnp.stack([t.rows for t in triangles]))
         return _factorise([(t.r, t.qu) for t in triangles], rest, count, triangles[0].method)
 
     def triangle(self) -> "Triangle":
-        """Itself."""
+        """Itself, as `Gram.triangle` is the triangle of a `Gram`."""
         return self
 
 
@@ -68,11 +68,11 @@ def triangle(
     rows: Int[Array, ""] | None = None,
     method: Method = "householder",
 ) -> Triangle:
-    """Triangle of Z `[r K]` and u, one target `[r]` or m of them `[r m]`.
+    """Triangle of Z `[r K]` and u: one target `[r]` or m targets `[r m]`.
 
-    Householder QR is backward stable column by column: columns need not be scaled first. For the
-    many matrix products that a GPU runs best, "cholesky" is shifted Cholesky QR in four passes
-    (Fukaya, Kannan, Nakatsukasa, Yamamoto, Yanagisawa, SIAM J. Sci. Comput. 42, 2020).
+    Householder QR is backward stable column by column, so that columns need not be scaled first.
+    "cholesky" is shifted Cholesky QR in four passes, made of the matrix products that GPUs are best
+    at (Fukaya, Kannan, Nakatsukasa, Yamamoto, Yanagisawa, SIAM J. Sci. Comput. 42, 2020).
     """
     nothing = matrix[:0], target[:0]
     count = jnp.asarray(len(matrix) if rows is None else rows)
@@ -88,7 +88,7 @@ def _over_blocks(
     rows: Array,
     method: Method,
 ) -> Triangle:
-    """A block of rows after the other below the triangle so far: blocks stay in the cache."""
+    """Appends rows to the triangle so far, block by block, so that blocks stay in the cache."""
     step = max(BLOCK, 8 * matrix.shape[1])
     odd = len(matrix) % step if len(matrix) > 2 * step else len(matrix)
     first = _factorise([above, (matrix[:odd], target[:odd])], rest, rows, method)
@@ -133,14 +133,14 @@ def _cholesky(
     columns, eps = matrix.shape[1], jnp.finfo(matrix.dtype).eps
     scale = column_scale(matrix)
     q, r = matrix / scale[None], jnp.diag(scale)
-    # Without a shift dependent columns would stop the factorisation.
+    # Without a shift, dependent columns would make the factorisation fail.
     shift = 10 * columns * eps
     for _ in range(4):
         gram = q.T @ q + shift * jnp.eye(columns, dtype=matrix.dtype)
         factor = jnp.linalg.cholesky(gram, upper=True)
         q = jsl.solve_triangular(factor, q.T, trans=1).T
         r = factor @ r
-    # The last one leaves all columns of q short alike; a column of zeros has no R.
+    # The last shift shortens all columns of q by the same factor; columns of zeros have no R.
     stretch = (1 + shift) ** 0.5
     q, r = q * stretch, jnp.where(jnp.any(matrix != 0, axis=0)[None], r / stretch, 0)
     qu = q.T @ target
