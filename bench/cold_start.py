@@ -1,4 +1,4 @@
-"""From a fresh process to a trained model on the demo's springs: time, and compilations."""
+"""Time and compilations from a fresh process to a trained model, for the springs of the demo."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def measure(processes: int, environment: dict[str, str] | None = None) -> list[R
 
 
 def measure_cached(processes: int) -> list[Record]:
-    """The same once JAX's persistent cache holds what is to be compiled."""
+    """The same with JAX's persistent cache filled."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {
             "JAX_COMPILATION_CACHE_DIR": folder,
@@ -88,7 +88,7 @@ def measure_cached(processes: int) -> list[Record]:
 
 
 def count() -> list[Record]:
-    """Compilations of one fit after the other, of 200 to 800 snapshots."""
+    """Number of compilations of successive fits to 200 to 800 snapshots."""
     return [
         {"step": f"compilations, {kind}", "compilations": sum(numbers), "of_each_fit": numbers}
         for kind, numbers in zip(

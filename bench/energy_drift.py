@@ -1,10 +1,11 @@
 """A million Stoermer-Verlet steps of the learned, the compressed and the true Hamiltonian.
 
-Same starts and step. The lattice is chaotic: after a few hundred time units two paths are different
-ones of the same kind. So amplitudes are compared over several starts, with the standard error that
-these show. Starts are drawn, not taken from the motion: over the first tenth of the run their
-energy moves between springs and momenta, and the error of it moves along, for the true Hamiltonian
-as well. Drift is the slope of the rest; that of the whole run stands beside it.
+All have the same starts and step. The lattice is chaotic: after a few hundred time units two
+trajectories agree only statistically. Amplitudes are therefore compared over several starts, with
+their standard error. Starts are random rather than taken from the motion. Over the first tenth of
+the run they equilibrate: energy moves between springs and momenta, and its error changes with it,
+for the true Hamiltonian as well. Drift is the slope over the remaining run; the slope over the
+whole run is recorded, too.
 """
 
 from collections.abc import Iterator
@@ -76,7 +77,7 @@ def measure(potential: str, steps: int, starts: int) -> list[Record]:
 
 
 def drift(times: Float[np.ndarray, " t"], error: Float[np.ndarray, " t"]) -> tuple[float, float]:
-    """Slope and its standard error, from averages over blocks."""
+    """Slope, and its standard error from averages over blocks."""
     blocks = [b.mean() for b in np.array_split(error, BLOCKS)]
     centres = [b.mean() for b in np.array_split(times, BLOCKS)]
     (slope, _), covariance = np.polyfit(centres, blocks, 1, cov=True)

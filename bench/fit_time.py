@@ -1,5 +1,5 @@
-"""Time of `fit` on 48,000 rows, beside matrix products Z^T Z: of the same dense shape, and of the
-two smaller systems (kinetic, pair) that `fit` in fact solves."""
+"""Time of `fit` on 48,000 rows, relative to matrix products Z^T Z: of the same dense shape, and of
+the two smaller systems (kinetic, pair) that `fit` actually solves."""
 
 from collections.abc import Iterator
 from functools import partial

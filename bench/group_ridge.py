@@ -1,8 +1,8 @@
-"""A ridge per group of columns: what external features cost where there is no field, and how well
-they find a weak one. Morse cube, 200 noisy snapshots; errors on 500 without noise.
+"""A ridge per group of columns: what external features cost without a field, and how well they
+find a weak one. Morse cube, 200 noisy snapshots; errors on 500 without noise.
 
-Under uniform weights the noise of all rows is alike, as the evidence supposes; under relative ones,
-the default, slow bodies are loud.
+With uniform weights all rows have equal noise, as the evidence assumes. With relative weights, the
+default, rows of slow bodies have more noise.
 """
 
 import functools
@@ -28,7 +28,7 @@ DIRECTION = np.array([0.6, -0.64, 0.48])
 WEIGHTS = ("uniform", "relative")
 MODELS = ("pair alone", "one ridge", "groups")
 GOALS = {0.0: 2.2e-3, 0.01: 2.4e-3, 0.3: 2.6e-3}
-"""Force errors of groups to be reached, by the field over the spread of the forces."""
+"""Goals for the force error with groups, by the field relative to the spread of the forces."""
 
 
 def cases(quick: bool) -> Iterator[Case]:
@@ -72,7 +72,7 @@ def _measured(pair: int, external: int, weights: str, field: float, quick: bool)
 
 
 def _seconds(fit: hgn.Fit, ridge: str) -> float:
-    """Solving the triangle of the forces, compiled."""
+    """Seconds to solve the triangle of the forces, after compilation."""
     groups = column_groups(fit.equations.basis, fit.reduction.members[1])
     return seconds(lambda: _solved(fit.reduction.triangles[1], groups, ridge), 3)[1]
 
@@ -105,7 +105,7 @@ def _data(field: float, count: int, seed: int, noise: float) -> GraphsTuple:
 
 
 def draw(records: list[Record]) -> Figure:
-    """Errors of the three fits by the strength of the field, a panel for each choice of weights."""
+    """Errors of the three fits against the strength of the field; one panel per weights."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     every = dict.fromkeys(r["weights"] for r in records)
     panels = figure.subplots(1, len(every), sharey=True, squeeze=False)[0]

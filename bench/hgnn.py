@@ -1,4 +1,4 @@
-"""The rival: the Hamiltonian graph network of the NeurIPS 2022 benchmark, to be trained."""
+"""Baseline: the Hamiltonian graph network of the NeurIPS 2022 benchmark, trained by Adam."""
 
 import equinox as eqx
 import jax
@@ -18,12 +18,12 @@ class HGNN(hgn.AbstractHamiltonian):
     $e_{ij} = b(r_{ij})$, $h_i = n + \sum_j v(n, e_{ij})$, $e'_{ij} = e_{ij} + e(h_i h_j)$,
     $V = \sum_{ij} f_1(e'_{ij}) + \sum_i f_2(h_i) + f_3(n, q_i)$ over both directions of every
     pair, $T = \sum_i k(n', |p_i|^2)$; n and n' embed the species. All are perceptrons with two
-    hidden layers of squareplus units. f_3 sees absolute positions: V does not conserve momentum.
+    hidden layers of squareplus units. f_3 depends on absolute positions: momentum is not conserved.
 
-    With `hidden` = 5, the suite's size, it has 694 parameters in the plane. Layers start as
-    equinox's do, uniform within one over the root of their inputs; the suite starts from N(0, 1).
+    With `hidden` = 5, the suite's size, it has 694 parameters in the plane. Layers have equinox's
+    initialisation, uniform within 1 / sqrt(inputs); the suite's is N(0, 1).
 
-    **Source:** Thangamuthu et al., arXiv 2211.05520, `HGNN` of the code beside it.
+    **Source:** Thangamuthu et al., arXiv 2211.05520, `HGNN` of its code.
     """
 
     species: eqx.nn.Linear
@@ -78,5 +78,5 @@ class HGNN(hgn.AbstractHamiltonian):
 
 
 def parameters(model: hgn.AbstractModel) -> int:
-    """Numbers that training changes."""
+    """Number of trained parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array)))

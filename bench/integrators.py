@@ -1,8 +1,8 @@
-"""A million steps of every integrator, and of diffrax's own: what becomes of the energy.
+"""Energy error of every integrator, and of diffrax's, over a million steps.
 
-The true anharmonic lattice of 2x2x2 bodies, the same start and step for all; total momentum zero,
-as far from the origin positions have fewer digits. Drift is the slope of the energy's error over
-the run, its standard error from averages over blocks.
+The system is the true anharmonic lattice of 2x2x2 bodies, with the same start and step for all. Its
+total momentum is zero, because positions lose digits far from the origin. Drift is the slope of the
+energy error over the run, with a standard error from averages over blocks.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Configurations from quantum mechanics that the benchmark of potentials reads."""
+"""Configurations from quantum mechanics, read by the benchmark of interatomic potentials."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -15,24 +15,24 @@ FEW_WEIGHTS = (0.5, 1.0, 2.0)
 
 
 class Subject(NamedTuple):
-    """A set of configurations, and the settings that are tried on it."""
+    """A set of configurations, and the settings to try on it."""
 
     name: str
     folder: str
     train: str
     test: str | None
-    """Without a test file, errors are those of held-out training frames."""
+    """None if there is no test file: errors are then those on held-out training frames."""
     cutoffs: tuple[float, ...]
     radials: tuple[Radial, ...]
     weights: tuple[float, ...] = FEW_WEIGHTS
     every: int = 1
-    """Step from one training frame that is used to the next."""
+    """Stride of the training frames that are used."""
     units: tuple[int, ...] = (1000, 2000)
     search_units: int = 500
 
     @property
     def label(self) -> str:
-        """Name that `--only` takes."""
+        """Name for `--only`."""
         return self.name.lower()
 
 
@@ -80,7 +80,7 @@ SUBJECTS = {s.label: s for s in (*ELEMENTS, ALLOYS, *MOLECULES)}
 
 
 def found(folder: Path, subject: Subject, name: str) -> Path:
-    """The file, packed or not. A missing one ends the program and is named."""
+    """Path of the file, compressed or not. Exits with an error that names it if it is missing."""
     if not folder.is_dir():
         raise SystemExit(f"--data: there is no folder {folder}")
     path = folder / subject.folder / name
@@ -110,16 +110,16 @@ def testing(folder: Path, subject: Subject, cutoff: float, quick: bool) -> Graph
 
 
 def weighted(data: GraphsTuple, weight: float) -> GraphsTuple:
-    """The data with a weight of their energies: programs of other weights serve it as well."""
+    """The data with a weight for their energies. As an array it does not cause recompilation."""
     weights = weight * np.asarray(data.globals.get("energy_weight", np.ones(len(data.n_node))))
     dtype = data.nodes["position"].dtype
     return data._replace(globals=data.globals | {"energy_weight": jnp.asarray(weights, dtype)})
 
 
 def fraction(data: GraphsTuple, part: float) -> GraphsTuple:
-    """The data with weights of zero for all frames but a part that is drawn at random.
+    """The data with weight zero for all frames except a random part.
 
-    The shapes stay, and with them the compiled programs.
+    The shapes, and thus the compiled programs, stay the same.
     """
     n_node = np.asarray(data.n_node)
     chosen = np.random.default_rng(0).permutation(len(n_node)) < max(10, round(part * len(n_node)))

@@ -1,4 +1,4 @@
-"""Forces predicted beside the reference, and errors by cost and by frames."""
+"""Figure of predicted against reference forces, errors, and the learning curve."""
 
 import statistics
 
@@ -14,7 +14,7 @@ MARKERS = {"hgn_jax": "o", "MTP": "s", "SNAP": "^", "qSNAP": "v"}
 
 
 def draw(records: list[Record]) -> Figure:
-    """A panel for each element with a test, errors of all elements, and the learning curve."""
+    """One panel per element with test frames, errors of all elements, and the learning curve."""
     with_parity = {
         r["system"]: r for r in records if r["measured"] == "errors" and "parity" in r
     }  # fmt: skip

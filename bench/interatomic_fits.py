@@ -1,4 +1,4 @@
-"""Settings chosen by cross-validation over training frames, fits with them, and their errors."""
+"""Chooses settings by cross-validation over training frames, fits, and measures errors."""
 
 import statistics
 import time
@@ -24,7 +24,7 @@ PAIR_UNITS = 16
 DEGREE = 4
 FOLDS = 5
 SHOWN = 1500
-"""Force components kept for the picture of the predictions beside the reference."""
+"""Force components kept for the picture of predictions against the reference."""
 Errors = dict[str, np.ndarray]
 
 
@@ -43,14 +43,14 @@ class Settings(NamedTuple):
 
     @staticmethod
     def of(record: Record) -> "Settings":
-        """From JSON values."""
+        """Settings from JSON values."""
         radial = record["radial"]
         radial = radial if isinstance(radial, int) else tuple(radial)
         return Settings(record["cutoff"], radial, record["energy_weight"], record["degree"])
 
 
 def terms(settings: Settings, units: int) -> list[Any]:
-    """Pairs, and many-body features."""
+    """Pair and many-body features with these settings."""
     return [
         hgn.Pair(PAIR_UNITS, cutoff=settings.cutoff),
         hgn.ManyBody(units, cutoff=settings.cutoff, radial=settings.radial, degree=settings.degree),
@@ -58,15 +58,15 @@ def terms(settings: Settings, units: int) -> list[Any]:
 
 
 def observations(data: GraphsTuple) -> list[Any]:
-    """Energies, whose weight the data have, forces, and stresses where there are any."""
+    """Energies, whose weight is in the data, forces, and stresses if there are any."""
     stresses = [hgn.Stresses()] if "stress" in data.globals else []
     return [hgn.Energies(), hgn.Forces(), *stresses]
 
 
 def search(folder: Path, subject: Subject, degree: int, quick: bool) -> list[Record]:
-    """All trials, the best one marked: first cutoffs, then radial functions, then weights.
+    """All trials, with the best one marked: first of cutoffs, then radial functions, then weights.
 
-    The score is that of `hgn.tune`: the mean logarithm of the errors of held-out training frames.
+    The score is that of `hgn.tune`: the mean logarithm of the errors on held-out training frames.
     """
     units = min(subject.search_units, 40 if quick else 10**9)
     trials: dict[Settings, Record] = {}
@@ -109,7 +109,7 @@ def search(folder: Path, subject: Subject, degree: int, quick: bool) -> list[Rec
 
 
 def fitted(data: GraphsTuple, settings: Settings, units: int, seed: int, quick: bool) -> hgn.Fit:
-    """The fit whose ridge is chosen by cross-validation over its frames."""
+    """Fit with a ridge chosen by cross-validation over its frames."""
     data = weighted(data, settings.energy_weight)
     return hgn.fit(
         data,
@@ -123,7 +123,7 @@ def fitted(data: GraphsTuple, settings: Settings, units: int, seed: int, quick: 
 def errors_of_seeds(
     folder: Path, subject: Subject, settings: Settings, units: int, seeds: int, quick: bool
 ) -> list[Record]:
-    """Errors of unseen frames by seed: of the test file, or else of held-out training frames."""
+    """Errors on unseen frames by seed: of the test file, or else of held-out training frames."""
     data = training(folder, subject, settings.cutoff, quick)
     records = []
     for seed in range(seeds):
@@ -167,7 +167,7 @@ def errors_of_seeds(
 def learning_curve(
     folder: Path, subject: Subject, settings: Settings, units: int, quick: bool
 ) -> Iterator[Record]:
-    """Errors of the test frames by the part of the training frames."""
+    """Errors on the test frames against the number of training frames."""
     data = training(folder, subject, settings.cutoff, quick)
     test = testing(folder, subject, settings.cutoff, quick)
     for part in (0.5, 1.0) if quick else (0.125, 0.25, 0.5, 1.0):
@@ -178,7 +178,7 @@ def learning_curve(
 
 
 def fit_time(folder: Path, subject: Subject, settings: Settings, units: int, quick: bool) -> Record:
-    """Seconds of a fit after compilation beside those of the normal equations' product alone."""
+    """Seconds of a fit after compilation, and of the product of the normal equations alone."""
     data = training(folder, subject, settings.cutoff, quick)
     _, warm = seconds(lambda: fitted(data, settings, units, 0, quick).model.theta, 1)
     columns = units + PAIR_UNITS
@@ -198,7 +198,7 @@ def fit_time(folder: Path, subject: Subject, settings: Settings, units: int, qui
 def test_errors(
     model: hgn.HamiltonianGraphNetwork, data: GraphsTuple
 ) -> tuple[Errors, np.ndarray, np.ndarray]:
-    """Errors by kind, and the force components predicted and observed."""
+    """Errors by kind, and the predicted and observed force components."""
     found: dict[str, list[np.ndarray]] = {}
     forces: list[tuple[np.ndarray, np.ndarray]] = []
     for piece in packs(data, 256):
@@ -245,6 +245,6 @@ def summary(errors: Errors) -> Record:
 
 
 def median(records: list[Record], key: str) -> float | None:
-    """Over the seeds; None where there is no such error."""
+    """Median over the seeds; None if there is no such error."""
     values = [r[key] for r in records if key in r]
     return statistics.median(values) if values else None

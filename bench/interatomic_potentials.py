@@ -1,15 +1,16 @@
-"""Interatomic potentials learned from quantum mechanics: errors beside published ones, and time.
+"""Interatomic potentials learned from quantum mechanics: errors, published errors, and time.
 
 Six elements (Zuo et al., J. Phys. Chem. A 124, 731 (2020)), the alloys of Mo, Nb, Ta and W (Li et
 al., npj Comput. Mater. 6, 70 (2020)), ethanol (revised MD17) and acetylacetone (BOTNet datasets).
 The data are not part of the repository. `--data DIR` is a folder with `mlearn/Si_train.xyz`,
-`mlearn/Si_test.xyz` and so on, `alloys/`, and `molecules/`, each file plain or packed.
+`mlearn/Si_test.xyz` and so on, `alloys/`, and `molecules/`, each file plain or compressed.
 
 Cutoff, radial functions and the weight of the energies are chosen for each subject by
-cross-validation over its training frames, with few features. No test error chooses anything. Where
-there is no test file the errors are those of held-out training frames.
+cross-validation over its training frames, with few features. Test errors are used for no choice.
+Without a test file, errors are those on held-out training frames.
 
-Each result is written as it ends: a second run measures only what is missing, `--again` everything.
+Each result is written as soon as it is measured: a second run measures only what is missing, with
+`--again` everything.
 """
 
 import argparse
@@ -46,7 +47,7 @@ FIT_UNITS = 1000
 
 @dataclasses.dataclass
 class Results:
-    """Records in a file that is written whenever a case ends."""
+    """Records in a file, which is written after every case."""
 
     path: Path
     quick: bool
@@ -58,7 +59,7 @@ class Results:
         self._fresh: list[Record] = []
 
     def of(self, settings: Record) -> list[Record]:
-        """Records with these settings, of this kind of run."""
+        """Records with these settings and this kind of run."""
         return [
             r
             for r in self.records
@@ -67,7 +68,7 @@ class Results:
         ]
 
     def measure(self, case: Case) -> list[Record]:
-        """The case's records: those in the file, or new ones."""
+        """Records of the case: those in the file, or new ones."""
         kept = self.of(case.settings)
         if kept and (not self.again or case.settings in self._fresh):
             return kept
@@ -85,7 +86,7 @@ class Results:
 
 
 def chosen(results: Results, folder: Path, subject: Subject) -> Settings:
-    """Settings of the subject, looked for where they are not known yet."""
+    """Settings of the subject, which are searched for if not known yet."""
     degree = 2 if results.quick else DEGREE
     case = Case(
         {"measured": "settings", "system": subject.name},
@@ -134,7 +135,7 @@ def cases(
 
 
 def main() -> None:
-    """Measures the parts that are asked for, and draws all that there is."""
+    """Measures the selected parts, and draws everything measured so far."""
     options = _arguments().parse_args()
     only = options.only.split(",")
     if unknown := sorted(set(only) - set(PARTS)):
@@ -143,7 +144,7 @@ def main() -> None:
         print(f"{NAME}: no --data DIR, the results stay as they are. {_needed()}")
         return
     for label in only:
-        # A file that is missing is better missed now than after an hour.
+        # Fail now, not after an hour, if a file is missing.
         subject = SUBJECTS.get(label, SUBJECTS["monbtaw" if label == "snap" else TIMED])
         for name in (subject.train, subject.test):
             if name is not None:
@@ -191,7 +192,7 @@ def _needed() -> str:
 
 
 def _flat(record: Record) -> Record:
-    """Without what does not fit into a table."""
+    """The record without values that do not fit into a table."""
     return {k: str(v) if isinstance(v, list) else v for k, v in record.items() if k != "parity"}
 
 

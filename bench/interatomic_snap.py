@@ -1,4 +1,4 @@
-"""The published SNAP of MoNbTaW on the test frames, evaluated by LAMMPS in a process of its own."""
+"""The published SNAP of MoNbTaW on the test frames, evaluated by LAMMPS in a separate process."""
 
 import json
 import os
@@ -20,8 +20,8 @@ BAR = 1e5 / 1.602176634e11
 
 
 def published_alloy(folder: Path, python: str, quick: bool) -> Record:
-    """Its errors; energies are compared after a constant per element is fitted to the differences
-    on the test frames themselves, which favours it."""
+    """Errors of SNAP. A constant per element is fitted to its energy errors on the test frames
+    themselves, which favours it."""
     coefficients, parameters = (folder / ALLOYS.folder / name for name in FILES)
     for path in (coefficients, parameters):
         if not path.is_file():
@@ -52,7 +52,7 @@ def published_alloy(folder: Path, python: str, quick: bool) -> Record:
 def snap_time(python: str, copies: int) -> Record:
     """Microseconds per atom and evaluation of LAMMPS' SNAP with the settings published for Si.
 
-    The time does not depend on the coefficients, which are all alike here.
+    All coefficients are equal, since the time does not depend on them.
     """
     with tempfile.TemporaryDirectory() as folder:
         coefficients = Path(folder) / "time.snapcoeff"
@@ -77,7 +77,7 @@ def _run(
     with tempfile.TemporaryDirectory() as folder:
         given, written = Path(folder) / "frames.npz", Path(folder) / "found.npz"
         np.savez(given, **arrays)  # type: ignore[arg-type]
-        # Today's LAMMPS refuses a word that it once ignored.
+        # Current versions of LAMMPS refuse a keyword that old ones ignored.
         lines = parameters.read_text().splitlines()
         known = Path(folder) / "known.snapparam"
         known.write_text("\n".join(s for s in lines if not s.startswith("diagonalstyle")) + "\n")
@@ -99,7 +99,7 @@ def _script(python: str, what: str, coefficients: Path, parameters: Path, *rest:
 
 
 def on_one_core(command: list[str]) -> list[str]:
-    """The command on the first core that this process may use, where the system can do that."""
+    """The command pinned to the first core of this process, if the system supports that."""
     if not hasattr(os, "sched_getaffinity"):
         return command
     return ["taskset", "-c", str(min(os.sched_getaffinity(0))), *command]

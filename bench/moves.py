@@ -1,5 +1,5 @@
-"""What bench.rollout times: lattices of springs and a Lennard-Jones liquid, and the processes that
-it starts (`python -m bench.moves NAME SETTINGS`)."""
+"""Systems that bench.rollout times, lattices of springs and a Lennard-Jones liquid, and the
+processes that it starts (`python -m bench.moves NAME SETTINGS`)."""
 
 import json
 import math
@@ -34,14 +34,14 @@ DT = {"springs": 0.01, "liquid": liquid.DT}
 LISTS = {"springs": None, "liquid": liquid.NEIGHBOURS}
 REPEATS = 5
 FEWEST = 24
-"""Steps that are timed: a list lasts for about twelve."""
+"""Least number of timed steps: a neighbour list lasts for about twelve."""
 
 Run = Callable[[int], Any]
-"""So many steps from the start; blocks until ready."""
+"""Takes that many steps from the start; blocks until ready."""
 
 
 def springs(side: int) -> GraphsTuple:
-    """A cubic lattice, its bodies off their sites and moving."""
+    """Cubic lattice, with its bodies displaced and moving."""
     graph = hgn.graphs.lattice((side,) * 3)
     rng = np.random.default_rng(0)
     shape = graph.nodes["position"].shape
@@ -53,8 +53,8 @@ def springs(side: int) -> GraphsTuple:
 
 
 def melting(steps: int, outputs: int) -> hgn.Trajectory:
-    """256 atoms, from a face-centred lattice that melts at once, at twice the liquid's
-    temperature."""
+    """256 atoms on a face-centred lattice that melts at once, at twice the temperature of the
+    liquid."""
     sites = liquid.lattice(liquid.Point(4))
     momentum = np.sqrt(2 * 0.72) * np.random.default_rng(0).normal(size=(256, 3))
     moving = sites.nodes | {"momentum": jnp.asarray(momentum - momentum.mean(axis=0))}
@@ -73,7 +73,7 @@ def prepare(system: str, folder: str) -> None:
 
 
 def molten(copies: int, folder: str) -> GraphsTuple:
-    """The molten atoms, in so many copies along each axis."""
+    """The molten atoms, repeated along each axis."""
     with np.load(Path(folder) / "liquid.npz") as file:
         graph = hgn.graphs.from_pairs(file["position"], [], momentum=file["momentum"])
         graph = graph._replace(globals={"cell": jnp.asarray(file["cell"])})
@@ -85,9 +85,9 @@ def start(system: str, size: int, folder: str) -> GraphsTuple:
 
 
 def learned(system: str) -> hgn.HamiltonianGraphNetwork:
-    """Of 1000 independent starts of eight bodies, or of 16 snapshots of 256 melting atoms.
+    """Model learned from 1000 independent starts of eight bodies, or 16 snapshots of 256 atoms.
 
-    The liquid's ridge costs a tenth of its accuracy, and its terms cancel a thousand times less.
+    The ridge of the liquid costs a tenth of its accuracy, but reduces cancellation a thousandfold.
     """
     if system == "springs":
         cube = hgn.graphs.lattice((2, 2, 2))
@@ -108,7 +108,7 @@ def learned(system: str) -> hgn.HamiltonianGraphNetwork:
 def times(
     system: str, size: int, names: list[str], budget: float, folder: str
 ) -> list[dict[str, Any]]:
-    """Seconds of a step for each of the Hamiltonians, in turn; and the memory that they took."""
+    """Seconds of a step for each of the Hamiltonians, in turn, and their memory."""
     graph, dt = start(system, size, folder), DT[system]
     runs: dict[str, Run] = {}
     for name in names:
@@ -136,7 +136,7 @@ def times(
 
 
 def peak() -> float:
-    """Greatest memory of this process so far, GiB: an accelerator's, or resident."""
+    """Peak memory of this process so far (GiB): an accelerator's, or resident."""
     statistics = jax.devices()[0].memory_stats()
     return resident() if statistics is None else statistics["peak_bytes_in_use"] / 2**30
 
@@ -144,14 +144,14 @@ def peak() -> float:
 def of_precision(
     name: str, system: str, graph: GraphsTuple, folder: str
 ) -> tuple[hgn.AbstractModel, GraphsTuple]:
-    """The Hamiltonian of that name and the start, both in float32 if the name says so."""
+    """The Hamiltonian of that name and the start, in float32 if the name says so."""
     name, *narrow = name.split(", ")
     model = hamiltonian(system, name, folder)
     return single((model, graph)) if narrow else (model, graph)
 
 
 def single(tree: Any) -> Any:
-    """In single precision."""
+    """The same in single precision."""
     return jax.tree.map(lambda a: a.astype(jnp.float32) if eqx.is_inexact_array(a) else a, tree)
 
 
@@ -172,7 +172,7 @@ def rolled(
 
 
 def by_hand(model: hgn.AbstractModel, graph: GraphsTuple, dt: float) -> Run:
-    """Stoermer-Verlet as one would write it, on the same edges."""
+    """Stoermer-Verlet written by hand, on the same edges."""
     laid_out = slotted(graph)
 
     @partial(jax.jit, static_argnums=1)
@@ -196,7 +196,7 @@ def by_hand(model: hgn.AbstractModel, graph: GraphsTuple, dt: float) -> Run:
 
 
 def jax_md(graph: GraphsTuple) -> Run:
-    """Its own potential, list (dense) and velocity Verlet, from the same state."""
+    """jax-md with its potential, dense neighbour list and velocity Verlet, from the same state."""
     from jax_md import energy, partition, simulate, space  # no dependency: pip install jax-md
 
     box = float(graph.globals["cell"][0, 0, 0])
@@ -230,7 +230,7 @@ def jax_md(graph: GraphsTuple) -> Run:
 
 
 def side_by_side(runs: dict[str, Run], budget: float) -> dict[str, list[float]]:
-    """Seconds of a step, REPEATS times in turn; what does not grow with the steps taken off."""
+    """Seconds of a step, measured REPEATS times in turn, without the fixed cost of a call."""
     steps = {name: enough(run, budget) for name, run in runs.items()}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(REPEATS):
@@ -241,7 +241,7 @@ def side_by_side(runs: dict[str, Run], budget: float) -> dict[str, list[float]]:
 
 
 def enough(run: Run, budget: float) -> int:
-    """Steps that take that many seconds at least, beside the first; compiles what is timed."""
+    """Number of steps that take at least that many seconds; compiles what is timed."""
     run(1)
     first, steps = timed(run, 1), FEWEST
     while True:
@@ -259,8 +259,8 @@ def timed(run: Run, steps: int) -> float:
 
 
 def energies(system: str, size: int, names: list[str], steps: int, folder: str) -> list[dict]:
-    """Error of the energy along `steps` steps, relative to the mean kinetic energy, and of the
-    forces at their end."""
+    """Error of the energy over `steps` steps, relative to the mean kinetic energy, and error of the
+    forces at the end."""
     graph, records = start(system, size, folder), []
     for name in names:
         model, begin = of_precision(name, system, graph, folder)
@@ -287,8 +287,8 @@ def energies(system: str, size: int, names: list[str], steps: int, folder: str) 
 def force_error(
     model: hgn.AbstractModel, name: str, system: str, graph: GraphsTuple, folder: str
 ) -> dict[str, Any]:
-    """Of all forces of that state, relative: against the true ones, and for what was compressed or
-    shortened to float32 against those of the model that it came from."""
+    """Relative error of all forces of that state: against the true ones and, for a compressed model
+    or one in float32, against those of the original model."""
     wide = jax.tree.map(lambda a: a.astype(jnp.float64) if eqx.is_inexact_array(a) else a, graph)
     if system == "liquid":
         wide = joined(wide, CUTOFF)

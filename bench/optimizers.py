@@ -1,15 +1,15 @@
-"""Training the network by gradient descent against sampling it and one solve, on the paper's 2x2x2
-lattice of springs: who reaches which error in what time.
+"""Training by gradient descent against sampling and one solve, on the paper's 2x2x2 lattice of
+springs: time to reach an error.
 
-Optimizers choose learning rate, width, start (hidden weights sampled as by `fit`, or Glorot's),
-full-batch ones also the number of snapshots, in runs of TRIAL epochs (five times as many for those
-with the full batch); the best two settings then train for BUDGET seconds each. Sampling chooses
-width and number of snapshots. Choices, and the optimizers' best epoch, are by the error on a
-validation set; the errors are those on a test set: root mean squares of velocities and forces,
-relative to theirs. Neither side's choosing is counted as time. An optimizer's time is that to 1.5
-times its least error, or to the least, validation in every epoch included; against it stands the
-fastest of the sampled fits with at most its least error. Compilation is left out on both sides
-and given beside.
+For each optimizer the learning rate, the width and the start (hidden weights sampled as by `fit`,
+or Glorot's) are chosen, with a full batch also the number of snapshots, in runs of TRIAL epochs
+(five times as many with a full batch). The best two settings then train for BUDGET seconds each.
+For sampling, the width and the number of snapshots are chosen. All choices, and the optimizers'
+best epoch, are by the error on a validation set. The reported errors are those on a test set: root
+mean squares of velocities and forces, relative to theirs. The time of choosing counts on neither
+side. The time of an optimizer is that to reach its lowest error, or 1.5 times it, with validation
+in every epoch. It is compared with the fastest sampled fit whose error is at most the lowest.
+Compilation is excluded on both sides, and reported separately.
 """
 
 import functools
@@ -37,11 +37,11 @@ TRIAL = {"invariants": 40, "paper": 20}
 SAMPLED = "sampling and one solve"
 QUICK = ("Adam", "LBFGS")
 ELM = {"invariants": hgn.ELM(), "paper": hgn.ELM(scale=0.3)}
-"""Of 1 and 0.3 the better for the paper's encoder, on springs and Morse (bench/potentials.py)."""
+"""For the paper's encoder a scale of 0.3 is better than 1 (bench/potentials.py)."""
 
 
 class Point(NamedTuple):
-    """One setting of a direct method: errors, time, and that of the first call with compilation."""
+    """One setting of a direct method: errors, time, and time of the first call with compilation."""
 
     validation: float
     test: float
@@ -65,7 +65,7 @@ def cases(quick: bool) -> Iterator[Case]:
 
 @functools.cache
 def _data() -> tuple[GraphsTuple, GraphsTuple, GraphsTuple]:
-    """To train on, to choose by, to report."""
+    """Training, validation and test data."""
     system, cube = hgn.systems.mass_spring("spring"), hgn.graphs.lattice((2, 2, 2))
     train, validation, test = (
         hgn.systems.simulate(system, cube, key=jr.key(k), trajectories=count)
@@ -81,7 +81,7 @@ def features(encoder: str, units: int, sampling: Any) -> list[Any]:
 
 
 def _direct(encoder: str, solve: Iteration | None, quick: bool) -> Record:
-    """Sampling and one solve, or iterations on the last layer, at several sizes."""
+    """Sampling and one solve, or iterations on the last layer, for several sizes."""
     exact = solve is None
     if encoder == "paper":
         sizes = itertools.product((64, 128, 256, 512), (100, 300, 1000)) if exact else ((128, 300),)
@@ -143,7 +143,7 @@ def _fastest(points: Sequence[Point], error: float) -> float | None:
 def raced(
     encoder: str, name: str, train: GraphsTuple, validation: GraphsTuple, quick: bool
 ) -> Race:
-    """The best that an optimizer makes of an encoder."""
+    """Best result of an optimizer with an encoder."""
     samplings = {"sampled": ELM[encoder], "Glorot": hgn.Glorot()}
 
     def untrained(units: int, start: str) -> hgn.HamiltonianGraphNetwork:
@@ -187,14 +187,14 @@ def _soonest(runs: list[hgn.Training], error: float) -> float | None:
 
 
 def _thinned(training: hgn.Training) -> list[list[float]]:
-    """Time and least error so far, at most a hundred points evenly spaced in log time."""
+    """Time and lowest error so far, at no more than a hundred points evenly spaced in log time."""
     best = np.fmin.accumulate(np.sqrt(training.validation))
     chosen = np.unique(np.geomspace(1, len(best), 100).astype(int) - 1)
     return [[float(training.seconds[i]), float(best[i])] for i in chosen if np.isfinite(best[i])]
 
 
 def compare(records: list[Record]) -> list[Record]:
-    """By what factor sampling and one solve is faster: at the error reached, and at every level."""
+    """Adds the speed-up of sampling and one solve at the error reached, and at every level."""
     fits = {r["encoder"]: r for r in records if r["trained_by"] == SAMPLED}
     compared = []
     for record in records:
@@ -227,7 +227,7 @@ def compare(records: list[Record]) -> list[Record]:
 
 
 def draw(records: list[Record]) -> Figure:
-    """The race with the default features."""
+    """Figure of the race with the default features."""
     return plots.race(
         {
             r["trained_by"]: tuple(np.transpose(r["history"]))

@@ -36,10 +36,10 @@ SECTIONS = (
     (energies, "energy_drift", "integrators"),
     (symmetry_and_speed, "invariance", "fit_time", "cold_start"),
 )
-"""Each section of the page with the results that it shows. Its template has the module's name."""
+"""Each section of the page, and the results that it shows. Its template has the module's name."""
 FILES = tuple(name for _, *names in SECTIONS for name in names)
 NAMES = tuple(name for name in FILES if "/" not in name)
-"""The benchmarks."""
+"""Names of the benchmarks."""
 ROOT = Path(__file__).parent.parent
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
 START, END = "<!-- figures -->", "<!-- /figures -->"

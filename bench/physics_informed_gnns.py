@@ -2,12 +2,11 @@
 
 Thangamuthu et al., arXiv 2211.05520: n springs (|r|^2 - 1)^2 on a closed ring in the plane, and
 four bodies under gravity, all of unit mass; 100 training rollouts of 100 points. The suite tests
-on training starts (springs) or their mirror image (gravity); here all test starts are fresh, but
-those of the suite's own files with `--data` (5 springs: its fresh rollouts; gravity: later parts of
-the one run). It
-has one start for gravity, two binaries: ours lie around it, coordinates within 0.2 and momenta
-within 0.05. Beside the random features its rival, a Hamiltonian graph network, is trained as in
-the suite (Adam, mean square error of all rates, minibatches of 100, a quarter of the data for
+on training starts (springs) or their mirror image (gravity). Here all test starts are fresh, except
+with the suite's own files in `--data` (5 springs: its fresh rollouts; gravity: later parts of its
+only run). The suite has one start for gravity, two binaries; ours lie around it, with coordinates
+within 0.2 and momenta within 0.05. The baseline, a Hamiltonian graph network, is trained as in the
+suite (Adam, mean square error of all rates, minibatches of 100, a quarter of the data for
 validation), for a part of its 10,000 epochs.
 """
 
@@ -38,7 +37,7 @@ from .record import Case, Record, main, seconds
 OURS = "random features"
 RIVALS = {"HGNN of width 5": 5, "HGNN of width 32": 32}
 EPOCHS = {5: 600, 32: 60}
-# The suite's own code, all 10,000 epochs, run once on two CPU cores; its own tests.
+# From the suite's own code and tests, for all 10,000 epochs, run once on two CPU cores.
 SUITE_GM = {5: 4.2e-3, 20: 6.0e-3, 50: 8.6e-3}
 SUITE_SECONDS = 1414
 
@@ -54,7 +53,8 @@ Arrays = dict[str, np.ndarray]
 
 
 class Square(hgn.systems.AbstractStart):
-    """The suite's starts: uniform in a square of side 2, momenta of (0, 0.1) less their mean."""
+    """The suite's starts: positions uniform in a square of side 2, momenta uniform in (0, 0.1) minus
+    their mean."""
 
     sites: Float[Array, "n d"]
 
@@ -68,7 +68,7 @@ class Square(hgn.systems.AbstractStart):
 
 
 class Problem(NamedTuple):
-    """A system, snapshots to learn from, and for every number of nodes a graph and test starts."""
+    """A system, training snapshots, and a graph and test starts for every number of nodes."""
 
     system: hgn.systems.System
     train: GraphsTuple
@@ -76,7 +76,7 @@ class Problem(NamedTuple):
 
 
 class Motion(NamedTuple):
-    """Side by side: `position` and `momentum` `[g t n d]`, `finite` `[g]`."""
+    """Trajectories of all starts: `position` and `momentum` `[g t n d]`, `finite` `[g]`."""
 
     position: Array
     momentum: Array
@@ -147,9 +147,9 @@ def measure(name: str, model: str, folder: Path | None, *, quick: bool) -> list[
 
 
 def relative_difference(a: Float[np.ndarray, "... k"], b: Float[np.ndarray, "... k"]) -> np.ndarray:
-    r"""The suite's $Z = |a - b| / (|a| + |b|)$ over the last axis, at least rounding.
+    r"""The suite's $Z = |a - b| / (|a| + |b|)$ over the last axis, at least the rounding error.
 
-    Where a is not finite it is 1, its limit for |a| to infinity.
+    If a is not finite it is 1, the limit for infinite |a|.
     """
     size = np.linalg.norm(a, axis=-1) + np.linalg.norm(b, axis=-1)
     return _relative(np.linalg.norm(a - b, axis=-1), size)
@@ -177,12 +177,12 @@ def errors(
 
 
 def geometric_mean(error: Float[np.ndarray, "g t"]) -> float:
-    """Over the rollouts, then over t > 0."""
+    """Geometric mean over the rollouts, then over t > 0."""
     return float(np.exp(np.log(_over_rollouts(error)[1:]).mean()))
 
 
 def rollouts(model: hgn.AbstractModel, graph: GraphsTuple, start: States, dt: float) -> Motion:
-    """Dormand-Prince 8(7) with a fixed step; each by itself, so that one may diverge alone."""
+    """Rollouts by Dormand-Prince 8(7) with a fixed step: separate, as any of them may diverge."""
     return _rollouts(model, graph, start, jnp.asarray(TIMES), jnp.asarray(dt))
 
 
@@ -200,7 +200,7 @@ def _rollouts(
 
 @cache
 def truths(name: str, nodes: int, folder: Path | None, quick: bool) -> tuple[Motion, Motion]:
-    """The true motion, and with twice the step, as that of the random features."""
+    """True motion, also with twice the step, which is that of the random features."""
     system, _, tests = problem(name, folder, quick)
     graph, start = tests[nodes]
     return rollouts(system, graph, start, DT / 2), rollouts(system, graph, start, DT)
@@ -208,7 +208,7 @@ def truths(name: str, nodes: int, folder: Path | None, quick: bool) -> tuple[Mot
 
 @cache
 def problem(name: str, folder: Path | None, quick: bool) -> Problem:
-    """Regenerated, or with a folder from the suite's arrays."""
+    """Problem with regenerated data or, if there is a folder, the suite's arrays."""
     arrays = None if folder is None else suite_arrays(folder)
     count = 5 if quick else 20
     if name == "gravity":
@@ -243,7 +243,7 @@ def _gravity(arrays: dict[str, Arrays] | None, count: int) -> Problem:
             system, _simulated(system, graph, draw(0, 100)), {4: (graph, draw(1, count))}
         )
     whole = arrays["nbody4_train.npz"]
-    # One long run, which the suite cuts into 100 pieces: the last quarter is held out.
+    # One long run, which the suite cuts into 100 pieces; the last quarter is held out.
     moving = {key: whole[key].reshape(100, -1, *whole[key].shape[2:]) for key in MOVING}
     train = {key: array[:75] for key, array in moving.items()}
     train |= {"t": whole["t"].reshape(100, -1)[:75]}
@@ -268,7 +268,7 @@ def _states(position: ArrayLike, momentum: ArrayLike) -> States:
 
 
 def _simulated(system: hgn.systems.System, graph: GraphsTuple, start: States) -> GraphsTuple:
-    """Snapshots, with exact rates, of rollouts of 100 points."""
+    """Snapshots with exact rates from rollouts of 100 points."""
     path, count = rollouts(system, graph, start, DT), len(start[0])
     data = _snapshots(graph, Motion(path.position[:, :100], path.momentum[:, :100], path.finite))
     velocity, force = system.vector_field(data)
@@ -299,7 +299,7 @@ def _observed(arrays: Arrays) -> GraphsTuple:
 
 @cache
 def suite_arrays(folder: Path) -> dict[str, Arrays]:
-    """The suite's files by name. A missing folder, file or array ends the program and is named."""
+    """The suite's files by name. Exits with an error that names a missing folder, file or array."""
     if not folder.is_dir():
         raise SystemExit(f"--data: there is no folder {folder}")
     return {name: _read(folder / name) for name in FILES}
@@ -367,7 +367,7 @@ def _energies(system: hgn.systems.System, graph: GraphsTuple, path: Motion) -> n
 
 
 def _out_of_range(model: hgn.AbstractModel, graph: GraphsTuple, path: Motion) -> int | None:
-    """Of the pairs along the true paths."""
+    """Number of pairs out of range along the true trajectories."""
     if not isinstance(model, hgn.HamiltonianGraphNetwork):
         return None
     return int(eqx.filter_jit(model.out_of_range)(_snapshots(graph, path))["pair"].sum())
@@ -383,7 +383,7 @@ def _over_rollouts(error: Float[np.ndarray, "g t"]) -> Float[np.ndarray, " t"]:
 
 
 def draw(records: list[Record]) -> Figure:
-    """The error of positions against time, a panel for every system and number of nodes."""
+    """Error of positions against time, one panel for every system and number of nodes."""
     panels = list(dict.fromkeys((r["system"], r["nodes"]) for r in records))
     figure, axes = plt.subplots(
         1, len(panels), figsize=(3.1 * len(panels), 3.8), sharey=True, squeeze=False,

@@ -1,4 +1,4 @@
-"""Two polynomial columns of the distance, to be put beside the random ones."""
+"""Two polynomial columns of the distance, for comparison with random ones."""
 
 from typing import ClassVar
 

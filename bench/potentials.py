@@ -1,5 +1,5 @@
-"""Gradients of the paper's 2x2x2 lattice: three potentials, two encoders; ways of sampling, and
-Adam on all weights, tuned and given the time that bench/optimizers.py gives it."""
+"""Errors of gradients on the paper's 2x2x2 lattice: three potentials, two encoders, several ways of
+sampling, and Adam on all weights, tuned and with the time that it has in bench/optimizers.py."""
 
 import functools
 from collections.abc import Iterator
@@ -89,7 +89,7 @@ def _figures(settings: Record, errors: list[float]) -> Record:
 
 
 def draw(records: list[Record]) -> Figure:
-    """Error of every way on every potential."""
+    """Figure of the error of every method on every potential."""
     figure = Figure(figsize=(7.5, 4), layout="constrained")
     ax = figure.subplots()
     ways = list(dict.fromkeys((r["encoder"], r["sampling"]) for r in records))

@@ -1,5 +1,5 @@
-"""What bench.least_squares solves: springs in batches, a radial force with its exact answer, the
-solvers of others, and the processes that it starts (`python -m bench.problems NAME SETTINGS`)."""
+"""Problems of bench.least_squares: springs in batches, a radial force with its exact solution,
+other solvers, and the processes that it starts (`python -m bench.problems NAME SETTINGS`)."""
 
 import json
 import os
@@ -26,23 +26,23 @@ import hgn_jax as hgn
 
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 LONG = 5
-"""Seconds of timing after which a time is not taken again."""
+"""Seconds above which a timing is not repeated."""
 ENTRIES = 2**24
-"""Of the matrix of one piece of a stream."""
+"""Matrix entries of one piece of a stream."""
 SPRINGS = hgn.systems.mass_spring("morse")
 BLOCK = 50_000
 OURS = "QR"
 
 
 def pin() -> None:
-    """As many cores as OPENBLAS_NUM_THREADS says, for all threads that are started from now on."""
+    """Pins all threads started from now on to as many cores as OPENBLAS_NUM_THREADS says."""
     threads = os.environ.get("OPENBLAS_NUM_THREADS")
     if threads and CORES:
         os.sched_setaffinity(0, set(CORES[: int(threads)]))
 
 
 def warm_seconds(function: Callable[[], Any], repeats: int = 3) -> float:
-    """Of what is compiled already: the median, or fewer calls if they are long."""
+    """Median seconds of compiled calls; of fewer calls if they are long."""
     times: list[float] = []
     while len(times) < repeats and sum(times) < LONG:
         start = time.perf_counter()
@@ -52,7 +52,7 @@ def warm_seconds(function: Callable[[], Any], repeats: int = 3) -> float:
 
 
 class Forces(NamedTuple):
-    """A fit to forces alone: the columns are `units` pair features, all rows meet all of them."""
+    """A fit to forces alone: `units` pair features in every row."""
 
     units: int
     nodes: int = 8
@@ -63,7 +63,7 @@ class Forces(NamedTuple):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Of `hgn.fit_stream`."""
+        """Arguments of `hgn.fit_stream`."""
         return {
             "key": jr.key(1),
             "terms": (hgn.Pair(self.units),),
@@ -71,19 +71,19 @@ class Forces(NamedTuple):
         }
 
     def pieces(self, rows: int) -> tuple[int, int]:
-        """(number of pieces of equal size, graphs in each) that have about that many rows."""
+        """Number of equal pieces, and of graphs in each, for about that many rows."""
         size = max(ENTRIES // self.units, 8 * self.units, self.rows_per_graph)
         graphs = max(round(rows / self.rows_per_graph), 1)
         number = -(-graphs * self.rows_per_graph // size)
         return number, max(round(graphs / number), 1)
 
     def data(self, graphs: int, seed: int) -> GraphsTuple:
-        """Cubic lattices of bodies off their sites by up to 0.2, with the true forces."""
+        """Cubic lattices with bodies displaced by up to 0.2, and their true forces."""
         side = round(self.nodes ** (1 / 3))
         return _forces(hgn.graphs.lattice((side,) * 3), graphs, jr.key(seed))
 
     def stream(self, number: int, graphs: int, first: int = 0) -> Iterator[GraphsTuple]:
-        """Batches made on the fly."""
+        """Batches generated on the fly."""
         for k in range(first, first + number):
             yield self.data(graphs, 1000 + k)
 
@@ -103,7 +103,7 @@ def _forces(graph: GraphsTuple, graphs: int, key: PRNGKeyArray) -> GraphsTuple:
 
 
 def noisy(data: GraphsTuple, noise: float, seed: int) -> GraphsTuple:
-    """Normal errors on velocities and forces, in units of each one's root mean square."""
+    """Adds normal errors to velocities and forces, in units of their root mean squares."""
     nodes = dict(data.nodes)
     for name, key in zip(("velocity", "force"), jr.split(jr.key(seed))):
         size = noise * jnp.sqrt(jnp.mean(nodes[name] ** 2))
@@ -112,7 +112,7 @@ def noisy(data: GraphsTuple, noise: float, seed: int) -> GraphsTuple:
 
 
 def snapshots(system: hgn.systems.System) -> tuple[GraphsTuple, GraphsTuple]:
-    """100 of eight bodies to learn from, without their energies, and 100 others."""
+    """100 training snapshots of eight bodies, without energies, and 100 test snapshots."""
     train, test = (
         hgn.systems.simulate(system, hgn.graphs.lattice((2, 2, 2)), key=jr.key(k), trajectories=100)
         for k in (0, 1)
@@ -122,13 +122,13 @@ def snapshots(system: hgn.systems.System) -> tuple[GraphsTuple, GraphsTuple]:
 
 
 def relative(estimate: Any, truth: Any) -> float:
-    """|a - b| / |b|."""
+    """Relative error |a - b| / |b|."""
     a, b = (np.asarray(x, np.float64) for x in (estimate, truth))
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
 class Radial(NamedTuple):
-    """Z theta = u: a radial force, from its values at distances; and the same at unseen ones."""
+    """Z theta = u for a radial force at given distances, and the same at unseen distances."""
 
     matrix: Float[np.ndarray, "r K"]
     target: Float[np.ndarray, " r"]
@@ -136,14 +136,14 @@ class Radial(NamedTuple):
     truth: Float[np.ndarray, " 500"]
 
     def error(self, theta: Any) -> float:
-        """Of the force at unseen distances, relative; the sum in float64."""
+        """Relative error of the force at unseen distances, summed in float64."""
         return relative(self.unseen.astype(np.float64) @ np.asarray(theta, np.float64), self.truth)
 
 
 def radial_problem(rows: int, units: int, seed: int, dtype: DTypeLike = np.float64) -> Radial:
-    """The force of a Morse spring by the slopes of tanh units, each steep between two data points.
+    """Force of a Morse spring as a sum of slopes of tanh units, each steep between two data points.
 
-    Numerically the columns are of rank 30 to 60, whatever their number.
+    The numerical rank of the columns is 30 to 60, however many there are.
     """
     rng = np.random.default_rng(seed)
     r, unseen = rng.uniform(0.5, 2.0, rows), rng.uniform(0.5, 2.0, 500)
@@ -178,11 +178,11 @@ JAX: dict[str, Solve] = {
     "LSTSQ": _ours(hgn.LSTSQ()),
     "jnp.linalg.lstsq": lambda z, u: jnp.linalg.lstsq(z, u)[0],
 }
-"""To be jitted; the first three are this library's."""
+"""Solvers to be jitted; the first three are this library's."""
 
 
 def _normal_equations(z: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """Columns scaled, and the least shift that lets Cholesky's factorisation end."""
+    """Normal equations of scaled columns, with the least shift at which Cholesky succeeds."""
     scale = np.linalg.norm(z, axis=0)
     gram = z.T @ z / np.outer(scale, scale)
     gram[np.diag_indices_from(gram)] += 10 * len(gram) * np.finfo(z.dtype).eps
@@ -202,11 +202,11 @@ NUMPY: dict[str, Solve] = {
     "normal equations": _normal_equations,
     "sklearn Ridge": _scikit_learn,
 }
-"""`Ridge` needs scikit-learn."""
+"""Solvers of NumPy and others; `Ridge` needs scikit-learn."""
 
 
 def streamed(rows: int, units: int) -> dict[str, Any]:
-    """A fit to batches made on the fly, and the greatest memory that this process had."""
+    """Fit to batches generated on the fly, and the peak memory of this process."""
     problem = Forces(units)
     number, graphs = problem.pieces(rows)
     before = resident()
@@ -227,9 +227,9 @@ def streamed(rows: int, units: int) -> dict[str, Any]:
 
 
 def resident() -> float:
-    """Greatest resident memory so far, GiB."""
+    """Peak resident memory so far (GiB)."""
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage counts that of the process that started this one, too
+    if status.exists():  # getrusage also counts the memory of the process that started this one
         (line,) = (x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
         return int(line.split()[1]) / 2**20
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -239,7 +239,7 @@ def resident() -> float:
 def one_of_many(
     rows: int, units: int, process: int, processes: int, port: int, cores: list[int]
 ) -> dict[str, Any]:
-    """A fit to this process's share of the batches, on one core; all processes get the whole."""
+    """Fit to this process's share of the batches, on one core; all processes get the whole fit."""
     if cores:
         os.sched_setaffinity(0, {cores[process % len(cores)]})
     if processes > 1:

@@ -1,4 +1,4 @@
-"""The contestants of the race: tuned optimizers, and iterative solvers of the last layer."""
+"""Methods in the race: tuned optimizers, and iterative solvers of the last layer."""
 
 import itertools
 import time
@@ -27,11 +27,11 @@ Iteration = Callable[[Array, Array, int], Array]
 
 
 def _rprop(schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Steps of its own size: the schedule gives the first."""
+    """Rprop, which adapts its step size; the schedule gives the first."""
     return optax.rprop(schedule(jnp.zeros(())))
 
 
-# Defaults that hold an optimizer back on errors this small are lowered: epsilons, weight decay.
+# Defaults that limit an optimizer at errors this small are lowered: epsilons, weight decay.
 OPTIMIZERS: dict[str, Factory] = {
     "SGD": optax.sgd,
     "SGD, momentum": lambda rate: optax.sgd(rate, momentum=0.9, nesterov=True),
@@ -59,14 +59,14 @@ BATCH = 32
 
 
 class Race(NamedTuple):
-    """The best run of an optimizer, its settings, and what was tried on the way."""
+    """Best run of an optimizer, its settings, and all trials."""
 
     training: hgn.Training
     settings: dict[str, Any]
     tried: list[hgn.Training]
     diverged: list[dict[str, Any]]
     first: float
-    """Seconds of the first call, one epoch with all compilation."""
+    """Seconds of the first call: one epoch, compilation included."""
 
 
 def race(
@@ -79,11 +79,12 @@ def race(
     trial: int,
     budget: float,
 ) -> Race:
-    """Chooses rate and start in runs of `trial` epochs, then width (and, for the full batch, the
-    number of snapshots) with the rates beside; trains the best two for `budget` seconds each.
+    """Chooses the learning rate and the start in runs of `trial` epochs, then the width (and, for a
+    full batch, the number of snapshots) with neighbouring rates. Trains the best two settings for
+    `budget` seconds each.
 
-    `untrained(units, start)` gives the model, start "sampled" or "Glorot". All choices, of the best
-    epoch too, are by the loss on `validation`.
+    `untrained(units, start)` returns the model; start is "sampled" or "Glorot". All choices,
+    including the best epoch, are by the loss on `validation`.
     """
     full = name in FULL_BATCH
     rates = (1.0,) if name == "LBFGS" else RATES
@@ -136,17 +137,17 @@ def race(
     for _, settings, short in sorted(tried, key=lambda t: t[0])[:2]:
         run(settings, max(int(budget / short.seconds[-1] * len(short.seconds)), trial))
     _, settings, training = min(tried, key=lambda t: t[0])
-    diverged = [d for d in diverged if d["epochs"] > 1]  # not the runs that only compile
+    diverged = [d for d in diverged if d["epochs"] > 1]  # leaves out the runs that only compile
     return Race(training, settings, [t for *_, t in tried], diverged, first)
 
 
 def least(training: hgn.Training) -> float:
-    """Of the validation loss."""
+    """Lowest validation loss."""
     return float(np.nan_to_num(training.validation, nan=np.inf).min())
 
 
 def tuned(factory: Factory, rate: float, steps: int) -> optax.GradientTransformationExtraArgs:
-    """An optimizer whose learning rate is an array: a new rate needs no new compilation.
+    """Optimizer whose learning rate is an array, so that a new rate does not recompile.
 
     The rate falls to zero along a half cosine over `steps` steps.
     """
@@ -178,7 +179,7 @@ def iterated(
     key: Key,
     terms: Sequence[hgn.AbstractTermSpec],
 ) -> hgn.HamiltonianGraphNetwork:
-    """The terms that `fit` samples, their coefficients from iterations on the rows themselves."""
+    """Terms that `fit` samples, with coefficients from iterations on the rows themselves."""
     return _iterated(solve, iterations, hgn.Basis(hgn.sample(terms, data, key=key)), data)
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: arguments, cases that an interrupted run keeps, timing, tables."""
+"""Shared by all benchmarks: arguments, cases that survive an interruption, timing, tables."""
 
 import argparse
 import json
@@ -21,10 +21,10 @@ Record = dict[str, Any]
 
 
 class Case(NamedTuple):
-    """One measurement: what is set, and a function that measures and returns figures.
+    """One measurement: its settings, and a function that measures and returns figures.
 
-    `measure` returns one dictionary of figures, or several; each becomes a record with the settings
-    before it. Settings are JSON values, and no two cases of a benchmark have the same.
+    `measure` returns one dictionary of figures, or several; each becomes a record that begins with
+    the settings. Settings are JSON values, and differ between all cases of a benchmark.
     """
 
     settings: Record
@@ -39,12 +39,11 @@ def main(
     compare: Callable[[list[Record]], list[Record]] = lambda records: records,
     arguments: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
 ) -> None:
-    """Turns on 64 bit, measures the cases, prints a table (one for each value of the setting
+    """Enables float64, measures the cases, prints a table (one for each value of the setting
     `measured`, if there are several kinds of cases), writes DIR/NAME.json and DIR/NAME.png.
 
-    `compare` adds, once all are there, the figures that set one record beside another.
-    Finished cases are kept in DIR/NAME.unfinished.jsonl until all are done: a second run after an
-    interruption goes on from there.
+    `compare` adds figures that compare records, once all cases are measured. Finished cases are
+    kept in DIR/NAME.unfinished.jsonl until all are done: a run after an interruption resumes there.
     """
     parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=title)
     parser.add_argument("--quick", action="store_true", help="small sizes, about a minute")
@@ -68,12 +67,12 @@ def main(
 
 
 def measured(cases: Iterable[Case], kept: Path, quick: bool) -> Iterator[Record]:
-    """The records of all cases, those of an interrupted run of the same kind taken from `kept`."""
+    """Records of all cases. Those of an interrupted run of the same kind are taken from `kept`."""
     finished = _read(kept, quick)
     if finished:
         print(f"{len(finished)} finished cases kept from {kept}")
     with kept.open("a") as file:
-        file.write("\n")  # ends a line at which the run may have been interrupted
+        file.write("\n")  # ends a line that an interruption may have cut off
         for settings, measure in cases:
             records = finished.get(_key(settings))
             if records is None:
@@ -90,7 +89,7 @@ def measured(cases: Iterable[Case], kept: Path, quick: bool) -> Iterator[Record]
 
 
 def environment() -> Record:
-    """Versions, device, threads and load: what a figure depends on."""
+    """Versions, device, threads and load, on which figures depend."""
     packages = ("hgn-jax", "jax", "jaxlib", "equinox", "diffrax", "optax")
     return {
         "date": time.strftime("%Y-%m-%d"),
@@ -104,7 +103,8 @@ def environment() -> Record:
 
 
 def seconds(function: Callable[[], Any], repeats: int) -> tuple[float, float]:
-    """(first call with compilation, median of the repeats), each blocked until ready."""
+    """Seconds of the first call, with compilation, and their median over `repeats` further calls.
+    Each call blocks until ready."""
     times = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -114,7 +114,7 @@ def seconds(function: Callable[[], Any], repeats: int) -> tuple[float, float]:
 
 
 def table(title: str, records: list[Record]) -> Table:
-    """The records' figures; lists and the environment are left to the file."""
+    """Table of the records' figures; lists and the environment are in the file only."""
     names = [
         k
         for k in dict.fromkeys(k for r in records for k in r)
@@ -154,7 +154,7 @@ def _show(value: Any) -> str:
 
 
 def dots(records: list[Record], label: Callable[[Record], str], key: str, title: str) -> Figure:
-    """One figure of every record that has it, along a logarithmic axis."""
+    """Plots one figure of every record that has it, on a logarithmic axis."""
     shown = [r for r in records if r.get(key)]
     figure = Figure(figsize=(7, 0.8 + 0.27 * len(shown)), layout="constrained")
     ax = figure.subplots()

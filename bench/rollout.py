@@ -1,11 +1,11 @@
 """Time, memory and energy of rollouts: learned, compressed and true Hamiltonians, and jax-md.
 
-Lattices of anharmonic springs, and a Lennard-Jones liquid with neighbours found anew as atoms move
-(density 0.8442, cutoff 2.5, skin 0.4). Every size runs in a process of its own, in which the
-Hamiltonians take turns; each lattice of a million bodies has a process to itself, so that its
-memory is its own (an accelerator's, where there is one). jax-md is timed from the same states in
-the same process, where it is installed (`pip install jax-md`), and left out, which is said, where
-it is not.
+The systems are lattices of anharmonic springs, and a Lennard-Jones liquid whose neighbour list is
+refreshed as atoms move (density 0.8442, cutoff 2.5, skin 0.4). Every size runs in a separate
+process, in which the Hamiltonians take turns. On lattices of a million bodies each Hamiltonian has
+its own process, so that its memory (an accelerator's, if there is one) can be measured. jax-md is
+timed from the same states in the same process, if it is installed (`pip install jax-md`);
+otherwise a message says that it is left out.
 """
 
 import argparse
@@ -37,14 +37,14 @@ SIZES: dict[str, dict[int, tuple[str, ...]]] = {
     "liquid": {1: (*ALL, "jax-md"), 3: (*ALL, "jax-md"), 8: (*SHORT, "jax-md"), 16: SHORT},
     "springs": {2: ALL, 8: ALL, 22: ALL, 46: ALL, 100: ALL},
 }
-"""Bodies along an edge of the lattice, or copies of 256 atoms along the liquid's."""
+"""Bodies along an edge of the lattice, or copies of 256 atoms along an edge of the liquid."""
 QUICK = {"springs": {2: ALL}}
 BODIES: dict[str, Callable[[int], int]] = {
     "springs": lambda side: side**3, "liquid": lambda copies: 256 * copies**3,
 }  # fmt: skip
 SCANS = (2, 8, 22)
 LONGER = {"liquid": 6}
-"""Budgets over the lattice's: neighbours are found anew once in a dozen steps."""
+"""Factor of the time budget: the neighbour list is refreshed about once in a dozen steps."""
 MIDDLE = {"springs": (8, 20_000), "liquid": (1, 20_000)}
 """Size and steps for the effect of precision."""
 
@@ -82,14 +82,14 @@ def cases(quick: bool, budget: float, least: int) -> Iterator[Case]:
 
 @cache
 def folder(system: str) -> str:
-    """Of the learned and the compressed model, for the processes to read."""
+    """Folder with the learned and the compressed model, which the processes read."""
     kept = tempfile.mkdtemp()
     prepare(system, kept)
     return kept
 
 
 def process(what: str, system: str, **settings: Any) -> Any:
-    """What a process of its own measured."""
+    """Measures in a separate process."""
     command = [sys.executable, "-m", "bench.moves", what]
     settings |= {"system": system, "folder": folder(system)}
     ended = subprocess.run(
@@ -112,7 +112,7 @@ def precision(system: str, size: int, steps: int, names: list[str], budget: floa
 
 
 def curves(system: str) -> list[Record]:
-    """The curves that the model was compressed to."""
+    """Curves to which the model was compressed."""
     records = []
     for features in hgn.load(Path(folder(system)) / f"{system}-compressed.hgn").terms:
         (curve,) = features.curves if features.name == "pair" else (features.curve,)
@@ -128,8 +128,8 @@ def curves(system: str) -> list[Record]:
 
 
 def compared(records: list[Record]) -> list[Record]:
-    """Beside the true Hamiltonian's time of the same case, and the growth of a body's step from
-    10,000 bodies to a million."""
+    """Adds times relative to the true Hamiltonian, and the growth of the time per body and step
+    from 10,000 bodies to a million."""
     seconds = {
         (*_case(r), r["hamiltonian"]): r["nanoseconds_per_body_step"]
         for r in records
@@ -186,5 +186,5 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # processes share the memory
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # shared by processes
     main("rollout", "Stoermer-Verlet, float64 unless said", cases, draw, compared, arguments)

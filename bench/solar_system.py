@@ -1,7 +1,7 @@
-"""Gravity learned from ten years of DE421, against the other ten and against Newton.
+"""Gravity learned from ten years of DE421, compared with the next ten years and with Newton's law.
 
-Also with fewer units, with fewer years just before the held-out ones, and backward in time: learned
-from the second decade, tested on the first, which then runs from its end to its start.
+Further runs have fewer units, fewer years just before the held-out ones, or go backward in time:
+they learn from the second decade and are tested on the first, from its end to its start.
 """
 
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def orbits(quick: bool) -> Iterator[Case]:
 
 
 def _decade(sweep: str, sun_weight: float, seed: int) -> list[Record]:
-    """Accelerations and orbits over the whole held-out decade, a record for each body."""
+    """Errors of accelerations and orbits over the held-out decade, a record for each body."""
     backward = sweep == "backward"
     model = _learned(seed, sun_weight=sun_weight, backward=backward)
     errors, newton = (e.max(axis=0) for e in _position_errors(model, backward))
@@ -65,7 +65,7 @@ def _decade(sweep: str, sun_weight: float, seed: int) -> list[Record]:
 
 
 def _orbits() -> list[Record]:
-    """Greatest errors of the positions until one, two, five years and the end."""
+    """Greatest errors of the positions up to one, two and five years, and the end."""
     learned, newton = _position_errors(_learned(0), False)
     _, _, times, _ = _test(False)
     return [
@@ -113,7 +113,7 @@ def _force(model: hgn.AbstractModel, data: GraphsTuple) -> Float[Array, "n 3"]:
 def _position_errors(
     model: hgn.AbstractModel, backward: bool
 ) -> tuple[Float[np.ndarray, "t n"], Float[np.ndarray, "t n"]]:
-    """Heliocentric (AU), of the model and of Newton's law from the same start."""
+    """Heliocentric position errors (AU) of the model and of Newton's law from the same start."""
     *_, observed = _test(backward)
     return heliocentric_error(_path(model, backward), observed), _newton_errors(backward)
 
@@ -138,7 +138,7 @@ def _learned(
     years: float = YEARS,
     backward: bool = False,
 ) -> hgn.HamiltonianGraphNetwork:
-    """From every second frame of the last `years` before the held-out decade."""
+    """Model learned from every second frame of the last `years` before the held-out decade."""
     decade = _ephemeris(backward).between(YEARS - years, YEARS)
     train = decade.snapshots(sun_weight=sun_weight)
     train = hgn.graphs.take(train, np.arange(len(train.n_node)) % 2 == 0)
@@ -152,7 +152,7 @@ def _test(backward: bool) -> tuple[GraphsTuple, GraphsTuple, np.ndarray, np.ndar
 
 @cache
 def _ephemeris(backward: bool) -> Ephemeris:
-    """Backward: the last frame first and velocities reversed, a motion by the same law."""
+    """The ephemeris. Backward in time, frames are in reverse order and velocities reversed."""
     ephemeris = hgn.datasets.solar_system()
     if not backward:
         return ephemeris
@@ -164,7 +164,7 @@ def _ephemeris(backward: bool) -> Ephemeris:
 
 
 def draw(records: list[Record]) -> Figure:
-    """Median over the seeds of each body's error, against units and against years."""
+    """Figure of each body's error, as the median over the seeds, against units and years."""
     bodies = list(dict.fromkeys(r["body"] for r in records))
     figure, axes = plt.subplots(
         2, 2, figsize=(10, 7), sharex="col", sharey=True, layout="constrained"

@@ -1,7 +1,7 @@
-"""Trained on a small graph, used on large ones: force error against the number of nodes.
+"""Force error on large graphs of models trained on a small one, against the number of nodes.
 
-Fresh snapshots are drawn the same way as the training starts. The paper's encoder is measured on
-uniform starts; it is bound to its dimension, so it cannot be used on the 1-D chain.
+Test snapshots are sampled like the training starts. The paper's encoder is measured on uniform
+starts; it works in the trained dimension only, and thus not on the 1-D chain.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ USED_ON = {
     (2, 2, 2): ((64,), *CUBES),
     (8, 1, 1): CUBES[2:],
 }
-"""Shapes of the large lattices, for each of the small ones."""
+"""Shapes of the large lattices for each small one."""
 
 
 def cases(quick: bool) -> Iterator[Case]:
@@ -59,7 +59,7 @@ def cases(quick: bool) -> Iterator[Case]:
 def measure(
     starts: str, potential: str, features: str, small: Shape, large: tuple[Shape, ...]
 ) -> list[Record]:
-    """Errors on the trained lattice itself and on the large ones, a record for each."""
+    """Errors on the trained lattice and on each large one, a record for each."""
     system, start = hgn.systems.mass_spring(potential), STARTS[starts]
     train = hgn.systems.simulate(system, hgn.graphs.lattice(small), key=jr.key(0), start=start)
     model = hgn.fit(train, key=jr.key(2), terms=FEATURES[features]).model
@@ -88,7 +88,7 @@ def _name(shape: Shape) -> str:
 
 
 def _force_error(model: hgn.AbstractModel, data: GraphsTuple) -> float:
-    """Of all snapshots, one at a time: messages on all of them at once would take gigabytes."""
+    """Force error on all snapshots, one at a time: all messages at once would take gigabytes."""
     wrong = size = 0.0
     for snapshot in hgn.graphs.unbatch(data):
         square = float(jnp.sum(snapshot.nodes["force"] ** 2))

@@ -1,4 +1,4 @@
-"""Energy over a million steps."""
+"""Section on the energy over a million steps."""
 
 from ..markdown import rows
 from ..record import Record

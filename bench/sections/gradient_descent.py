@@ -1,4 +1,4 @@
-"""One solve against gradient descent."""
+"""Section on sampling and one solve against gradient descent."""
 
 from ..markdown import factor, rows
 from ..optimizers import BUDGET, SAMPLED

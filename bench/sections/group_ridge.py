@@ -1,4 +1,4 @@
-"""A ridge for each group of columns."""
+"""Section on a ridge for each group of columns."""
 
 from ..markdown import rows
 from ..record import Record

@@ -1,4 +1,4 @@
-"""The five rows of the README."""
+"""The five rows of the README's table."""
 
 from ..markdown import factor
 from ..record import Record

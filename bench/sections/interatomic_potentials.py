@@ -1,4 +1,4 @@
-"""Potentials learned from quantum mechanics, beside published ones."""
+"""Section on potentials learned from quantum mechanics, compared with published ones."""
 
 from ..interatomic_fits import median
 from ..interatomic_published import ELEMENTS, ETHANOL
@@ -14,7 +14,7 @@ NOT_YET = "not measured yet"
 
 
 def figures(records: list[Record]) -> dict[str, str]:
-    """Tables of what there is; a part that was not measured is named so."""
+    """Tables of all results; parts without results say so."""
     seeds = {r["seed"] for r in records if r["measured"] == "errors"}
     return {
         "seeds": str(len(seeds)),
@@ -116,7 +116,7 @@ def _curve(records: list[Record]) -> list[list[str]]:
 
 
 def _errors(records: list[Record], system: str) -> dict[int, list[Record]]:
-    """By number of features, one record for each seed."""
+    """Records by number of features, one for each seed."""
     found: dict[int, list[Record]] = {}
     for r in records:
         if r["measured"] == "errors" and r["system"] == system:

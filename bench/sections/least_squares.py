@@ -1,4 +1,4 @@
-"""The solve."""
+"""Section on least squares."""
 
 from ..markdown import rows
 from ..record import Record

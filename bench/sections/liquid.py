@@ -1,4 +1,4 @@
-"""A liquid learned from two snapshots."""
+"""Section on a liquid learned from two snapshots."""
 
 from ..markdown import rows
 from ..record import Record

@@ -1,4 +1,4 @@
-"""The NeurIPS 2022 benchmark."""
+"""Section on the NeurIPS 2022 benchmark."""
 
 from ..markdown import rows
 from ..record import Record

@@ -1,4 +1,4 @@
-"""The solar system."""
+"""Section on the solar system."""
 
 from ..markdown import rows
 from ..record import Record
@@ -25,7 +25,7 @@ def figures(records: list[Record]) -> dict[str, str]:
 
 
 def worst(records: list[Record], key: str) -> dict[str, float]:
-    """The greatest value over all seeds, by body; bodies without a value are left out."""
+    """Greatest value over all seeds for each body; bodies without a value are left out."""
     values: dict[str, list[float]] = {}
     for r in _main(records):
         if r[key] is not None:

@@ -1,4 +1,4 @@
-"""Accuracy by potential."""
+"""Section on the accuracy for several potentials."""
 
 from ..markdown import rows
 from ..record import Record

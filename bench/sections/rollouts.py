@@ -1,4 +1,4 @@
-"""Time, memory and precision of rollouts."""
+"""Section on time, memory and precision of rollouts."""
 
 from ..markdown import rows
 from ..record import Record

@@ -1,4 +1,4 @@
-"""Symmetry, and the time of a fit."""
+"""Section on symmetry and the time of a fit."""
 
 from ..record import Record
 

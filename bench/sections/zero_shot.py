@@ -1,4 +1,4 @@
-"""Accuracy on graphs larger than those of training."""
+"""Section on the accuracy on graphs larger than those of training."""
 
 from ..markdown import rows
 from ..record import Record
@@ -19,7 +19,7 @@ def figures(records: list[Record]) -> dict[str, str]:
 def worst_case(
     records: list[Record], trained_on: str, used_on: str, features: str, starts: str
 ) -> Record | None:
-    """The record of the potential with the greatest force error."""
+    """Record of the potential with the greatest force error."""
     mine = [
         r
         for r in records
