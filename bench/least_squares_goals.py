@@ -82,8 +82,8 @@ def _goal(
 
 
 def exponents(records: list[Record]) -> dict[str, float]:
-    """Exponents of a fit's time in snapshots (from a tenth of the most rows on), and of its time per
-    graph in nodes, with as many bodies or as many graphs as the fit with most nodes."""
+    """Exponents of a fit's time in snapshots (from a tenth of the most rows on), and of its time
+    per graph in nodes, with as many bodies or as many graphs as the fit with most nodes."""
     small = [r for r in records if r["details"]["nodes"] == 8]
     most = max(r["rows"] for r in small)
     result = {}

@@ -53,8 +53,8 @@ Arrays = dict[str, np.ndarray]
 
 
 class Square(hgn.systems.AbstractStart):
-    """The suite's starts: positions uniform in a square of side 2, momenta uniform in (0, 0.1) minus
-    their mean."""
+    """The suite's starts: positions uniform in a square of side 2, momenta uniform in (0, 0.1)
+    minus their mean."""
 
     sites: Float[Array, "n d"]
 
