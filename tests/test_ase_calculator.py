@@ -153,7 +153,7 @@ def test_neighbours_are_searched_again_only_when_one_might_be_missing(fit):
 
 
 def test_a_program_serves_all_steps_and_nearly_all_sizes(fit):
-    """Shapes stay while neighbours and numbers of atoms change."""
+    """Shapes stay the same while neighbours and numbers of atoms change."""
     calc, shapes = calculator(fit, skin=0.2), set()
     for seed in range(12):
         atoms = crystal(seed, repeat=(3, 3, 3))
@@ -322,7 +322,7 @@ def test_leaving_the_trained_range_is_warned_of_once(fit):
 
 
 def test_pairs_between_the_last_trained_distance_and_the_cutoff_are_no_extrapolation(fit):
-    """Units fade to zero at the cutoff: the trained range ends there."""
+    """Units fade to zero at the cutoff, so the trained range ends there."""
     assert float(fit.trained_range["pair"].max()) == CUTOFF
     atoms = ase.Atoms("Cu2", positions=[[0, 0, 0], [0.9999 * CUTOFF, 0, 0]])
     atoms.calc = calculator(fit)
@@ -365,7 +365,7 @@ def test_known_systems_are_calculators_too():
 
 
 class Trap(hgn.AbstractHamiltonian):
-    """A Hamiltonian of the user that does not handle padding: |q|^2 for every atom."""
+    """User-defined Hamiltonian that does not handle padding: |q|^2 for every atom."""
 
     @property
     def separable(self):

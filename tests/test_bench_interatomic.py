@@ -1,4 +1,4 @@
-"""The benchmark of interatomic potentials: a quick run on made-up silicon, and its choices."""
+"""The benchmark of interatomic potentials: a quick run on synthetic silicon, and its choices."""
 
 import json
 import lzma
@@ -15,7 +15,7 @@ from bench.interatomic_speed import silicon
 from bench.sections.interatomic_potentials import figures
 
 RANGE = 3.0
-"""Reach of the made-up pair energy (A): V(r) = (1 - r / RANGE)^3 eV."""
+"""Reach of the synthetic pair energy (A): V(r) = (1 - r / RANGE)^3 eV."""
 EDGE = 5.0
 
 

@@ -27,7 +27,7 @@ def dense(nodes, rows, units, seconds):
 
 
 def test_exponents_take_the_records_that_belong_together():
-    """Time as bodies^1.1; a fit to few rows and one of other units are slower by far."""
+    """Time grows as bodies^1.1; a fit to few rows and one with other units are far slower."""
     most = 24 * 2**10
     sizes = [(8, most), (64, most), (512, most), (8, most // 64), (64, most // 8)]
     records = [dense(n, r, 128, r**1.1) for n, r in sizes]

@@ -39,7 +39,7 @@ def test_geometric_mean_leaves_the_start_out():
 
 
 def test_errors_of_a_motion_by_hand():
-    """Two bodies at distance 2: the spring holds 9; the model's are 10 % too fast, and drift."""
+    """Two bodies at distance 2: the spring stores 9; the model's are 10% too fast, and drift."""
     graph = hgn.graphs.from_pairs(jnp.array([[0.0, 0.0], [2.0, 0.0]]), [(0, 1)])
     system = hgn.systems.mass_spring("double_well")
     position = jnp.broadcast_to(graph.nodes["position"], (1, 2, 2, 2))
@@ -63,7 +63,7 @@ def test_starts_are_the_suites(getkey):
     q = q + ring.nodes["position"][None]
     assert 0 <= q.min() < 0.01 and 1.99 < q.max() <= 2
     np.testing.assert_allclose(p.sum(axis=1), 0, atol=1e-15)
-    # Uniform over 0.1, less the mean of five.
+    # Uniform over 0.1, minus the mean of five.
     np.testing.assert_allclose(p.std(), 0.1 * np.sqrt(0.8 / 12), rtol=0.1)
 
 

@@ -15,7 +15,7 @@ from bench.record import Case, main, measured
 
 
 class Measurements:
-    """Cases 0, 1, 2; counts what is measured, and stops at the case `broken`."""
+    """Cases 0, 1, 2; counts the measurements, and raises at the case `broken`."""
 
     def __init__(self):
         self.calls = []
@@ -169,7 +169,7 @@ def test_polynomial_is_the_sum_over_pairs(coupled):
 
 
 def test_polynomial_beside_random_features_learns_a_spring(data, springs, cube):
-    """Two columns are enough for a harmonic spring, of any stretch."""
+    """Two columns are enough for a harmonic spring at any stretch."""
     model = hgn.fit(data, key=jr.key(2), terms=[hgn.Kinetic(0), Polynomial()]).model
     wide = hgn.systems.simulate(
         springs, cube, key=jr.key(3), trajectories=5, start=hgn.systems.Uniform(0.4, 0.4)

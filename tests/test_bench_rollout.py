@@ -1,4 +1,4 @@
-"""The benchmarks of rollouts compare like with like, and judge drifts by sound statistics."""
+"""The benchmarks of rollouts compare like with like, and test drifts by sound statistics."""
 
 import numpy as np
 import pytest

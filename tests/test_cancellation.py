@@ -11,7 +11,7 @@ EPS = np.finfo(float).eps
 
 
 def problem(kink, units=200):
-    """Random tanh units of one variable against |x|^3, which they can express roughly only."""
+    """Random tanh units of one variable for |x|^3, which they can express only roughly."""
     rng = np.random.default_rng(0)
     x = np.linspace(-1, 1, 4000)
     z = np.tanh(np.outer(x, 2 * rng.normal(size=units)) + rng.uniform(-1, 1, units))
@@ -33,7 +33,7 @@ def test_a_smooth_misfit_does_not_eat_the_digits_of_predictions(ridge):
 
 
 def test_the_least_ridge_that_was_asked_for_is_kept():
-    """Its terms cancel more than the data allow: the case that the choice avoids."""
+    """Its terms cancel more than the data allow, which the automatic choice avoids."""
     z, u = problem(kink=True)
     given = jax.jit(hgn.QR(ridge=0.0))(jnp.asarray(z), jnp.asarray(u))
     assert 10 * EPS * float(given.cancellation) > float(given.residual)

@@ -9,7 +9,7 @@ import hgn_jax as hgn
 from hgn_jax.graphs.schema import require
 
 FRAMES = 4
-# The edges of every frame, in their order: three joined to one another, a fourth to the third.
+# Edges of every frame, in order: three bodies joined to one another, a fourth to the third.
 PAIRS = np.array([(0, 1), (1, 2), (2, 0), (2, 3)])
 EDGES = [*map(tuple, PAIRS.tolist()), *((b, a) for a, b in PAIRS.tolist())]
 SHIFT = np.array([(0, 0), (1, 0), (0, -2), (0, 0)])

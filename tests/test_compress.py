@@ -1,4 +1,4 @@
-"""Compressed models: the error that is stated, continuity, extrapolation, files."""
+"""Compressed models: the stated error, continuity, extrapolation, files."""
 
 import equinox as eqx
 import jax
@@ -29,7 +29,7 @@ def small(morse):
 
 
 def inside(model, count=20_011):
-    """Distances of the trained range that no fit has looked at."""
+    """Distances of the trained range that no fit has used."""
     (low, high), *_ = np.asarray(model.terms[1].ranges)
     return jnp.asarray(np.random.default_rng(1).uniform(low, high, count))
 
@@ -48,7 +48,7 @@ def test_the_stated_error_holds_at_distances_never_looked_at(morse, small):
 
 @pytest.mark.parametrize("variable", curves.VARIABLES)
 def test_the_degree_of_a_polynomial_with_an_end_reaches_half_of_what_is_asked(variable):
-    # Its slope is only roughly zero at the end: taking the rest off must not spoil the accuracy.
+    # Its slope is only roughly zero at the end: subtracting the rest must not reduce the accuracy.
     target = compression.Target(
         lambda s: jnp.exp(-s) * (4 - s) ** 2,
         lambda s: -jnp.exp(-s) * (4 - s) * (6 - s),
@@ -116,7 +116,7 @@ def test_energies_rates_and_counts_are_the_models(morse, small):
 
 
 def test_in_single_precision_no_constant_cancels(morse, small, data):
-    """As the model's own does, many times greater than the energies of its pairs."""
+    """The model's own constant does: it is many times greater than the energies of its pairs."""
     narrow, graphs = jax.tree.map(
         lambda a: a.astype(jnp.float32) if eqx.is_inexact_array(a) else a, (small, data)
     )
@@ -198,7 +198,7 @@ def test_a_model_that_saw_nothing_move_is_refused(morse):
 
 
 def test_the_error_is_relative_to_the_median_over_the_range():
-    """Not over the points where it is looked for, more of which are near."""
+    """Not over the points at which it is measured, more of which are at small distances."""
     target = compression.Target(lambda s: -(s**-0.5), lambda s: s**-1.5 / 2, (0.3, 50.0),
                                  (0.2, 52.0), None)  # fmt: skip
     x, force, scale = target.check_points()

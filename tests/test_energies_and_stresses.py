@@ -39,8 +39,8 @@ def images(position, cell, i):
 
 
 def energy_by_hand(position, cell, species):
-    """Stillinger and Weber's kind: a pair repels, and angles cost (cos + 1/3)^2; each body has the
-    constant of its species."""
+    """Potential like Stillinger and Weber's: pairs repel, angles cost (cos + 1/3)^2, and each body
+    has the constant of its species."""
     total = 0.0
     for i in range(len(position)):
         v = images(position, cell, i)
@@ -114,7 +114,7 @@ def predicted(model, graphs):
 
 
 def still(graphs):
-    """With momenta, which equations of motion ask for."""
+    """The data with momenta of zero, which equations of motion need."""
     return graphs._replace(
         nodes={"momentum": jnp.zeros_like(graphs.nodes["position"])} | graphs.nodes
     )
@@ -132,7 +132,7 @@ def relative_errors(model, graphs):
 
 
 def test_a_three_body_potential_is_learned(fit):
-    """Frames that were not trained on, by all three kinds of labels."""
+    """All three kinds of labels, on frames that were not trained on."""
     energy, force, stress = relative_errors(fit.model, data_of(20, 1))
     assert energy < 0.03 and force < 0.05 and stress < 0.03
     assert fit.residual < 0.03 and fit.constant_known
@@ -218,7 +218,7 @@ def test_stresses_need_stresses_and_cells(features, data):
 
 
 def test_frames_of_several_sizes_count_by_the_root_of_their_bodies(features):
-    """A frame twice as long in one direction is two frames: its errors add up at random."""
+    """A frame repeated in one direction counts as two frames: its errors add up at random."""
     x, cell = next(frames(1, 5))
     longer = cell * np.array([[2.0], [1], [1]])
     sizes = from_frames(
@@ -299,8 +299,8 @@ def normal_equations(observations, features, graphs):
 
 
 def test_frames_without_any_label_are_no_data(features, data):
-    """Forty frames alone, or with twenty more of weight zero: given spreads, because the distance
-    of nearest neighbours is no label."""
+    """Forty frames alone, or with twenty more of weight zero. Spreads are given, because nearest
+    neighbour distances are no labels."""
     keep = (np.arange(60) < 40).astype(float)
     weights = {f"{k}_weight": jnp.asarray(keep) for k in ("energy", "stress")}
     zero = data._replace(

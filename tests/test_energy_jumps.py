@@ -54,7 +54,7 @@ def test_the_first_output_and_then_the_first_graph_are_named():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_rounding_of_the_energy_is_no_jump(dtype):
-    """At rest, where half of the kinetic energy is nothing."""
+    """At rest, half of the kinetic energy is zero."""
     rounding, kinetic = 1e4 * np.finfo(dtype).eps * 7, column(0.0, 0.0).astype(dtype)
     for change, jump in ((0.99, None), (1.01, (1, 0))):
         for sign in (1, -1):
@@ -74,7 +74,7 @@ def crossing(speed=1.0):
 
 
 KINETIC = 2.0**2 / 4 + 4.0**2 / 16 + 3.0**2
-"""Of `crossing()`; it stays, for nothing pulls."""
+"""Kinetic energy of `crossing()`, which is constant without forces."""
 
 
 def step_up(height):

@@ -1,4 +1,4 @@
-"""The library extended from outside through every seam, against NumPy and SciPy.
+"""User-defined terms, dynamics and observations, against NumPy and SciPy.
 
 A feature, a friction, a gradient flow without momenta or masses, a field that depends on time; each
 through fit, stream, rollout with neighbours, save and load.

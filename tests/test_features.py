@@ -120,7 +120,7 @@ def automatic_gradient(features, graphs):
 
 @eqx.filter_jit
 def evaluate(features, graphs):
-    """Phi, its gradient, and what automatic differentiation says it is."""
+    """Phi, its gradient, and the gradient by automatic differentiation."""
     return features(graphs), features.gradient(graphs), automatic_gradient(features, graphs)
 
 

@@ -24,7 +24,7 @@ def simulate(system, graph=TRIANGLE, *, seed=1, trajectories=100, width=0.25, mo
 
 
 def unseen(system, graph=TRIANGLE, *, width=0.2, momentum=0.3):
-    """Other states, from inside of the range of those learned from."""
+    """Other states, within the range of the training states."""
     return simulate(system, graph, seed=9, width=width, momentum=momentum)
 
 
@@ -70,7 +70,7 @@ slopes = eqx.filter_jit(lambda model, r: jax.vmap(jax.grad(model.pair_energy))(r
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_true_forces_on_unseen_states(name):
     system = SYSTEMS[name]
-    shrink = 0.4 if name == "lennard_jones" else 1.0  # nearer bodies are infinitely repelled
+    shrink = 0.4 if name == "lennard_jones" else 1.0  # closer bodies have infinite energy
     fit = hgn.fit(simulate(system, width=0.25 * shrink), key=KEY, terms=SMALL)
     test = unseen(system, width=0.2 * shrink)
     errors = hgn.metrics.relative_error(fit.model, test)
@@ -507,7 +507,7 @@ def test_rows_to_which_no_term_contributes_are_refused(data):
 
 
 def test_the_kinetic_energy_is_newtons_where_no_term_has_momenta(data):
-    """Rows that the known part explains alone are judged all the same."""
+    """Rows that the known part alone explains still count in the verdict."""
     fit = hgn.fit(data, key=jr.key(0), terms=[hgn.Pair(32)])
     assert fit.residual < 1e-8 and fit.rows == 200 * 8 * 6
     errors = hgn.metrics.relative_error(fit.model, data)
@@ -544,7 +544,7 @@ def test_pairs_of_fixed_bodies_do_not_widen_the_trained_range(springs):
 
 
 def test_a_constant_is_unknown_in_thousands_of_graphs_alike():
-    """Rounding grows with the number of graphs: it must not pass for a second constant."""
+    """Rounding grows with the number of graphs, and must not count as a second constant."""
     square = hgn.graphs.lattice((2, 2))
     square = square._replace(edges={"type": (square.senders + square.receivers) % 2})
     data = simulate(SPRING, square, trajectories=1000)

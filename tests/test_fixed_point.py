@@ -14,7 +14,7 @@ C = RNG.normal(size=6)
 
 
 def solve(c, tolerance=1e-15, iterations=100):
-    """x = tanh(W x + c) in three parts, of which the last depends on nothing."""
+    """x = tanh(W x + c) in three parts, of which the last is constant."""
 
     def function(parts):
         image = jnp.tanh(jnp.asarray(W) @ jnp.concatenate(parts[:2]) + c)
@@ -62,7 +62,7 @@ def test_every_part_is_exact_in_its_own_unit():
     zero = np.zeros((4, 4))
     matrix = np.eye(8) - h * np.block([[zero, np.diag(1 / mass)], [-pull, zero]])
     c = np.concatenate([[0.1, 5.0, 0.4, 30.0], mass * [0.01, 0.02, 0.03, 0.004]])
-    # In units of each body's mass, for the solve to have digits.
+    # In units of each body's mass, so that the solve keeps its digits.
     unit = np.concatenate([np.ones(4), mass])
     x = unit * np.linalg.solve(matrix * unit / unit[:, None], c / unit)
     outward = np.concatenate([2 * x[:4], np.ones(4)])

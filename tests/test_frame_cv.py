@@ -26,8 +26,8 @@ append = jax.jit(Gram.append)
 
 
 def rows_of_batches(seed=0, columns=8, batches=7):
-    """Batches of rows with columns of very unequal norm, nearly dependent, and a misfit that the
-    rows of a batch share."""
+    """Batches of rows with nearly dependent columns of very unequal norm, and a misfit that is
+    common to the rows of a batch."""
     rng = np.random.default_rng(seed)
     truth = rng.normal(size=columns)
     mixing = rng.normal(size=(columns, columns)) @ np.diag(10.0 ** -np.linspace(0, 4, columns))
@@ -196,7 +196,7 @@ def unlabelled(count, seed=0):
 
 @functools.cache
 def labelled(count, seed=0):
-    """Energies and forces of richer features than the fitted ones: the misfit is the model's."""
+    """Energies and forces of richer features than the fitted ones: the misfit is a model error."""
     data = unlabelled(count, seed)
     spec = hgn.ManyBody(24, degree=3, radial=4, cutoff=CUTOFF, assembly="float64")
     (truth,) = hgn.sample([spec], unlabelled(4), key=7)
@@ -311,7 +311,7 @@ def test_standard_deviations_are_of_the_size_of_the_errors(fit):
     slope = evaluated(fit.model, unseen)[1]
     error = np.abs(-slope - unseen.nodes["force"])
     assert np.isfinite(deviation).all() and (deviation > 0).all()
-    # Errors are the model's, which standard deviations of coefficients do not hold.
+    # Errors are model errors, which standard deviations of coefficients do not include.
     assert 0.05 < float(np.sqrt(np.mean(deviation**2) / np.mean(error**2))) < 2
     paths = fit.ridge_paths()
     assert np.isfinite(paths[0].evidence).all()

@@ -21,7 +21,7 @@ PAIR = hgn.graphs.chain(2, dimension=2)
 
 
 class Harmonic(hgn.AbstractHamiltonian):
-    """A user's own: lightness |p|^2 / 2m + stiffness / 2 r^2, differentiated by the library."""
+    """User-defined: lightness |p|^2 / 2m + stiffness / 2 r^2, differentiated by the library."""
 
     lightness: jax.Array
     stiffness: jax.Array
@@ -101,14 +101,14 @@ def finite(tree):
 
 @pytest.fixture
 def mixed_types():
-    """Some of optax's own arithmetic mixes integers with floats, or 32 with 64 bit."""
+    """Some of optax's arithmetic mixes integers with floats, or 32 with 64 bits."""
     with jax.numpy_dtype_promotion("standard"):
         yield
 
 
 @pytest.fixture(scope="module")
 def triangles():
-    """20 snapshots of three bodies; with noise every graph has a loss of its own."""
+    """20 snapshots of three bodies; with noise every graph has a different loss."""
     return simulate()
 
 
@@ -523,7 +523,7 @@ def test_data_in_which_nothing_counts_are_no_divergence(triangles):
 
 
 def sizes(model, data, counted=slice(None)):
-    """Norms of the kinetic velocities and the pair forces, and of those observed."""
+    """Norms of the kinetic velocities and the pair forces, and of the observed ones."""
     pairs = zip(rates(model, data), (data.nodes["velocity"], data.nodes["force"]))
     return np.array([[np.linalg.norm(rate[counted]) for rate in pair] for pair in pairs]).T
 

@@ -104,7 +104,7 @@ def test_vmap_over_keys_is_every_fit_alone(data):
 
 
 def test_external_features_cost_nothing_where_there_are_none_and_find_a_field(cube, with_noise):
-    """1 % noise, 100 snapshots: one ridge makes forces half as wrong again."""
+    """1% noise, 100 snapshots: with one ridge, errors of forces are half as large again."""
     field = jnp.array([0.03, -0.02, 0.01])
     errors = {}
     for strength in (0.0, 1.0):

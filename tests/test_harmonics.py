@@ -26,8 +26,8 @@ def directions(count, seed=0):
 
 
 def from_complex(degree):
-    """Unitary matrix [real m, complex m]: real harmonics of norm one from those with the
-    Condon-Shortley phase."""
+    """Unitary matrix [real m, complex m] to real harmonics of norm one from complex harmonics with
+    the Condon-Shortley phase."""
     matrix = np.zeros((2 * degree + 1, 2 * degree + 1), complex)
     matrix[degree, degree] = 1
     for m in range(1, degree + 1):

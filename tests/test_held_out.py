@@ -1,4 +1,4 @@
-"""Errors of held-out frames, deviations calibrated by them, settings tuned by them."""
+"""Errors of held-out frames, and deviations and settings chosen by them."""
 
 import ase.build
 import ase.calculators.emt
@@ -42,11 +42,11 @@ def fit(data):
 
 
 def test_held_out_errors_are_those_of_fits_without_the_fold(data, fit):
-    """A fit to the other frames, with the ridge that was chosen, predicts them as badly."""
+    """A fit to the other frames with the chosen ridge has the same errors on them."""
     errors = hgn.held_out(fit, data)
-    # Relative to the columns' norms: those of four fifths of the rows are smaller.
+    # Relative to the column norms, which are smaller for four fifths of the rows.
     ridge = float(fit.ridge) / 0.8**0.5
-    pieces = 20  # of two frames each: they take turns as members of the five folds
+    pieces = 20  # of two frames each, assigned to the five folds in turn
     fold = (np.arange(len(data.n_node)) // 2) % 5
     assert len(data.n_node) == 2 * pieces
     expected = {"energy": np.zeros(40), "force": np.zeros((40, 12))}
@@ -58,7 +58,7 @@ def test_held_out_errors_are_those_of_fits_without_the_fold(data, fit):
         for kind, values in errors_of(apart.model, own).items():
             expected[kind][fold == k] = values.reshape(8, -1).squeeze()
     for kind in ("energy", "force"):
-        # A few frames far from all others depend on the ridge, which is alike up to rounding only.
+        # A few frames far from all others depend on the ridge, which is equal only up to rounding.
         difference = np.abs(errors[kind] - expected[kind].ravel())
         assert np.quantile(difference, 0.9) < 0.1 * np.sqrt(np.mean(errors[kind] ** 2)), kind
 
@@ -83,7 +83,7 @@ def test_calibration_makes_held_out_errors_as_large_as_their_deviations(data, fi
     fold = (np.arange(len(data.n_node)) // 2) % 5
     squares = []
     for k in range(5):
-        # The ridge is relative to the columns' norms over the four other folds.
+        # The ridge is relative to the column norms over the four other folds.
         others = np.delete(np.asarray(gram.matrix), k, axis=0).sum(axis=0)
         inverse = np.linalg.inv(others + float(fit.ridge) ** 2 * np.diag(np.diag(others)))
         own = hgn.graphs.take(data, fold == k)
@@ -136,7 +136,7 @@ def test_nuclei_repel_as_the_universal_potential():
 
 
 def test_a_known_core_is_fitted_around(data):
-    """With a repulsion known, what is learned is the rest: the sum is as good."""
+    """With a known repulsion only the rest is learned, and the sum is as good."""
     core = hgn.systems.zbl((29,), onset=1.0, cutoff=3.0)
     with_core = hgn.fit(data, key=0, terms=TERMS, observations=OBSERVED, known=core)
     unseen = frames(10, seed=3)

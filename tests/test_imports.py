@@ -22,7 +22,7 @@ LAYERS = [
     {"graphs", "linear"},
     {"_types", "_tree", "_progress", "_block_sizes", "_arguments"},
 ]
-"""Each layer imports only layers below it; its own members do not import one another."""
+"""Each layer imports only layers below it; members of a layer do not import one another."""
 FLOOR = {name: floor for floor, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(p.relative_to(ROOT) for p in ROOT.rglob("*.py") if p.name != "__init__.py")
 

@@ -246,7 +246,7 @@ def test_flipping_momenta_retraces_the_path(name):
     zs = walk(name, 0.02)
     back = tuple(s * x[399] for s, x in zip((1, -1, 1, -1), zs))
     if name == "Tao":
-        # A path starts with equal copies: only as near as these are, h^2.
+        # A path starts with equal copies, which agree to h^2 only.
         q, p, *_ = walk_from(tuple(map(jnp.asarray, back[:2])), name, 0.02)
         assert distance((q[399], -p[399]), START) < 0.02
     else:
@@ -383,7 +383,7 @@ def diffeqsolve(solver, terms, y0, t0, t1, dt):
 
 @each
 def test_order_with_time_in_the_hamiltonian_there_and_back(name, swung):
-    """In diffrax.diffeqsolve, forwards and backwards."""
+    """In `diffrax.diffeqsolve`, forward and backward in time."""
     solver, terms, order = CASES[name][0], swing_terms(name), ORDERS[name]
     steps = {2: np.geomspace(30, 480, 9).astype(int), 4: (32, 48, 64, 96), 8: (8, 12, 16)}[order]
     for start, end, t0, t1 in ((HANGING, swung, 0.0, 2.0), (swung, HANGING, 2.0, 0.0)):

@@ -34,7 +34,7 @@ def frame(seed, bodies, size):
 
 
 FRAMES = [frame(1, 1, 1.3), frame(2, 4, 2.4), frame(3, 1, 9.0), frame(4, 3, 1.8)]
-"""One body and its images; four bodies; one that meets nobody; three in a small cell."""
+"""One body and its images; four bodies; one without neighbours; three in a small cell."""
 SPECIES = [[8], [8, 14, 14, 8], [14], [14, 26, 14]]
 """Frames that lack one or two of three species."""
 
@@ -56,13 +56,13 @@ def draw(graphs, spec=SPEC):
 
 @functools.cache
 def case(name):
-    """Features and the graphs that they were drawn from."""
+    """Features, and the graphs from which they were sampled."""
     graphs = batch(species=None if name == "alike" else SPECIES)
     return draw(graphs), graphs
 
 
 def columns_and_energies(features, graphs, theta):
-    """Columns of the energy, and what theta makes of them."""
+    """Columns of the energy, and the energy with coefficients theta."""
     slope = features.energy_gradient(graphs, theta).position
     return features(graphs), features.node_energy(graphs, theta), slope
 
@@ -72,7 +72,7 @@ def gradient_and_virial(features, graphs):
 
 
 def derivatives_by_automatic_differentiation(features, graphs):
-    """Of the columns by positions and by a strain of each graph, by forward mode."""
+    """Derivatives of the columns by positions and by a strain of each graph, in forward mode."""
 
     def total(position):
         return jnp.sum(features(moved(graphs, position)), axis=0)
@@ -86,7 +86,7 @@ def derivatives_by_automatic_differentiation(features, graphs):
 
 
 def in_one_shape(function):
-    """The jitted function of graphs padded to one shape: each spec compiles once."""
+    """The jitted function on graphs padded to one shape, so that each spec compiles once."""
 
     def call(features, graphs, *rest):
         n, g = len(graphs.nodes["position"]), len(graphs.n_node)
@@ -213,7 +213,7 @@ SINGLE = hgn.ManyBody(60, degree=2, radial=(3, 3, 2), cutoff=CUTOFF)
 
 @both
 def test_energies_of_coefficients_are_those_of_the_columns(name):
-    """By tensors that coefficients are folded into, and by the columns themselves."""
+    """From the tensors that contain the coefficients, and from the columns themselves."""
     features, graphs = case(name)
     theta = theta_of(features)
     columns, of_nodes, slope = evaluate(features, graphs, theta)
@@ -259,8 +259,8 @@ def test_virial_is_the_finite_difference_by_a_strain():
 def test_bodies_alone_and_their_own_images_feel_no_force():
     features, graphs = case("species")
     forces = rows(features, graphs)[0]
-    assert not forces[5].any()  # meets nobody
-    assert np.abs(forces[0] / size_of(forces)).max() < 1e-13  # meets its own images
+    assert not forces[5].any()  # has no neighbours
+    assert np.abs(forces[0] / size_of(forces)).max() < 1e-13  # has its own images as neighbours
     columns, _, _ = evaluate(features, graphs, theta_of(features))
     assert columns[0].any() and not columns[2].any()
     assert rows(features, graphs)[1][0].any()
@@ -299,7 +299,7 @@ def test_rotations_reflections_and_translations_change_nothing(reflected):
 
 
 def test_virials_are_symmetric():
-    """As the energy does not change under rotations."""
+    """Because the energy does not change under rotations."""
     features, graphs = case("species")
     virial = rows(features, graphs)[1]
     size = np.abs(virial).max()
@@ -408,7 +408,7 @@ def test_features_of_single_precision_data_stay_single():
 
 
 def test_bodies_of_an_unknown_species_are_not_seen():
-    """Inside jit nothing can be raised: neither energy nor density comes from them."""
+    """Inside jit nothing can be raised, so they contribute neither energy nor density."""
     features, graphs = case("species")
     theta = theta_of(features)
     species = np.concatenate(SPECIES)

@@ -31,7 +31,7 @@ def fit(data):
 
 
 def repeated():
-    """A triclinic cell whose heights are more than twice the cutoff, bodies off their sites."""
+    """A triclinic cell with heights of more than twice the cutoff and displaced bodies."""
     position, cell = next(frames(1, 9))
     shifts = np.stack(np.meshgrid(*[np.arange(REPEAT)] * 3, indexing="ij"), -1).reshape(-1, 3)
     every = (position[None] + (shifts @ cell)[:, None]).reshape(-1, 3)
@@ -40,7 +40,7 @@ def repeated():
 
 @pytest.fixture(scope="module")
 def crystal():
-    """At rest, with edges a little longer than the cutoff."""
+    """A crystal at rest, with edges up to a little more than the cutoff."""
     position, cell = repeated()
     n = len(position)
     nodes = {"mass": np.ones(n), "species": np.full(n, 8, np.int32), "momentum": np.zeros((n, 3))}
@@ -72,7 +72,7 @@ def evaluated(features, graphs, theta):
 
 @pytest.mark.parametrize("at_a_time", [1000, 30])
 def test_edges_in_slots_give_the_same_energies(fit, crystal, at_a_time, monkeypatch):
-    """As neighbour lists hold them; bodies some at a time, the last piece overlapping."""
+    """In the layout of neighbour lists; in blocks of bodies, of which the last overlaps."""
     for module in (many_body_features, many_body_energy):
         monkeypatch.setattr(module, "block_of_bodies", lambda: at_a_time)
     features, theta = fit.model.terms[1], fit.model.theta[1]
@@ -86,7 +86,7 @@ def test_edges_in_slots_give_the_same_energies(fit, crystal, at_a_time, monkeypa
 
 
 def test_rows_of_large_graphs_are_those_of_small_ones(fit, crystal, monkeypatch):
-    """Beyond some hundred bodies each has products of its own, with some neighbours each."""
+    """Above some hundred bodies, each body has its own products, for blocks of neighbours."""
     features = fit.model.terms[1]
     monkeypatch.setattr(many_body_features, "LARGE", 10)
     monkeypatch.setattr(many_body_rows, "SLOTS", 5)

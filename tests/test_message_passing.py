@@ -47,7 +47,7 @@ def moved(graphs, **nodes):
 
 @eqx.filter_jit
 def evaluate(features, graphs):
-    """Phi, its gradient, and what automatic differentiation says it is."""
+    """Phi, its gradient, and the gradient by automatic differentiation."""
 
     def total(q, p):
         return jnp.sum(features(moved(graphs, position=q, momentum=p)), axis=0)

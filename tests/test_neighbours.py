@@ -22,7 +22,7 @@ def cut_into(monkeypatch, **portions):
 
 @pytest.fixture
 def disordered():
-    """Bodies off their sites, with edges in any order that have couplings."""
+    """Displaced bodies, with edges in random order that have couplings."""
     graph = hgn.graphs.lattice((3, 2, 2), mass=jnp.linspace(1.0, 2.0, 12))
     rng = np.random.default_rng(1)
     position = graph.nodes["position"] + rng.normal(0, 0.1, (12, 3))
@@ -121,7 +121,7 @@ class Nearest(hgn.AbstractHamiltonian):
 
 
 def test_a_liquid_moves_as_with_all_pairs(liquid):
-    """Long enough for many refreshed lists, and for atoms to leave the box."""
+    """Long enough for many refreshes of the list, and for atoms to leave the box."""
     path = hgn.rollout(
         ATOMS, liquid, hgn.Every(40, 4), dt=0.005, neighbours=hgn.Neighbours(2.0, 0.3)
     )
@@ -134,7 +134,7 @@ def test_a_liquid_moves_as_with_all_pairs(liquid):
 
 
 def test_a_liquid_moves_alike_in_every_cell_of_the_same_lattice(liquid):
-    """Atoms that leave the cell, which is upright or skewed by 45 degrees and more."""
+    """Atoms leave the cell, which is orthorhombic or skewed by 45 degrees and more."""
     side = np.asarray(liquid.globals["cell"])[0, 0]
     position, momentum = (np.asarray(liquid.nodes[k]) for k in ("position", "momentum"))
     wide = hgn.graphs.from_pairs(
@@ -196,7 +196,7 @@ def test_a_gas_that_collapses_never_loses_a_pair():
     "solver", [hgn.StormerVerlet(), hgn.Yoshida4(), hgn.Tao(), hgn.ImplicitMidpoint()]
 )
 def test_derivatives_go_through_a_list_that_is_refreshed(solver):
-    """With all pairs joined from the start, they are the same."""
+    """They are the same as with all pairs joined from the start."""
     rng = np.random.default_rng(2)
     position, momentum = rng.uniform(0, 6, (8, 2)), rng.normal(0, 1, (8, 2))
     every = hgn.Every(24, 1)

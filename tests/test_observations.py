@@ -220,7 +220,7 @@ def test_energy_rows_are_numpys(springs, features):
     assert isinstance(rows, Rows)
     count, energy = np.repeat([2, 3, 5], 4), np.asarray(data.globals["energy"])
     np.testing.assert_allclose(rows.weight, 0.5 / (count * np.std(energy / count)), rtol=1e-13)
-    # What the constants (pairs) explain of the weighted energies is left out.
+    # The part of the weighted energies that the constants (pairs) explain is left out.
     pairs, weight = count - 1, 1 / count
     constant = (energy * weight) @ (pairs * weight) / np.sum((pairs * weight) ** 2)
     np.testing.assert_allclose(rows.target, energy - constant * pairs, rtol=1e-11, atol=1e-12)

@@ -1,4 +1,4 @@
-"""What a user sees of the package: its version, its import, its dependencies."""
+"""The package from outside: its version, its import, its dependencies."""
 
 import re
 import subprocess

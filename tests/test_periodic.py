@@ -137,7 +137,7 @@ CORNERS = np.array([[0.0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
 
 @pytest.mark.parametrize("laid_out", [lambda graph: graph, slotted])
 def test_a_crystal_is_the_same_in_its_primitive_and_its_cubic_cell(laid_out, getkey):
-    """Two atoms off their sites in the face-centred primitive cell, eight in the cube."""
+    """Two displaced atoms in the face-centred primitive cell, eight in the cube."""
     system, a = hgn.systems.lennard_jones(cutoff=2.5), 2.1
     basis = a * np.array([[0.0, 0, 0], [0.25, 0.25, 0.25]]) + 0.05 * jr.normal(getkey(), (2, 3))
     cubic = (np.asarray(basis)[:, None] + a * CORNERS).reshape(-1, 3)

@@ -32,7 +32,7 @@ def test_an_ensemble_of_32_holds_the_models_of_single_fits(ensemble, data):
 
 
 def test_the_memory_of_an_ensemble_is_that_of_its_batch(ensemble):
-    """32 models, four at a time, take the temporaries of four, and no more for their number."""
+    """32 models, four at a time, take the temporary memory of four."""
 
     def temporaries(keys):
         return ensemble.lower(keys).compile().memory_analysis().temp_size_in_bytes
@@ -80,7 +80,7 @@ def test_fits_of_other_sizes_padded_alike_compile_nothing(data):
 
 
 def test_derivatives_of_a_fit_at_the_least_ridge_keep_seven_digits(data):
-    """The model is linear in the targets: its derivative by their scale is itself."""
+    """The model is linear in the targets, so its derivative by their scale is itself."""
     specs = (hgn.Kinetic(16), hgn.Pair(32))
 
     @jax.jit

@@ -353,7 +353,7 @@ def test_slabs_are_joined_along_their_periods_only(vacuum):
 
 
 def test_the_stress_of_a_slab_keeps_its_virial():
-    """Its cell is enlarged: stress times volume is what a model is fitted to."""
+    """Its cell is enlarged; a model is fitted to stress times volume."""
     slab = labelled(ase.build.fcc111("Cu", (2, 2, 3), a=3.65, vacuum=1.0, periodic=False))
     slab.positions[0] += 0.1
     labelled(slab)

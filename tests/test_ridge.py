@@ -1,4 +1,4 @@
-"""The ridge from the data: figures against their definitions, the choice against the best."""
+"""Ridges chosen from the data: figures against their definitions, choices against the best."""
 
 import equinox as eqx
 import jax
@@ -18,7 +18,7 @@ FLOOR = 5 * EPS
 
 
 def system(seed, rows=40, columns=12, noise=0.3):
-    """Columns of very unequal norm, which tell a relative ridge from an absolute one."""
+    """Columns of very unequal norm, which distinguish a relative ridge from an absolute one."""
     rng = np.random.default_rng(seed)
     z = rng.normal(size=(rows, columns)) * 10.0 ** rng.uniform(-3, 3, columns)
     truth = rng.normal(size=columns) / np.linalg.norm(z, axis=0)
@@ -57,7 +57,7 @@ SHAPES = pytest.mark.parametrize(("rows", "columns"), [(40, 12), (12, 40)])
 
 
 def large(every, least):
-    """Numbers of the ridges not below `least`, every eighth."""
+    """Indices of every eighth ridge that is not below `least`."""
     return [i for i in range(0, len(every.ridge), 8) if every.ridge[i] >= least]
 
 
@@ -121,7 +121,7 @@ def test_solver_takes_the_best_of_the_path_and_reports_its_figures(choice, rows,
     every, solution = figures(z, u), solved(z, u, solvers[choice])
     best = int(np.argmax(every.evidence) if choice == "evidence" else np.argmin(every.gcv))
     assert solution.ridge == every.ridge[best]
-    if solution.ridge[0] > 1e-10:  # below, the path's is made of rounding errors
+    if solution.ridge[0] > 1e-10:  # below, the path's consists of rounding errors
         np.testing.assert_allclose(solution.effective_dof, every.effective_dof[best], rtol=1e-10)
     assert solution.effective_dof <= min(rows, columns) * (1 + 1e-10)
     np.testing.assert_allclose(solution.evidence, every.evidence[best], rtol=1e-10)
@@ -154,7 +154,7 @@ def test_ridge_grows_with_the_noise_to_the_ratio_of_noise_to_coefficients():
 
 
 def smooth(seed, dtype=np.float64):
-    """Rows of 64 nearly dependent units, a smooth function of theirs, and unseen rows of both."""
+    """Rows of 64 nearly dependent units, a smooth function of them, and unseen rows of both."""
     rng = np.random.default_rng(seed)
     x, unseen = rng.uniform(-1, 1, 400), rng.uniform(-0.9, 0.9, 200)
     w, b = rng.uniform(1, 3, 64) * rng.choice([-1, 1], 64), rng.uniform(-2, 2, 64)
@@ -197,7 +197,7 @@ def noisy_smooth(seed, noise, dtype=np.float64):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("noise", [1e-3, 1e-2, 1e-1])
 def test_noise_is_not_followed_in_either_precision(noise, dtype):
-    """Of 60 seeds 90 % are within 1.3 of the best, the worst is 1.8."""
+    """Of 60 seeds, 90% are within 1.3 of the best, and the worst is 1.8."""
     ratios = []
     for seed in range(12):
         z, u, unseen, truth = noisy_smooth(seed, noise, dtype)
@@ -237,7 +237,7 @@ def test_zero_target_gives_zero_coefficients_and_no_noise(choice):
 
 
 def test_evidence_tolerates_noisy_rows():
-    """One row in ten is a hundred times as noisy, and not known to be."""
+    """One row in ten is a hundred times as noisy, without a smaller weight."""
     ratios = []
     for seed in range(12):
         z, u, unseen, truth = smooth(seed)
@@ -273,8 +273,8 @@ gradient = eqx.filter_jit(lambda features, graphs: features.gradient(graphs))
 
 
 def errors_over_best(fit, features, test):
-    """Of the fit's velocities and forces over those of the best ridge; the same of the ridge that
-    cross-validation takes."""
+    """Errors of the fit's velocities and forces over those of the best ridge; the same for the
+    ridge of cross-validation."""
     kinetic, pair = features
     columns = {"velocity": gradient(kinetic, test)[1], "force": -gradient(pair, test)[0]}
     ratios = []
@@ -292,7 +292,7 @@ def errors_over_best(fit, features, test):
 
 @pytest.mark.parametrize("noise", [1e-3, 1e-2, 1e-1])
 def test_noisy_springs_are_learned_nearly_as_well_as_with_the_best_ridge(noise, features):
-    """Uniform weights: of 30 seeds 90 % are within 1.3 of the best, the worst is 2.2."""
+    """Uniform weights: of 30 seeds, 90% are within 1.3 of the best, and the worst is 2.2."""
     test = simulate(9, 20, 0.2)
     data = [simulate(100 + seed, noise=noise) for seed in range(10)]
     fits = [hgn.solve(features, d, observations=(hgn.Derivatives("uniform"),)) for d in data]

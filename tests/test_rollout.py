@@ -102,7 +102,7 @@ def test_times_between_steps_are_reached_by_one_shorter_step_to_the_side(start, 
 
 
 def test_output_times_do_not_disturb_the_chain(coarse, irregular):
-    """At the times of both, steps of the chain, the states are the same bit for bit."""
+    """States at common output times are bitwise identical."""
     both = np.intersect1d(TIMES, IRREGULAR)
     assert len(both) == 5
     mine, theirs = np.isin(TIMES, both), np.isin(IRREGULAR, both)
@@ -424,7 +424,7 @@ def test_learned_and_true_energy_errors_have_the_same_amplitude_and_no_drift(lon
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_times_of_a_million_steps_are_counted_to_the_step(dtype):
-    """However narrow the graph's numbers are: times are read in their own precision."""
+    """Also in a graph of single precision: times are read in their own precision."""
     counts = np.array([0, 1, 1_200_000, 2_000_000, 10_000_000])
     schedule = counted(0.01 * counts, 0.01, np.dtype(dtype))
     np.testing.assert_array_equal(np.cumsum(schedule.strides), counts)

@@ -20,7 +20,7 @@ def start():
     return graph._replace(nodes=graph.nodes | {"momentum": 0.1 * jr.normal(jr.key(0), (3, 2))})
 
 
-# Without the tests' check of types, which users do not have.
+# Without jaxtyping's checks, which users do not have.
 rollout = inspect.unwrap(hgn.rollout)
 
 
@@ -33,7 +33,7 @@ def roll(start, *, model=SPRING, times=(0.0, 0.1), dt=0.05, **options):
     [([0.0, 5.0], 1e-9), ([0.0, 3e9], 1.0), ([0.0, 1.0], 1e-300), (hgn.Every(2**31, 1), 0.1)],
 )
 def test_more_steps_than_32_bits_count_are_refused(start, times, dt):
-    """Once no step at all was taken: the start was returned as the end."""
+    """This once took no steps, and returned the start as the end."""
     with pytest.raises(ValueError, match="steps between two outputs, more than 2147483647"):
         roll(start, times=times, dt=dt)
 
@@ -92,7 +92,7 @@ def test_a_start_without_momenta_is_told_what_the_model_needs(start):
 
 
 def test_the_end_holds_neither_rates_nor_energies_of_the_start():
-    """A fit to `path.end` would have learned the forces of another state."""
+    """A fit to `path.end` would learn the forces of another state."""
     data = hgn.systems.simulate(
         SPRING, hgn.graphs.chain(3, dimension=2), key=jr.key(1), trajectories=1
     )

@@ -1,4 +1,4 @@
-"""Rollouts are resumed from checkpoints, bit for bit, and only their own."""
+"""Rollouts resume from their own checkpoints only, with bitwise identical results."""
 
 import contextlib
 import errno
@@ -87,12 +87,12 @@ def test_a_rollout_killed_between_two_outputs_goes_on_from_there(
         array_file.read(tmp_path / "cut" / "state.hgn", rollout_checkpoint.STATE)[0]["ahead"] == 18
     )
     with killed_in(monkeypatch, stepwise, "_advance", 40 - 18):
-        run("cut")  # in the last of the steps that are left
+        run("cut")  # in the last of the remaining steps
     assert eqx.tree_equal(run("cut"), whole)
 
 
 def test_a_rollout_that_overflows_is_resumed_to_the_same_bits(tmp_path, eager, monkeypatch):
-    """Atoms leave their lattice: the capacity is enlarged after lists that had enough."""
+    """Atoms leave their lattice: the capacity is enlarged after it was large enough at first."""
     rng = np.random.default_rng(0)
     at = 1.1 * hgn.graphs.lattice((12, 12)).nodes["position"]
     at = at + rng.uniform(-0.02, 0.02, at.shape)
@@ -149,7 +149,7 @@ def test_other_times_are_taken_only_if_the_state_lies_before_them(
 
 
 def test_a_rollout_resumed_at_an_output_has_neighbours_for_it(tmp_path, eager, monkeypatch):
-    """After two steps a body has moved by more than half the skin, at their midpoints by less."""
+    """A body has moved by more than half the skin after two steps, but by less at midpoints."""
     pair = hgn.graphs.from_pairs(
         np.array([[0.0, 0.0], [2.0, 0.5]]), [], momentum=np.array([[6.0, 0.0], [0.0, 0.0]])
     )
@@ -169,7 +169,7 @@ def test_a_rollout_resumed_at_an_output_has_neighbours_for_it(tmp_path, eager, m
 
 
 def test_a_rollout_in_single_precision_is_kept_in_it(springs, start, tmp_path):
-    """It can be resumed without setting JAX to 64 bit."""
+    """It can be resumed without enabling 64 bits in JAX."""
     single = jax.tree.map(
         lambda a: a.astype(jnp.float32) if eqx.is_inexact_array(a) else a, (springs, start)
     )
@@ -190,7 +190,7 @@ def test_a_rollout_in_single_precision_is_kept_in_it(springs, start, tmp_path):
 
 
 def test_plain_safetensors_reads_the_outputs(springs, start, tmp_path, eager):
-    """Also while the rollout is not at its end."""
+    """Also before the rollout has ended."""
     path = hgn.rollout(springs, start, EVERY, dt=DT, checkpoint=tmp_path / "run")
     files = sorted((tmp_path / "run").glob("outputs-*.hgn"))
     portions = [load_file(file) for file in files]

@@ -87,7 +87,7 @@ def test_swim_units_are_those_of_the_formula(floor, getkey):
     assert (length < 3).any() and (length > 3).any()
     difference = np.linalg.norm(w[:, None] - ws, axis=2) + np.abs(b[:, None] - bs)
     matches = np.sum(difference < 1e-12, axis=1)
-    two_equal_points = np.ptp(w, axis=1) < 1e-12 * np.max(w, axis=1)  # looks along all axes
+    two_equal_points = np.ptp(w, axis=1) < 1e-12 * np.max(w, axis=1)  # depends on all axes
     np.testing.assert_array_equal(matches, np.where(two_equal_points, 0, 1))
     assert two_equal_points.mean() < 0.5
     np.testing.assert_allclose(layer.centre, CLOUD.mean(0), rtol=1e-14)

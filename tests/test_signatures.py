@@ -1,4 +1,4 @@
-"""Products of densities to invariants: against sums written out, and counted by characters."""
+"""Invariant products of densities, against explicit sums and counted by characters."""
 
 import itertools
 
@@ -32,7 +32,7 @@ def factors(signature, seed=0, bodies=2, features=3):
 
 
 def written_out(signature, factors):
-    """The invariants as sums over all components."""
+    """Invariants as sums over all components."""
     d, J = signature.degrees, signature.through
     if len(d) == 2:
         return np.einsum("ank,ank->nk", *factors) / np.sqrt(2 * d[0] + 1)
@@ -102,8 +102,8 @@ def test_signatures_are_all_that_couple_and_none_twice():
 
 
 def test_invariants_of_four_equal_vectors_are_independent():
-    """Random densities a, b, c, d of degree 1: the three isotropic tensors of rank four but for
-    the antisymmetric one, which products of even parity in each pair leave out."""
+    """Random densities a, b, c, d of degree 1: the isotropic tensors of rank four, except the
+    antisymmetric one, which products of even parity in each pair leave out."""
     rng = np.random.default_rng(0)
     given = [rng.normal(size=(3, 40, 1)) for _ in range(4)]
     values = [written_out(s, given)[:, 0] for s in five_body(1) if s.degrees == (1, 1, 1, 1)]

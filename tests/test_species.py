@@ -20,7 +20,7 @@ def pair_type(a, b):
 
 @pytest.fixture(scope="module")
 def data():
-    """Springs of another stiffness for every pair of species, made with explicit types."""
+    """Springs with a different stiffness for every pair of species, made with explicit types."""
     graph = hgn.graphs.fully_connected(5, 2)
     ends = np.stack([graph.senders, graph.receivers], 1)
     kinds = [pair_type(SPECIES[i], SPECIES[j]) for i, j in ends]

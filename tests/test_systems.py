@@ -363,7 +363,7 @@ def test_an_oscillator_swings_as_it_should_to_the_tolerance(tolerance, least, mo
 
 
 def test_a_step_cut_short_by_an_observation_time_is_no_collision():
-    """A remainder of rounding before the next time once counted as a step that is too small."""
+    """A rounding error before the next time once counted as a step that is too small."""
     times = 0.1 * np.arange(60)
     ring = hgn.graphs.ring(3)
     data = S.simulate(
@@ -469,7 +469,7 @@ def test_times_must_increase(graph, times):
     + [("trajectories", x) for x in (0, -1, 2.0)],
 )
 def test_numbers_out_of_range_are_refused(graph, name, bad, no_type_checks):
-    """A tolerance of NaN once ran for ever."""
+    """A tolerance of NaN once ran forever."""
     with pytest.raises(ValueError, match=f"{name} must be .*, got {bad}"):
         S.simulate(S.mass_spring(), graph, key=jr.key(0), times=(0.0, 1.0), **{name: bad})
 

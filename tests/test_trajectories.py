@@ -116,7 +116,7 @@ def test_velocity_and_force_of_oscillators_are_recovered(steps, rng):
     bound = 0.3 * 1.6**9 * 0.1**8 / 630 * (1.05 if steps == "uniform" else 1.3**8)
     np.testing.assert_allclose(found["velocity"], v[0][kept], rtol=0, atol=bound)
     np.testing.assert_array_equal(found["momentum"], MASS[:, None] * found["velocity"])
-    # Differentiated twice: errors add up. Mass 0.5, once more the rate 1.6.
+    # Differentiated twice: errors add up, for a mass of 0.5 and another factor of the rate 1.6.
     np.testing.assert_allclose(found["force"], f[0][kept], rtol=0, atol=2 * 0.5 * 1.6 * bound)
     np.testing.assert_array_equal(found["position"], x[0][kept])
 
@@ -421,14 +421,14 @@ def moving(times):
     ("start", "dtype"), [(0, "float32"), (1e4, "float32"), (1.7e9, "float64"), (0, "float16")]
 )
 def test_times_whose_rounding_spoils_their_differences_are_refused(start, dtype):
-    """As JAX makes times by default, or counted since 1970."""
+    """Times in JAX's default precision, or counted from 1970."""
     times = 0.01 * np.arange(1000 if dtype == "float16" else 10_000)
     with pytest.raises(ValueError, match=f"{dtype}.* (float64|too coarse)"):
         moving(times)((start + times).astype(dtype))
 
 
 def test_times_just_fine_enough_give_good_forces():
-    """A rounding of 4e-7 of a step costs 1e-4 of the forces at 60 frames per oscillation."""
+    """Rounding of times by 4e-7 of a step changes forces by 1e-4, at 60 frames per oscillation."""
     times = 0.1 * np.arange(400)
     given = times + 2**27
     assert 2e-7 < np.spacing(given.max()) / 0.1 < 1e-6

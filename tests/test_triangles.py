@@ -184,7 +184,7 @@ def test_any_order_and_grouping_of_rows_is_the_same_problem(method, grouping):
 
 
 def radial(seed, dtype=np.float64):
-    """256 nearly dependent units of one variable: rows and targets, seen and unseen."""
+    """256 nearly dependent units of one variable: rows and targets for training and testing."""
     rng = np.random.default_rng(seed)
     x, unseen = rng.uniform(0.5, 2.0, 1200), rng.uniform(0.5, 2.0, 300)
     first, second = rng.choice(x, 256), rng.choice(x, 256)
@@ -221,7 +221,7 @@ def test_nearly_dependent_columns_are_learned_to_the_digits_of_their_type(method
 
 
 def in_blocks(monkeypatch, method, z, u):
-    """Of 96 rows: eight times the columns."""
+    """Triangle in blocks of 96 rows, eight times the columns."""
     monkeypatch.setattr(triangles, "BLOCK", 1)
     blockwise = jax.jit(lambda z, u: triangles.triangle(z, u, None, method))
     assert "scan" in str(jax.make_jaxpr(blockwise)(z, u))
@@ -451,7 +451,7 @@ def test_rows_of_further_data_have_the_scales_of_the_first(data, features):
         return Equations(hgn.Basis(features), both, first).systems(further)[0]
 
     target = np.asarray(system_of(one, two).target)
-    # All graphs have equally many pairs, so that their constant is the mean energy of the first.
+    # All graphs have the same number of pairs: the constant is the mean energy of the first.
     energy = np.asarray(one.globals["energy"])
     expected = (np.asarray(two.globals["energy"]) - energy.mean()) / np.std(energy)
     np.testing.assert_allclose(target[-20:], expected, rtol=1e-11, atol=1e-12)
@@ -499,8 +499,8 @@ def with_width(features, factor):
 
 @pytest.fixture(scope="module")
 def losses(data, features):
-    """Of forces and of energies, and their gradients by the factor of the width and by the
-    logarithm of the ridge."""
+    """Losses of forces and of energies, and their gradients with respect to the factor of the width
+    and the logarithm of the ridge."""
     one, unseen, _ = thirds(data)
 
     def both(step):

@@ -1,4 +1,4 @@
-"""Standard deviations: against the closed form, and against the errors that are made."""
+"""Standard deviations, against the closed form and against the actual errors."""
 
 import dataclasses
 
@@ -42,7 +42,7 @@ def features(clean):
 
 @pytest.fixture(scope="module")
 def few(clean):
-    """Data so few and so noisy that the closed form keeps its digits."""
+    """So few and so noisy data that the closed form keeps its digits."""
     return hgn.sample((hgn.Kinetic(2), hgn.Pair(4)), clean, key=jr.key(2))
 
 
@@ -77,14 +77,14 @@ def closed_form(solution, z, unseen):
 
 @pytest.fixture(scope="module")
 def known(few, clean, test, with_noise):
-    """A fit; its weighted rows of kinetic and of pair features; the rows of what it predicts."""
+    """A fit, its weighted rows of kinetic and of pair features, and the rows of its predictions."""
     fit = hgn.solve(few, with_noise(clean, 0.1, 0), observations=PLAIN)
     _, velocity, force = jacobians(fit.model, clean)
     return fit, (flat(velocity[0]), flat(force[1])), jacobians(fit.model, test)
 
 
 def energies(known, rows):
-    """Standard deviations of energies whose rows those are, of kinetic and of pair features."""
+    """Standard deviations of the energies with these rows of kinetic and of pair features."""
     fit, trained, _ = known
     return np.hypot(*(closed_form(*a) for a in zip(fit.solutions, trained, rows, strict=True)))
 
@@ -100,7 +100,7 @@ def test_standard_deviations_are_the_closed_form(known, test):
 
 
 def test_energies_are_relative_to_the_reference_by_the_number_of_pairs(known, test):
-    """Two graphs taken as one of six bodies, against one of three."""
+    """Two graphs as one graph of six bodies, against one of three."""
     fit, _, (energy, _, _) = known
     pairs = test._replace(n_node=test.n_node[::2] * 2, n_edge=test.n_edge[::2] * 2, globals={})
     first = hgn.graphs.take(test, np.arange(20) < 1)

@@ -39,7 +39,7 @@ def test_noise_is_what_is_left(data):
 
 
 def test_a_poor_fit_is_warned_about_with_remedies(data):
-    """Pairs of unlike stiffness that share one potential."""
+    """Pairs of different stiffness that share one potential."""
     stiffness = jnp.array([1.0, 30.0, 5.0])
     typed = GRAPH._replace(edges={"type": jnp.tile(jnp.arange(3), 2)})
     system = hgn.systems.mass_spring("spring", stiffness=stiffness, rest_length=1.0)
@@ -58,7 +58,7 @@ def test_inside_jit_nothing_is_said(data):
 
 
 def test_rows_of_one_kind_without_weight_are_no_success(data):
-    """Velocities count, forces do not: the pair potential would silently be zero."""
+    """Velocities count but forces do not, so that the pair potential would silently be zero."""
 
     def deaf(graphs):
         ones = jnp.ones(len(graphs.nodes["position"]))

@@ -1,4 +1,4 @@
-"""A user's script in processes of its own, as XLA compiles it by default, in either precision."""
+"""A user's script in separate processes, as XLA compiles it by default, in either precision."""
 
 import json
 import os
@@ -17,7 +17,7 @@ TOLERANCES = {
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """What the script printed, by precision; the two run side by side."""
+    """Output of the script by precision; both run at the same time."""
     ours = ("XLA_FLAGS", "JAX_ENABLE_X64")
     env = {k: v for k, v in os.environ.items() if k not in ours}
     env["PYTHONPATH"] = str(SCRIPT.parents[2])

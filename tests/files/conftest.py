@@ -11,7 +11,7 @@ import hgn_jax as hgn
 
 @pytest.fixture(scope="session")
 def models():
-    """One of each kind of terms, two edge types; random coefficients in place of a fit.
+    """Models with one term of each kind, two edge types, and random coefficients instead of a fit.
 
     Model and data of either precision.
     """

@@ -1,4 +1,4 @@
-"""Classes of a user's own, as of another library."""
+"""User-defined classes, as in another library."""
 
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ import hgn_jax as hgn
 
 
 class Tethers(hgn.AbstractSiteEnergy):
-    """Each body is tied to the origin by a spring, of as many strengths as `powers`."""
+    """Each body is tied to the origin by springs, one for each of the `powers`."""
 
     name: ClassVar[str] = "tethers"
     sites: ClassVar[Any] = hgn.sites.Positions()

@@ -1,4 +1,4 @@
-"""Models with a known part, or of several species, return from files as they were."""
+"""Models with a known part or several species are unchanged after saving and loading."""
 
 import equinox as eqx
 import jax
@@ -98,7 +98,7 @@ def test_a_known_system_with_a_function_is_refused_in_words(data, path, tmp_path
 
 def test_a_known_hamiltonian_of_ones_own_returns_by_name(data, path):
     class Field(hgn.AbstractHamiltonian):
-        """The remedy that the refusal of functions names."""
+        """The remedy that the error for functions names."""
 
         strength: float
 

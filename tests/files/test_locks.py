@@ -89,7 +89,7 @@ def test_a_file_system_without_locks_is_said(path, tmp_path, monkeypatch):
 
 
 def test_a_run_that_ended_while_another_opened_the_lock_is_not_waited_for(path, monkeypatch):
-    """The file that was opened is not in its folder any more when it is locked."""
+    """The opened file is no longer in its folder when it is locked."""
     original, removed = lock.try_lock, []
 
     def late(descriptor):

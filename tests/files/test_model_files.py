@@ -92,7 +92,7 @@ def test_plain_safetensors_reads_the_arrays_by_name(model, saved, path):
 
 # What cannot be saved
 
-unchecked_save = inspect.unwrap(hgn.save)  # without the tests' check of types
+unchecked_save = inspect.unwrap(hgn.save)  # without jaxtyping's checks
 
 
 def test_known_systems_cannot_be_saved(path, tmp_path, springs):

@@ -1,4 +1,4 @@
-"""Features and dynamics of a user's own are saved by name, and loaded once imported."""
+"""User-defined features and dynamics are saved by name, and can be loaded once imported."""
 
 import importlib
 import os
@@ -42,7 +42,7 @@ def test_own_classes_are_named_with_their_modules(own, path):
 
 def test_classes_defined_in_functions_are_saved_too(own, path):
     class Spiral(hgn.Canonical):
-        """Dynamics of the user's own."""
+        """User-defined dynamics."""
 
     hgn.save(path, eqx.tree_at(lambda m: m.basis.dynamics, own, Spiral()))
     assert type(hgn.load(path).dynamics) is Spiral
@@ -91,7 +91,7 @@ def test_an_instance_is_built_without_its_init_and_checked(own, path, monkeypatc
 
 
 def test_a_class_defined_again_is_the_later_one(own, path, monkeypatch):
-    """As when a notebook's cell is run again."""
+    """As when a cell of a notebook is run again."""
     hgn.save(path, own)
     monkeypatch.delitem(sys.modules, "own_features")
     later = importlib.import_module("own_features")

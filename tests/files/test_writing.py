@@ -1,4 +1,4 @@
-"""Files are written completely or not at all, where links point to, with the mode they had."""
+"""Files are written completely or not at all, at the target of links, with the same mode."""
 
 import os
 import signal
@@ -181,7 +181,7 @@ atomic.write(sys.argv[1], pieces())
 
 
 def test_a_writer_whose_file_was_taken_for_stale_makes_another(path, tmp_path, monkeypatch):
-    """Another process may find the file before its writer has locked it."""
+    """Another process may see the file before its writer has locked it."""
     original, seen = atomic.try_lock, []
 
     def late(descriptor):

@@ -1,4 +1,4 @@
-"""What the tests of streams share: batches, ways to break them, what makes two fits one."""
+"""Shared by the tests of streams: batches, ways to break them, comparisons of fits."""
 
 import equinox as eqx
 import jax
@@ -77,7 +77,7 @@ def assert_one_fit(a, b, graphs):
     assert_same_model(a.model, b.model, graphs)
     assert a.rows == b.rows
     assert a.constant_known == b.constant_known
-    # What the pair energies leave over.
+    # The remainder of the pair energies.
     np.testing.assert_allclose(a.model.constants, b.model.constants, rtol=1e-8)
     for name, range_ in b.trained_range.items():
         np.testing.assert_array_equal(a.trained_range[name], range_)

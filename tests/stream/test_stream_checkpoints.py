@@ -1,4 +1,4 @@
-"""Checkpoints change nothing, survive, and are not taken for others."""
+"""Checkpoints do not change results, survive interruptions, and serve only their own run."""
 
 import errno
 import os

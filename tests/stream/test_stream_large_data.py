@@ -12,7 +12,7 @@ from hgn_jax.fitting import accumulate
 
 @pytest.fixture
 def in_pieces_of_seven(monkeypatch, data, extended):
-    """Lets 1440 coordinates be large, and a piece be 7 graphs of 24 force rows, 16 columns."""
+    """Makes 1440 coordinates count as large; pieces are 7 graphs of 24 force rows, 16 columns."""
     assert data.nodes["position"].size == 1440
     monkeypatch.setattr(sys.modules["hgn_jax.fitting.fit"], "WHOLE", 1439)
     monkeypatch.setattr(accumulate, "ENTRIES", 8 * 24 * 16 - 1)

@@ -75,7 +75,7 @@ def calibrated(data):
 
 
 def test_the_first_batch_settles_the_weights(data, pieces, unseen):
-    """It is a hundred times slower than the others, and so are the floors of the weights."""
+    """It is a hundred times slower than the others, and the floors of the weights are its own."""
     slow = with_nodes(pieces[0], velocity=pieces[0].nodes["velocity"] / 100)
     streamed = stream((slow, *pieces[1:]))
     settled = calibrated(slow)
