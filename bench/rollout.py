@@ -58,12 +58,12 @@ def cases(quick: bool, budget: float, least: int) -> Iterator[Case]:
     for system, sizes in (QUICK if quick else SIZES).items():
         for size, names in sizes.items():
             alone = not quick and size == MILLION.get(system)
-            for some in [(name,) for name in names] if alone else [names]:
+            for together in [(name,) for name in names] if alone else [names]:
                 if large(system, size):
                     settings = {"measured": "time", "system": system, "size": size}
                     yield Case(
-                        settings | {"Hamiltonians": list(some)},
-                        partial(times, system, size, some, LONGER.get(system, 1) * budget),
+                        settings | {"Hamiltonians": list(together)},
+                        partial(times, system, size, together, LONGER.get(system, 1) * budget),
                     )
     for size in SCANS[:1] if quick else SCANS:
         if large("springs", size):

@@ -131,11 +131,11 @@ def by_neighbours(
     def add(total: tuple[Array, Array], at: tuple[Array, Array, Array]) -> tuple[Any, None]:
         pulls, virial = total
         body, neighbours, real = at
-        here = neighbours.ravel()
-        seen = real & (kind[neighbours] == z)
-        slopes = functions.slopes(vectors[:, here])  # [3 LM N e]
+        edges = neighbours.ravel()
+        active = real & (kind[neighbours] == z)
+        slopes = functions.slopes(vectors[:, edges])  # [3 LM N e]
         slopes = slopes.reshape(*slopes.shape[:3], *neighbours.shape).transpose(3, 4, 0, 1, 2)
-        left = jnp.where(seen[:, :, None, None, None], slopes, 0)
+        left = jnp.where(active[:, :, None, None, None], slopes, 0)
         left = left.reshape(len(body), -1, *left.shape[3:])
 
         def multiply(own: int, right: Float[Array, "m s N K"]) -> Float[Array, "s r K"]:
@@ -143,9 +143,9 @@ def by_neighbours(
             return jnp.einsum("srmn,msnk->srk", part, right, precision="highest")
 
         found = rows(multiply, body).reshape(*neighbours.shape, 3, -1)
-        pulls = pulls.at[graphs.senders[here]].add(found.reshape(-1, *found.shape[2:]))
+        pulls = pulls.at[graphs.senders[edges]].add(found.reshape(-1, *found.shape[2:]))
         pulls = pulls.at[body].add(-jnp.sum(found, axis=1))
-        strain = jnp.einsum("ase,sexk->saxk", vectors[:, here].reshape(3, *seen.shape), found)
+        strain = jnp.einsum("ase,sexk->saxk", vectors[:, edges].reshape(3, *active.shape), found)
         return (pulls, virial.at[index[body]].add(strain)), None
 
     start = none[: 3 * n].reshape(n, 3, -1), none[3 * n :].reshape(g, 3, 3, -1)

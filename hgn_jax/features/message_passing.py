@@ -38,7 +38,7 @@ class MessagePassingFeatures(AbstractEnergy):
     If the bodies do not span the space (fewer than d + 1, or all on a line or plane), the missing
     axes are zero, and components along them are ignored.
 
-    Limitations beside pair and kinetic features: q and p are mixed, so that the energy is not
+    Limitations, compared with pair and kinetic features: q and p are mixed, so the energy is not
     separable. The frame jumps when the nearest node changes. Inputs depend on the extent of the
     system, so that the model transfers less well to larger graphs. Edge `type`, `coupling` and
     periodic `shift` are ignored.

@@ -36,7 +36,8 @@ def untrained(
     Specs with `sampling=Glorot()` give the hidden layers the standard initialisation. `terms`,
     `data` and `key` are those of `fit`.
 
-    **Raises:** `ValueError` for bad data (see `hgn.check`) or missing rates.
+    **Raises:** `ValueError` for bad data (see `hgn.check`), missing rates, or terms that are no
+    energies.
     """
     check(data)
     require(data, {"nodes": RATES}, "gradient descent")

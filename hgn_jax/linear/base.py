@@ -205,8 +205,8 @@ def column_dof(r: Float[Array, "K K"], ridge: Float[Array, " K"]) -> Float[Array
 
 def residual(triangle: Triangle, theta: Float[Array, " K"]) -> Float[Array, ""]:
     """|Z theta - u|."""
-    left = jnp.append(triangle.r @ theta - triangle.qu, triangle.rest)
-    return column_norm(left[:, None])[0]
+    difference = jnp.append(triangle.r @ theta - triangle.qu, triangle.rest)
+    return column_norm(difference[:, None])[0]
 
 
 def _without_columns(triangle: Triangle) -> LeastSquaresSolution:

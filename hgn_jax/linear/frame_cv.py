@@ -64,7 +64,7 @@ def cross_validated(gram: Gram, groups: tuple[int, ...]) -> LeastSquaresSolution
 
     factor = jsl.cho_factor(total + square * identity)
     theta = jsl.cho_solve(factor, projected)
-    left = jnp.maximum(jnp.sum(gram.square) - 2 * theta @ projected + theta @ total @ theta, 0)
+    misfit = jnp.maximum(jnp.sum(gram.square) - 2 * theta @ projected + theta @ total @ theta, 0)
     freedom = 1 - square * jnp.diagonal(jsl.cho_solve(factor, identity))
     variance = jnp.maximum(
         jnp.sum(gram.square) - theta @ projected, jnp.finfo(gram.matrix.dtype).tiny
@@ -77,7 +77,7 @@ def cross_validated(gram: Gram, groups: tuple[int, ...]) -> LeastSquaresSolution
         theta / norm,
         rank=jnp.sum(eigenvalues > rounding),
         condition=jnp.sqrt(largest / jnp.maximum(eigenvalues[0], rounding)),
-        residual=jnp.sqrt(left) / size,
+        residual=jnp.sqrt(misfit) / size,
         ridge=jnp.broadcast_to(jnp.sqrt(square), len(groups)),
         group_dof=sums(freedom, groups),
         evidence=evidence,

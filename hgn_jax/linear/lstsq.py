@@ -27,20 +27,22 @@ class LSTSQ(AbstractLeastSquares):
         triangle = triangle.triangle()
         scale = column_scale(triangle.r)
         dtype = triangle.r.dtype
-        more = jnp.maximum(triangle.rows, triangle.columns).astype(dtype)
-        cut = more * jnp.finfo(dtype).eps if self.rcond is None else jnp.asarray(self.rcond, dtype)
+        larger = jnp.maximum(triangle.rows, triangle.columns).astype(dtype)
+        cut = (
+            larger * jnp.finfo(dtype).eps if self.rcond is None else jnp.asarray(self.rcond, dtype)
+        )
         scaled = triangle.r / scale[None]
         theta, _, rank, singular = jnp.linalg.lstsq(
             scaled,
             triangle.qu,
             rcond=cut,  # type: ignore[arg-type]
         )
-        left = residual(triangle, theta / scale)
+        misfit = residual(triangle, theta / scale)
         spare = jnp.maximum(triangle.rows.astype(dtype) - rank.astype(dtype), 1)
         # Share of every column in the kept directions.
         _, _, directions = jnp.linalg.svd(scaled, full_matrices=False)
         kept = jnp.arange(len(singular)) < rank
         freedom = jnp.sum(jnp.where(kept[:, None], directions**2, 0), axis=0)
         ridge, evidence = jnp.zeros(len(groups), dtype), jnp.asarray(-jnp.inf, dtype)
-        noise = left / jnp.sqrt(spare)
+        noise = misfit / jnp.sqrt(spare)
         return describe(triangle, theta / scale, singular, ridge, freedom, evidence, noise, groups)

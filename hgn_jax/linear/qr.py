@@ -40,7 +40,8 @@ class QR(AbstractLeastSquares):
         - `FrameCV()`: cross-validation over whole frames, from normal equations instead of a
             triangle: for energies and forces from quantum mechanics, whose misfit is an error of
             the model.
-        - "auto": `FrameCV()` if a term asks for it (`ManyBody`), otherwise "evidence".
+        - "auto": `FrameCV()` if a term asks for it (`ManyBody`) and there are enough frames,
+            otherwise "evidence".
 
         A ridge is never below five times the machine epsilon.
     - `method`: factorisation of the rows: "householder", "cholesky" (shifted Cholesky QR), or

@@ -107,8 +107,8 @@ def _factorise(
 ) -> Triangle:
     matrix = jnp.concatenate([z for z, _ in pieces])
     target = jnp.concatenate([u for _, u in pieces])
-    r, qu, left = _METHODS[method](matrix, target.reshape(len(target), rest.size))
-    rest = jnp.hypot(rest, left.reshape(rest.shape))
+    r, qu, outside = _METHODS[method](matrix, target.reshape(len(target), rest.size))
+    rest = jnp.hypot(rest, outside.reshape(rest.shape))
     return Triangle(r, qu.reshape(len(qu), *target.shape[1:]), rest, rows, method)
 
 
