@@ -464,7 +464,7 @@ def test_data_that_the_features_cannot_see_are_refused():
         draw(hgn.graphs.lattice((2, 2, 2)), hgn.ManyBody(12, cutoff=0.9))
     with pytest.raises(ValueError, match="finds no neighbours: there are no edges"):
         draw(batch([FRAMES[2]]))
-    with pytest.raises(ValueError, match=r"species=\(8, 14\)\), but the data also hold \{26\}"):
+    with pytest.raises(ValueError, match=r"species=\(8, 14\)\), but the data also hold \[26\]"):
         draw(batch(species=SPECIES), hgn.ManyBody(60, cutoff=CUTOFF, species=(8, 14)))
     with pytest.raises(ValueError, match=r'species=\(8,\)\) needs nodes\["species"\]'):
         draw(batch(), hgn.ManyBody(60, cutoff=CUTOFF, species=(8,)))

@@ -104,7 +104,9 @@ class ManyBody(AbstractTermSpec):
             raise ValueError(f'ManyBody(species={self.species}) needs nodes["species"]')
         if not is_concrete(data):
             return
-        if self.species is not None and (strange := set(species_of(data)) - set(self.species)):
+        if self.species is not None and (
+            strange := sorted(set(species_of(data)) - set(self.species))
+        ):
             raise ValueError(f"ManyBody(species={self.species}), but the data also hold {strange}")
         with jax.ensure_compile_time_eval():  # else jit would trace concrete data
             r = np.asarray(distance(data))[np.asarray(edge_mask(data))]

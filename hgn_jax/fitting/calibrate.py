@@ -78,7 +78,7 @@ def _likeliest(errors: np.ndarray, sizes: np.ndarray, units: np.ndarray) -> tupl
     """Maximum-likelihood factor c and floor b for errors of variance (c s)^2 + (b u)^2."""
     typical = np.mean(sizes**2) / np.mean(units**2)
     best = (math.inf, 1.0, 0.0)
-    for share in np.concatenate([10.0 ** np.arange(-8, 4.1, 0.25)]):
+    for share in 10.0 ** np.arange(-8, 4.1, 0.25):
         shape = sizes**2 + share * typical * units**2
         square = np.mean(errors**2 / shape)
         loss = np.mean(np.log(shape)) + np.log(max(square, 1e-300))
