@@ -25,10 +25,12 @@ class Subject(NamedTuple):
     cutoffs: tuple[float, ...]
     radials: tuple[Radial, ...]
     weights: tuple[float, ...] = FEW_WEIGHTS
+    stretches: tuple[float | None, ...] = (None,)
     every: int = 1
     """Stride of the training frames that are used."""
     units: tuple[int, ...] = (1000, 2000)
     search_units: int = 500
+    seeds: int = 3
 
     @property
     def label(self) -> str:
@@ -65,15 +67,16 @@ ALLOYS = Subject(
     every=4,
     units=(2000,),
     search_units=1000,
+    seeds=1,
 )
 MOLECULES = (
     Subject(
         "ethanol", "molecules", "ethanol_train.xyz", "ethanol_test.xyz",
-        cutoffs=(4.0, 5.0), radials=(5, 7), units=(2000, 4000), search_units=1000,
+        cutoffs=(4.0, 5.0), radials=(5,), stretches=(None, 2.0), units=(2000, 4000), seeds=1,
     ),
     Subject(
         "acetylacetone", "molecules", "acac_train_300K.xyz", "acac_test_300K.xyz",
-        cutoffs=(4.0, 5.0), radials=(5, 7), units=(2000, 4000), search_units=1000,
+        cutoffs=(4.0, 5.0), radials=(5,), stretches=(None, 2.0), units=(2000, 4000), seeds=1,
     ),
 )  # fmt: skip
 SUBJECTS = {s.label: s for s in (*ELEMENTS, ALLOYS, *MOLECULES)}

@@ -35,6 +35,7 @@ class Settings(NamedTuple):
     radial: Radial
     energy_weight: float
     degree: int = DEGREE
+    stretch: float | None = None
 
     def record(self) -> Record:
         """Returns the settings as JSON values."""
@@ -46,14 +47,26 @@ class Settings(NamedTuple):
         """Settings from JSON values."""
         radial = record["radial"]
         radial = radial if isinstance(radial, int) else tuple(radial)
-        return Settings(record["cutoff"], radial, record["energy_weight"], record["degree"])
+        return Settings(
+            record["cutoff"],
+            radial,
+            record["energy_weight"],
+            record["degree"],
+            record.get("stretch"),
+        )
 
 
 def terms(settings: Settings, units: int) -> list[Any]:
     """Pair and many-body features with these settings."""
     return [
         hgn.Pair(PAIR_UNITS, cutoff=settings.cutoff),
-        hgn.ManyBody(units, cutoff=settings.cutoff, radial=settings.radial, degree=settings.degree),
+        hgn.ManyBody(
+            units,
+            cutoff=settings.cutoff,
+            radial=settings.radial,
+            degree=settings.degree,
+            stretch=settings.stretch,
+        ),
     ]
 
 
@@ -98,6 +111,7 @@ def search(folder: Path, subject: Subject, degree: int, quick: bool) -> list[Rec
     stages: list[tuple[str, tuple[Any, ...]]] = [
         ("cutoff", (middle,) if quick else subject.cutoffs),
         ("radial", subject.radials[:1] if quick else subject.radials),
+        ("stretch", subject.stretches[:1] if quick else subject.stretches),
         ("energy_weight", (1.0, 2.0) if quick else subject.weights),
     ]
     for name, values in stages:

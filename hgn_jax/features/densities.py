@@ -2,9 +2,12 @@ r"""Densities of the neighbours around each body.
 
 $A_{i,zn,lm} = \sum_{j \in z} g_n(r_{ij}) Y_{lm}(u_{ij})$ sums over the neighbours j of species z,
 with slowly varying radial functions
-$g_n(r) = \cos(n \pi r / r_c) (1 - (r / r_c)^2)^3$, whose values, slopes and second derivatives are
-continuous at the cutoff $r_c$.
+$g_n(r) = \cos(n \pi y(r)) (1 - (r / r_c)^2)^3$, whose values, slopes and second derivatives are
+continuous at the cutoff $r_c$. The radial coordinate y increases from 0 to 1: it is $r / r_c$, or
+$(1 - e^{-r / s}) / (1 - e^{-r_c / s})$, which resolves short distances better.
 """
+
+import math
 
 import equinox as eqx
 import jax
@@ -23,6 +26,8 @@ class Densities(eqx.Module):
     cutoff: float = eqx.field(static=True)
     degree: int = eqx.field(static=True)
     radial: int = eqx.field(static=True)
+    stretch: float | None = eqx.field(static=True)
+    """The length s; None for the distance itself."""
     species: tuple[int, ...] = eqx.field(static=True)
     """Species in increasing order; empty if all bodies are alike."""
 
@@ -37,8 +42,12 @@ class Densities(eqx.Module):
         """$Y_{lm}$ and $g_n$ at the vectors from a body to its neighbours (length)."""
         r = jnp.sqrt(jnp.sum(vector**2, axis=0))
         x = jnp.minimum(r / self.cutoff, 1)
+        y = x
+        if self.stretch is not None:
+            rate = self.cutoff / self.stretch
+            y = jnp.expm1(-rate * x) / math.expm1(-rate)
         waves = jnp.pi * jnp.arange(self.radial, dtype=x.dtype)
-        radial = jnp.cos(waves.reshape(-1, *[1] * x.ndim) * x[None]) * (1 - x**2)[None] ** 3
+        radial = jnp.cos(waves.reshape(-1, *[1] * x.ndim) * y[None]) * (1 - x**2)[None] ** 3
         return jnp.concatenate(harmonics(vector / r[None], self.degree)), radial
 
     def slopes(self, vector: Float[Array, "3 e"]) -> Float[Array, "3 LM N e"]:

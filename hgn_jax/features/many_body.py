@@ -46,6 +46,9 @@ class ManyBody(AbstractTermSpec):
     - `degree`: greatest degree of the spherical harmonics.
     - `radial`: number of radial functions, or one number for each of the body orders 3, 4 and 5.
         Fewer make the potential smoother: choose by cross-validation (`hgn.tune`).
+    - `stretch`: length s of the radial coordinate in which these functions are cosines,
+        $(1 - e^{-r / s}) / (1 - e^{-r_c / s})$; None for r / r_c. About twice the shortest bond
+        suits molecules, whose bonds are far shorter than the cutoff.
     - `species`: all species that may occur, in increasing order; None takes those of the data.
     - `assembly`: precision of the rows of forces and stresses. The relative error of "float32" is
         about 1e-6, far below the misfit to quantum mechanics. Energies always have the precision
@@ -60,6 +63,7 @@ class ManyBody(AbstractTermSpec):
     cutoff: float = eqx.field(default=6.0, converter=float, static=True, kw_only=True)
     degree: int = eqx.field(default=4, static=True, kw_only=True)
     radial: int | tuple[int, int, int] = eqx.field(default=5, static=True, kw_only=True)
+    stretch: float | None = eqx.field(default=None, static=True, kw_only=True)
     species: tuple[int, ...] | None = eqx.field(default=None, static=True, kw_only=True)
     assembly: Literal["float32", "float64"] = eqx.field(
         default="float32", static=True, kw_only=True
@@ -77,6 +81,8 @@ class ManyBody(AbstractTermSpec):
             )
         for number in self._radial:
             whole_number("radial", number, 1)
+        if self.stretch is not None and not 0 < self.stretch < math.inf:
+            raise ValueError(f"stretch must be positive and finite, got {self.stretch}")
         if self.species is not None and list(self.species) != sorted(set(self.species)):
             raise ValueError(f"species must be strictly increasing, got {self.species}")
         if self.assembly not in ("float32", "float64"):
@@ -148,7 +154,7 @@ class ManyBody(AbstractTermSpec):
             w[:, : len(signature.degrees), :size]
             for signature, size, w in zip(signatures, sizes, drawn)
         ]
-        densities = Densities(self.cutoff, self.degree, max(radial), species)
+        densities = Densities(self.cutoff, self.degree, max(radial), self.stretch, species)
         r = distance(data)
         near = edge_mask(data) & (r < self.cutoff)
         return ManyBodyFeatures(
