@@ -69,16 +69,28 @@ ALLOYS = Subject(
     search_units=1000,
     seeds=1,
 )
+
+
+def _molecule(name: str, train: str, test: str) -> Subject:
+    return Subject(
+        name,
+        "molecules",
+        train,
+        test,
+        cutoffs=(4.0, 5.0),
+        radials=(5,),
+        stretches=(None, 2.0),
+        units=(2000, 4000),
+        # Settings for few features do not suit many here.
+        search_units=2000,
+        seeds=1,
+    )
+
+
 MOLECULES = (
-    Subject(
-        "ethanol", "molecules", "ethanol_train.xyz", "ethanol_test.xyz",
-        cutoffs=(4.0, 5.0), radials=(5,), stretches=(None, 2.0), units=(2000, 4000), seeds=1,
-    ),
-    Subject(
-        "acetylacetone", "molecules", "acac_train_300K.xyz", "acac_test_300K.xyz",
-        cutoffs=(4.0, 5.0), radials=(5,), stretches=(None, 2.0), units=(2000, 4000), seeds=1,
-    ),
-)  # fmt: skip
+    _molecule("ethanol", "ethanol_train.xyz", "ethanol_test.xyz"),
+    _molecule("acetylacetone", "acac_train_300K.xyz", "acac_test_300K.xyz"),
+)
 SUBJECTS = {s.label: s for s in (*ELEMENTS, ALLOYS, *MOLECULES)}
 
 

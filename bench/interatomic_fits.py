@@ -109,9 +109,9 @@ def search(folder: Path, subject: Subject, degree: int, quick: bool) -> list[Rec
     middle = subject.cutoffs[len(subject.cutoffs) // 2]
     best = Settings(middle, subject.radials[0], 1.0, degree)
     stages: list[tuple[str, tuple[Any, ...]]] = [
+        ("stretch", subject.stretches[:1] if quick else subject.stretches),
         ("cutoff", (middle,) if quick else subject.cutoffs),
         ("radial", subject.radials[:1] if quick else subject.radials),
-        ("stretch", subject.stretches[:1] if quick else subject.stretches),
         ("energy_weight", (1.0, 2.0) if quick else subject.weights),
     ]
     for name, values in stages:

@@ -30,12 +30,16 @@ from .features import AbstractSiteEnergy as AbstractSiteEnergy
 from .features import AbstractTerm as AbstractTerm
 from .features import AbstractTermSpec as AbstractTermSpec
 from .features import AbstractUntrained as AbstractUntrained
+from .features import Drive as Drive
 from .features import External as External
+from .features import Friction as Friction
 from .features import Glorot as Glorot
 from .features import Kinetic as Kinetic
+from .features import Magnetic as Magnetic
 from .features import ManyBody as ManyBody
 from .features import MessagePassing as MessagePassing
 from .features import Pair as Pair
+from .features import PairFriction as PairFriction
 from .features import sites as sites
 from .fitting.calibrate import calibrate as calibrate
 from .fitting.energies import Energies as Energies

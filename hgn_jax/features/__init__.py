@@ -6,10 +6,16 @@ from .base import AbstractUntrained as AbstractUntrained
 from .base import Counts as Counts
 from .base import Fitted as Fitted
 from .dense import Dense as Dense
+from .drive import Drive as Drive
+from .drive import DriveFeatures as DriveFeatures
 from .external import External as External
 from .external import ExternalFeatures as ExternalFeatures
+from .friction import Friction as Friction
+from .friction import FrictionFeatures as FrictionFeatures
 from .kinetic import Kinetic as Kinetic
 from .kinetic import KineticFeatures as KineticFeatures
+from .magnetic import Magnetic as Magnetic
+from .magnetic import MagneticFeatures as MagneticFeatures
 from .many_body import ManyBody as ManyBody
 from .many_body_features import ManyBodyFeatures as ManyBodyFeatures
 from .message_passing import MessagePassing as MessagePassing
@@ -17,6 +23,8 @@ from .message_passing import MessagePassingFeatures as MessagePassingFeatures
 from .pair import Pair as Pair
 from .pair import PairFeatures as PairFeatures
 from .pair_base import AbstractPairFeatures as AbstractPairFeatures
+from .pair_friction import PairFriction as PairFriction
+from .pair_friction import PairFrictionFeatures as PairFrictionFeatures
 from .sampling import ELM as ELM
 from .sampling import SWIM as SWIM
 from .sampling import AbstractSampling as AbstractSampling

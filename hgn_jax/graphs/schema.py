@@ -10,7 +10,7 @@ from jraph import GraphsTuple
 AXES: dict[str, dict[str, str]] = {
     "nodes": {
         "position": "n d", "momentum": "n d", "velocity": "n d", "force": "n d",
-        "mass": "n", "weight": "n", "species": "n", "fixed": "n",
+        "mass": "n", "charge": "n", "weight": "n", "species": "n", "fixed": "n",
     },
     "edges": {"shift": "e d", "coupling": "e", "type": "e"},
     "globals": {

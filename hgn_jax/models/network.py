@@ -98,10 +98,28 @@ class HamiltonianGraphNetwork(AbstractModel):
         parts = [self.dynamics.rates(graphs, self.gradient(graphs))]
         for term, theta in zip(self.terms, self.theta):
             if isinstance(term, AbstractRates):
-                columns = by_state(term(graphs), self.dynamics)
-                parts.append(tuple(None if c is None else c @ theta for c in columns))
+                parts.append(_contracted(term, graphs, theta, self.dynamics))
         rates = tuple(_total(column) for column in zip(*parts))
         return moving(graphs, rates, self.dynamics.state)
+
+    def power(self, graphs: GraphsTuple) -> dict[str, GraphScalars]:
+        r"""Energy per time that each term of rates gives to every graph, by the name of the term.
+
+        $P = \sum_i \partial_{q_i} H \cdot \dot q_i + \partial_{p_i} H \cdot \dot p_i$ with the
+        rates of that term alone: negative for friction, zero for a magnetic field. The sum over
+        all terms is dH/dt.
+        """
+        graphs = self.basis.typed(graphs)
+        slopes = by_state(self.gradient(graphs), self.dynamics)
+        found: dict[str, GraphScalars] = {}
+        for term, theta in zip(self.terms, self.theta):
+            if isinstance(term, AbstractRates):
+                rates = _contracted(term, graphs, theta, self.dynamics)
+                moved = moving(graphs, rates, self.dynamics.state)
+                parts = [jnp.sum(s * r, axis=1) for s, r in zip(slopes, moved) if s is not None]
+                power = sum_over_graphs(graphs, jnp.sum(jnp.stack(parts), axis=0))
+                found[term.name] = found[term.name] + power if term.name in found else power
+        return found
 
     def node_energy(self, graphs: GraphsTuple) -> NodeScalars:
         """Learned energy of each body; a pair's energy is split in halves between its bodies.
@@ -201,6 +219,14 @@ class HamiltonianGraphNetwork(AbstractModel):
     def _pair_constants(self) -> Float[Array, " T"]:
         """Constants of the pair types."""
         return self.constants[: self.basis.counts.pair_types]
+
+
+def _contracted(
+    term: AbstractRates, graphs: GraphsTuple, theta: Float[Array, " K"], dynamics: AbstractDynamics
+) -> tuple[Array | None, ...]:
+    """The rates of one term, in the order of the state."""
+    columns = by_state(term(graphs), dynamics)
+    return tuple(None if c is None else c @ theta for c in columns)
 
 
 def _total(parts: tuple[Array | None, ...]) -> Array | None:

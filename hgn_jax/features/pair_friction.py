@@ -1,0 +1,117 @@
+"""Friction between bodies that move apart or together."""
+
+import math
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+from jraph import GraphsTuple
+
+from .._arguments import whole_number
+from .._types import Gradient, Key
+from ..graphs.geometry import displacement, distance, graph_index, sum_over_edges, velocity_of
+from .base import AbstractRates, AbstractTermSpec, Fitted
+from .dense import Dense
+from .pair_base import observable
+from .sampling import ELM, AbstractSampling
+from .trained_range import extent, outside
+
+
+class PairFrictionFeatures(AbstractRates):
+    r"""$\dot p_i = -\sum_j h(r_{ij})\, (u_{ij} \cdot (v_i - v_j))\, u_{ij}$ with random units h and
+    u the direction of the pair.
+
+    Forces are central and equal and opposite: momentum and angular momentum are conserved, and
+    the motion is the same in every frame that moves uniformly.
+    """
+
+    name: ClassVar[str] = "pair friction"
+    needs: ClassVar[tuple[str, ...]] = ("momentum", "mass")
+    layer: Dense
+    range: Float[Array, " 2"]
+    cutoff: float | None = eqx.field(static=True)
+
+    @property
+    def separable(self) -> bool:
+        return False
+
+    @property
+    def reach(self) -> float:
+        return math.inf if self.cutoff is None else self.cutoff
+
+    @property
+    def dimension(self) -> int | None:
+        return None
+
+    def coefficients(self, r: Float[Array, " s"]) -> Float[Array, "s _"]:
+        """Units h at these distances (mass / time for coefficients theta); zero beyond the cutoff,
+        the last one constant below it."""
+        columns = jnp.concatenate([self.layer(r[:, None]), jnp.ones_like(r)[:, None]], axis=1)
+        if self.cutoff is None:
+            return columns
+        return columns * (jnp.maximum(1 - (r / self.cutoff) ** 2, 0) ** 2)[:, None]
+
+    def __call__(self, graphs: GraphsTuple) -> Gradient:
+        r, v = distance(graphs), velocity_of(graphs)
+        apart = displacement(graphs) / jnp.where(r > 0, r, 1)[:, None]
+        opening = jnp.sum(apart * (v[graphs.receivers] - v[graphs.senders]), axis=1)
+        seen = observable(graphs, self.cutoff)
+        columns = jnp.where(seen[:, None], self.coefficients(r) * opening[:, None], 0)
+        pulls = [-sum_over_edges(graphs, x[:, None] * columns) for x in apart.T]
+        return Gradient(momentum=jnp.stack(pulls, axis=1))
+
+    def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
+        out = outside(distance(graphs), observable(graphs, self.cutoff), self.range)
+        index = graph_index(graphs)[graphs.receivers]
+        return jax.ops.segment_sum(out.astype(jnp.int32), index, graphs.n_node.shape[0]) // 2
+
+    def trained_range(self) -> Float[Array, "... 2"]:
+        return self.range
+
+
+class PairFriction(AbstractTermSpec):
+    r"""Friction between bodies, $\dot p_i = -\sum_j h(r_{ij})\, (u_{ij} \cdot (v_i - v_j))\,
+    u_{ij}$, as of dashpots or in dissipative particle dynamics.
+
+    h (mass / time) is a sum of random units of the distance and a constant. Positive values take
+    energy from the bodies: see `model.power(graphs)`. The sum runs over the neighbours j that edges
+    join to body i; u is the direction from j to i. Momentum and angular momentum are conserved.
+
+    **Arguments:**
+
+    - `units`: number of random units.
+    - `cutoff`: distance at which h fades to zero (length); None for no cutoff.
+    - `sampling`: distribution of their weights, `hgn.ELM()` or `hgn.SWIM()`.
+    - `activation`: "tanh", "erf", "sigmoid", "sin" or "relu".
+
+    **Raises:** `ValueError` if `units` is less than 1, or for a cutoff that is not positive and
+    finite. A fit raises it for data without edges.
+    """
+
+    units: int = eqx.field(default=32, static=True)
+    cutoff: float | None = eqx.field(default=None, static=True)
+    sampling: AbstractSampling = ELM()
+    activation: str = eqx.field(default="tanh", static=True)
+
+    def __check_init__(self) -> None:
+        whole_number("units", self.units, 1)
+        if self.cutoff is not None and not 0 < self.cutoff < math.inf:
+            raise ValueError(f"cutoff must be positive and finite, got {self.cutoff}")
+
+    @property
+    def guided(self) -> bool:
+        return False
+
+    def resolve(self, data: GraphsTuple) -> "PairFriction":
+        return self
+
+    def sample(
+        self, key: Key, data: GraphsTuple, previous: Fitted | None = None
+    ) -> PairFrictionFeatures:
+        if not len(data.senders):
+            raise ValueError("the data have no edges: leave PairFriction() out, or join bodies")
+        r, seen = distance(data), observable(data, self.cutoff)
+        layer = self.sampling(key, r[:, None], seen, self.units, self.activation)
+        return PairFrictionFeatures(layer, extent(r, seen), self.cutoff)
