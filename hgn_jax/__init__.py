@@ -53,6 +53,7 @@ from .fitting.observations import Rows as Rows
 from .fitting.result import RESULTS as RESULTS
 from .fitting.result import Fit as Fit
 from .fitting.sample import sample as sample
+from .fitting.steps import Steps as Steps
 from .fitting.stream import fit_stream as fit_stream
 from .fitting.tune import Trial as Trial
 from .fitting.tune import Tuning as Tuning
