@@ -1,11 +1,13 @@
 """Noise of measured states, estimated from the states alone."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
-from .series import measured, series
+from .series import longest_step, measured, series
 
 HIGHEST = 12
 """Highest order of the differences that are tried."""
@@ -56,3 +58,12 @@ def noise_of(graphs: GraphsTuple, name: str, longest_step: Float[Array, ""]) -> 
     rounding = jnp.finfo(dtype).eps * jnp.where(spread > 0, spread, 1)
     best = sizes[jnp.argmin(bounds)]
     return jnp.where(best > rounding, best, rounding)
+
+
+def noise_of_state(data: GraphsTuple, names: tuple[str, ...]) -> Float[np.ndarray, " s"]:
+    """Noise of every array of the state; one for those that were not measured."""
+    gap = longest_step(data)
+    return np.array([float(_noise(data, n, gap)) if n in data.nodes else 1.0 for n in names])
+
+
+_noise = eqx.filter_jit(noise_of)

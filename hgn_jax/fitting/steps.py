@@ -1,6 +1,7 @@
 """States over short windows of time, as an observation."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar
 
 import equinox as eqx
@@ -58,6 +59,8 @@ class Steps(AbstractObservation):
     """Standard deviation of the noise of each array of the state; None estimates them."""
     longest_step: Float[Array, ""] | None = None
     """Longer steps are gaps; None takes three median steps of the data (time)."""
+    joint: bool = eqx.field(static=True, default=False)
+    """True if all terms share one system, as those of a refined fit do."""
 
     def __check_init__(self) -> None:
         if self.window is not None:
@@ -83,7 +86,23 @@ class Steps(AbstractObservation):
         assert ready.window is not None and ready.noise is not None
         assert ready.longest_step is not None
         along = series(graphs, ready.window, ready.longest_step)
-        return step_rows(basis, graphs, along, ready.order, ready.noise, ready.order, ready.window)
+        blocks = step_rows(
+            basis, graphs, along, ready.order, ready.noise, ready.order, ready.window
+        )
+        if not self.joint:
+            return blocks
+        widths = [
+            max(c.shape[1] for c in of_term if c is not None)
+            for of_term in zip(*(b.columns[:-1] for b in blocks))
+        ]
+        return tuple(_joint(block, widths) for block in blocks)
+
+
+def _joint(rows: Rows, widths: Sequence[int]) -> Rows:
+    """The rows with zeros for terms that take no part: such rows tie all terms together."""
+    zeros = (jnp.zeros((len(rows.target), width), rows.target.dtype) for width in widths)
+    columns = (z if c is None else c for z, c in zip(zeros, rows.columns))
+    return dataclasses.replace(rows, columns=(*columns, None))
 
 
 def measured_arrays(graphs: GraphsTuple, basis: Basis) -> tuple[str, ...]:
