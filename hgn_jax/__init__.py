@@ -54,9 +54,13 @@ from .fitting.observations import AbstractObservation as AbstractObservation
 from .fitting.observations import Derivatives as Derivatives
 from .fitting.observations import Forces as Forces
 from .fitting.observations import Rows as Rows
+from .fitting.refine import refine as refine
+from .fitting.refinement import Refinement as Refinement
 from .fitting.result import RESULTS as RESULTS
 from .fitting.result import Fit as Fit
 from .fitting.sample import sample as sample
+from .fitting.smooth import smooth as smooth
+from .fitting.steps import Steps as Steps
 from .fitting.stream import fit_stream as fit_stream
 from .fitting.tune import Trial as Trial
 from .fitting.tune import Tuning as Tuning

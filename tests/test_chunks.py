@@ -180,6 +180,13 @@ def test_a_trajectory_must_be_a_whole_number_of_windows():
         list(G.chunks(trajectories((2, 4)), 6, 3))
 
 
+def test_the_last_window_of_a_trajectory_may_be_shorter_where_that_is_allowed():
+    data = trajectories((6, 4, 2, 7))
+    pieces = list(G.chunks(data, 5, 3, shorter_last=True))
+    assert [len(piece) for piece in frames(pieces)] == [3, 3, 4, 5, 4]
+    assert [n for piece in frames(pieces) for n in piece] == list(range(19))
+
+
 @pytest.mark.parametrize("window", [2.0, "2", 0, -1])
 def test_the_window_must_be_a_positive_integer(window, no_type_checks):
     with pytest.raises(ValueError, match="window must be"):

@@ -152,7 +152,8 @@ class _Worker:
             "halves. Smaller batches (hgn.graphs.chunks) avoid the failed attempt",
             stacklevel=2,
         )
-        for half in chunks(batch, -(-graphs // 2), self.equations.window):
+        window, shorter_last = self.equations.window, self.equations.shorter_last
+        for half in chunks(batch, -(-graphs // 2), window, shorter_last=shorter_last):
             before = self._finished(before, half, number, self._begun(before, half, number))
         return before
 

@@ -64,6 +64,11 @@ class Equations(eqx.Module):
         """Number of frames of a trajectory that must stay together; None for all."""
         return window_of(self.observations)
 
+    @property
+    def shorter_last(self) -> bool:
+        """True if no observation of several frames needs whole windows at a trajectory's end."""
+        return all(o.shorter_last for o in self.observations if o.window != 1)
+
     def check(self, batch: GraphsTuple) -> None:
         """Raises `ValueError` for bad data, for arrays unlike those of the first data, or for
         species or edge types absent in training; concrete data only."""

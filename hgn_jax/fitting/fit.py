@@ -25,6 +25,7 @@ from .pieces import pieces_of
 from .reduction import reduce
 from .result import Fit, conclude, raise_if
 from .sample import Recipe, given_equations, recipe, sampled_equations
+from .settle import settled
 
 WHOLE = 2**16
 """Coordinates (bodies times dimensions) up to which all rows are assembled at once."""
@@ -76,7 +77,7 @@ def fit(
         check(data)
     warn_about_precision(data)
     key = as_key(key)
-    how = recipe(data, terms, dynamics, known, observations, solver, key)
+    how = settled(recipe(data, terms, dynamics, known, observations, solver, key), data, key)
     if not _in_pieces(data, how, key):
         return raise_if(throw, _fit(data, key, how))
     return raise_if(throw, _of_pieces(sampled_equations(data, key, how), data, how.solver))
@@ -99,7 +100,7 @@ def solve(
     if is_concrete(data):
         check(data)
     warn_about_precision(data)
-    how = recipe(data, terms, dynamics, known, observations, solver)
+    how = settled(recipe(data, terms, dynamics, known, observations, solver), data)
     if is_concrete(data):
         typed = typed_by_species(data, how.species)
         for term in terms:

@@ -38,6 +38,8 @@ class AbstractObservation(eqx.Module):
     window: ClassVar[int | None] = 1
     """Number of consecutive frames of a trajectory that belong together: chunks and streams never
     split them. None for whole trajectories."""
+    shorter_last: ClassVar[bool] = False
+    """True if the last window of a trajectory may have fewer frames."""
 
     @abstractmethod
     def needs(self, basis: Basis) -> dict[str, set[str]]:

@@ -18,11 +18,12 @@ def pieces_of(
     fastest = [t.bodies_at_once for t in equations.basis.terms if t.bodies_at_once is not None]
     # Folds are similar if each has several pieces.
     least = max(1, 4 * solver.folds)
+    window, shorter_last = equations.window, equations.shorter_last
     if fastest:
         bodies = min(min(fastest), max(1, len(data.nodes["position"]) // least))
-        pieces = list(packs(data, bodies, equations.window))
+        pieces = list(packs(data, bodies, window, shorter_last=shorter_last))
     else:
         size = min(graphs_at_once(equations, data), max(1, len(data.n_node) // least))
-        pieces = list(chunks(data, size, equations.window))
+        pieces = list(chunks(data, size, window, shorter_last=shorter_last))
     require_folds(solver, len(pieces))
     return pieces

@@ -20,6 +20,7 @@ from ..models.network import HamiltonianGraphNetwork
 from .energies import Energies
 from .equations import Equations, LinearSystem, column_groups
 from .reduction import Reduction, extend
+from .refinement import Refinement
 from .uncertainty import DeviationScale, StandardDeviation, standard_deviation
 from .verdict import is_poor, verdict
 
@@ -55,6 +56,8 @@ class Fit(eqx.Module):
     solver: AbstractLeastSquares
     deviation_scales: dict[str, DeviationScale] | None = None
     """Scales of the standard deviations of each kind, from `hgn.calibrate`."""
+    refinement: Refinement | None = None
+    """Path of residuals, from `hgn.refine`."""
 
     def update(self, batch: GraphsTuple, *, throw: bool = True) -> "Fit":
         """Fit to all data so far and `batch`, with the same features and weights.
@@ -174,6 +177,8 @@ class Fit(eqx.Module):
             f"ridge {float(self.ridge):.1e}, cancellation {float(self.cancellation):.1e}",
             f"constant of the energy: {constant}",
         ]
+        if self.refinement is not None:
+            lines.append(self.refinement.words())
         if self.held_out is not None:
             lines.insert(3, f"relative residual of held-out frames {float(self.held_out):.1e}")
         for name, ranges in self.trained_range.items():

@@ -26,6 +26,7 @@ from .multihost import agreed
 from .observations import AbstractObservation, Derivatives
 from .result import Fit, raise_if
 from .sample import recipe, sampled_equations
+from .settle import settled
 
 
 def fit_stream(
@@ -86,6 +87,7 @@ def fit_stream(
     with _named(where):
         check(sample_from)
         how = recipe(sample_from, terms, dynamics, known, observations, solver)
+        how = settled(how, sample_from, as_key(key))
     warn_about_precision(sample_from)
     equations = agreed(sampled_equations(sample_from, as_key(key), how))
     devices = (None,) if mesh is None else tuple(mesh.local_devices)

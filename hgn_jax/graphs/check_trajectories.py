@@ -7,7 +7,10 @@ import numpy as np
 from .schema import check_float
 
 RESOLUTION = 1e-6
-"""Greatest allowed rounding of times, relative to the step between frames."""
+"""Greatest allowed rounding of times that are differentiated by, relative to the step between
+frames."""
+INTEGRAL_RESOLUTION = 1e-4
+"""The same for times that are integrated over: errors of single steps average out."""
 UNITS = 2.0
 """Factor by which velocities may differ from the differences of positions."""
 
@@ -18,10 +21,23 @@ def check_numbers(name: str, array: np.ndarray) -> None:
         check_float(name, array.dtype)
 
 
+def check_times(times: np.ndarray) -> None:
+    """Raises `ValueError` for times that are not finite or do not increase."""
+    finite = np.isfinite(times)
+    rising = np.diff(times, axis=1, prepend=-np.inf) > 0
+    bad = np.argwhere(~rising if finite.all() else ~finite)
+    if len(bad):
+        k, frame = bad[0]
+        after = f" after {times[k, frame - 1]:.10g}" if finite.all() else ""
+        raise ValueError(
+            "times must be finite and strictly increasing in every trajectory: in trajectory "
+            f"{k}, frame {frame} has time {times[k, frame]:.10g}{after} ({len(bad)} in all)"
+        )
+
+
 def check_frames(times: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
     """Raises `ValueError` for times that do not increase, or values that are not finite."""
-    if not np.isfinite(times).all() or not (np.diff(times, axis=1) > 0).all():
-        raise ValueError("times must be finite and strictly increasing in every trajectory")
+    check_times(times)
     for name, array in arrays.items():
         bad = np.argwhere(~np.isfinite(array))
         if len(bad):
@@ -54,19 +70,35 @@ def check_resolution(times: np.ndarray, dtype: np.dtype) -> None:
     eps |t| / dt. Each further derivative multiplies the error by the number of frames per
     oscillation. If all steps are exactly equal, their length is known better: from the whole span.
     """
+    steps = np.diff(times, axis=1)
+    even = (steps == steps[:, :1]).all(axis=1)
+    _check_rounding(times, dtype, RESOLUTION, "derivatives", np.where(even, steps.shape[1], 1))
+
+
+def check_integral_resolution(times: np.ndarray, given: np.dtype, kept: np.dtype) -> None:
+    """Raises `ValueError` if times are rounded too coarsely to be integrated over, as they are
+    given or as they are kept, in the precision of the positions."""
+    for dtype in (given, kept):
+        _check_rounding(times, dtype, INTEGRAL_RESOLUTION, "integrals", 1)
+
+
+def _check_rounding(
+    times: np.ndarray, dtype: np.dtype, least: float, what: str, known: np.ndarray | int
+) -> None:
+    """`known` is by how much steps are known better than their ends."""
     if not np.issubdtype(dtype, np.floating):
         return
     steps = np.diff(times, axis=1)
     rounding = float(np.finfo(dtype).eps) * np.abs(times).max(axis=1)
-    even = (steps == steps[:, :1]).all(axis=1)
-    error = rounding / steps.min(axis=1) / np.where(even, steps.shape[1], 1)
+    error = rounding / steps.min(axis=1) / known
     k = int(np.argmax(error))
-    if error[k] > RESOLUTION:
+    if error[k] > least:
         raise ValueError(
-            f"times in {dtype} up to {np.abs(times[k]).max():.6g} are rounded to "
+            f"times in {dtype} up to {np.abs(times[k]).max():.6g} (trajectory {k}) are rounded to "
             f"{rounding[k]:.2g}, which is {error[k]:.2g} of the step {steps[k].min():.6g}; "
-            f"derivatives need {RESOLUTION:g}. Pass times in NumPy's float64, counted from the "
+            f"{what} need {least:g}. Pass times in NumPy's float64, counted from the "
             "first frame, such as dt * np.arange(t)"
+            + ("; positions in float64 keep them so" if what == "integrals" else "")
         )
 
 

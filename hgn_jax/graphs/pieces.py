@@ -12,7 +12,9 @@ from .padding import PADDING_GRAPHS, pad, without_padding
 from .schema import require
 
 
-def chunks(data: GraphsTuple, size: int, window: int | None = 1) -> Iterator[GraphsTuple]:
+def chunks(
+    data: GraphsTuple, size: int, window: int | None = 1, *, shorter_last: bool = False
+) -> Iterator[GraphsTuple]:
     """Splits a batch into chunks of at most `size` graphs, padded to one shape.
 
     A jitted function of the chunks therefore compiles once. Padding of the batch itself is dropped.
@@ -21,17 +23,20 @@ def chunks(data: GraphsTuple, size: int, window: int | None = 1) -> Iterator[Gra
     Windows of frames stay together: cuts are made only at multiples of `window` frames from the
     start of each trajectory (consecutive graphs of equal `globals["trajectory"]`), or only between
     trajectories if `window` is None. A chunk holds at least one window, even if that is longer than
-    `size`.
+    `size`. With `shorter_last` the last window of a trajectory may have fewer frames.
 
-    **Raises:** `ValueError` if a trajectory is not a whole number of windows.
+    **Raises:** `ValueError` if a trajectory is not a whole number of windows, and `shorter_last` is
+    False.
     """
     size = whole_number("size", size, 1)
     data = without_padding(jax.tree.map(np.asarray, data))
-    pieces = list(_pieces(data, _cuts(_windows(data, window), size)))
+    pieces = list(_pieces(data, _cuts(_windows(data, window, shorter_last), size)))
     yield from _padded(pieces, [0] * len(pieces))
 
 
-def packs(data: GraphsTuple, bodies: int, window: int | None = 1) -> Iterator[GraphsTuple]:
+def packs(
+    data: GraphsTuple, bodies: int, window: int | None = 1, *, shorter_last: bool = False
+) -> Iterator[GraphsTuple]:
     """Splits a batch into chunks of at most `bodies` bodies, or of one window that has more.
 
     Chunks are padded to one of a few shapes, whose sizes differ by factors of 1.5. So chunks of
@@ -39,7 +44,7 @@ def packs(data: GraphsTuple, bodies: int, window: int | None = 1) -> Iterator[Gr
     """
     data = without_padding(jax.tree.map(np.asarray, data))
     ends = np.append(0, np.cumsum(data.n_node))
-    windows = _windows(data, window)
+    windows = _windows(data, window, shorter_last)
     cuts = windows[:1].tolist()
     for end, following in itertools.pairwise([*windows[1:].tolist(), None]):
         if following is None or ends[following] - ends[cuts[-1]] > bodies:
@@ -86,7 +91,7 @@ def _padded(pieces: Sequence[GraphsTuple], levels: Sequence[int]) -> Iterator[Gr
         yield pad(piece, n_graph=graphs + PADDING_GRAPHS, n_node=nodes + 1, n_edge=edges)
 
 
-def _windows(data: GraphsTuple, window: int | None) -> np.ndarray:
+def _windows(data: GraphsTuple, window: int | None, shorter_last: bool) -> np.ndarray:
     """Numbers of the graphs that begin a window, and the number of all graphs at the end."""
     graphs = len(data.n_node)
     if window == 1:
@@ -98,13 +103,14 @@ def _windows(data: GraphsTuple, window: int | None) -> np.ndarray:
         return trajectories
     window = whole_number("window", window, 1)
     lengths = np.diff(trajectories)
-    if (lengths % window).any():
+    if not shorter_last and (lengths % window).any():
         k = int(np.argmax(lengths % window > 0))
         raise ValueError(
             f"trajectory {int(number[trajectories[k]])} has {lengths[k]} frames, which is not a "
             f"multiple of the window {window}"
         )
-    return np.arange(0, graphs + 1, window)
+    starts = [np.arange(a, b, window) for a, b in itertools.pairwise(trajectories.tolist())]
+    return np.concatenate([*starts, [graphs]])
 
 
 def _cuts(windows: np.ndarray, size: int) -> list[int]:

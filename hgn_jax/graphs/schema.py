@@ -11,6 +11,7 @@ AXES: dict[str, dict[str, str]] = {
     "nodes": {
         "position": "n d", "momentum": "n d", "velocity": "n d", "force": "n d",
         "mass": "n", "charge": "n", "weight": "n", "species": "n", "fixed": "n",
+        "position_measured": "n", "momentum_measured": "n",
     },
     "edges": {"shift": "e d", "coupling": "e", "type": "e"},
     "globals": {
@@ -20,7 +21,7 @@ AXES: dict[str, dict[str, str]] = {
 }  # fmt: skip
 """Axes of every known array: n nodes, e edges, g graphs, d dimensions."""
 INTEGERS = {"species", "type", "trajectory", "shift"}
-BOOLEANS = {"fixed"}
+BOOLEANS = {"fixed", "position_measured", "momentum_measured"}
 NUMBERS = {"cell", "time"}
 """Arrays of integers or floats; all others hold floats."""
 

@@ -12,18 +12,21 @@ from .batching import snapshots
 from .builders import from_pairs
 from .check_trajectories import (
     check_frames,
+    check_integral_resolution,
     check_newtonian,
     check_numbers,
     check_resolution,
+    check_times,
     check_velocity,
 )
 from .differences import differentiate
+from .measured import measured_states
 from .schema import did_you_mean
 
 NODE_ARRAYS = ("species", "fixed", "weight")
 KEYWORDS = (
     "mass", "edges", "coupling", "type", "velocity", "momentum", "force", "order", "newtonian",
-    "trim", *NODE_ARRAYS,
+    "trim", "rates", *NODE_ARRAYS,
 )  # fmt: skip
 
 
@@ -41,6 +44,7 @@ def from_trajectories(
     order: int = 8,
     newtonian: bool = True,
     trim: bool = True,
+    rates: bool = True,
     **nodes: ArrayLike,
 ) -> GraphsTuple:
     r"""Snapshots with rates from the trajectories of n bodies in d dimensions.
@@ -65,6 +69,12 @@ def from_trajectories(
     - `newtonian`: True if the kinetic energy is $|p|^2/2m$. If False, `momentum` must be given.
     - `trim`: drops frames at both ends, where only one-sided differences exist. If False, they are
         kept; one-sided differences have the same order but a larger error.
+    - `rates`: False keeps the states as they were measured, for `hgn.Steps` and `hgn.refine`:
+        nothing is differentiated. NaN stands for what was not measured. A body's vector that has a
+        NaN is interpolated in time, and `nodes["position_measured"]` or
+        `nodes["momentum_measured"]` is False there. Frames without any measurement are left out. A
+        `velocity` gives the momentum $m v$. Without `momentum` and `velocity` the positions alone
+        are kept.
     - `nodes`: further node arrays `[n]`: `species`, `fixed`, `weight`.
 
     **Returns:** a batch with one graph per frame, with `globals["time"]` and
@@ -74,7 +84,8 @@ def from_trajectories(
     do not increase or are rounded too coarsely, too few frames, NaN or Inf (naming trajectory,
     frame, node), velocities whose median size differs from that of the positions' differences by a
     factor of 2 (if frames are dense enough to compare them), or a momentum that is not mass times
-    velocity although `newtonian` is True.
+    velocity although `newtonian` is True. With `rates=False`, for infinite values, fewer than three
+    measured frames in a trajectory, and a `force`, which is no state.
     """
     if unknown := sorted(set(nodes) - set(NODE_ARRAYS)):
         raise ValueError(f"unknown keyword {unknown[0]!r}{did_you_mean(unknown[0], KEYWORDS)}")
@@ -84,20 +95,36 @@ def from_trajectories(
     x = x if np.issubdtype(x.dtype, np.floating) else x.astype(float)
     if x.ndim != 4:
         raise ValueError(f"position must be [t n d] or [k t n d], got {np.shape(position)}")
-    k, t, n, _ = x.shape
+    t, n = x.shape[1:3]
     if not x.size:
         raise ValueError(f"position {np.shape(position)} holds no trajectory, frame or body")
     ts = _as_times(times, x.shape, np.shape(position))
     dtype = x.dtype
     given = {"velocity": velocity, "momentum": momentum, "force": force}
     arrays = {name: _as_frames(name, a, x.shape) for name, a in given.items() if a is not None}
-    check_frames(ts, {"position": x, **arrays})
+    check_times(ts)
     if np.shape(mass) not in ((), (n,)):
         raise ValueError(f"mass must be one number or [n] = ({n},), got {np.shape(mass)}")
     m = np.broadcast_to(np.asarray(mass, dtype=dtype), (n,))[:, None]
     bad = np.flatnonzero(~((m > 0) & np.isfinite(m)))
     if len(bad):
         raise ValueError(f"mass of node {bad[0]} is not positive and finite: {m[bad[0], 0]}")
+    joined = {
+        name: array for name, array in {"coupling": coupling, "type": type}.items()
+        if array is not None
+    }  # fmt: skip
+    if "weight" in nodes:
+        nodes["weight"] = np.asarray(nodes["weight"], dtype)
+    graph = from_pairs(np.zeros_like(x[0, 0]), _as_pairs(edges, n), mass=m[:, 0], **joined)
+    own = {name: array for name, array in graph.nodes.items() if name != "momentum"}
+    graph = graph._replace(nodes=own | {q: jnp.asarray(a) for q, a in nodes.items()})
+    if not rates:
+        if "velocity" in arrays:
+            check_velocity(ts, x, arrays["velocity"])
+        check_integral_resolution(ts, np.asarray(times).dtype, dtype)
+        kept, states = measured_states(ts, x, _momentum(arrays, m, newtonian), m)
+        return _snapshots(graph, ts, states, kept)
+    check_frames(ts, {"position": x, **arrays})
 
     # Positions alone are differentiated twice; one-sided velocities must not enter the forces.
     times_differentiated = 2 if not arrays else int(not {"velocity", "force"} <= arrays.keys())
@@ -125,23 +152,41 @@ def from_trajectories(
         check_newtonian(m * v, p, 1e-6 if "velocity" in arrays else 1e-2)
     f = arrays["force"] if "force" in arrays else differentiate(ts, p, order)
 
-    keep = slice(cut, t - cut) if trim else slice(None)
-    known = {"coupling": coupling, "type": type}
-    extra = {name: array for name, array in known.items() if array is not None}
-    graph = from_pairs(x[0, 0], _as_pairs(edges, n), mass=m[:, 0], **extra)
-    if "weight" in nodes:
-        nodes["weight"] = np.asarray(nodes["weight"], dtype)
-    graph = graph._replace(nodes=graph.nodes | {q: jnp.asarray(a) for q, a in nodes.items()})
+    kept = np.zeros(ts.shape, bool)
+    kept[:, cut : t - cut] = True
+    frames = {"position": x, "momentum": p, "velocity": v, "force": f}
+    return _snapshots(graph, ts, frames, kept if trim else np.ones(ts.shape, bool))
+
+
+def _momentum(
+    arrays: dict[str, np.ndarray], mass: np.ndarray, newtonian: bool
+) -> np.ndarray | None:
+    """The measured momenta; None for positions alone."""
+    if "force" in arrays:
+        raise ValueError(
+            "rates=False keeps states, and a force is none: leave it out, or pass rates=True"
+        )
+    if "momentum" in arrays or "velocity" not in arrays:
+        return arrays.get("momentum")
+    if not newtonian:
+        raise ValueError("newtonian=False needs momentum: it does not follow from velocity")
+    return mass * arrays["velocity"]
+
+
+def _snapshots(
+    graph: GraphsTuple, times: np.ndarray, frames: dict[str, np.ndarray], kept: np.ndarray
+) -> GraphsTuple:
+    """The frames `[k t n ...]` that are kept `[k t]`, in the precision of the positions."""
+    dtype = frames["position"].dtype
+    number = np.broadcast_to(np.arange(len(times), dtype=np.int32)[:, None], times.shape)
 
     def flat(a: np.ndarray) -> np.ndarray:
-        return a[:, keep].reshape(-1, *a.shape[2:]).astype(dtype)
+        return a[kept].astype(dtype) if np.issubdtype(a.dtype, np.floating) else a[kept]
 
-    frames = {"position": x, "momentum": p, "velocity": v, "force": f}
-    number = np.repeat(np.arange(k, dtype=np.int32), ts[:, keep].shape[1])
     return snapshots(
         graph,
         {name: jnp.asarray(flat(a)) for name, a in frames.items()},
-        {"time": jnp.asarray(flat(ts)), "trajectory": jnp.asarray(number)},
+        {"time": jnp.asarray(flat(times)), "trajectory": jnp.asarray(flat(number))},
     )
 
 

@@ -1,0 +1,171 @@
+"""Maximum likelihood over windows of growing length."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ..models.base import AbstractModel
+from .gauss_newton import residuals
+from .windows import Trajectories, Windows, windows_of
+
+SIZES = (5, 10, 20)
+"""Frames of windows before those of whole trajectories."""
+ACCEPTED = 1.2
+"""Greatest residual over the noise, or growth of it where it is greater already."""
+STILL = 1e-3
+"""Relative change of the squared residual at which an iteration ends."""
+SLACK = 1.02
+"""Growth of the squared residual that a step may bring: the ridge may change."""
+ITERATIONS = 12
+HALVINGS = 6
+EXACT = 0.02
+"""Greatest error of the integration over the residual, or the noise."""
+MOST_SUBSTEPS = 32
+LOWEST = 0.1
+"""Factor by which one size of windows may lower the noise: a model is fitted by it."""
+
+_Point = TypeVar("_Point")
+Proposal = Callable[
+    [AbstractModel, Float[Array, "f D"], Windows, int],
+    tuple[AbstractModel, Float[Array, "f D"]],
+]
+"""Next model and starts, from the present ones, the windows and the number of sub-steps."""
+
+
+class Stage(NamedTuple):
+    """The best motion over windows of one size."""
+
+    model: AbstractModel
+    states: Float[Array, "f D"]
+    windows: Windows
+    iterations: int
+    substeps: int
+    squares: Float[np.ndarray, " s"]
+    """Sums of squares of residuals over the noise, for each array of the state."""
+
+    @property
+    def frames(self) -> int:
+        """Frames of the longest window."""
+        return self.windows.frame.shape[1]
+
+
+@dataclasses.dataclass
+class Growth:
+    """The trajectories, and what a size of windows passes on to the next."""
+
+    trajectories: Trajectories
+    noise: Float[np.ndarray, " s"]
+    model: AbstractModel
+    starts: Float[Array, "f D"]
+    substeps: int = 1
+
+    def stages(self, propose: Proposal, sizes: tuple[int, ...] = SIZES) -> Iterator[Stage]:
+        """Motions over windows of these sizes, then over whole trajectories; each starts from the
+        model and the states of the one before."""
+        longest = self.trajectories.longest
+        for size in (*(s for s in sizes if s < longest), longest):
+            stage = self.converged(windows_of(self.trajectories, size), propose)
+            yield stage
+            self.model, self.starts = stage.model, stage.states
+
+    def converged(self, windows: Windows, propose: Proposal) -> Stage:
+        """The least residual over these windows: steps that do not lessen it are halved."""
+        model, starts = self.model, self.starts
+        squares, states = self._resolved(model, starts, windows)
+        iterations = 0
+        for _ in range(ITERATIONS):
+            goal = propose(model, starts, windows, self.substeps)
+            before = float(squares.sum())
+            for _ in range(HALVINGS):
+                found, states_there = self.squares(*goal, windows)
+                total = float(found.sum())
+                if total <= SLACK * before or (math.isfinite(total) and not math.isfinite(before)):
+                    break
+                goal = _halfway((model, starts), goal)
+            else:
+                break
+            (model, starts), squares, states = goal, found, states_there
+            iterations += 1
+            squares, states = self._resolved(model, starts, windows)
+            if abs(total - before) <= STILL * before:
+                break
+        return Stage(model, states, windows, iterations, self.substeps, squares)
+
+    def lower_noise(self, stage: Stage, spare: float) -> float:
+        """Lowers the noise of each array to what this motion leaves, if that is less, and returns
+        the residual over the noise that remains. Differences of the states took motion for noise
+        then."""
+        counts = self.counts()
+        expected = counts * spare / max(counts.sum(), 1)
+        found = stage.squares / np.where(expected > 0, expected, 1)
+        lower = np.where(expected > 0, np.clip(found, LOWEST**2, 1), 1)
+        self.noise = self.noise * np.sqrt(lower)
+        return math.sqrt(float(np.sum(stage.squares / lower)) / max(spare, 1))
+
+    def counts(self) -> Int[np.ndarray, " s"]:
+        """Number of measured values of each array of the state."""
+        seen, kinds = np.asarray(self.trajectories.seen), np.asarray(self.trajectories.kinds)
+        return np.array([seen[:, kinds == k].sum() for k in range(len(self.noise))])
+
+    def rows(self, windows: Windows) -> float:
+        """Measured values less the unknowns of the starts."""
+        seen = np.asarray(self.trajectories.seen)[np.asarray(windows.frame)]
+        seen = (seen & np.asarray(windows.real)[:, :, None]).sum(axis=(1, 2))
+        return float(np.maximum(seen - self.trajectories.state.shape[1], 0).sum())
+
+    def squares(
+        self,
+        model: AbstractModel,
+        starts: Float[Array, "f D"],
+        windows: Windows,
+        substeps: int | None = None,
+    ) -> tuple[np.ndarray, Float[Array, "f D"]]:
+        left, states = self._residuals(model, starts, windows, self.substeps)
+        kinds = np.asarray(self.trajectories.kinds)
+        each = (left**2).sum(axis=0)
+        return np.array([each[kinds == k].sum() for k in range(len(self.noise))]), states
+
+    def _resolved(
+        self, model: AbstractModel, starts: Float[Array, "f D"], windows: Windows
+    ) -> tuple[np.ndarray, Float[Array, "f D"]]:
+        """Squares of the residuals, with as many sub-steps as make the error of the integration
+        small beside them, or beside the noise."""
+        while self.substeps < MOST_SUBSTEPS:
+            coarse, _ = self._residuals(model, starts, windows, self.substeps)
+            fine, _ = self._residuals(model, starts, windows, 2 * self.substeps)
+            size = max(float(np.linalg.norm(fine)), math.sqrt(self.counts().sum()))
+            if not float(np.linalg.norm(fine - coarse)) > EXACT * size:
+                break
+            self.substeps *= 2
+        return self.squares(model, starts, windows)
+
+    def _residuals(
+        self, model: AbstractModel, starts: Float[Array, "f D"], windows: Windows, substeps: int
+    ) -> tuple[np.ndarray, Float[Array, "f D"]]:
+        noise = jnp.asarray(self.noise, starts.dtype)
+        count = jnp.asarray(substeps, jnp.int32)
+        left, states = residuals(model, self.trajectories, windows.begins, starts, noise, count)
+        return np.asarray(left), states
+
+
+def _halfway(near: _Point, far: _Point) -> _Point:
+    """The point between two models and their starts."""
+
+    def mean(a: Any, b: Any) -> Any:
+        return (a + b) / 2 if eqx.is_inexact_array(a) else a
+
+    return jax.tree.map(mean, near, far)
+
+
+def chi(stage: Stage, spare: float) -> float:
+    """Root mean square residual over the noise, with that many degrees of freedom left; infinite if
+    it is not finite."""
+    value = math.sqrt(max(float(stage.squares.sum()), 0) / max(spare, 1))
+    return value if math.isfinite(value) else math.inf

@@ -1,0 +1,192 @@
+"""Maximum likelihood for measured states: theta and the starts of growing windows."""
+
+import dataclasses
+import math
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from jraph import GraphsTuple
+
+from ..graphs.schema import require
+from ..graphs.validate import check, warn_about_precision
+from ..linear.base import AbstractLeastSquares
+from ..linear.qr import QR
+from ..linear.triangle import Triangle
+from ..models.base import AbstractModel
+from ..models.network import HamiltonianGraphNetwork
+from .energies import Energies
+from .gauss_newton import Eliminated, changed, eliminated, equations_of
+from .growth import ACCEPTED, SLACK, Growth, Stage, chi
+from .noise import noise_of_state
+from .reduction import Reduction
+from .refinement import Refinement
+from .result import Fit, conclude, raise_if
+from .steps import WINDOW, WINDOW_OF_POSITIONS, Steps
+from .windows import Trajectories, Windows, trajectories_of
+
+
+def refine(fit: Fit, data: GraphsTuple, *, throw: bool = True) -> Fit:
+    r"""Follows measured states over longer and longer windows: Gauss-Newton steps on theta and on
+    the start of every window.
+
+    The maximum likelihood of states $x_k = X(t_k; x_0, \theta) + e_k$ with white noise e. The
+    linear rows of `hgn.Steps` have noisy samples among their columns, so only short windows are
+    safe. Here the model's own motion X stands in their place, with its tangents $\Phi$:
+
+    $$x_k - X_k = \Phi(t_k, t_0) \, \delta x_0 + \int_{t_0}^{t_k} \Phi(t_k, s) Z(X(s)) \, ds
+    \, \delta\theta + e_k.$$
+
+    A QR factorisation takes $\delta x_0$ out of each window; what is left are rows for theta, and
+    the fit's triangle, ridge and standard deviations are those of any fit. Where `fit` took one
+    ridge by evidence, each term gets its own, `QR("groups")`: all terms share one system now.
+
+    Windows grow from 5 frames to 10, 20 and whole trajectories (gaps cut them). From far away a
+    long window has wrong minima: windows stop growing where the residual exceeds 1.2 times the
+    noise, or grows by as much if it is larger from the start, as without noise. Steps of the
+    integrator are halved until its error is 2% of the residual. `fit.refinement` holds the path of
+    residuals and the reason for the end.
+
+    **Arguments:**
+
+    - `fit`: a fit to the same data by `hgn.Steps`, or another start.
+    - `data`: measured states, as `hgn.graphs.from_trajectories(..., rates=False)` gives them: all
+        trajectories of one system. Momenta may be missing. Concrete arrays only.
+    - `throw`: raise if the result is not finite.
+
+    **Returns:** the refined fit. `update` adds further trajectories to it by the rows of
+    `hgn.Steps`, at the noise that was found; refine again to follow them, too.
+
+    **Raises:** `ValueError` for bad data, trajectories of different systems, or a fit with
+    `Energies` among its observations, whose rows would be lost.
+    """
+    check(data)
+    warn_about_precision(data)
+    require(data, {"globals": ["time", "trajectory"]}, "refine")
+    if any(isinstance(o, Energies) for o in fit.equations.observations):
+        raise ValueError(
+            "refine follows states only, and this fit learned from energies, too: fit the states "
+            "alone, observations=[hgn.Steps()]"
+        )
+    names = fit.model.dynamics.state
+    trajectories = trajectories_of(data, names)
+    noise = noise_of_state(data, names)
+    growth = Growth(trajectories, noise, fit.model, trajectories.state)
+    steps = _Steps(fit, _by_groups(fit.solver), growth)
+    path: list[tuple[Stage, float]] = []
+    best, before, reason = None, math.inf, "whole trajectories are one window each"
+    for stage in growth.stages(steps):
+        spare = growth.rows(stage.windows) - steps.effective_dof
+        path.append((stage, chi(stage, spare)))
+        # Without noise the residual is that of the model, and exceeds the noise from the start.
+        if not path[-1][1] <= ACCEPTED * max(1.0, before):
+            reason = f"windows of {stage.frames} frames leave {path[-1][1]:.3g} times the noise"
+            break
+        best, before = stage, growth.lower_noise(stage, spare)
+    if best is None:
+        raise RuntimeError(f"refine could not follow the states: {reason}")
+    found = _final(steps, growth, best)
+    tried, residuals = zip(*path)
+    report = Refinement(
+        frames=jnp.asarray([s.frames for s in tried]),
+        residual=jnp.asarray(residuals),
+        iterations=jnp.asarray([s.iterations for s in tried]),
+        substeps=jnp.asarray([s.substeps for s in tried]),
+        noise={n: jnp.asarray(s) for n, s in zip(names, growth.noise) if n in data.nodes},
+        accepted=len(path) - (tried[-1] is not best),
+        reason=reason,
+    )
+    return raise_if(throw, dataclasses.replace(found, refinement=report))
+
+
+class _Steps:
+    """Gauss-Newton steps of theta and of all starts."""
+
+    def __init__(self, fit: Fit, solver: AbstractLeastSquares, growth: Growth) -> None:
+        self.fit, self.solver, self.growth = fit, solver, growth
+        self.effective_dof = 0.0
+        self.found = fit
+
+    def __call__(
+        self,
+        model: AbstractModel,
+        starts: Float[Array, "f D"],
+        windows: Windows,
+        substeps: int,
+    ) -> tuple[AbstractModel, Float[Array, "f D"]]:
+        assert isinstance(model, HamiltonianGraphNetwork)
+        growth = self.growth
+        noise = jnp.asarray(growth.noise, starts.dtype)
+        count = jnp.asarray(substeps, jnp.int32)
+        each = equations_of(model, growth.trajectories, windows.begins, starts, noise, count)
+        theta = jnp.concatenate(model.theta)
+        number = jnp.asarray(int(growth.rows(windows)))
+        triangle, rows = _factorised(self.solver, each, windows, theta, number)
+        moved = _moved(growth.trajectories, windows, growth.noise)
+        self.found = _concluded(self.fit, triangle, moved, self.solver)
+        self.effective_dof = float(self.found.effective_dof)
+        after = jnp.concatenate(self.found.model.theta)
+        return self.found.model, changed(starts, windows, rows, after - theta)
+
+
+@eqx.filter_jit
+def _factorised(
+    solver: AbstractLeastSquares,
+    equations: Float[Array, "f D c"],
+    windows: Windows,
+    theta: Float[Array, " K"],
+    number: Int[Array, ""],
+) -> tuple[Triangle, Eliminated]:
+    """Triangle of the rows for theta itself, which the ridge pulls to zero, not its change."""
+    rows = eliminated(equations, windows)
+    target = rows.target + rows.matrix @ theta
+    return solver.factorise(rows.matrix, target, number), rows
+
+
+def _moved(
+    trajectories: Trajectories, windows: Windows, noise: Float[np.ndarray, " s"]
+) -> Float[Array, ""]:
+    """Norm of the measured states less their means in each window, over the noise."""
+    frame, real = np.asarray(windows.frame), np.asarray(windows.real)
+    seen = np.asarray(trajectories.seen)[frame] & real[:, :, None]
+    states = np.asarray(trajectories.state)[frame] / noise[np.asarray(trajectories.kinds)]
+    number = np.maximum(seen.sum(axis=1, keepdims=True), 1)
+    mean = np.where(seen, states, 0).sum(axis=1, keepdims=True) / number
+    return jnp.asarray(np.linalg.norm(np.where(seen, states - mean, 0)), trajectories.state.dtype)
+
+
+@eqx.filter_jit
+def _concluded(
+    fit: Fit, triangle: Triangle, moved: Float[Array, ""], solver: AbstractLeastSquares
+) -> Fit:
+    members = tuple((i, len(theta)) for i, theta in enumerate(fit.model.theta))
+    offsets = fit.reduction.offsets
+    reduction = Reduction((triangle,), offsets, (moved,), jnp.array(False), (members,))
+    return conclude(fit.equations, reduction, solver)
+
+
+def _final(steps: _Steps, growth: Growth, best: Stage) -> Fit:
+    """The fit whose triangle holds the rows around the best motion, and to which `update` adds rows
+    of `Steps`."""
+    growth.substeps = best.substeps
+    model, starts = steps(best.model, best.states, best.windows, best.substeps)
+    found = steps.found
+    squares, _ = growth.squares(model, starts, best.windows)
+    if not squares.sum() <= SLACK * best.squares.sum():
+        found = eqx.tree_at(lambda f: f.model, found, best.model)
+    measured = [k for k, name in enumerate(growth.trajectories.names) if growth.counts()[k]]
+    further = Steps(
+        WINDOW if len(measured) > 1 else WINDOW_OF_POSITIONS,
+        noise=jnp.asarray(growth.noise[measured]),
+        longest_step=growth.trajectories.longest_step,
+        joint=True,
+    )
+    return eqx.tree_at(lambda f: f.equations.observations, found, (further,))
+
+
+def _by_groups(solver: AbstractLeastSquares) -> AbstractLeastSquares:
+    """The solver with a ridge of its own for each term, where the data choose the ridge."""
+    if isinstance(solver, QR) and solver.choice in ("auto", "evidence", "frames"):
+        return QR("groups", solver.how)
+    return solver

@@ -1,0 +1,86 @@
+"""States as they were measured: noisy, at irregular times, some of them missing."""
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+FEWEST = 3
+"""Frames of the shortest trajectory: two samples leave a free start and nothing to compare."""
+
+
+def measured_states(
+    times: Float[np.ndarray, "k t"],
+    position: Float[np.ndarray, "k t n d"],
+    momentum: Float[np.ndarray, "k t n d"] | None,
+    mass: Float[np.ndarray, "n 1"],
+) -> tuple[Bool[np.ndarray, "k t"], dict[str, np.ndarray]]:
+    """Frames in which anything was measured, and arrays `[k t n ...]` of all frames.
+
+    A body's vector was measured if it is finite. `position_measured` and `momentum_measured` say
+    so, and are left out if all was. What is missing is interpolated in time between the body's
+    other frames. Momenta that were never measured in a trajectory are mass times the change of
+    position over time there; they are left out if there are none at all.
+
+    **Raises:** `ValueError` for infinite values, a position that is never measured in a trajectory,
+    or fewer than three frames, naming trajectory, frame and node.
+    """
+    given = {"position": position} | ({} if momentum is None else {"momentum": momentum})
+    for name, array in given.items():
+        _check_infinite(name, array)
+    seen = {name: np.isfinite(array).all(axis=-1) for name, array in given.items()}
+    if "momentum" in seen and not seen["momentum"].any():
+        del given["momentum"], seen["momentum"]
+    kept = np.any(np.stack([mask.any(axis=-1) for mask in seen.values()]), axis=0)
+    _check_seen(kept, seen["position"])
+    filled = {
+        name: _interpolated(times, array, seen[name] & kept[..., None])
+        for name, array in given.items()
+    }
+    if "momentum" in filled:
+        slopes = mass * _slopes(times, filled["position"])
+        never = ~seen["momentum"].any(axis=1)[:, None, :, None]
+        filled["momentum"] = np.where(never, slopes, filled["momentum"])
+    whole = all(mask[kept].all() for mask in seen.values())
+    flags = {} if whole else {f"{name}_measured": mask for name, mask in seen.items()}
+    return kept, filled | flags
+
+
+def _check_infinite(name: str, array: np.ndarray) -> None:
+    bad = np.argwhere(np.isinf(array))
+    if len(bad):
+        k, frame, node, _ = bad[0]
+        raise ValueError(
+            f"{name} is infinite in trajectory {k}, frame {frame}, node {node} ({len(bad)} in "
+            "all): write NaN for what was not measured"
+        )
+
+
+def _check_seen(kept: np.ndarray, seen: np.ndarray) -> None:
+    never = np.argwhere(~seen.any(axis=1))
+    if len(never):
+        k, node = never[0]
+        raise ValueError(
+            f"position of node {node} is never measured in trajectory {k}: leave that trajectory "
+            "out, or the body in all of them"
+        )
+    few = np.flatnonzero(kept.sum(axis=1) < FEWEST)
+    if len(few):
+        raise ValueError(
+            f"trajectory {few[0]} has {kept[few[0]].sum()} measured frames: states need at least "
+            f"{FEWEST}, because the first ones leave the start open"
+        )
+
+
+def _interpolated(times: np.ndarray, values: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Values with those that were not seen interpolated in time, constant beyond the ends."""
+    filled = values.copy()
+    for k, i in np.argwhere(~seen.all(axis=1) & seen.any(axis=1)):
+        here = seen[k, :, i]
+        for a in range(values.shape[3]):
+            line = values[k, :, i, a]
+            filled[k, ~here, i, a] = np.interp(times[k, ~here], times[k, here], line[here])
+    return filled
+
+
+def _slopes(times: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Derivatives in time by differences of neighbours."""
+    return np.stack([np.gradient(x, t, axis=0) for t, x in zip(times, position, strict=True)])
