@@ -72,6 +72,7 @@ from .graphs.validate import check as check
 from .integrators import GaussLegendre4 as GaussLegendre4
 from .integrators import ImplicitMidpoint as ImplicitMidpoint
 from .integrators import KahanLi8 as KahanLi8
+from .integrators import Rattle as Rattle
 from .integrators import StormerVerlet as StormerVerlet
 from .integrators import Tao as Tao
 from .integrators import Yoshida4 as Yoshida4
@@ -87,7 +88,9 @@ from .models import AbstractDynamics as AbstractDynamics
 from .models import AbstractHamiltonian as AbstractHamiltonian
 from .models import AbstractModel as AbstractModel
 from .models import Basis as Basis
+from .models import Constrained as Constrained
 from .models import HamiltonianGraphNetwork as HamiltonianGraphNetwork
+from .models import Rods as Rods
 from .models.equations_of_motion import Canonical as Canonical
 
 __version__ = _version("hgn-jax")

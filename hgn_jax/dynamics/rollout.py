@@ -17,6 +17,7 @@ from .._progress import Progress, Reporter
 from .._tree import is_concrete
 from ..graphs.dense_edges import slotted
 from ..graphs.neighbour_list import Neighbours
+from ..integrators.rattle import Rattle
 from ..integrators.stormer_verlet import StormerVerlet
 from ..models.base import AbstractModel
 from ..models.network import HamiltonianGraphNetwork
@@ -60,7 +61,7 @@ def rollout(
     - `dt`: step, positive (time).
     - `integrator`: `StormerVerlet()`, `Yoshida4()` and `KahanLi8()` need a separable Hamiltonian.
         `ImplicitMidpoint()`, `GaussLegendre4()` and `Tao()` take any, as do diffrax's explicit
-        solvers (`diffrax.Dopri8()`: not symplectic, but accurate).
+        solvers (`diffrax.Dopri8()`: not symplectic, but accurate). `Rattle()` keeps rigid rods.
     - `neighbours`: edges by cutoff that follow the bodies; the graph's own edges are not used. A
         model with a cutoff needs them, unless all bodies are joined. "fixed" keeps the graph's
         edges nevertheless.
@@ -147,6 +148,8 @@ def _motion(
                 )
             neighbours = neighbours.allocate(graph)
         laid_out = neighbours.prepare(graph)
+    if isinstance(integrator, Rattle):
+        integrator = integrator.of(model, laid_out, schedule.dt)
     return Motion(
         model=model,
         graph=laid_out,

@@ -75,6 +75,7 @@ def fit(
     )
     if is_concrete(data):
         check(data)
+        dynamics.accepts(data)
     warn_about_precision(data)
     key = as_key(key)
     how = settled(recipe(data, terms, dynamics, known, observations, solver, key), data, key)
@@ -99,6 +100,7 @@ def solve(
     )
     if is_concrete(data):
         check(data)
+        dynamics.accepts(data)
     warn_about_precision(data)
     how = settled(recipe(data, terms, dynamics, known, observations, solver), data)
     if is_concrete(data):

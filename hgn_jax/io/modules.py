@@ -22,12 +22,13 @@ from ..features.signatures import Signature
 from ..models.base import AbstractModel
 from ..models.basis import Basis
 from ..models.equations_of_motion import AbstractDynamics
+from ..models.rods import Rods
 from ..systems.potentials import AbstractPotential
 from .annotations import mismatch
 
 SEAMS: tuple[type[eqx.Module], ...] = (
     AbstractModel, Basis, AbstractTerm, AbstractDynamics, AbstractCurve, AbstractPotential, Dense,
-    Densities,
+    Densities, Rods,
 )  # fmt: skip
 """Base classes of what can be saved."""
 TUPLES: tuple[type, ...] = (Signature,)

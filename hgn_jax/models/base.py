@@ -12,7 +12,7 @@ from jraph import GraphsTuple
 
 from .._types import Gradient, GraphScalars, Rates, Vectors
 from ..graphs.strain import strained
-from .equations_of_motion import AbstractDynamics, Canonical, moving
+from .equations_of_motion import AbstractDynamics, Canonical
 
 
 class AbstractModel(eqx.Module):
@@ -115,8 +115,7 @@ class AbstractHamiltonian(AbstractModel):
         return differentiated(self, graphs)
 
     def vector_field(self, graphs: GraphsTuple) -> Rates:
-        rates = self.dynamics.rates(graphs, self.gradient(graphs))
-        return moving(graphs, rates, self.dynamics.state)
+        return self.dynamics.motion(graphs, self.gradient(graphs))
 
 
 def differentiated(model: AbstractModel, graphs: GraphsTuple) -> Gradient:

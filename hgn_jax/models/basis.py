@@ -22,7 +22,7 @@ from ..graphs.geometry import (
 from ..graphs.species import typed_by_species
 from ..graphs.strain import strained
 from .base import AbstractModel
-from .equations_of_motion import AbstractDynamics, Canonical, at_rest_where_fixed
+from .equations_of_motion import AbstractDynamics, Canonical, at_rest_where_fixed, total
 
 _Columns = list[Float[Array, "n d _"] | None]
 
@@ -118,11 +118,13 @@ class Basis(eqx.Module):
         return tuple([rates[k] for rates in by_term] for k in range(len(self.dynamics.state)))
 
     def known_rates(self, graphs: GraphsTuple) -> tuple[Any, ...]:
-        """Rates of the known part, `[n d]` for every array of the state; None means zero."""
-        if self.known is None:
-            return (None,) * len(self.dynamics.state)
+        """Rates of the known part and of the dynamics alone, `[n d]` for every array of the state;
+        None means zero."""
         graphs = self.typed(graphs)
-        return at_rest_where_fixed(graphs, self.dynamics.rates(graphs, self.known.gradient(graphs)))
+        parts = [self.dynamics.offset(graphs)]
+        if self.known is not None:
+            parts.append(self.dynamics.rates(graphs, self.known.gradient(graphs)))
+        return at_rest_where_fixed(graphs, tuple(map(total, zip(*parts))))
 
     def accepts(self, graphs: GraphsTuple) -> None:
         """Raises `ValueError` for species and types that training never saw; concrete only."""
@@ -133,6 +135,7 @@ class Basis(eqx.Module):
                 raise ValueError(
                     f"species {unseen} were not in the first data, which held {self.species}"
                 )
+        self.dynamics.accepts(graphs)
         for term in self.terms:
             term.accepts(self.typed(graphs))
 

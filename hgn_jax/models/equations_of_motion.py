@@ -38,6 +38,22 @@ class AbstractDynamics(eqx.Module):
         fixed bodies and padding to zero.
         """
 
+    def offset(self, graphs: GraphsTuple) -> tuple[Any, ...]:
+        """Rates of the state without any energy, such as those that keep rods rigid, `[n d]` each.
+        None, which means zero, unless overridden."""
+        return (None,) * len(self.state)
+
+    def motion(self, graphs: GraphsTuple, gradient: Gradient) -> tuple[Any, ...]:
+        """Rates of the state `[n d]` by an energy with this gradient, zero for fixed bodies and
+        padding."""
+        parts = self.rates(graphs, gradient), self.offset(graphs)
+        return moving(graphs, tuple(map(total, zip(*parts))), self.state)
+
+    def accepts(self, graphs: GraphsTuple) -> None:
+        """Raises `ValueError` for concrete graphs whose state these dynamics do not allow. Accepts
+        all graphs unless overridden."""
+        return None
+
 
 class Canonical(AbstractDynamics):
     """Hamilton's equations: dq/dt = dH/dp, dp/dt = -dH/dq."""
@@ -62,6 +78,12 @@ def at_rest_where_fixed(graphs: GraphsTuple, rates: tuple[Any, ...]) -> tuple[An
         return jnp.where(mobile.reshape(-1, *[1] * (rate.ndim - 1)), rate, 0)
 
     return tuple(map(masked, rates))
+
+
+def total(parts: tuple[Any, ...]) -> Any:
+    """Sum of the arrays that are not None; None if there is none."""
+    present = [part for part in parts if part is not None]
+    return sum(present[1:], start=present[0]) if present else None
 
 
 def moving(graphs: GraphsTuple, rates: tuple[Any, ...], state: tuple[str, ...]) -> tuple[Any, ...]:

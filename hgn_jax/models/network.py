@@ -12,7 +12,7 @@ from ..features.pair_base import AbstractPairFeatures
 from ..graphs.geometry import sum_over_graphs
 from .base import AbstractModel
 from .basis import Basis, by_state
-from .equations_of_motion import AbstractDynamics, moving
+from .equations_of_motion import AbstractDynamics, moving, total
 
 
 class HamiltonianGraphNetwork(AbstractModel):
@@ -81,7 +81,7 @@ class HamiltonianGraphNetwork(AbstractModel):
         ]
         if self.basis.known is not None:
             parts.append(self.basis.known.gradient(graphs))
-        return Gradient(*(_total(column) for column in zip(*parts))) if parts else Gradient()
+        return Gradient(*map(total, zip(*parts))) if parts else Gradient()
 
     def virial(self, graphs: GraphsTuple) -> Float[Array, "g d d"]:
         self.basis.check_dimension(graphs)
@@ -95,11 +95,11 @@ class HamiltonianGraphNetwork(AbstractModel):
 
     def vector_field(self, graphs: GraphsTuple) -> Rates:
         graphs = self.basis.typed(graphs)
-        parts = [self.dynamics.rates(graphs, self.gradient(graphs))]
+        parts = [self.dynamics.rates(graphs, self.gradient(graphs)), self.dynamics.offset(graphs)]
         for term, theta in zip(self.terms, self.theta):
             if isinstance(term, AbstractRates):
                 parts.append(_contracted(term, graphs, theta, self.dynamics))
-        rates = tuple(_total(column) for column in zip(*parts))
+        rates = tuple(map(total, zip(*parts)))
         return moving(graphs, rates, self.dynamics.state)
 
     def power(self, graphs: GraphsTuple) -> dict[str, GraphScalars]:
@@ -227,9 +227,3 @@ def _contracted(
     """The rates of one term, in the order of the state."""
     columns = by_state(term(graphs), dynamics)
     return tuple(None if c is None else c @ theta for c in columns)
-
-
-def _total(parts: tuple[Array | None, ...]) -> Array | None:
-    """Sum of the parts that are not None; None if there is none."""
-    present = [part for part in parts if part is not None]
-    return sum(present[1:], start=present[0]) if present else None

@@ -8,7 +8,7 @@ from jraph import GraphsTuple
 from .._types import Gradient, GraphScalars, Rates
 from ..graphs.geometry import sum_over_graphs, velocity_of
 from .base import AbstractModel
-from .equations_of_motion import AbstractDynamics, Canonical, moving
+from .equations_of_motion import AbstractDynamics, Canonical
 
 
 class AbstractNewtonian(AbstractModel):
@@ -37,8 +37,7 @@ class AbstractNewtonian(AbstractModel):
         return True
 
     def vector_field(self, graphs: GraphsTuple) -> Rates:
-        rates = self.dynamics.rates(graphs, self.gradient(graphs))
-        return moving(graphs, rates, self.dynamics.state)
+        return self.dynamics.motion(graphs, self.gradient(graphs))
 
 
 class Newtonian(AbstractNewtonian):

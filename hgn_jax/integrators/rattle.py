@@ -1,0 +1,128 @@
+"""RATTLE, for bodies that are joined by rigid rods."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeAlias
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from diffrax import RESULTS, AbstractTerm
+from jaxtyping import Array, Float
+from jraph import GraphsTuple
+
+from ..models.base import AbstractModel
+from ..models.constrained import Constrained
+from ..models.rods import Rods
+from .fixed_point import fixed_point
+from .yoshida4 import Yoshida4
+
+State: TypeAlias = tuple[Float[Array, "n d"], Float[Array, "n d"]]
+
+ITERATIONS = 50
+
+
+class Rattle(diffrax.AbstractSolver):
+    r"""RATTLE steps in a triple jump: fourth order, symplectic, time-reversible; rods keep their
+    lengths, and their ends move across them, to rounding.
+
+    A step of length h is $p \mathrel{+}= h f(q) / 2 - G(q)^T \mu$, $q \mathrel{+}= h v(p)$ with
+    $\mu$ such that the rods keep their lengths, and $p \mathrel{+}= h f(q) / 2 - G(q)^T \nu$ with
+    $\nu$ such that their ends move across them. The kinetic energy is $|p|^2 / 2m$ up to a factor.
+    Models with `hgn.Constrained` dynamics only.
+
+    Andersen, Rattle: a velocity version of the Shake algorithm, J. Comput. Phys. 52, 1983.
+    Hairer, Lubich and Wanner, Geometric Numerical Integration, 2nd ed., section VII.1.
+    """
+
+    rods: Rods | None = None
+    graph: GraphsTuple | None = None
+    dt: Float[Array, ""] | None = None
+    """All three are set by `hgn.rollout`."""
+
+    term_structure: ClassVar = AbstractTerm
+    interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
+        diffrax.LocalLinearInterpolation
+    )
+
+    def order(self, terms: AbstractTerm) -> int:
+        return 4
+
+    def of(self, model: AbstractModel, graph: GraphsTuple, dt: Float[Array, ""]) -> "Rattle":
+        """The integrator with the model's rods, the graph's masses and the length of a step.
+
+        **Raises:** `ValueError` for a model without rods.
+        """
+        if not isinstance(model.dynamics, Constrained):
+            raise ValueError(
+                "Rattle needs a model with rigid rods, dynamics=hgn.Constrained(hgn.Rods(...)); "
+                "use integrator=hgn.KahanLi8()"
+            )
+        return dataclasses.replace(self, rods=model.dynamics.rods, graph=graph, dt=dt)
+
+    def init(self, terms: AbstractTerm, t0: Any, t1: Any, y0: State, args: Any) -> Array:
+        """Squared lengths of the rods."""
+        rods, graph, _ = self._bound()
+        return jnp.sum(rods.vectors(graph, y0[0]) ** 2, axis=2)
+
+    def step(
+        self,
+        terms: AbstractTerm,
+        t0: Any,
+        t1: Any,
+        y0: State,
+        args: Any,
+        solver_state: Array,
+        made_jump: Any,
+    ) -> tuple[State, None, dict[str, State], Array, RESULTS]:
+        dtype = y0[0].dtype
+        h = jnp.asarray(terms.contr(t0, t1), dtype)
+        starts = np.cumsum((0, *Yoshida4.stages[:-1]))
+        table = jnp.asarray(np.stack([Yoshida4.stages, starts], axis=1), dtype)
+
+        def stage(carry: tuple[State, Array], row: Array) -> tuple[tuple[State, Array], None]:
+            y, solved = carry
+            share, start = row
+            times = t0 + start * (t1 - t0), t0 + (start + share) * (t1 - t0)
+            y, here = self._stage(terms, times, share * h, y, args, solver_state)
+            return (y, solved & here), None
+
+        (y1, solved), _ = jax.lax.scan(stage, (y0, jnp.array(True)), table)
+        result = RESULTS.where(solved, RESULTS.successful, RESULTS.nonlinear_max_steps_reached)
+        return y1, None, {"y0": y0, "y1": y1}, solver_state, result
+
+    def func(self, terms: AbstractTerm, t0: Any, y0: State, args: Any) -> State:
+        return terms.vf(t0, y0, args)
+
+    def _stage(
+        self, terms: AbstractTerm, times: tuple[Any, Any], h: Array, y: State, args: Any, l2: Array
+    ) -> tuple[State, Array]:
+        rods, graph, dt = self._bound()
+        (q, p), (t0, t1) = y, times
+        x = rods.vectors(graph, q)
+        kicked = p + h / 2 * terms.vf(t0, y, args)[1]
+
+        def moved(p: Array) -> Array:
+            return q + h * terms.vf(t0, (q, p), args)[0]
+
+        def corrected(p: Array) -> Array:
+            """Momenta whose motion misses the rods' lengths by the square of what p misses."""
+            after = rods.vectors(graph, moved(p))
+            missed = (jnp.sum(after**2, axis=2) - l2) / (2 * h * jnp.abs(dt))
+            return p - rods.pulls(graph, x, rods.tensions(graph, after, x, missed))
+
+        scale = jnp.maximum(jnp.abs(kicked), jnp.abs(p))
+        tolerance = 100 * float(jnp.finfo(p.dtype).eps)
+        half, solved = fixed_point(corrected, kicked, scale, tolerance, ITERATIONS)
+        q = moved(half)
+        p = half + h / 2 * terms.vf(t1, (q, half), args)[1]
+        x = rods.vectors(graph, q)
+        along = rods.along(graph, x, p)
+        p = p - rods.pulls(graph, x, rods.tensions(graph, x, x, along))
+        return (q, p), solved
+
+    def _bound(self) -> tuple[Rods, GraphsTuple, Array]:
+        if self.rods is None or self.graph is None or self.dt is None:
+            raise ValueError("Rattle works in hgn.rollout, which tells it rods, masses and step")
+        return self.rods, self.graph, self.dt
