@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 # Files of tests/ that take a few seconds each.
-FAST := cell checks datasets ensemble fixed_point from_frames graphs imports linear metrics \
-    observations packaging padding read sampling systems trajectories verdict
+FAST := cell checks datasets ensemble fixed_point from_frames graphs imports linear \
+    measured_states metrics observations packaging padding read sampling systems trajectories verdict
 # What users run from end to end: tested as they run it, with XLA's and JAX's default settings.
 AS_USERS := tests/as_users tests/test_demo.py tests/test_pipelines.py tests/test_readme.py
 DOCS := tests/test_notebooks.py tests/test_docs_pages.py

@@ -318,6 +318,12 @@ def test_smoothing_warns_of_a_wrong_model(noisy):
         hgn.smooth(wrong, measured(*noisy))
 
 
+def test_a_motion_that_is_not_finite_is_an_error(noisy):
+    explosive = hgn.systems.mass_spring("spring", rest_length=1.0, stiffness=-1e60)
+    with pytest.raises(RuntimeError, match=r"could not follow the states.*not finite"):
+        hgn.smooth(explosive, measured(*noisy))
+
+
 # Windows that the data choose
 
 

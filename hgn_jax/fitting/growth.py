@@ -75,6 +75,9 @@ class Growth:
             yield stage
             self.model, self.starts = stage.model, stage.states
 
+    @np.errstate(
+        over="ignore", invalid="ignore"
+    )  # a motion that diverges is judged by its residual
     def converged(self, windows: Windows, propose: Proposal) -> Stage:
         """The least residual over these windows: steps that do not lessen it are halved."""
         model, starts = self.model, self.starts
@@ -98,6 +101,7 @@ class Growth:
                 break
         return Stage(model, states, windows, iterations, self.substeps, squares)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def lower_noise(self, stage: Stage, spare: float) -> float:
         """Lowers the noise of each array to what this motion leaves, if that is less, and returns
         the residual over the noise that remains. Differences of the states took motion for noise
@@ -121,12 +125,10 @@ class Growth:
         return float(np.maximum(seen - self.trajectories.state.shape[1], 0).sum())
 
     def squares(
-        self,
-        model: AbstractModel,
-        starts: Float[Array, "f D"],
-        windows: Windows,
-        substeps: int | None = None,
+        self, model: AbstractModel, starts: Float[Array, "f D"], windows: Windows
     ) -> tuple[np.ndarray, Float[Array, "f D"]]:
+        """Sums of squares of residuals over the noise, for each array of the state, and the
+        motion."""
         left, states = self._residuals(model, starts, windows, self.substeps)
         kinds = np.asarray(self.trajectories.kinds)
         each = (left**2).sum(axis=0)
@@ -169,3 +171,12 @@ def chi(stage: Stage, spare: float) -> float:
     it is not finite."""
     value = math.sqrt(max(float(stage.squares.sum()), 0) / max(spare, 1))
     return value if math.isfinite(value) else math.inf
+
+
+def follows(residual: float, before: float) -> bool:
+    """True if a residual over the noise is as small as one expects after `before` for shorter
+    windows, infinite for the shortest.
+
+    Without noise the residual is that of the model, and exceeds the noise from the start.
+    """
+    return math.isfinite(residual) and residual <= ACCEPTED * max(1.0, before)

@@ -18,7 +18,7 @@ from ..models.base import AbstractModel
 from ..models.network import HamiltonianGraphNetwork
 from .energies import Energies
 from .gauss_newton import Eliminated, changed, eliminated, equations_of
-from .growth import ACCEPTED, SLACK, Growth, Stage, chi
+from .growth import SLACK, Growth, Stage, chi, follows
 from .noise import noise_of_state
 from .reduction import Reduction
 from .refinement import Refinement
@@ -59,7 +59,8 @@ def refine(fit: Fit, data: GraphsTuple, *, throw: bool = True) -> Fit:
     `hgn.Steps`, at the noise that was found; refine again to follow them, too.
 
     **Raises:** `ValueError` for bad data, trajectories of different systems, or a fit with
-    `Energies` among its observations, whose rows would be lost.
+    `Energies` among its observations, whose rows would be lost. `RuntimeError` if the motion is not
+    finite even over the shortest windows.
     """
     check(data)
     warn_about_precision(data)
@@ -73,14 +74,13 @@ def refine(fit: Fit, data: GraphsTuple, *, throw: bool = True) -> Fit:
     trajectories = trajectories_of(data, names)
     noise = noise_of_state(data, names)
     growth = Growth(trajectories, noise, fit.model, trajectories.state)
-    steps = _Steps(fit, _by_groups(fit.solver), growth)
+    steps = GaussNewton(fit, _by_groups(fit.solver), growth)
     path: list[tuple[Stage, float]] = []
     best, before, reason = None, math.inf, "whole trajectories are one window each"
     for stage in growth.stages(steps):
         spare = growth.rows(stage.windows) - steps.effective_dof
         path.append((stage, chi(stage, spare)))
-        # Without noise the residual is that of the model, and exceeds the noise from the start.
-        if not path[-1][1] <= ACCEPTED * max(1.0, before):
+        if not follows(path[-1][1], before):
             reason = f"windows of {stage.frames} frames leave {path[-1][1]:.3g} times the noise"
             break
         best, before = stage, growth.lower_noise(stage, spare)
@@ -100,7 +100,7 @@ def refine(fit: Fit, data: GraphsTuple, *, throw: bool = True) -> Fit:
     return raise_if(throw, dataclasses.replace(found, refinement=report))
 
 
-class _Steps:
+class GaussNewton:
     """Gauss-Newton steps of theta and of all starts."""
 
     def __init__(self, fit: Fit, solver: AbstractLeastSquares, growth: Growth) -> None:
@@ -166,14 +166,15 @@ def _concluded(
     return conclude(fit.equations, reduction, solver)
 
 
-def _final(steps: _Steps, growth: Growth, best: Stage) -> Fit:
+def _final(steps: GaussNewton, growth: Growth, best: Stage) -> Fit:
     """The fit whose triangle holds the rows around the best motion, and to which `update` adds rows
     of `Steps`."""
     growth.substeps = best.substeps
     model, starts = steps(best.model, best.states, best.windows, best.substeps)
     found = steps.found
-    squares, _ = growth.squares(model, starts, best.windows)
-    if not squares.sum() <= SLACK * best.squares.sum():
+    before, _ = growth.squares(best.model, best.states, best.windows)
+    after, _ = growth.squares(model, starts, best.windows)
+    if not after.sum() <= SLACK * before.sum():
         found = eqx.tree_at(lambda f: f.model, found, best.model)
     measured = [k for k, name in enumerate(growth.trajectories.names) if growth.counts()[k]]
     further = Steps(

@@ -13,7 +13,7 @@ from ..graphs.schema import require
 from ..graphs.validate import check
 from ..models.base import AbstractModel
 from .gauss_newton import changed, eliminated, equations_of
-from .growth import ACCEPTED, SIZES, Growth, Stage, chi
+from .growth import ACCEPTED, SIZES, Growth, Stage, chi, follows
 from .noise import noise_of_state
 from .windows import Windows, trajectories_of
 
@@ -37,7 +37,8 @@ def smooth(model: AbstractModel, data: GraphsTuple) -> GraphsTuple:
 
     Warns if even short windows leave more than 1.2 times the noise.
 
-    **Raises:** `ValueError` for bad data, or trajectories of different systems.
+    **Raises:** `ValueError` for bad data, or trajectories of different systems. `RuntimeError` if
+    the motion is not finite even over the shortest windows.
     """
     check(data)
     names = model.dynamics.state
@@ -45,7 +46,7 @@ def smooth(model: AbstractModel, data: GraphsTuple) -> GraphsTuple:
     data = without_padding(data)
     states, before = None, math.inf
     for stage, residual in followed(model, data, SIZES):
-        if not residual <= ACCEPTED * max(1.0, before):
+        if not follows(residual, before):
             break
         states, before = stage.states, residual
     if states is None:
