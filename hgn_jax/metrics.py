@@ -14,8 +14,9 @@ from .models.base import AbstractModel
 def relative_error(model: AbstractModel, data: GraphsTuple) -> dict[str, Float[Array, ""]]:
     r"""$|\hat v - v| / |v|$ and $|\hat f - f| / |f|$, Euclidean norms over all mobile bodies.
 
-    Returns `{"velocity": ..., "force": ...}`, or whatever rates the model's dynamics observes. The
-    square of each is the mean square error over the mean square target.
+    Returns `{"velocity": ..., "force": ...}`, or whatever rates the model's dynamics observes, and
+    forces alone for data without momenta. The square of each is the mean square error over the mean
+    square target.
 
     **Raises:** `ValueError` if the data lack a rate, if it has another shape, or if it is zero for
     all mobile bodies, so that there is no relative error (inf or NaN inside jit).
@@ -49,6 +50,9 @@ def _squares(
     """
     mask = movable(data)[:, None]
     rates = dict(zip(model.dynamics.observed, model.vector_field(data), strict=True))
+    # Frames from quantum mechanics have no momenta, hence no velocities.
+    if not set(model.dynamics.state) <= data.nodes.keys():
+        rates = {name: rate for name, rate in rates.items() if name in data.nodes} or rates
     require(data, {"nodes": list(rates)}, "the error of a model")
     sums = {}
     for name, rate in rates.items():

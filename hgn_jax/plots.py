@@ -29,11 +29,15 @@ def _subplots(*args: Any, **kwargs: Any) -> tuple[Figure, Any]:
 
 
 def parity(model: AbstractModel, data: GraphsTuple) -> Figure:
-    """Plots learned against observed dq/dt and dp/dt, and the distribution of relative errors."""
-    figure, axes = _subplots(1, 3, figsize=(11, 3.6))
+    """Plots learned against observed dq/dt and dp/dt, and the distribution of relative errors.
+
+    Data without momenta show dp/dt alone.
+    """
     mask = np.asarray(movable(data))
     errors = relative_error(model, data)
-    for ax, name, rate in zip(axes, ("velocity", "force"), model.vector_field(data)):
+    rates = dict(zip(("velocity", "force"), model.vector_field(data)))
+    figure, axes = _subplots(1, 1 + len(errors), figsize=(11 * (1 + len(errors)) / 3, 3.6))
+    for ax, (name, rate) in zip(axes, ((k, v) for k, v in rates.items() if k in errors)):
         target, learned = np.asarray(data.nodes[name])[mask], np.asarray(rate)[mask]
         low, high = target.min(), target.max()
         ax.plot([low, high], [low, high], color="0.6", lw=1, zorder=0)
@@ -44,10 +48,10 @@ def parity(model: AbstractModel, data: GraphsTuple) -> Figure:
         size = np.linalg.norm(target, axis=1)
         relative = np.linalg.norm(learned - target, axis=1) / np.where(size > 0, size, 1)
         shown = np.log10(np.maximum(relative, 1e-17))
-        axes[2].hist(shown, bins=60, histtype="step", lw=1.5, label=symbol)
-    axes[2].set(xlabel=r"$\log_{10}$ relative error of a body", ylabel="bodies")
-    axes[2].set_title("per body (-17: exact)", fontsize=10)
-    axes[2].legend(frameon=False)
+        axes[-1].hist(shown, bins=60, histtype="step", lw=1.5, label=symbol)
+    axes[-1].set(xlabel=r"$\log_{10}$ relative error of a body", ylabel="bodies")
+    axes[-1].set_title("per body (-17: exact)", fontsize=10)
+    axes[-1].legend(frameon=False)
     return figure
 
 

@@ -51,3 +51,14 @@ def test_snapshots_carry_newtons_forces(ephemeris):
 def test_snapshots_refuse_32_bit(ephemeris):
     with jax.enable_x64(False), pytest.raises(ValueError, match="needs 64 bit"):
         ephemeris.snapshots()
+
+
+def test_silicon_holds_energies_and_forces_of_the_published_set():
+    data = hgn.datasets.silicon(cutoff=3.0, every=20)
+    assert len(data.n_node) == 11 and set(np.asarray(data.nodes["species"]).tolist()) == {14}
+    energy = np.asarray(data.globals["energy"]) / np.asarray(data.n_node)
+    # Cohesive energy of silicon in PBE with the reference of the pseudopotential, in eV.
+    assert (-5.5 < energy).all() and (energy < -4.0).all()
+    frames = np.repeat(np.arange(11), np.asarray(data.n_node))
+    total = np.stack([np.asarray(data.nodes["force"])[frames == k].sum(axis=0) for k in range(11)])
+    assert np.abs(total).max() < 0.05  # nothing from outside pulls the cell

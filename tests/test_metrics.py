@@ -38,6 +38,37 @@ def test_relative_error_is_numpys_over_moving_bodies(springs, observed):
     assert set(errors) == {"velocity", "force"}
 
 
+def test_frames_without_momenta_have_an_error_of_forces_alone(springs, observed):
+    rest = {k: v for k, v in observed.nodes.items() if k not in ("momentum", "velocity")}
+    moves = ~np.asarray(observed.nodes["fixed"])
+    force = np.asarray(springs.vector_field(observed)[1])[moves]
+    target = np.asarray(observed.nodes["force"])[moves]
+    errors = hgn.metrics.relative_error(Resting(springs), observed._replace(nodes=rest))
+    assert set(errors) == {"force"}
+    expected = np.linalg.norm(force - target) / np.linalg.norm(target)
+    np.testing.assert_allclose(errors["force"], expected, rtol=1e-14)
+
+
+class Resting(hgn.AbstractHamiltonian):
+    """A system whose momenta count as zero where graphs have none."""
+
+    system: hgn.AbstractModel
+
+    @property
+    def separable(self):
+        return True
+
+    def __call__(self, graphs):
+        return self.system(self._at_rest(graphs))
+
+    def vector_field(self, graphs):
+        return self.system.vector_field(self._at_rest(graphs))
+
+    def _at_rest(self, graphs):
+        zero = jnp.zeros_like(graphs.nodes["position"])
+        return graphs._replace(nodes={"momentum": zero} | graphs.nodes)
+
+
 def test_mean_square_error_pools_velocity_and_force(springs, observed):
     pairs = errors_and_targets(springs, observed)
     wrong = np.concatenate([w.ravel() for w, _ in pairs])

@@ -1,6 +1,6 @@
 """Real data that are shipped with the package."""
 
-from importlib.resources import files
+from importlib.resources import as_file, files
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ from jaxtyping import Float
 from jraph import GraphsTuple
 
 from ..graphs.trajectories import from_trajectories
+from .read import read
 
 
 class Ephemeris(NamedTuple):
@@ -78,3 +79,14 @@ def solar_system() -> Ephemeris:
             data["position"],
             data["velocity"],
         )
+
+
+def silicon(*, cutoff: float, every: int = 1) -> GraphsTuple:
+    """214 frames of silicon with energies (eV) and forces (eV/Å) from density functional theory.
+
+    Crystals that are strained, heated, melted, cut, and lack an atom: the training set of Zuo et
+    al., J. Phys. Chem. A 124, 731, 2020 (materialsvirtuallab/mlearn, BSD 3-Clause licence, beside
+    the file). `cutoff` and `every` are those of `hgn.read`.
+    """
+    with as_file(files("hgn_jax").joinpath("io", "data", "silicon_mlearn.xyz.xz")) as path:
+        return read(path, cutoff=cutoff, every=every)
