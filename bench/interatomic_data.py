@@ -66,7 +66,6 @@ ALLOYS = Subject(
     radials=(5, 4),
     every=4,
     units=(2000,),
-    search_units=1000,
     seeds=1,
 )
 

@@ -15,7 +15,8 @@ NOT_YET = "not measured yet"
 
 def figures(records: list[Record]) -> dict[str, str]:
     """Tables of all results; parts without results say so."""
-    seeds = {r["seed"] for r in records if r["measured"] == "errors"}
+    elements = [r for r in records if r["measured"] == "errors" and r["system"] in ELEMENTS]
+    seeds = {r["seed"] for r in elements}
     return {
         "seeds": str(len(seeds)),
         "elements": rows(_elements(records)),
@@ -53,12 +54,13 @@ def _settings(records: list[Record]) -> list[list[str]]:
         best = next(r for r in some if r["chosen"])
         table.append(
             [
-                system, str(len(some)), f"{best['cutoff']:g}", _radial(best["radial"]),
+                system, str(len(some)), str(best["units"]), f"{best['cutoff']:g}",
+                _radial(best["radial"]), f"{best.get('stretch') or 'none'}",
                 f"{best['energy_weight']:g}", f"{1000 * best['energy_rmse']:.1f}",
                 f"{best['force_rmse']:.4f}",
             ]
         )  # fmt: skip
-    return table or [[NOT_YET, *[""] * 6]]
+    return table or [[NOT_YET, *[""] * 8]]
 
 
 def _alloys(records: list[Record]) -> list[list[str]]:
