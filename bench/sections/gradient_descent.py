@@ -12,7 +12,7 @@ def figures(records: list[Record]) -> dict[str, str]:
     fits = {r["encoder"]: r for r in records if r["trained_by"] == SAMPLED}
     names = [n for n in dict.fromkeys(r["trained_by"] for r in records) if n != SAMPLED]
     return {
-        "optimizers": str(len(OPTIMIZERS)),
+        "optimizers": str(len([n for n in names if n in OPTIMIZERS])),
         "budget": f"{BUDGET['invariants']:.0f}",
         "error": f"{fits['invariants']['error']:.0e}",
         "race": rows(_racer(r) for n in names for r in of(records, "invariants", n)),
