@@ -140,8 +140,8 @@ class MessagePassing(AbstractTermSpec):
     - `sampling`: distribution of the weights of all three layers; a single pass.
     - `activation`: "tanh", "erf", "sigmoid", "sin" or "relu", whose forces jump.
     - `sees_receiver`: whether messages depend on the receiver's units, not only on the sender's.
-    - `pools_nodes`: whether the node units are columns too. The published sources leave open this
-        and `sees_receiver`; bench/paper_encoder.py chooses both from training data.
+    - `pools_nodes`: whether the node units are columns too. Our sources on the paper leave open
+        this and `sees_receiver`; bench/paper_encoder.py chooses both from training data.
 
     **Raises:** `ValueError` for a sampling in two passes.
     """
