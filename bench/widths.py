@@ -100,7 +100,7 @@ def draw(records: list[Record]) -> Figure:
     axes[1, 0].set_ylabel("condition number of Z", fontsize=13)
     for ax in axes[1]:
         ax.axhline(1 / EPSILON, color="0.3", lw=1, ls=":")
-    axes[1, 0].text(WIDTHS[0], 0.4 / EPSILON, "1 / epsilon (or more)", va="top", fontsize=11)
+    axes[1, 0].text(90, 0.4 / EPSILON, "1 / epsilon (or more)", va="top", fontsize=11)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=12)
     return figure
