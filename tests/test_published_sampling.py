@@ -25,7 +25,16 @@ def draws(sampling, units=500):
 
 
 def theirs(name):
-    return np.hstack(THEIRS[f"{name}_weights"]), np.hstack(THEIRS[f"{name}_biases"])
+    """Weights and biases of their layers. Units of repeated pairs count once: they draw with
+    replacement from candidates that are hardly more than the units."""
+    layers = []
+    for (first, second), *layer in zip(
+        *(THEIRS[k] for k in ("pairs", f"{name}_weights", f"{name}_biases"))
+    ):
+        code = first.astype(int) * len(X) + second
+        kept = np.unique(code, return_index=True)[1] if name == "swim" else slice(None)
+        layers.append([a[..., kept] for a in layer])
+    return (np.hstack(a) for a in zip(*layers))
 
 
 def test_fixture_says_where_it_comes_from():
@@ -51,6 +60,14 @@ def test_weights_and_biases_have_the_distribution_of_theirs(name, sampling):
     assert stats.ks_2samp(b, their_b).pvalue > 1e-3
     for ours, expected in zip(w, their_w):
         assert stats.ks_2samp(ours, expected).pvalue > 1e-3
+
+
+def test_swim_is_uniform_over_all_ordered_pairs_here_and_there():
+    first, second = np.nonzero(~np.eye(len(X), dtype=bool))
+    every_w, every_b = between(X[first], X[second])
+    for w, b in (draws(PublishedSWIM()), theirs("swim")):
+        for drawn, population in zip((*w, b), (*every_w, every_b)):
+            assert stats.ks_2samp(drawn, population).pvalue > 1e-3
 
 
 def test_elm_is_the_distribution_of_the_paper():
