@@ -14,12 +14,14 @@ from scipy.stats import ortho_group, special_ortho_group
 
 import hgn_jax as hgn
 
+from .paper_encoder import PLAIN, Reading
 from .record import Case, Record, dots, main
 
 ENCODERS = {
-    "invariants": [hgn.Kinetic(), hgn.Pair()],
-    "paper": [hgn.MessagePassing(256, 64)],
+    "invariants": {"terms": [hgn.Kinetic(), hgn.Pair()]},
+    "paper": {"terms": [Reading("SWIM").term(256, 64)], **PLAIN},
 }
+"""Arguments of `hgn.fit`."""
 
 
 class Motions(NamedTuple):
@@ -48,7 +50,7 @@ def measure(potential: str, encoder: str, motions: Motions) -> Record:
     cube = hgn.graphs.lattice((2, 2, 2))
     train = hgn.systems.simulate(system, cube, key=jr.key(0))
     test = hgn.systems.simulate(system, cube, key=jr.key(1), trajectories=len(motions.order) // 8)
-    model = hgn.fit(train, key=jr.key(2), terms=ENCODERS[encoder]).model
+    model = hgn.fit(train, key=jr.key(2), **ENCODERS[encoder]).model
     energy = model(test)
     return {
         name: float(jnp.max(jnp.abs(model(moved) - energy)) / jnp.std(energy))

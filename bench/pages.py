@@ -20,12 +20,14 @@ from .sections import (
     potentials,
     rollouts,
     symmetry_and_speed,
+    widths,
     zero_shot,
 )
 
 SECTIONS = (
     (gradient_descent, "optimizers"),
     (potentials, "potentials"),
+    (widths, "widths"),
     (zero_shot, "zero_shot"),
     (liquid, "molecular_dynamics"),
     (physics_informed_gnns, "physics_informed_gnns"),

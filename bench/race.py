@@ -21,6 +21,8 @@ from hgn_jax._types import Key
 from hgn_jax.fitting.equations import Equations
 from hgn_jax.linear.triangle import column_scale
 
+from .asgd import asgd
+
 Factory = Callable[[optax.Schedule], optax.GradientTransformation]
 Iteration = Callable[[Array, Array, int], Array]
 """theta from a matrix with columns of norm one, a target, and the number of iterations."""
@@ -34,6 +36,7 @@ def _rprop(schedule: optax.Schedule) -> optax.GradientTransformation:
 # Defaults that limit an optimizer at errors this small are lowered: epsilons, weight decay.
 OPTIMIZERS: dict[str, Factory] = {
     "SGD": optax.sgd,
+    "ASGD": asgd,
     "SGD, momentum": lambda rate: optax.sgd(rate, momentum=0.9, nesterov=True),
     "Adagrad": optax.adagrad,
     "Adadelta": optax.adadelta,

@@ -44,26 +44,49 @@ def main(
 
     `compare` adds figures that compare records, once all cases are measured. Finished cases are
     kept in DIR/NAME.unfinished.jsonl until all are done: a run after an interruption resumes there.
+    `--only NAME=VALUE` measures the cases with that setting; the records of all others stay as they
+    are in DIR/NAME.json.
     """
     parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=title)
     parser.add_argument("--quick", action="store_true", help="small sizes, about a minute")
     parser.add_argument("--out", type=Path, default=Path("bench/results"), help="folder of results")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME=VALUE", help="keep the results of all others"
+    )
     arguments(parser)
     options = vars(parser.parse_args())
-    out, quick = options.pop("out"), options["quick"]
+    out, only, quick = options.pop("out"), options.pop("only"), options["quick"]
     jax.config.update("jax_enable_x64", True)
     out.mkdir(parents=True, exist_ok=True)
-    records = compare(list(measured(cases(**options), out / f"{name}.unfinished.jsonl", quick)))
+    path, unfinished = out / f"{name}.json", out / f"{name}.unfinished.jsonl"
+    every = cases(**options)
+    if only:
+        found = renewed(every, dict(x.split("=", 1) for x in only), path, unfinished, quick)
+    else:
+        found = measured(every, unfinished, quick)
+    records = compare(list(found))
     for kind in dict.fromkeys(r.get("measured") for r in records):
         shown = [r for r in records if r.get("measured") == kind]
         Console(width=150).print(table(title if kind is None else f"{title}: {kind}", shown))
-    path = out / f"{name}.json"
     path.write_text(json.dumps(records, indent=1, allow_nan=False) + "\n")
     print(f"wrote {path}")
     if draw is not None:
         draw(records).savefig(path.with_suffix(".png"), dpi=110)
         print(f"wrote {path.with_suffix('.png')}")
-    (out / f"{name}.unfinished.jsonl").unlink()
+    unfinished.unlink()
+
+
+def renewed(
+    cases: Iterable[Case], wanted: dict[str, str], path: Path, kept: Path, quick: bool
+) -> Iterator[Record]:
+    """Records of the cases with the wanted settings, measured, and those of all others in `path`.
+    A case that was never measured has no record."""
+    cases = list(cases)
+    chosen = [c for c in cases if all(str(c.settings.get(k)) == v for k, v in wanted.items())]
+    after, before = list(measured(chosen, kept, quick)), json.loads(path.read_text())
+    for case in cases:
+        records = after if case in chosen else before
+        yield from (r for r in records if case.settings.items() <= r.items())
 
 
 def measured(cases: Iterable[Case], kept: Path, quick: bool) -> Iterator[Record]:

@@ -1,7 +1,8 @@
 """Gravity learned from ten years of DE421, compared with the next ten years and with Newton's law.
 
 Further runs have fewer units, fewer years just before the held-out ones, or go backward in time:
-they learn from the second decade and are tested on the first, from its end to its start.
+they learn from the second decade and are tested on the first, from its end to its start. The
+perihelion of Mercury precesses by planets, which Newton's law has, and by relativity.
 """
 
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from hgn_jax import plots
 from hgn_jax.demo.solar_system import SUN_WEIGHT, YEARS, force_law, held_out, heliocentric_error
 from hgn_jax.io.datasets import Ephemeris
 
+from .perihelion import precession
 from .record import Case, Record, main
 
 UNITS = (16, 32, 64, 128, 256)
@@ -39,6 +41,7 @@ def cases(quick: bool) -> Iterator[Case]:
         for years in TRAINING_YEARS[:: 2 if quick else 1]:
             measure = partial(_accelerations_of, seed, years=years)
             yield Case({"sweep": "years", **settings, "training_years": years}, measure)
+        yield Case({"sweep": "precession", **settings}, partial(_precession, seed))
 
 
 def orbits(quick: bool) -> Iterator[Case]:
@@ -82,6 +85,26 @@ def _orbits() -> list[Record]:
     ]
 
 
+def _precession(seed: int) -> Record:
+    """Precession of Mercury's perihelion over the held-out decade, in arcseconds per century."""
+    ephemeris = _ephemeris(False)
+    _, _, times, position = _test(False)
+    velocity = ephemeris.velocity[np.isin(ephemeris.times, times)]
+    paths = {"de421": (position, velocity)}
+    for name, model in (("learned", _learned(seed)), ("newton", hgn.systems.gravity())):
+        path = _path(model, False)
+        velocities = np.asarray(path.momentum) / ephemeris.gm[:, None]
+        paths[name] = np.asarray(path.position), velocities
+    sun, mercury = (ephemeris.names.index(name) for name in ("Sun", "Mercury"))
+    gm = float(ephemeris.gm[sun] + ephemeris.gm[mercury])
+    figures = {
+        f"precession_{name}": precession(times, q[:, mercury] - q[:, sun],
+                                         v[:, mercury] - v[:, sun], gm)
+        for name, (q, v) in paths.items()
+    }  # fmt: skip
+    return {"body": "Mercury", **figures, "years": float(times[-1] - times[0]) / 365.25}
+
+
 def _accelerations_of(seed: int, units: int = 256, years: float = YEARS) -> list[Record]:
     return _accelerations(_learned(seed, units=units, years=years), False)
 
@@ -115,19 +138,20 @@ def _position_errors(
 ) -> tuple[Float[np.ndarray, "t n"], Float[np.ndarray, "t n"]]:
     """Heliocentric position errors (AU) of the model and of Newton's law from the same start."""
     *_, observed = _test(backward)
-    return heliocentric_error(_path(model, backward), observed), _newton_errors(backward)
+    path = np.asarray(_path(model, backward).position)
+    return heliocentric_error(path, observed), _newton_errors(backward)
 
 
 @cache
 def _newton_errors(backward: bool) -> Float[np.ndarray, "t n"]:
     *_, observed = _test(backward)
-    return heliocentric_error(_path(hgn.systems.gravity(), backward), observed)
+    path = np.asarray(_path(hgn.systems.gravity(), backward).position)
+    return heliocentric_error(path, observed)
 
 
-def _path(model: hgn.AbstractModel, backward: bool) -> Float[np.ndarray, "t n 3"]:
+def _path(model: hgn.AbstractModel, backward: bool) -> hgn.Trajectory:
     _, start, times, _ = _test(backward)
-    path = hgn.rollout(model, start, times, dt=1.0, integrator=diffrax.Dopri8())
-    return np.asarray(path.position)
+    return hgn.rollout(model, start, times, dt=1.0, integrator=diffrax.Dopri8())
 
 
 def _learned(
@@ -199,7 +223,8 @@ def draw(records: list[Record]) -> Figure:
 
 def draw_orbits(records: list[Record]) -> Figure:
     *_, observed = _test(False)
-    return plots.tracks(_ephemeris(False).names, _path(_learned(0), False), observed)
+    path = np.asarray(_path(_learned(0), False).position)
+    return plots.tracks(_ephemeris(False).names, path, observed)
 
 
 if __name__ == "__main__":

@@ -118,6 +118,19 @@ def test_main_writes_all_records_and_removes_the_unfinished_file(bench, tmp_path
     assert bench.calls == [0, 1, 2]
 
 
+def test_only_the_chosen_cases_are_measured_and_the_others_stay(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["bench.some", "--out", str(tmp_path)])
+    main("some", "Some figures", bench.cases)
+    path = tmp_path / "some.json"
+    before = [r | {"figure": "before"} for r in json.loads(path.read_text()) if r["k"]]
+    path.write_text(json.dumps(before))
+    monkeypatch.setattr(sys, "argv", ["bench.some", "--out", str(tmp_path), "--only", "k=2"])
+    main("some", "Some figures", bench.cases)
+    after = json.loads(path.read_text())
+    assert figures(after) == [(1, "before"), (2, 2.5), (2, None)]  # case 0 had no record
+    assert bench.calls == [0, 1, 2, 2]
+
+
 def test_failing_figure_leaves_records_and_the_unfinished_file(bench, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["bench.some", "--quick", "--out", str(tmp_path)])
 

@@ -35,8 +35,19 @@ def joined(one, two):
 
 
 GRAPHS = {d: joined(bodies(5, d, 1), bodies(d + 1, d, 2)) for d in (2, 3)}
-FEATURES = {
-    d: hgn.sample([hgn.MessagePassing(5, hidden=3)], GRAPHS[d], key=jr.key(0))[0] for d in GRAPHS
+
+
+def encoder(d, **options):
+    return hgn.sample([hgn.MessagePassing(5, hidden=3, **options)], GRAPHS[d], key=jr.key(0))[0]
+
+
+FEATURES = {d: encoder(d) for d in GRAPHS}
+READINGS = {
+    "plane": FEATURES[2],
+    "sender": FEATURES[3],
+    "receiver too": encoder(3, sees_receiver=True),
+    "messages only": encoder(3, pools_nodes=False),
+    "both": encoder(3, sees_receiver=True, pools_nodes=False),
 }
 each_dimension = pytest.mark.parametrize("d", GRAPHS)
 
@@ -78,7 +89,11 @@ def permuted(graph, order):
 
 
 def frame_by_hand(arm):
-    """Rows: the nearest body's direction, then Gram-Schmidt on the next nearest."""
+    """Rows: the nearest body's direction; then that turned by 90 degrees (2-D), or Gram-Schmidt on
+    the next nearest."""
+    if arm.shape[1] == 2:
+        x, y = min(arm, key=np.linalg.norm)
+        return np.array([[x, y], [-y, x]]) / np.hypot(x, y)
     axes = []
     for k in np.argsort(np.linalg.norm(arm, axis=1))[: arm.shape[1]]:
         axis = arm[k] - sum((arm[k] @ e * e for e in axes), np.zeros(arm.shape[1]))
@@ -99,19 +114,17 @@ def encoder_by_hand(features, graph):
     messages = 0
     for i, j in zip(np.asarray(graph.senders), np.asarray(graph.receivers)):
         edge = dense(features.edge_layer, np.append(q[j] - q[i], np.linalg.norm(q[j] - q[i])))
-        messages = messages + dense(features.message_layer, np.concatenate([hidden[i], edge]))
-    return np.concatenate([np.sum(hidden, axis=0), messages])
+        ends = [hidden[i], hidden[j]] if features.sees_receiver else [hidden[i]]
+        messages = messages + dense(features.message_layer, np.concatenate([*ends, edge]))
+    return np.concatenate([np.sum(hidden, axis=0), messages]) if features.pools_nodes else messages
 
 
-@each_dimension
-def test_features_equal_a_loop_over_bodies_and_edges(d):
-    by_hand = [encoder_by_hand(FEATURES[d], g) for g in hgn.graphs.unbatch(GRAPHS[d])]
-    np.testing.assert_allclose(evaluate(FEATURES[d], GRAPHS[d])[0], by_hand, rtol=1e-11, atol=1e-12)
-
-
-@each_dimension
-def test_gradient_is_the_derivative_of_the_features(d):
-    _, fast, slow = evaluate(FEATURES[d], GRAPHS[d])
+@pytest.mark.parametrize("features", READINGS.values(), ids=READINGS)
+def test_every_reading_equals_the_loop_and_has_its_derivative_as_gradient(features):
+    graphs = GRAPHS[features.dimension]
+    phi, fast, slow = evaluate(features, graphs)
+    by_hand = [encoder_by_hand(features, g) for g in hgn.graphs.unbatch(graphs)]
+    np.testing.assert_allclose(phi, by_hand, rtol=1e-11, atol=1e-12)
     for given, true in zip(fast, slow):
         np.testing.assert_allclose(given, true, rtol=0, atol=1e-12 * np.max(np.abs(true)))
 
@@ -152,17 +165,35 @@ def test_the_frame_is_orthonormal(d):
         np.testing.assert_allclose(inside @ inside.T, true @ true.T, rtol=1e-11, atol=1e-12)
 
 
-@each_dimension
-def test_the_nearest_bodies_lie_along_the_axes_in_turn(d):
-    q = np.asarray(local(GRAPHS[d]))[:5, :d]
-    nearest = q[np.argsort(np.linalg.norm(q, axis=1))[:d]]
+def test_in_space_the_nearest_bodies_lie_along_the_axes_in_turn():
+    q = np.asarray(local(GRAPHS[3]))[:5, :3]
+    nearest = q[np.argsort(np.linalg.norm(q, axis=1))[:3]]
     np.testing.assert_allclose(np.triu(nearest, 1), 0, atol=1e-14)
     assert np.all(np.diag(nearest) > 0)
 
 
-@pytest.mark.parametrize("n, d", [(3, 2), (5, 3), (2, 2), (3, 3)])
-@pytest.mark.parametrize("mirror", [1, -1], ids=["rotation", "reflection"])
+def test_in_the_plane_the_frame_keeps_the_handedness():
+    q = np.asarray(GRAPHS[2].nodes["position"])[:5]
+    inside = np.asarray(local(GRAPHS[2]))[:5, :2]
+    nearest = np.argmin(np.linalg.norm(inside, axis=1))
+    np.testing.assert_allclose(inside[nearest], [np.linalg.norm(inside[nearest]), 0], atol=1e-14)
+    areas = [np.linalg.det(x[1:3] - x[0]) for x in (q, inside)]
+    np.testing.assert_allclose(*areas, rtol=1e-12)
+
+
+def test_in_the_plane_two_bodies_have_a_complete_frame():
+    graph = bodies(2, 2, 5)
+    across = np.diff(np.asarray(graph.nodes["position"]), axis=0)[0] @ [[0, 1], [-1, 0]]
+    boost = np.outer([1, -1], across)
+    one, two = (
+        local(g)[:, 2:] for g in (graph, moved(graph, momentum=graph.nodes["momentum"] + boost))
+    )
+    np.testing.assert_allclose(np.linalg.norm(two - one, axis=1), np.linalg.norm(boost, axis=1))
+
+
+@pytest.mark.parametrize("n, d, mirror", [(3, 2, 1), (4, 2, 1), (5, 3, 1), (5, 3, -1), (3, 3, -1)])
 def test_features_are_invariant_under_rigid_motion_and_renumbering(n, d, mirror):
+    """In the plane reflections are excluded."""
     rng = np.random.default_rng(n)
     graph, features = bodies(n, d, n), FEATURES[d]
     rotation = stats.special_ortho_group.rvs(d, random_state=rng)
@@ -170,6 +201,12 @@ def test_features_are_invariant_under_rigid_motion_and_renumbering(n, d, mirror)
     changed = rigidly_moved(permuted(graph, rng.permutation(n)), orthogonal, rng.normal(size=d))
     one, two = values(features, graph), values(features, changed)
     np.testing.assert_allclose(one, two, rtol=1e-10, atol=1e-11)
+
+
+def test_in_the_plane_a_mirror_image_has_other_features():
+    graph = bodies(5, 2, 3)
+    mirrored = rigidly_moved(graph, np.diag([1, -1]), 0)
+    assert np.max(np.abs(values(FEATURES[2], graph) - values(FEATURES[2], mirrored))) > 1e-2
 
 
 def test_momenta_are_seen_in_the_frame_but_not_relative_to_their_mean():

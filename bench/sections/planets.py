@@ -14,7 +14,14 @@ _KEYS = (
 def figures(records: list[Record]) -> dict[str, str]:
     main = _main(records)
     columns = [worst(records, key) for key in _KEYS]
+    precessions = [r for r in records if r["sweep"] == "precession"]
+    learned = [r["precession_learned"] for r in precessions]
+    newton, de421 = (precessions[0][f"precession_{name}"] for name in ("newton", "de421"))
     return {
+        "learned_precession": f"{min(learned):.1f} to {max(learned):.1f}",
+        "newton_precession": f"{newton:.1f}",
+        "de421_precession": f"{de421:.1f}",
+        "relativity": f"{de421 - newton:.1f}",
         "years": f"{main[0]['years']:.1f}",
         "seeds": str(len({r["seed"] for r in main})),
         "bodies": rows(

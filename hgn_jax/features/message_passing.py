@@ -31,12 +31,16 @@ class MessagePassingFeatures(AbstractEnergy):
     arXiv 2506.06558).
 
     $x_i$ are the positions relative to their mean, and the momenta, in an orthonormal frame. Its
-    first axis points to the node nearest to the centre; the others follow from the next nearest
-    nodes by Gram-Schmidt. Then $h_i = \phi_V(x_i)$, $e_{ij} = \phi_E(\bar q_j - \bar q_i, r_{ij})$,
-    $m_{ij} = \phi_M(h_i, e_{ij})$, and $\Phi = \sum_j (h_j, \sum_i m_{ij})$.
+    first axis points to the node nearest to the centre. In two dimensions the second axis is the
+    first turned by 90 degrees; otherwise the axes follow from the next nearest nodes by
+    Gram-Schmidt. Then $h_i = \phi_V(x_i)$, $e_{ij} = \phi_E(\bar q_j - \bar q_i, r_{ij})$,
+    $m_{ij} = \phi_M(h_i, e_{ij})$, and $\Phi = \sum_j (h_j, \sum_i m_{ij})$. With `sees_receiver`
+    the messages are $\phi_M(h_i, h_j, e_{ij})$; without `pools_nodes` $\Phi$ has no $h_j$.
 
-    If the bodies do not span the space (fewer than d + 1, or all on a line or plane), the missing
-    axes are zero, and components along them are ignored.
+    Features are invariant under rotations, translations and permutations. They are invariant under
+    reflections too, except in two dimensions. If the bodies of a graph in three dimensions do not
+    span it (fewer than four, or all on a line or plane), the missing axes are zero, and components
+    along them are ignored.
 
     Limitations, compared with pair and kinetic features: q and p are mixed, so the energy is not
     separable. The frame jumps when the nearest node changes. Inputs depend on the extent of the
@@ -51,6 +55,8 @@ class MessagePassingFeatures(AbstractEnergy):
     message_layer: Dense
     box: Float[Array, "x 2"]
     """Least and greatest local coordinate in training, position before momentum."""
+    sees_receiver: bool = eqx.field(default=False, static=True)
+    pools_nodes: bool = eqx.field(default=True, static=True)
 
     @property
     def dimension(self) -> int | None:
@@ -73,7 +79,7 @@ class MessagePassingFeatures(AbstractEnergy):
         message = self._message(x[graphs.senders], x[graphs.receivers])
         message = jnp.where(edge_mask(graphs)[:, None], message, 0)
         received = sum_over_edges(graphs, message)
-        return jnp.concatenate([hidden, received], axis=1)
+        return self._pooled(hidden, received)
 
     def gradient(self, graphs: GraphsTuple) -> Gradient:
         x, pull_back = jax.vjp(
@@ -95,7 +101,7 @@ class MessagePassingFeatures(AbstractEnergy):
             jax.ops.segment_sum(jnp.where(edge_mask(graphs)[:, None, None], end, 0), node, len(x))
             for end, node in ((sent, graphs.senders), (received, graphs.receivers))
         )
-        by_local = jnp.concatenate([hidden, jnp.swapaxes(received_by_node, 1, 2)], axis=2)
+        by_local = self._pooled(hidden, jnp.swapaxes(received_by_node, 1, 2))
         return Gradient(*jax.vmap(pull_back, in_axes=2, out_axes=2)(by_local))
 
     def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
@@ -112,11 +118,13 @@ class MessagePassingFeatures(AbstractEnergy):
     def trained_range(self) -> Float[Array, "... 2"]:
         return self.box
 
+    def _pooled(self, nodes: Float[Array, "... h"], messages: Float[Array, "... m"]) -> Array:
+        return jnp.concatenate([nodes, messages], axis=-1) if self.pools_nodes else messages
+
     def _message(self, sender: Float[Array, "e x"], receiver: Float[Array, "e x"]) -> Array:
-        inputs = jnp.concatenate(
-            [self.node_layer(sender), self.edge_layer(edge_inputs(sender, receiver))], axis=1
+        return self.message_layer(
+            message_inputs(self.node_layer, self.edge_layer, sender, receiver, self.sees_receiver)
         )
-        return self.message_layer(inputs)
 
 
 class MessagePassing(AbstractTermSpec):
@@ -131,6 +139,9 @@ class MessagePassing(AbstractTermSpec):
     - `hidden`: number of units of the node layer and of the edge layer.
     - `sampling`: distribution of the weights of all three layers; a single pass.
     - `activation`: "tanh", "erf", "sigmoid", "sin" or "relu", whose forces jump.
+    - `sees_receiver`: whether messages depend on the receiver's units, not only on the sender's.
+    - `pools_nodes`: whether the node units are columns too. Our sources on the paper leave open
+        this and `sees_receiver`; bench/paper_encoder.py chooses both from training data.
 
     **Raises:** `ValueError` for a sampling in two passes.
     """
@@ -139,6 +150,8 @@ class MessagePassing(AbstractTermSpec):
     hidden: int = eqx.field(default=64, static=True)
     sampling: AbstractSampling = SWIM()
     activation: str = eqx.field(default="tanh", static=True)
+    sees_receiver: bool = eqx.field(default=False, static=True)
+    pools_nodes: bool = eqx.field(default=True, static=True)
 
     def __check_init__(self) -> None:
         if self.sampling.guided:
@@ -158,12 +171,14 @@ class MessagePassing(AbstractTermSpec):
         x = local_coordinates(data, data.nodes["position"], data.nodes["momentum"])
         node_layer = self.sampling(nodes, x, node_mask(data), self.hidden, self.activation)
         mask = edge_mask(data)
-        e = edge_inputs(x[data.senders], x[data.receivers])
-        edge_layer = self.sampling(edges, e, mask, self.hidden, self.activation)
-        h = jnp.concatenate([node_layer(x)[data.senders], edge_layer(e)], axis=1)
+        ends = x[data.senders], x[data.receivers]
+        edge_layer = self.sampling(edges, edge_inputs(*ends), mask, self.hidden, self.activation)
+        h = message_inputs(node_layer, edge_layer, *ends, self.sees_receiver)
         message_layer = self.sampling(messages, h, mask, self.units, self.activation)
         box = jnp.stack([extent(x[:, k], node_mask(data)) for k in range(x.shape[1])])
-        return MessagePassingFeatures(node_layer, edge_layer, message_layer, box)
+        return MessagePassingFeatures(
+            node_layer, edge_layer, message_layer, box, self.sees_receiver, self.pools_nodes
+        )
 
 
 def edge_inputs(sender: Float[Array, "e x"], receiver: Float[Array, "e x"]) -> Array:
@@ -171,6 +186,19 @@ def edge_inputs(sender: Float[Array, "e x"], receiver: Float[Array, "e x"]) -> A
     dimension = sender.shape[1] // 2
     step = (receiver - sender)[:, :dimension]
     return jnp.concatenate([step, norm(step)[:, None]], axis=1)
+
+
+def message_inputs(
+    node_layer: Dense,
+    edge_layer: Dense,
+    sender: Float[Array, "e x"],
+    receiver: Float[Array, "e x"],
+    sees_receiver: bool,
+) -> Float[Array, "e inputs"]:
+    """Units of the nodes and of the edge, for every edge."""
+    nodes = [sender, receiver] if sees_receiver else [sender]
+    edge = edge_layer(edge_inputs(sender, receiver))
+    return jnp.concatenate([*(node_layer(x) for x in nodes), edge], axis=1)
 
 
 def local_coordinates(
@@ -192,7 +220,7 @@ def _frame(graphs: GraphsTuple, arm: Float[Array, "n d"]) -> Float[Array, "g d d
     nearest_first = jnp.lexsort((length, graph_index(graphs)))
     start = jnp.cumsum(graphs.n_node) - graphs.n_node
     axes: list[Array] = []
-    for k in range(d):
+    for k in range(1 if d == 2 else d):
         last = start + jnp.maximum(graphs.n_node - 1, 0)
         picked = arm[nearest_first[jnp.minimum(jnp.minimum(start + k, last), n - 1)]]
         axis = picked
@@ -202,4 +230,7 @@ def _frame(graphs: GraphsTuple, arm: Float[Array, "n d"]) -> Float[Array, "g d d
         # A linearly dependent arm leaves only rounding errors: they define no axis.
         real = size > jnp.sqrt(jnp.finfo(arm.dtype).eps) * norm(picked)[:, None]
         axes.append(jnp.where(real, axis / jnp.where(real, size, 1), 0))
+    if d == 2:
+        x, y = axes[0].T
+        axes.append(jnp.stack([-y, x], axis=1))
     return jnp.stack(axes, axis=1)
