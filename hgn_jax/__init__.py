@@ -30,6 +30,7 @@ from .features import AbstractSiteEnergy as AbstractSiteEnergy
 from .features import AbstractTerm as AbstractTerm
 from .features import AbstractTermSpec as AbstractTermSpec
 from .features import AbstractUntrained as AbstractUntrained
+from .features import Angular as Angular
 from .features import Drive as Drive
 from .features import External as External
 from .features import Friction as Friction

@@ -1,3 +1,5 @@
+from .angular import Angular as Angular
+from .angular import AngularFeatures as AngularFeatures
 from .base import AbstractEnergy as AbstractEnergy
 from .base import AbstractRates as AbstractRates
 from .base import AbstractTerm as AbstractTerm

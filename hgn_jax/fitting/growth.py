@@ -18,7 +18,7 @@ from .windows import Trajectories, Windows, windows_of
 SIZES = (5, 10, 20)
 """Frames of windows before those of whole trajectories."""
 ACCEPTED = 1.2
-"""Greatest residual over the noise, or growth of it where it is greater already."""
+"""Greatest residual over the noise."""
 STILL = 1e-3
 """Relative change of the squared residual at which an iteration ends."""
 SLACK = 1.02
@@ -173,10 +173,17 @@ def chi(stage: Stage, spare: float) -> float:
     return value if math.isfinite(value) else math.inf
 
 
-def follows(residual: float, before: float) -> bool:
-    """True if a residual over the noise is as small as one expects after `before` for shorter
-    windows, infinite for the shortest.
+def follows(residual: float, frames: int, before: float, frames_before: int) -> bool:
+    r"""True if a residual over the noise over windows of that many frames is as small as one
+    expects after `before` for shorter windows, infinite for the shortest.
 
-    Without noise the residual is that of the model, and exceeds the noise from the start.
+    White noise leaves the same residual at every length. Where the residual exceeds it already,
+    errors of neighbouring samples are alike, or there is no noise: differences of the states missed
+    these errors. At worst they add up from sample to sample, as a random walk does, and grow with
+    the root of the length. Wrong motion departs at least in proportion to the length.
     """
-    return math.isfinite(residual) and residual <= ACCEPTED * max(1.0, before)
+    if before <= ACCEPTED:
+        return residual <= ACCEPTED * max(1.0, before)
+    return math.isfinite(residual) and (
+        math.isinf(before) or residual <= before * math.sqrt(frames / frames_before)
+    )

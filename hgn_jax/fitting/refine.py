@@ -44,7 +44,8 @@ def refine(fit: Fit, data: GraphsTuple, *, throw: bool = True) -> Fit:
 
     Windows grow from 5 frames to 10, 20 and whole trajectories (gaps cut them). From far away a
     long window has wrong minima: windows stop growing where the residual exceeds 1.2 times the
-    noise, or grows by as much if it is larger from the start, as without noise. Steps of the
+    noise. If it is larger from the start, since there is no noise or errors of neighbouring samples
+    are alike, they stop where it grows faster than the root of the window's length. Steps of the
     integrator are halved until its error is 2% of the residual. `fit.refinement` holds the path of
     residuals and the reason for the end.
 
@@ -76,14 +77,15 @@ def refine(fit: Fit, data: GraphsTuple, *, throw: bool = True) -> Fit:
     growth = Growth(trajectories, noise, fit.model, trajectories.state)
     steps = GaussNewton(fit, _by_groups(fit.solver), growth)
     path: list[tuple[Stage, float]] = []
-    best, before, reason = None, math.inf, "whole trajectories are one window each"
+    best, before, frames = None, math.inf, 1
+    reason = "whole trajectories are one window each"
     for stage in growth.stages(steps):
         spare = growth.rows(stage.windows) - steps.effective_dof
         path.append((stage, chi(stage, spare)))
-        if not follows(path[-1][1], before):
+        if not follows(path[-1][1], stage.frames, before, frames):
             reason = f"windows of {stage.frames} frames leave {path[-1][1]:.3g} times the noise"
             break
-        best, before = stage, growth.lower_noise(stage, spare)
+        best, before, frames = stage, growth.lower_noise(stage, spare), stage.frames
     if best is None:
         raise RuntimeError(f"refine could not follow the states: {reason}")
     found = _final(steps, growth, best)

@@ -23,7 +23,7 @@ def smooth(model: AbstractModel, data: GraphsTuple) -> GraphsTuple:
 
     Starts of windows are found by Gauss-Newton steps as in `hgn.refine`, with the model held:
     windows of 5 frames, then 10, 20 and whole trajectories, as long as the residual stays below 1.2
-    times the noise or does not grow by as much.
+    times the noise, or grows no faster than the root of the window's length.
 
     **Arguments:**
 
@@ -44,11 +44,11 @@ def smooth(model: AbstractModel, data: GraphsTuple) -> GraphsTuple:
     names = model.dynamics.state
     require(data, {"globals": ["time", "trajectory"]}, "smooth")
     data = without_padding(data)
-    states, before = None, math.inf
+    states, before, frames = None, math.inf, 1
     for stage, residual in followed(model, data, SIZES):
-        if not follows(residual, before):
+        if not follows(residual, stage.frames, before, frames):
             break
-        states, before = stage.states, residual
+        states, before, frames = stage.states, residual, stage.frames
     if states is None:
         raise RuntimeError("smooth could not follow the states: the motion is not finite")
     if before > ACCEPTED:

@@ -172,7 +172,8 @@ def _check_alike(data: GraphsTuple) -> None:
     }
     for arrays, size in ((fixed, n), (of_edges, e)):
         for name, array in arrays.items():
-            each = np.asarray(array).reshape(frames, size, -1)
-            differs = np.flatnonzero((each != each[:1]).any(axis=(1, 2)))
+            each = np.asarray(array)
+            each = each.reshape(frames, size, *each.shape[1:])
+            differs = np.flatnonzero((each != each[:1]).reshape(frames, -1).any(axis=1))
             if len(differs):
                 raise ValueError(f"{words}; {name} of frame {differs[0]} differs from frame 0")

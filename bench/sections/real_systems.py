@@ -1,0 +1,53 @@
+"""Motion-tracked pendulum and cart."""
+
+import math
+from typing import Any
+
+from ..markdown import rows
+from ..record import Record
+
+ENERGY, STATE = 3e-4, 1e-4
+"""Goals of the mean squares."""
+
+
+def figures(records: list[Record]) -> dict[str, str]:
+    pendulum = [r for r in records if r["measured"] == "pendulum"]
+    (cart,) = (r for r in records if r["measured"] == "cart")
+    first = pendulum[0]
+    refined = [r["refined"] for r in pendulum]
+    missed = [
+        kind
+        for kind, energy, state in (
+            ("from the first test point", "energy", "state"),
+            ("as a forecast", "energy_forecast", "state_forecast"),
+        )
+        if _mean(refined, energy) > ENERGY or _mean(refined, state) > STATE
+    ]
+    return {
+        "pendulum": rows(_row(pendulum, kind) for kind in ("one solve", "refined")),
+        "train": str(first["train"]),
+        "test": str(first["test"]),
+        "seeds": str(len({r["seed"] for r in pendulum})),
+        "seconds": f"{first['seconds']:.0f}",
+        "candidates": ", ".join(map(str, first["candidates"])),
+        "units": " or ".join(sorted({str(r["units"]) for r in pendulum})),
+        "missed": f"missed {' and '.join(missed)}" if missed else "both are reached",
+        "energy_goal": f"{ENERGY:.0e}",
+        "state_goal": f"{STATE:.0e}",
+        "kinetic": f"{_mean(pendulum, 'kinetic'):.3f}",
+        "friction": f"{_mean(pendulum, 'friction'):.4f}",
+        "deviation": f"{_mean(pendulum, 'friction_deviation'):.0e}",
+        "cart_friction": f"{cart['friction']:.4f}",
+        "cart_seconds": f"{cart['seconds']:.1f}",
+        "cart_error": f"{cart['error']:.2%}",
+    }
+
+
+def _row(records: list[Record], kind: str) -> list[str]:
+    mine: list[Record] = [r[kind.replace(" ", "_")] for r in records]
+    names = ("energy", "state", "energy_forecast", "state_forecast")
+    return [kind, *(f"{_mean(mine, name):.1e}" for name in names)]
+
+
+def _mean(records: list[Any], name: str) -> float:
+    return math.exp(sum(math.log(r[name]) for r in records) / len(records))
