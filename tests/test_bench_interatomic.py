@@ -83,13 +83,16 @@ def test_quick_run_learns_and_a_second_one_keeps_its_results(folder, tmp_path, m
 
 
 def test_search_goes_on_from_the_best_of_each_stage_and_marks_it(monkeypatch):
-    subject = ELEMENTS[0]._replace(cutoffs=(4.0, 5.0, 6.0), radials=(5, 7), weights=(1.0, 3.0))
+    subject = ELEMENTS[0]._replace(
+        cutoffs=(4.0, 5.0, 6.0), radials=(5, 7), weights=(1.0, 3.0), stretches=(None, 2.0)
+    )
     tried = []
 
     def tune(data, *, grid, **_):
         (_, many), weight = grid["terms"][0], float(data)
-        tried.append((many.cutoff, many.radial, weight))
+        tried.append((many.stretch, many.cutoff, many.radial, weight))
         score = abs(many.cutoff - 4) + abs(many.radial - 7) + abs(weight - 3)
+        score += many.stretch is None
         errors = {"energy": score, "force": score}
         return hgn.Tuning(None, (hgn.Trial({}, errors, errors, score),))
 
@@ -98,9 +101,11 @@ def test_search_goes_on_from_the_best_of_each_stage_and_marks_it(monkeypatch):
     monkeypatch.setattr("bench.interatomic_fits.observations", lambda data: [])
     monkeypatch.setattr(hgn, "tune", tune)
     records = search(None, subject, 4, False)
-    assert tried == [(4, 5, 1), (5, 5, 1), (6, 5, 1), (4, 7, 1), (4, 7, 3)]
+    of_stretch = [(None, 5, 5, 1), (2, 5, 5, 1)]
+    of_cutoff = [(2, 4, 5, 1), (2, 6, 5, 1)]
+    assert tried == [*of_stretch, *of_cutoff, (2, 4, 7, 1), (2, 4, 7, 3)]
     (best,) = (r for r in records if r["chosen"])
-    assert Settings.of(best) == Settings(4.0, 7, 3.0, 4)
+    assert Settings.of(best) == Settings(4.0, 7, 3.0, 4, 2.0)
 
 
 def test_missing_files_are_named(folder, tmp_path, monkeypatch):
