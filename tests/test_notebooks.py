@@ -19,5 +19,9 @@ def test_runs_from_top_to_bottom(path, tmp_path):
         for output in cell.outputs
         if "image/png" in output.get("data", {})
     ]
-    plotted = [c for c in notebook.cells if c.cell_type == "code" and ".plots." in c.source]
+    plotted = [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and (".plots." in cell.source or "plt.subplots(" in cell.source)
+    ]
     assert len(figures) == len(plotted) > 0
