@@ -160,7 +160,7 @@ def _data(
 
 
 def _fastest_period(law: hgn.AbstractModel, graph: GraphsTuple) -> float:
-    """Of small oscillations about the graph's own positions, for masses of one."""
+    """Shortest period of small oscillations about the graph's own positions, for masses of one."""
     position = graph.nodes["position"]
 
     def energy(x: Any) -> Any:

@@ -76,7 +76,7 @@ def test_calibrated_deviations_are_as_large_as_errors_of_unseen_frames(data, fit
 
 
 def test_calibration_makes_held_out_errors_as_large_as_their_deviations(data, fit):
-    """With the covariance of the other folds, written out: the mean square ratio is one."""
+    """The mean square of error over deviation, with the other folds' covariance, is one."""
     scale = hgn.calibrate(fit, data).deviation_scales["force"]
     (solution,) = (s for s in fit.solutions if s.of_folds is not None)
     (gram,) = (g for g in fit.reduction.systems if g.columns == solution.theta.size)
@@ -136,7 +136,7 @@ def test_nuclei_repel_as_the_universal_potential():
 
 
 def test_a_known_core_is_fitted_around(data):
-    """With a known repulsion only the rest is learned, and the sum is as good."""
+    """The rest is learned beside a known repulsion, and the sum is as good."""
     core = hgn.systems.zbl((29,), onset=1.0, cutoff=3.0)
     with_core = hgn.fit(data, key=0, terms=TERMS, observations=OBSERVED, known=core)
     unseen = frames(10, seed=3)

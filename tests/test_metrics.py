@@ -49,6 +49,12 @@ def test_frames_without_momenta_have_an_error_of_forces_alone(springs, observed)
     np.testing.assert_allclose(errors["force"], expected, rtol=1e-14)
 
 
+def test_frames_without_momenta_or_rates_have_no_error(springs, observed):
+    bare = {k: v for k, v in observed.nodes.items() if k in ("position", "mass", "fixed")}
+    with pytest.raises(ValueError, match=r"needs nodes\[.force.\], nodes\[.velocity.\]"):
+        hgn.metrics.relative_error(Resting(springs), observed._replace(nodes=bare))
+
+
 class Resting(hgn.AbstractHamiltonian):
     """A system whose momenta count as zero where graphs have none."""
 

@@ -1,7 +1,10 @@
 """Friction, drives and magnetic forces, against NumPy, SciPy and conservation laws."""
 
+import dataclasses
 import functools
+from typing import Any, ClassVar
 
+import chex
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -167,6 +170,21 @@ def test_power_of_the_terms_is_the_change_of_the_energy():
         assert abs(sum(x[k] for x in by_term.values()) - change) < 5e-3 * (1 + abs(change))
 
 
+def test_power_of_terms_that_share_a_name_is_their_sum():
+    model = fitted().model
+    damps = [k for k, term in enumerate(model.terms) if term.name == "friction"]
+    terms = (*model.terms, *(model.terms[k] for k in damps))
+    twice = dataclasses.replace(
+        model,
+        basis=dataclasses.replace(model.basis, terms=terms),
+        theta=(*model.theta, *(3 * model.theta[k] for k in damps)),
+    )
+    graphs = graphs_of(*states(5, seed=2))
+    expected = power(model, graphs)
+    expected["friction"] = 4 * expected["friction"]
+    chex.assert_trees_all_close(power(twice, graphs), expected, rtol=1e-12)
+
+
 def test_a_rollout_follows_the_driven_and_damped_motion():
     model = fitted().model
     _, q, p = states(1, seed=3)
@@ -318,7 +336,77 @@ def test_without_a_bandwidth_waves_have_eight_samples_per_period_or_more():
     assert 0.9 * np.pi / 4 / step < float(term.frequency.max()) < np.pi / 4 / step
 
 
+def test_explicit_symplectic_integrators_take_a_drive():
+    """A driven harmonic oscillator at rest, p' = -q + a cos(w t), in closed form."""
+    a, w, times = 0.3, 1.7, np.linspace(0, 5, 6)
+    pull = hgn.sample([hgn.Drive([0], period=2 * np.pi / w, units=1)], one_body(0.0), key=0)
+    terms = (hgn.Kinetic(0).sample(jr.key(0), one_body(0.0)), Spring(), *pull)
+    # Cosine, sine and constant along x, then along y.
+    theta = (jnp.ones(1), jnp.ones(1), jnp.array([a, 0, 0, 0, 0, 0]))
+    model = hgn.HamiltonianGraphNetwork(hgn.Basis(terms), theta, jnp.zeros(1))
+    path = hgn.rollout(model, one_body(0.0), times, dt=0.05, integrator=hgn.KahanLi8())
+    expected = a / (1 - w**2) * (np.cos(w * times) - np.cos(times))
+    np.testing.assert_allclose(path.position[:, 0, 0], expected, atol=1e-9)
+    np.testing.assert_allclose(path.position[:, 0, 1], 0, atol=1e-14)
+
+
+class Spring(hgn.AbstractSiteEnergy):
+    """|q|^2 / 2."""
+
+    name: ClassVar[str] = "spring"
+    sites: ClassVar[Any] = hgn.sites.Positions()
+
+    def phi(self, z, site):
+        return jnp.sum(z**2)[None] / 2
+
+
+def one_body(speed, d=2):
+    """One body of mass 1 at the origin, which moves along x."""
+    momentum = np.eye(1, d) * speed
+    return from_frames(
+        [np.zeros((1, d))],
+        cutoff=1.0,
+        nodes={"momentum": momentum, "mass": np.ones(1)},
+        globals_={"time": np.zeros(1)},
+    )
+
+
 # Magnetic fields
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_a_charge_circles_in_a_uniform_field(d):
+    """Cyclotron motion, of frequency B and radius v / B, in closed form."""
+    field, speed, times = 1.5, 0.8, np.linspace(0, 6, 7)
+    start = one_body(speed, d)
+    terms = hgn.sample([hgn.Kinetic(0), hgn.Magnetic(0)], start, key=0)
+    theta = (jnp.ones(1), field * jnp.ones(1) if d == 2 else field * jnp.eye(3)[2])
+    model = hgn.HamiltonianGraphNetwork(hgn.Basis(terms), theta, jnp.zeros(0))
+    path = hgn.rollout(model, start, times, dt=0.02, integrator=hgn.GaussLegendre4())
+    angle = field * times
+    circle = speed / field * np.stack([np.sin(angle), np.cos(angle) - 1], axis=1)
+    np.testing.assert_allclose(path.position[:, 0, :2], circle, atol=1e-7)
+    np.testing.assert_allclose(np.linalg.norm(path.momentum[:, 0], axis=1), speed, rtol=1e-12)
+
+
+def test_a_magnetic_field_is_learned_beside_a_trap():
+    """B = 1 + exp(-x^2) out of the plane."""
+    rng = np.random.default_rng(0)
+    x, v = rng.uniform(-1.5, 1.5, (300, 1, 2)), rng.normal(size=(300, 1, 2))
+    b = 1 + np.exp(-(x[..., :1] ** 2))
+    force = -x + b * np.stack([v[..., 1], -v[..., 0]], axis=-1)
+    nodes = {"mass": np.ones(300), "momentum": v[:, 0], "velocity": v[:, 0], "force": force[:, 0]}
+    data = from_frames(list(x), cutoff=1.0, nodes=nodes)
+    fit = hgn.fit(
+        data,
+        key=0,
+        terms=[hgn.Kinetic(0), Spring(), hgn.Magnetic(100)],
+        observations=[hgn.Derivatives("uniform")],
+    )
+    *_, magnetic = zip(fit.model.terms, fit.model.theta)
+    found = magnetic[0].field(data.nodes["position"]) @ magnetic[1]
+    np.testing.assert_allclose(found[:, 0], b[:, 0, 0], atol=2e-3)
+    np.testing.assert_allclose(fit.model.theta[1], 1, atol=1e-4)
 
 
 @pytest.mark.parametrize("d", [2, 3])

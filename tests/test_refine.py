@@ -12,7 +12,9 @@ from scipy.integrate import solve_ivp
 
 import hgn_jax as hgn
 from hgn_jax.fitting.gauss_newton import eliminated, equations_of
+from hgn_jax.fitting.growth import Growth, Stage, follows
 from hgn_jax.fitting.propagate import motion, tangents
+from hgn_jax.fitting.refine import GaussNewton, _final
 from hgn_jax.fitting.windows import trajectories_of, windows_of
 
 MASS = np.array([1.0, 2.0, 0.5])
@@ -322,6 +324,49 @@ def test_a_motion_that_is_not_finite_is_an_error(noisy):
     explosive = hgn.systems.mass_spring("spring", rest_length=1.0, stiffness=-1e60)
     with pytest.raises(RuntimeError, match=r"could not follow the states.*not finite"):
         hgn.smooth(explosive, measured(*noisy))
+
+
+@pytest.mark.parametrize(
+    "residual, frames, before, allowed",
+    [
+        (1.19, 10, 1.0, True),
+        (1.21, 10, 1.0, False),
+        (2.7, 10, 2.0, True),
+        (2.9, 10, 2.0, False),
+        (1e6, 5, np.inf, True),
+        (np.inf, 5, np.inf, False),
+    ],
+)
+def test_a_residual_over_the_noise_may_grow_with_the_root_of_the_length(
+    residual, frames, before, allowed
+):
+    """From windows of 5 frames on."""
+    assert follows(residual, frames, before, 5) is allowed
+
+
+def test_the_model_stands_if_the_last_step_leaves_more(linear, noisy):
+    """The last step finds the triangle around the best motion."""
+    data = measured(*noisy)
+    trajectories = trajectories_of(data, NAMES)
+    growth = Growth(trajectories, np.full(2, NOISE), linear.model, trajectories.state)
+    windows = windows_of(trajectories, 5)
+    left, states = growth.squares(linear.model, trajectories.state, windows)
+    best = Stage(linear.model, states, windows, 1, 1, left)
+    for factor, kept in ((10.0, 1.0), (1.0001, 1.0001)):
+        after = eqx.tree_at(lambda m: m.theta[1], linear.model, factor * linear.model.theta[1])
+        step = AStep(dataclasses.replace(linear, model=after), states)
+        theta = _final(step, growth, best).model.theta[1]
+        np.testing.assert_allclose(theta, kept * linear.model.theta[1], rtol=1e-14)
+
+
+class AStep(GaussNewton):
+    """A step of Gauss-Newton that ends here."""
+
+    def __init__(self, fit, states):
+        self.found, self.states = fit, states
+
+    def __call__(self, *_):
+        return self.found.model, self.states
 
 
 # Windows that the data choose

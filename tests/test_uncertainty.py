@@ -42,7 +42,7 @@ def features(clean):
 
 @pytest.fixture(scope="module")
 def few(clean):
-    """So few and so noisy data that the closed form keeps its digits."""
+    """Terms so few that the closed form keeps its digits on noisy data."""
     return hgn.sample((hgn.Kinetic(2), hgn.Pair(4)), clean, key=jr.key(2))
 
 

@@ -1,6 +1,6 @@
 """Potential energy of bodies whose coordinates are angles: pendulums, rotors."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -8,15 +8,17 @@ from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
 from .._arguments import whole_number
-from .._types import Gradient, Key, NodeScalars
-from ..graphs.geometry import movable, node_mask, sum_over_graphs
-from .base import AbstractEnergy, AbstractTermSpec, Counts, Fitted, differentiated
+from .._types import Key
+from ..graphs.geometry import movable, sum_over_graphs
+from .base import AbstractTermSpec, Fitted
 from .dense import Dense
 from .sampling import ELM, AbstractSampling
-from .trained_range import extent, outside
+from .site_energy import AbstractSiteEnergy
+from .sites import Positions, Site
+from .trained_range import box_of, outside_box
 
 
-class AngularFeatures(AbstractEnergy):
+class AngularFeatures(AbstractSiteEnergy):
     r"""$V = \sum_i f(\cos q_i, \sin q_i)$ with random units f and the exact columns
     $\cos q_{ia}$, $\sin q_{ia}$ of every coordinate a.
 
@@ -24,47 +26,19 @@ class AngularFeatures(AbstractEnergy):
     """
 
     name: ClassVar[str] = "angular"
-    depends_on: ClassVar[tuple[str, ...]] = ("position",)
-    needs: ClassVar[tuple[str, ...]] = ()
+    sites: ClassVar[Any] = Positions()
     layer: Dense | None
     box: Float[Array, "d 2"]
-    """Least and greatest angle in training (rad)."""
+    """Least and greatest angle in training, between -pi and pi."""
 
     @property
     def dimension(self) -> int | None:
         return int(self.box.shape[-2])
 
-    @property
-    def reach(self) -> float:
-        return 0.0
-
-    @property
-    def counts(self) -> Counts:
-        return Counts(bodies=True)
-
-    def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
-        return sum_over_graphs(graphs, self._values(graphs))
-
-    def _values(self, graphs: GraphsTuple) -> Float[Array, "n K"]:
-        point = on_circles(graphs.nodes["position"])
+    def phi(self, z: Float[Array, " d"], site: Site) -> Float[Array, " K"]:
+        point = on_circles(z[None])
         units = point[:, :0] if self.layer is None else self.layer(point)
-        return jnp.where(node_mask(graphs)[:, None], jnp.concatenate([units, point], axis=1), 0)
-
-    def gradient(self, graphs: GraphsTuple) -> Gradient:
-        q = graphs.nodes["position"]
-        point, unit = on_circles(q), jnp.eye(q.shape[1], dtype=q.dtype)[None]
-        # Derivatives of [cos q, sin q] with respect to q, [n d 2d].
-        inner = jnp.concatenate([-unit * jnp.sin(q)[:, None], unit * jnp.cos(q)[:, None]], axis=2)
-        columns = inner
-        if self.layer is not None:
-            columns = jnp.concatenate([inner @ self.layer.jacobian(point), inner], axis=2)
-        return Gradient(position=jnp.where(node_mask(graphs)[:, None, None], columns, 0))
-
-    def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
-        return self._values(graphs) @ theta
-
-    def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
-        return differentiated(self, graphs, theta)
+        return jnp.concatenate([units, point], axis=1)[0]
 
     def groups(self, columns: int) -> tuple[int, ...]:
         """Random units, and the exact columns."""
@@ -72,11 +46,10 @@ class AngularFeatures(AbstractEnergy):
         return columns - exact, exact
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        q, mask = graphs.nodes["position"], movable(graphs)
-        out = [outside(q[:, k], mask, self.box[k]) for k in range(q.shape[1])]
-        return sum_over_graphs(graphs, jnp.any(jnp.stack(out), axis=0).astype(jnp.int32))
+        out = outside_box(wrapped(graphs.nodes["position"]), movable(graphs), self.box)
+        return sum_over_graphs(graphs, out.astype(jnp.int32))
 
-    def trained_range(self) -> Float[Array, "... 2"]:
+    def trained_range(self) -> Float[Array, "... 2"]:  # type: ignore[override]
         return self.box
 
 
@@ -118,10 +91,14 @@ class Angular(AbstractTermSpec):
         q, mask, layer = data.nodes["position"], movable(data), None
         if self.units:
             layer = self.sampling(key, on_circles(q), mask, self.units, self.activation)
-        box = jnp.stack([extent(q[:, k], mask) for k in range(q.shape[1])])
-        return AngularFeatures(layer, box)
+        return AngularFeatures(layer, box_of(wrapped(q), mask))
 
 
 def on_circles(angles: Float[Array, "n d"]) -> Float[Array, "n _"]:
     """Cosines and sines of angles, `[n 2d]`."""
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=1)
+
+
+def wrapped(angles: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """Angles between -pi and pi."""
+    return jnp.arctan2(jnp.sin(angles), jnp.cos(angles))

@@ -23,6 +23,9 @@ class DriveFeatures(AbstractRates):
     constant, for every component of the force on each of them."""
 
     name: ClassVar[str] = "drive"
+    separable: ClassVar[bool] = True
+    reach: ClassVar[float] = 0.0
+    dimension: ClassVar[int | None] = None
     time_dependent: ClassVar[bool] = True
     frequency: Float[Array, " W"]
     """Angular frequencies (1 / time)."""
@@ -32,18 +35,6 @@ class DriveFeatures(AbstractRates):
     """Numbers of the driven bodies in every graph."""
     periodic: bool = eqx.field(static=True)
     """True if the force repeats, so that it is known at all times."""
-
-    @property
-    def separable(self) -> bool:
-        return True
-
-    @property
-    def reach(self) -> float:
-        return 0.0
-
-    @property
-    def dimension(self) -> int | None:
-        return None
 
     def waves(self, time: GraphScalars) -> Float[Array, "g _"]:
         """Cosines, sines and the constant at these times."""

@@ -13,7 +13,7 @@ from ..graphs.geometry import movable, node_mask, sum_over_graphs
 from .base import AbstractEnergy, AbstractTermSpec, Counts, Fitted, differentiated
 from .dense import Dense
 from .sampling import SWIM, AbstractSampling
-from .trained_range import extent, outside
+from .trained_range import box_of, outside_box
 
 
 class ExternalFeatures(AbstractEnergy):
@@ -84,9 +84,8 @@ class ExternalFeatures(AbstractEnergy):
         return alike, by_mass, columns - alike - by_mass
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        x, mask = graphs.nodes["position"], movable(graphs)
-        out = [outside(x[:, k], mask, self.box[k]) for k in range(x.shape[1])]
-        return sum_over_graphs(graphs, jnp.any(jnp.stack(out), axis=0).astype(jnp.int32))
+        out = outside_box(graphs.nodes["position"], movable(graphs), self.box)
+        return sum_over_graphs(graphs, out.astype(jnp.int32))
 
     def trained_range(self) -> Float[Array, "... 2"]:
         return self.box
@@ -142,7 +141,7 @@ class External(AbstractTermSpec):
         return ExternalFeatures(
             alike,
             by_mass,
-            jnp.stack([extent(x[:, k], mask) for k in range(x.shape[1])]),
+            box_of(x, mask),
         )
 
 

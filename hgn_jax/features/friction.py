@@ -25,22 +25,13 @@ class FrictionFeatures(AbstractRates):
     """
 
     name: ClassVar[str] = "friction"
+    separable: ClassVar[bool] = False
+    reach: ClassVar[float] = 0.0
+    dimension: ClassVar[int | None] = None
     needs: ClassVar[tuple[str, ...]] = ("momentum", "mass")
     layer: Dense | None
     speed_range: Float[Array, " 2"]
     species: tuple[int, ...] = eqx.field(static=True)
-
-    @property
-    def separable(self) -> bool:
-        return False
-
-    @property
-    def reach(self) -> float:
-        return 0.0
-
-    @property
-    def dimension(self) -> int | None:
-        return None
 
     def coefficients(self, speed: Float[Array, " s"]) -> Float[Array, "s _"]:
         """Units g at these speeds (mass / time for coefficients theta)."""

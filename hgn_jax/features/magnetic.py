@@ -14,7 +14,7 @@ from ..graphs.geometry import movable, sum_over_graphs, velocity_of
 from .base import AbstractRates, AbstractTermSpec, Fitted
 from .dense import Dense
 from .sampling import ELM, AbstractSampling
-from .trained_range import extent, outside
+from .trained_range import box_of, outside_box
 
 
 class MagneticFeatures(AbstractRates):
@@ -26,20 +26,14 @@ class MagneticFeatures(AbstractRates):
     """
 
     name: ClassVar[str] = "magnetic"
+    separable: ClassVar[bool] = False
+    reach: ClassVar[float] = 0.0
     needs: ClassVar[tuple[str, ...]] = ("momentum", "mass")
     layer: Dense | None
     direction: Float[Array, "3 K"] | None
     """Unit vectors e; None in two dimensions."""
     box: Float[Array, "d 2"]
     """Least and greatest coordinate in training (length)."""
-
-    @property
-    def separable(self) -> bool:
-        return False
-
-    @property
-    def reach(self) -> float:
-        return 0.0
 
     @property
     def dimension(self) -> int | None:
@@ -68,9 +62,8 @@ class MagneticFeatures(AbstractRates):
         return Gradient(momentum=_cross(v[:, :, None], field))
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        x, mask = graphs.nodes["position"], movable(graphs)
-        out = [outside(x[:, k], mask, self.box[k]) for k in range(x.shape[1])]
-        return sum_over_graphs(graphs, jnp.any(jnp.stack(out), axis=0).astype(jnp.int32))
+        out = outside_box(graphs.nodes["position"], movable(graphs), self.box)
+        return sum_over_graphs(graphs, out.astype(jnp.int32))
 
     def trained_range(self) -> Float[Array, "... 2"]:
         return self.box
@@ -123,8 +116,7 @@ class Magnetic(AbstractTermSpec):
             if d == 3:
                 direction = jr.normal(turn, (3, self.units), x.dtype)
                 direction /= jnp.sqrt(jnp.sum(direction**2, axis=0, keepdims=True))
-        box = jnp.stack([extent(x[:, k], mask) for k in range(d)])
-        return MagneticFeatures(layer, direction, box)
+        return MagneticFeatures(layer, direction, box_of(x, mask))
 
 
 def _cross(a: Float[Array, "_ 3 _"], b: Float[Array, "_ 3 _"]) -> Float[Array, "_ 3 _"]:

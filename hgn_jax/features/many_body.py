@@ -47,8 +47,8 @@ class ManyBody(AbstractTermSpec):
     - `radial`: number of radial functions, or one number for each of the body orders 3, 4 and 5.
         Fewer make the potential smoother: choose by cross-validation (`hgn.tune`).
     - `stretch`: length s of the radial coordinate in which these functions are cosines,
-        $(1 - e^{-r / s}) / (1 - e^{-r_c / s})$; None for r / r_c. About twice the shortest bond
-        suits molecules, whose bonds are far shorter than the cutoff.
+        $(1 - e^{-r / s}) / (1 - e^{-r_c / s})$; None for r / r_c. Cross-validation chose about
+        twice the shortest bond for ethanol, whose bonds are far shorter than the cutoff.
     - `species`: all species that may occur, in increasing order; None takes those of the data.
     - `assembly`: precision of the rows of forces and stresses. The relative error of "float32" is
         about 1e-6, far below the misfit to quantum mechanics. Energies always have the precision

@@ -148,7 +148,7 @@ def by_features(
     weights: Sequence[Float[Array, "_ _ Q"]],
     theta: Float[Array, " K"],
 ) -> tuple[Float[Array, " *n"], Float[Array, "LM Q *n"]]:
-    """As `energy_and_slope`, feature by feature: faster for large Q, as with several species."""
+    """The same as `energy_and_slope`, feature by feature: faster for large Q (several species)."""
     every = jnp.moveaxis(densities, 1, -1)
     energy, slope, start = jnp.zeros_like(densities[0, 0]), jnp.zeros_like(every), 0
     for signature, w in zip(signatures, weights):

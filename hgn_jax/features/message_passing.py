@@ -23,7 +23,7 @@ from ..graphs.geometry import (
 from .base import AbstractEnergy, AbstractTermSpec, Counts, Fitted, differentiated
 from .dense import Dense
 from .sampling import SWIM, AbstractSampling
-from .trained_range import extent, outside
+from .trained_range import box_of, outside_box
 
 
 class MessagePassingFeatures(AbstractEnergy):
@@ -112,8 +112,8 @@ class MessagePassingFeatures(AbstractEnergy):
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         x = local_coordinates(graphs, graphs.nodes["position"], graphs.nodes["momentum"])
-        out = [outside(x[:, k], node_mask(graphs), self.box[k]) for k in range(x.shape[1])]
-        return sum_over_graphs(graphs, jnp.any(jnp.stack(out), axis=0).astype(jnp.int32))
+        out = outside_box(x, node_mask(graphs), self.box)
+        return sum_over_graphs(graphs, out.astype(jnp.int32))
 
     def trained_range(self) -> Float[Array, "... 2"]:
         return self.box
@@ -175,7 +175,7 @@ class MessagePassing(AbstractTermSpec):
         edge_layer = self.sampling(edges, edge_inputs(*ends), mask, self.hidden, self.activation)
         h = message_inputs(node_layer, edge_layer, *ends, self.sees_receiver)
         message_layer = self.sampling(messages, h, mask, self.units, self.activation)
-        box = jnp.stack([extent(x[:, k], node_mask(data)) for k in range(x.shape[1])])
+        box = box_of(x, node_mask(data))
         return MessagePassingFeatures(
             node_layer, edge_layer, message_layer, box, self.sees_receiver, self.pools_nodes
         )

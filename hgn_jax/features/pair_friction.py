@@ -28,26 +28,20 @@ class PairFrictionFeatures(AbstractRates):
     """
 
     name: ClassVar[str] = "pair friction"
+    separable: ClassVar[bool] = False
+    dimension: ClassVar[int | None] = None
     needs: ClassVar[tuple[str, ...]] = ("momentum", "mass")
     layer: Dense
     range: Float[Array, " 2"]
     cutoff: float | None = eqx.field(static=True)
 
     @property
-    def separable(self) -> bool:
-        return False
-
-    @property
     def reach(self) -> float:
         return math.inf if self.cutoff is None else self.cutoff
 
-    @property
-    def dimension(self) -> int | None:
-        return None
-
     def coefficients(self, r: Float[Array, " s"]) -> Float[Array, "s _"]:
-        """Units h at these distances (mass / time for coefficients theta); zero beyond the cutoff,
-        the last one constant below it."""
+        """Units h at these distances (mass / time for coefficients theta); they fade to zero at
+        the cutoff. The last one is constant but for that."""
         columns = jnp.concatenate([self.layer(r[:, None]), jnp.ones_like(r)[:, None]], axis=1)
         if self.cutoff is None:
             return columns

@@ -15,3 +15,16 @@ def outside(x: Float[Array, " s"], mask: Bool[Array, " s"], range_: Array) -> Bo
     size = jnp.where(jnp.isfinite(range_), jnp.abs(range_), 0)
     slack = 1e3 * jnp.finfo(x.dtype).eps * size
     return mask & ((x < range_[0] - slack[0]) | (x > range_[1] + slack[1]))
+
+
+def box_of(x: Float[Array, "s d"], mask: Bool[Array, " s"]) -> Float[Array, "d 2"]:
+    """Least and greatest unmasked value of every coordinate."""
+    return jnp.stack([extent(along, mask) for along in x.T])
+
+
+def outside_box(
+    x: Float[Array, "s d"], mask: Bool[Array, " s"], box: Float[Array, "d 2"]
+) -> Bool[Array, " s"]:
+    """True where a coordinate of an unmasked point lies outside of its range in `box`."""
+    out = [outside(along, mask, range_) for along, range_ in zip(x.T, box)]
+    return jnp.any(jnp.stack(out), axis=0)

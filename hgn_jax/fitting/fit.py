@@ -75,6 +75,7 @@ def fit(
     )
     if is_concrete(data):
         check(data)
+    if is_concrete((data, dynamics)):
         dynamics.accepts(data)
     warn_about_precision(data)
     key = as_key(key)
@@ -100,6 +101,7 @@ def solve(
     )
     if is_concrete(data):
         check(data)
+    if is_concrete((data, dynamics)):
         dynamics.accepts(data)
     warn_about_precision(data)
     how = settled(recipe(data, terms, dynamics, known, observations, solver), data)

@@ -75,9 +75,8 @@ class Growth:
             yield stage
             self.model, self.starts = stage.model, stage.states
 
-    @np.errstate(
-        over="ignore", invalid="ignore"
-    )  # a motion that diverges is judged by its residual
+    # A motion that diverges is judged by its residual.
+    @np.errstate(over="ignore", invalid="ignore")
     def converged(self, windows: Windows, propose: Proposal) -> Stage:
         """The least residual over these windows: steps that do not lessen it are halved."""
         model, starts = self.model, self.starts
@@ -130,23 +129,27 @@ class Growth:
         """Sums of squares of residuals over the noise, for each array of the state, and the
         motion."""
         left, states = self._residuals(model, starts, windows, self.substeps)
-        kinds = np.asarray(self.trajectories.kinds)
-        each = (left**2).sum(axis=0)
-        return np.array([each[kinds == k].sum() for k in range(len(self.noise))]), states
+        return self._by_array(left), states
 
     def _resolved(
         self, model: AbstractModel, starts: Float[Array, "f D"], windows: Windows
     ) -> tuple[np.ndarray, Float[Array, "f D"]]:
         """Squares of the residuals, with as many sub-steps as make the error of the integration
         small beside them, or beside the noise."""
+        left, states = self._residuals(model, starts, windows, self.substeps)
         while self.substeps < MOST_SUBSTEPS:
-            coarse, _ = self._residuals(model, starts, windows, self.substeps)
-            fine, _ = self._residuals(model, starts, windows, 2 * self.substeps)
+            fine, finer = self._residuals(model, starts, windows, 2 * self.substeps)
             size = max(float(np.linalg.norm(fine)), math.sqrt(self.counts().sum()))
-            if not float(np.linalg.norm(fine - coarse)) > EXACT * size:
+            if not float(np.linalg.norm(fine - left)) > EXACT * size:
                 break
             self.substeps *= 2
-        return self.squares(model, starts, windows)
+            left, states = fine, finer
+        return self._by_array(left), states
+
+    def _by_array(self, left: Float[np.ndarray, "f D"]) -> Float[np.ndarray, " s"]:
+        """Sums of squares of residuals for each array of the state."""
+        kinds, each = np.asarray(self.trajectories.kinds), (left**2).sum(axis=0)
+        return np.array([each[kinds == k].sum() for k in range(len(self.noise))])
 
     def _residuals(
         self, model: AbstractModel, starts: Float[Array, "f D"], windows: Windows, substeps: int

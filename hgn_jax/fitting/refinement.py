@@ -1,4 +1,4 @@
-"""What a refinement reports: how far the windows grew, and why no farther."""
+"""Report of a refinement: how far the windows grew, and why no farther."""
 
 import equinox as eqx
 from jaxtyping import Array, Float, Int

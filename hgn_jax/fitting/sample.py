@@ -37,6 +37,11 @@ class Recipe(eqx.Module):
     species: tuple[int, ...] = eqx.field(static=True)
     solver: AbstractLeastSquares
 
+    @property
+    def solver_of_one_batch(self) -> AbstractLeastSquares:
+        """Solver for all data at once, of which there are no folds."""
+        return QR() if self.solver.folds else self.solver
+
 
 def recipe(
     data: GraphsTuple,
@@ -79,7 +84,7 @@ def sampled_equations(data: GraphsTuple, key: Key, how: Recipe) -> Equations:
     if not any(_guided(term) for term in how.terms):
         return drawn
     systems = drawn.systems(data)
-    solver = QR() if how.solver.folds else how.solver  # no folds: all data are one batch here
+    solver = how.solver_of_one_batch
     result = conclude(drawn, reduce(drawn, systems, data, solver), solver, systems)
     second = jr.split(jr.fold_in(key, 1), len(how.terms))
     guided = tuple(

@@ -16,7 +16,6 @@ from .._types import Key
 from ..graphs.padding import without_padding
 from ..graphs.schema import require
 from ..graphs.selection import take
-from ..linear.qr import QR
 from ..models.basis import Basis
 from ..models.network import HamiltonianGraphNetwork
 from .arguments import Term
@@ -111,9 +110,10 @@ def _misfit(
         frames, degree = (jnp.asarray(k, jnp.int32) for k in (window, order))
         return _Candidate(observation, frames, degree)
 
-    solver = QR() if how.solver.folds else how.solver
     observations = tuple(map(candidate, how.observations))
-    trial = dataclasses.replace(how, terms=terms, observations=observations, solver=solver)
+    trial = dataclasses.replace(
+        how, terms=terms, observations=observations, solver=how.solver_of_one_batch
+    )
     try:
         _, misfit = next(followed(_learned(data, trial), data, (FOLLOWED,)))
     except ValueError:  # trajectories of different systems

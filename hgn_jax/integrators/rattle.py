@@ -19,6 +19,7 @@ from .fixed_point import fixed_point
 from .yoshida4 import Yoshida4
 
 State: TypeAlias = tuple[Float[Array, "n d"], Float[Array, "n d"]]
+Carry: TypeAlias = tuple[Float[Array, "g c"], Float[Array, "n d"]]
 
 ITERATIONS = 50
 
@@ -61,10 +62,11 @@ class Rattle(diffrax.AbstractSolver):
             )
         return dataclasses.replace(self, rods=model.dynamics.rods, graph=graph, dt=dt)
 
-    def init(self, terms: AbstractTerm, t0: Any, t1: Any, y0: State, args: Any) -> Array:
-        """Squared lengths of the rods."""
+    def init(self, terms: AbstractTerm, t0: Any, t1: Any, y0: State, args: Any) -> Carry:
+        """Squared lengths of the rods, and the force at the start; each stage passes its last force
+        to the next."""
         rods, graph, _ = self._bound()
-        return jnp.sum(rods.vectors(graph, y0[0]) ** 2, axis=2)
+        return jnp.sum(rods.vectors(graph, y0[0]) ** 2, axis=2), terms.vf(t0, y0, args)[1]
 
     def step(
         self,
@@ -73,35 +75,50 @@ class Rattle(diffrax.AbstractSolver):
         t1: Any,
         y0: State,
         args: Any,
-        solver_state: Array,
+        solver_state: Carry,
         made_jump: Any,
-    ) -> tuple[State, None, dict[str, State], Array, RESULTS]:
+    ) -> tuple[State, None, dict[str, State], Carry, RESULTS]:
+        squares, force = solver_state
         dtype = y0[0].dtype
         h = jnp.asarray(terms.contr(t0, t1), dtype)
         starts = np.cumsum((0, *Yoshida4.stages[:-1]))
         table = jnp.asarray(np.stack([Yoshida4.stages, starts], axis=1), dtype)
 
-        def stage(carry: tuple[State, Array], row: Array) -> tuple[tuple[State, Array], None]:
-            y, solved = carry
+        def stage(
+            carry: tuple[State, Array, Array], row: Array
+        ) -> tuple[tuple[State, Array, Array], None]:
+            y, force, solved = carry
             share, start = row
             times = t0 + start * (t1 - t0), t0 + (start + share) * (t1 - t0)
-            y, here = self._stage(terms, times, share * h, y, args, solver_state)
-            return (y, solved & here), None
+            y, force, here = self._stage(terms, times, share * h, y, force, args, squares)
+            return (y, force, solved & here), None
 
-        (y1, solved), _ = jax.lax.scan(stage, (y0, jnp.array(True)), table)
+        (y1, force, solved), _ = jax.lax.scan(stage, (y0, force, jnp.array(True)), table)
         result = RESULTS.where(solved, RESULTS.successful, RESULTS.nonlinear_max_steps_reached)
-        return y1, None, {"y0": y0, "y1": y1}, solver_state, result
+        return y1, None, {"y0": y0, "y1": y1}, (squares, force), result
 
     def func(self, terms: AbstractTerm, t0: Any, y0: State, args: Any) -> State:
         return terms.vf(t0, y0, args)
 
     def _stage(
-        self, terms: AbstractTerm, times: tuple[Any, Any], h: Array, y: State, args: Any, l2: Array
-    ) -> tuple[State, Array]:
+        self,
+        terms: AbstractTerm,
+        times: tuple[Any, Any],
+        h: Array,
+        y: State,
+        force: Array,
+        args: Any,
+        squares: Array,
+    ) -> tuple[State, Array, Array]:
+        """One RATTLE step, the force at its end, and whether it could be solved.
+
+        Forces may be those of other momenta: their parts along the rods, which depend on momenta,
+        are absorbed by the tensions.
+        """
         rods, graph, dt = self._bound()
         (q, p), (t0, t1) = y, times
         x = rods.vectors(graph, q)
-        kicked = p + h / 2 * terms.vf(t0, y, args)[1]
+        kicked = p + h / 2 * force
 
         def moved(p: Array) -> Array:
             return q + h * terms.vf(t0, (q, p), args)[0]
@@ -109,18 +126,19 @@ class Rattle(diffrax.AbstractSolver):
         def corrected(p: Array) -> Array:
             """Momenta whose motion misses the rods' lengths by the square of what p misses."""
             after = rods.vectors(graph, moved(p))
-            missed = (jnp.sum(after**2, axis=2) - l2) / (2 * h * jnp.abs(dt))
+            missed = (jnp.sum(after**2, axis=2) - squares) / (2 * h * jnp.abs(dt))
             return p - rods.pulls(graph, x, rods.tensions(graph, after, x, missed))
 
         scale = jnp.maximum(jnp.abs(kicked), jnp.abs(p))
         tolerance = 100 * float(jnp.finfo(p.dtype).eps)
         half, solved = fixed_point(corrected, kicked, scale, tolerance, ITERATIONS)
         q = moved(half)
-        p = half + h / 2 * terms.vf(t1, (q, half), args)[1]
+        force = terms.vf(t1, (q, half), args)[1]
+        p = half + h / 2 * force
         x = rods.vectors(graph, q)
         along = rods.along(graph, x, p)
         p = p - rods.pulls(graph, x, rods.tensions(graph, x, x, along))
-        return (q, p), solved
+        return (q, p), force, solved
 
     def _bound(self) -> tuple[Rods, GraphsTuple, Array]:
         if self.rods is None or self.graph is None or self.dt is None:

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 from jraph import GraphsTuple
 
@@ -44,4 +45,5 @@ class Constrained(AbstractDynamics):
         return None, -self.rods.pulls(graphs, x, tension)
 
     def accepts(self, graphs: GraphsTuple) -> None:
-        self.rods.check(graphs)
+        with jax.ensure_compile_time_eval():  # else jit would trace concrete data
+            self.rods.check(graphs)

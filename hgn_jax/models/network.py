@@ -87,11 +87,11 @@ class HamiltonianGraphNetwork(AbstractModel):
         self.basis.check_dimension(graphs)
         graphs = self.basis.typed(graphs)
         d, dtype = graphs.nodes["position"].shape[1], graphs.nodes["position"].dtype
-        total = jnp.zeros((len(graphs.n_node), d, d), dtype)
+        virial = jnp.zeros((len(graphs.n_node), d, d), dtype)
         for term, theta in zip(self.terms, self.theta):
             if isinstance(term, AbstractEnergy):
-                total += term.energy_virial(graphs, theta)
-        return total if self.basis.known is None else total + self.basis.known.virial(graphs)
+                virial += term.energy_virial(graphs, theta)
+        return virial if self.basis.known is None else virial + self.basis.known.virial(graphs)
 
     def vector_field(self, graphs: GraphsTuple) -> Rates:
         graphs = self.basis.typed(graphs)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -11,7 +10,7 @@ from jraph import GraphsTuple
 
 from .._arguments import whole_number
 from .._types import Vectors
-from ..graphs.geometry import graph_mask
+from ..graphs.geometry import graph_mask, velocity_of
 
 SLACK = 1e-3
 """Relative error of data up to which a rod counts as rigid."""
@@ -157,14 +156,10 @@ class Rods(eqx.Module):
                 "independent: leave out rods that the others already hold"
             )
         if "momentum" in graphs.nodes:
-            opening = np.asarray(
-                jax.vmap(lambda a, b: jnp.sum(a * b, axis=1))(
-                    self.vectors(graphs),
-                    self.rates(graphs, graphs.nodes["momentum"] / graphs.nodes["mass"][:, None]),
-                )
-            )[real]
-            speed = np.sqrt(np.mean(np.asarray(graphs.nodes["momentum"]) ** 2)) + 1e-300
-            size = np.abs(opening) / length * float(np.median(graphs.nodes["mass"])) / speed
+            v = velocity_of(graphs)
+            rates = np.asarray(self.rates(graphs, v))[real]
+            typical_speed = np.sqrt(np.mean(np.asarray(v) ** 2)) + np.finfo(length.dtype).tiny
+            size = np.abs(np.sum(x * rates, axis=2)) / length / typical_speed
             if len(size) and not size.max() < 10 * SLACK:
                 g, c = np.unravel_index(size.argmax(), size.shape)
                 raise ValueError(

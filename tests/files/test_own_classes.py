@@ -91,7 +91,7 @@ def test_an_instance_is_built_without_its_init_and_checked(own, path, monkeypatc
 
 
 def test_a_class_defined_again_is_the_later_one(own, path, monkeypatch):
-    """As when a cell of a notebook is run again."""
+    """Running a cell of a notebook again defines its class again."""
     hgn.save(path, own)
     monkeypatch.delitem(sys.modules, "own_features")
     later = importlib.import_module("own_features")
