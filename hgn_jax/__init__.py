@@ -98,12 +98,13 @@ __version__ = _version("hgn-jax")
 
 if _TYPE_CHECKING:
     from . import ase as ase
+    from . import export as export
     from . import plots as plots
 else:
 
     def __getattr__(name: str) -> object:
-        """Imports `ase` and `plots` on first use: ASE and matplotlib are optional, and slow."""
-        if name not in ("ase", "plots"):
+        """Imports these on first use: ASE, matplotlib and other engines are optional, and slow."""
+        if name not in ("ase", "export", "plots"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         try:
             return _import_module(f".{name}", __name__)
