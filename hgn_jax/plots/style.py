@@ -14,11 +14,6 @@ COLOURS = (TRUE, LEARNED, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d46")
 Design, 2008."""
 DASHES = ("-", "--", "-.", ":")
 TEXT: dict[Any, Any] = dict.fromkeys(("font.size", "axes.titlesize"), 11.0)
-    "font.size": 11.0,
-    "axes.titlesize": 11.0,
-    "legend.fontsize": 10.0,
-    "legend.frameon": False,
-}
 
 Units: TypeAlias = Mapping[str, str] | None
 """Names of the data's units by quantity: `{"length": "Å", "time": "fs", "energy": "eV"}`. Known

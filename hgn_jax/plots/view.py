@@ -125,7 +125,7 @@ def _radius(q: np.ndarray, extent: float) -> float:
     apart = np.linalg.norm(few[:, None] - q[None], axis=-1)
     apart[apart == 0] = np.inf
     nearest = float(np.median(apart.min(axis=1))) if len(q) > 1 else extent
-    return min(max(0.22 * nearest, 0.008 * extent), 0.1 * extent)
+    return min(max(0.17 * nearest, 0.008 * extent), 0.1 * extent)
 
 
 def _sizes(graph: GraphsTuple | None, n: int) -> np.ndarray:

@@ -6,7 +6,7 @@ const bytes = Uint8Array.from(atob(data.position), (c) => c.charCodeAt(0));
 const position = new Float32Array(bytes.buffer); // [frames bodies 3]
 const control = (name) => document.getElementById(name);
 const SECONDS = 12; // of one run at normal speed
-const TRAIL = Math.max(2, Math.min(Math.floor(frames / 6), Math.floor(200000 / bodies)));
+const TRAIL = Math.max(2, Math.min(Math.floor(frames / 3), Math.floor(200000 / bodies)));
 
 // Lattice vectors as rows, and their inverse: fractional coordinates of x are x inverse.
 const cell = data.cell, inverse = data.inverse;
@@ -54,15 +54,15 @@ scene.add(spheres);
 
 function lines(count, material) {
   const geometry = new THREE.BufferGeometry();
-  for (const name of ["position", "color"])
-    geometry.setAttribute(name, new THREE.BufferAttribute(new Float32Array(6 * count), 3));
+  for (const [name, size] of [["position", 3], ["color", 4]]) // the fourth is the opacity
+    geometry.setAttribute(name, new THREE.BufferAttribute(new Float32Array(2 * size * count), size));
   const segments = new THREE.LineSegments(geometry, material);
   segments.frustumCulled = false;
   scene.add(segments);
   return segments;
 }
-const background = () => new THREE.Color(getComputedStyle(document.body).backgroundColor);
-const trails = lines(TRAIL * bodies, new THREE.LineBasicMaterial({ vertexColors: true }));
+const trails = lines(TRAIL * bodies, new THREE.LineBasicMaterial(
+  { vertexColors: true, transparent: true, depthWrite: false }));
 const bonds = lines(data.edges.length, new THREE.LineBasicMaterial({ color: 0x8a939c }));
 if (cell) {
   const corner = (k) => times3([k & 1, (k >> 1) & 1, (k >> 2) & 1], cell);
@@ -103,7 +103,7 @@ function drawTrails(frame) {
   trails.visible = control("trails").checked;
   if (!trails.visible) return;
   const { position: points, color } = trails.geometry.attributes;
-  const page = background(), last = Math.floor(frame);
+  const last = Math.floor(frame);
   after.set(now);
   for (let s = 0; s < TRAIL; s++) {
     at(Math.max(last - s, 0), before);
@@ -111,11 +111,12 @@ function drawTrails(frame) {
       const a = before.subarray(3 * i, 3 * i + 3), b = after.subarray(3 * i, 3 * i + 3);
       // A body that crosses the boundary of the cell leaves no line across it.
       const apart = [b[0] - a[0], b[1] - a[1], b[2] - a[2]];
-      const jumps = inCell() && shifted(apart, Math.round).some((x, k) => Math.abs(x - apart[k]) > 1e-3 * data.extent);
+      const jumps = inCell()
+        && shifted(apart, Math.round).some((x, k) => Math.abs(x - apart[k]) > 1e-3 * data.extent);
       points.array.set(jumps ? [...b, ...b] : [...a, ...b], 6 * (s * bodies + i));
       for (const end of [0, 1]) {
-        const faded = page.clone().lerp(colour[i], 1 - (s + 1 - end) / TRAIL);
-        color.array.set([faded.r, faded.g, faded.b], 6 * (s * bodies + i) + 3 * end);
+        const c = colour[i], opacity = 1 - (s + 1 - end) / TRAIL;
+        color.array.set([c.r, c.g, c.b, opacity], 8 * (s * bodies + i) + 4 * end);
       }
     }
     after.set(before);
