@@ -127,7 +127,7 @@ def from_trajectories(
     if len(bad):
         raise ValueError(f"mass of node {bad[0]} is not positive and finite: {m[bad[0], 0]}")
     check_joining(edges, coupling, type, cell)
-    of_pairs = {
+    of_pairs: dict[str, Any] = {
         name: array for name, array in {"coupling": coupling, "type": type}.items()
         if array is not None and not isinstance(array, str)
     }  # fmt: skip
