@@ -16,7 +16,7 @@ from jraph import GraphsTuple
 from matplotlib.colors import to_hex
 
 from .sources import Source, States, states_of
-from .style import COLOURS, TRUE, Units, colours, label
+from .style import COLOURS, Units, colours, label
 
 NUMBERS = 6_000_000
 """Coordinates in a file at most, 32 MB: of longer rollouts every k-th frame is kept."""
@@ -153,7 +153,7 @@ def _colours(
         return palette, list(zip(named, palette))
     mass = np.log(np.asarray(nodes.get("mass", np.ones(n)), float))
     if np.ptp(mass) == 0:
-        return [TRUE] * n, []
+        return [COLOURS[5]] * n, []
     share = (mass - mass.min()) / np.ptp(mass)
     palette = [to_hex(c) for c in matplotlib.colormaps["viridis"](0.1 + 0.8 * share)]
     ends = [int(mass.argmin()), int(mass.argmax())]

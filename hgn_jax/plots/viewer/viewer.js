@@ -42,7 +42,7 @@ const orbit = new THREE.OrbitControls(camera, renderer.domElement);
 const middle = new THREE.Vector3(...data.middle);
 orbit.target.copy(middle);
 const from = data.flat ? [0, 0, 1] : [0.55, 0.4, 0.75];
-camera.position.copy(middle).addScaledVector(new THREE.Vector3(...from), 2.9 * data.reach + 0.3 * data.extent);
+camera.position.copy(middle).addScaledVector(new THREE.Vector3(...from), 2.6 * data.reach + 0.2 * data.extent);
 
 const detail = bodies > 5000 ? 1 : bodies > 500 ? 2 : 4;
 const spheres = new THREE.InstancedMesh(
