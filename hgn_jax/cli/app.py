@@ -37,7 +37,6 @@ def _print_version(wanted: bool) -> bool:
 
 @app.callback()
 def main(
-    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -50,8 +49,6 @@ def main(
 ) -> None:
     """Turns on 64-bit mode: the library itself changes no setting of JAX."""
     _shown.traceback = debug or os.environ.get("HGN_TRACEBACK", "0") not in ("", "0")
-    if context.resilient_parsing:
-        return
     import jax
 
     jax.config.update("jax_enable_x64", True)

@@ -45,8 +45,7 @@ def evaluate(
     }
     if "energy" in observed.globals:
         wrong = np.asarray((learned(observed) - observed.globals["energy"]) / bodies(observed))
-        wrong -= wrong.mean()
-        record["energy per body, root mean square error"] = float(np.sqrt((wrong**2).mean()))
+        record["energy per body, standard deviation of the error"] = float(wrong.std())
     outside = {k: int(jnp.sum(v)) for k, v in learned.out_of_range(observed).items()}
     record |= {f"out of the trained range, {k}": n for k, n in outside.items()}
     if out is not None:

@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ from ..graphs.neighbour_list import Neighbours
 from ..graphs.selection import frame as frame_of
 from ..io.compressed import bare_suffix
 from ..io.model_file import load
+from ..io.sources import holds_atoms
 from ..io.write import H5MD_SUFFIXES, write
 from ..models.network import HamiltonianGraphNetwork
 from .app import command
@@ -105,7 +107,7 @@ def rollout(
     with progress("rollout") as report:
         path = rolled_out(
             learned, first, times, dt=step, integrator=INTEGRATORS[integrator](),
-            neighbours=_neighbours(learned, edges), observables=_observables(observe),
+            neighbours=_neighbours(learned, first, edges), observables=_observables(observe),
             progress=report, checkpoint=f"{out}.checkpoint" if resume else None,
             output=out if h5 else None,
         )  # fmt: skip
@@ -150,17 +152,23 @@ def _start(
 
 def _reach(model: HamiltonianGraphNetwork, file: Path) -> str | None:
     """The model's own cutoff, for atoms."""
-    from ..io.sources import holds_atoms
-
     return f"{float(model.reach)}" if holds_atoms(file) and math.isfinite(model.reach) else None
 
 
-def _neighbours(model: HamiltonianGraphNetwork, edges: str | None) -> Neighbours | None:
+def _neighbours(
+    model: HamiltonianGraphNetwork, start: GraphsTuple, edges: str | None
+) -> Neighbours | Literal["fixed"] | None:
     """Neighbours that follow the bodies, for models that fade."""
     reach = float(model.reach)
     if edges == "all" or not 0 < reach < math.inf:
         return None
-    return Neighbours(cutoff=reach, skin=SKIN * reach)
+    neighbours = Neighbours(cutoff=reach, skin=SKIN * reach)
+    try:
+        neighbours.check(start)
+    except ValueError as error:
+        warnings.warn(f"neighbours do not follow the atoms: {error}", stacklevel=1)
+        return "fixed"
+    return neighbours
 
 
 def _observables(text: str | None) -> list[Any]:

@@ -128,8 +128,10 @@ def deviations_of_columns(
     columns are None do not count."""
     shape = next(c.shape[:1] for c in columns if c is not None)
     variance = jnp.zeros(shape, solutions[0].noise.dtype)
-    for known in zip(factors(reduction, solutions), reduction.members, solutions):
-        variance = variance + _variance(*known, columns, shape)
+    for rows, members, solution in zip(reduction.systems, reduction.members, solutions):
+        if members:
+            known = factor(rows, solution.column_ridge), members, solution
+            variance = variance + _variance(*known, columns, shape)
     return jnp.sqrt(variance)
 
 

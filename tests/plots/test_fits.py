@@ -73,6 +73,11 @@ def test_bands_are_two_standard_deviations_of_the_force_of_a_pair(noisy):
     np.testing.assert_allclose(upper - drawn, 2 * deviation, rtol=1e-6)
 
 
+def test_bands_without_kinetic_columns(data):
+    fit = hgn.fit(data, key=0, terms=[hgn.Pair(8)])
+    assert len(hgn.plots.potential(fit).axes[1].collections) == 1
+
+
 def test_deviations_of_the_potential_are_relative_to_a_distance(noisy):
     r = jnp.array([0.8, 1.0, 1.2])
     energy, force = pair_standard_deviation(noisy, r, 1.0)
