@@ -23,6 +23,7 @@ app = typer.Typer(
     "hgn-jax plot run.h5 -o run.png",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help fits narrow screens
 )
 
 
