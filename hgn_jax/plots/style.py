@@ -25,10 +25,10 @@ def panels(
     rows: int = 1, columns: int = 1, *, size: tuple[float | int, float | int], **kwargs: Any
 ) -> tuple[Figure, np.ndarray]:
     """A figure with `[rows columns]` axes."""
+    # Not within rc_context: its end would undo what notebooks set with their first figure.
+    figure = plt.figure(figsize=size, dpi=150, layout="constrained")
     with plt.rc_context(TEXT):
-        figure, axes = plt.subplots(
-            rows, columns, figsize=size, dpi=150, layout="constrained", squeeze=False, **kwargs
-        )
+        axes = figure.subplots(rows, columns, squeeze=False, **kwargs)
     for ax in axes.flat:
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(alpha=0.25)
