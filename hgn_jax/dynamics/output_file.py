@@ -4,22 +4,19 @@ import dataclasses
 import errno
 import os
 import time
-import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 from jraph import GraphsTuple
 
 from ..graphs.neighbour_list import Neighbours
-from ..io.atomic import hidden_name
 from ..io.compressed import bare_suffix
 from ..io.digest import digest
+from ..io.file_lock import FileLock
 from ..io.h5md import H5MDFile, h5py
-from ..io.lock import acquire
 from ..io.recording import of_motion
 from ..io.write import H5MD_SUFFIXES, words_of_hdf5
 from .save_times import Schedule
@@ -62,7 +59,7 @@ class OutputFile:
         plain = None if spec is None else Neighbours(spec.cutoff, spec.skin)
         self._call = digest(dataclasses.replace(motion, neighbours=plain))
         self._file: H5MDFile | None = None
-        self._lock: tuple[Path, int] | None = None
+        self._lock = FileLock(Path(path), path, "output")
         self._kept = 0
         self._written, self._cost = time.perf_counter(), 0.0
 
@@ -72,24 +69,34 @@ class OutputFile:
         **Raises:** `RuntimeError` if another run is writing it; `FileExistsError`; `OSError` naming
         the path.
         """
-        target = Path(os.path.realpath(self.path))
-        if not target.parent.exists():
+        if not Path(os.path.realpath(self.path)).parent.exists():
             folder = os.fspath(Path(self.path).parent)
             raise FileNotFoundError(errno.ENOENT, f"folder {folder!r} does not exist", self.path)
-        self._lock = self._locked(target)
+        with self._guarded():
+            self._lock.lock()
         try:
             self._file = self._opened()
         except BaseException:
-            self._release()
+            self._lock.release()
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if self._file is not None:
-                self._guarded(self._file.close)
+                self._close(self._file, failing=kind is not None)
+                if not self._kept:
+                    os.unlink(self.path)
         finally:
-            self._release()
+            self._lock.release()
+
+    def _close(self, file: H5MDFile, failing: bool) -> None:
+        try:
+            with self._guarded():
+                file.close()
+        except (OSError, RuntimeError):
+            if not failing:  # after a failed write HDF5 fails to close, too: the first error counts
+                raise
 
     def write(self, outputs: list[Output], end: bool = False) -> None:
         """Appends the outputs that the file does not hold, unless the last time was too recent.
@@ -114,8 +121,9 @@ class OutputFile:
             },
             self._keeps_edges,
         )
-        file = self._file
-        self._guarded(lambda: (file.append(recordings), file.flush()))
+        with self._guarded():
+            self._file.append(recordings)
+            self._file.flush()
         self._kept = len(outputs)
         self._written = time.perf_counter()
         self._cost = self._written - start
@@ -124,7 +132,8 @@ class OutputFile:
         """Drops frames after those of the checkpoint; missing ones follow with the next write."""
         assert self._file is not None
         self._kept = min(self._file.frames, len(outputs))
-        self._guarded(lambda: self._file.truncate(self._kept))  # type: ignore[union-attr]
+        with self._guarded():
+            self._file.truncate(self._kept)
 
     def _opened(self) -> H5MDFile:
         if not os.path.lexists(self.path):
@@ -145,19 +154,18 @@ class OutputFile:
         )
 
     def _new(self) -> H5MDFile:
-        def created() -> H5MDFile:
+        with self._guarded():
             file = H5MDFile(self.path, fresh=True)
             file.note = self._call
             file.flush()
-            return file
+        return file
 
-        return self._guarded(created)
-
-    def _guarded(self, action: Callable[[], Any]) -> Any:
-        """Runs an action. Its `OSError` names the path and says what remains."""
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Names the path in an `OSError`, and says what remains."""
         try:
             with words_of_hdf5(self.path):
-                return action()
+                yield
         except OSError as error:
             if error.errno is None:
                 raise
@@ -166,31 +174,3 @@ class OutputFile:
                 f"{error.strerror}; the first {self._kept} outputs are in the file",
                 self.path,
             ) from error
-
-    def _locked(self, target: Path) -> tuple[Path, int] | None:
-        lock = target.with_name(f"{hidden_name(target)}.lock")
-        try:
-            descriptor = acquire(lock)
-        except BlockingIOError as error:
-            raise RuntimeError(
-                f"{self.path}: another run ({error.strerror}) is writing this output: wait until it "
-                "ends, or give another path"
-            ) from None
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, self.path) from error
-        if descriptor is not None:
-            return lock, descriptor
-        warnings.warn(
-            f"{self.path}: this file system has no locks: do not start a second run with this output",
-            stacklevel=4,
-        )
-        return None
-
-    def _release(self) -> None:
-        if self._lock is not None:
-            path, descriptor = self._lock
-            # Removed while still locked: afterwards it might be another run's.
-            with suppress(OSError):
-                path.unlink()
-            os.close(descriptor)
-            self._lock = None

@@ -6,6 +6,7 @@ from importlib import import_module
 
 from .ase_atoms import frame_of
 from .atoms_frame import AtomsFrame
+from .compressed import DAMAGE
 
 FORMATS = (
     "abinit-out", "aims", "aims-output", "castep-castep", "castep-md", "cfg", "cif", "cube", "db",
@@ -31,6 +32,10 @@ def format_of(path: str | os.PathLike[str]) -> str | None:
     try:
         found = formats.filetype(os.fspath(path), read=True)
     except formats.UnknownFileTypeError:
+        return None
+    except DAMAGE as error:
+        raise ValueError(f"{os.fspath(path)}: {error}: is the file truncated?") from error
+    if found not in formats.ioformats:  # ASE takes an unknown suffix for the name of a format
         return None
     if found not in FORMATS:
         raise ValueError(

@@ -1,7 +1,8 @@
 """Writes extended XYZ. Every float is written with all its digits."""
 
 from collections.abc import Iterable
-from typing import Any, TextIO
+from io import TextIOWrapper
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ COLUMNS = {"positions": "pos", "masses": "masses", "momenta": "momenta", "forces
 """Names of the columns of ASE's arrays."""
 
 
-def write_extxyz(file: TextIO, frames: Iterable[FrameOut]) -> None:
+def write_extxyz(file: TextIOWrapper, frames: Iterable[FrameOut]) -> None:
     """Writes the frames, one after the other."""
     for frame in frames:
         names = [name for name in COLUMNS if name in frame.arrays]

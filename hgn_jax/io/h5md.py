@@ -5,6 +5,7 @@ beside them, `/observables/<name>` holds the energy and other quantities. MDAnal
 programs read the layout. Momenta, pairs and couplings, which it does not know, have names of ours.
 """
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -16,7 +17,7 @@ import numpy as np
 from .recording import Recording
 from .units import unit_of
 
-CHUNK = 2**16
+CHUNK = 2**14
 """Bytes of a chunk, if a frame is smaller."""
 
 
@@ -48,6 +49,7 @@ class H5MDFile:
         """
         self._file = h5py().File(path, "w" if fresh else "r+", locking=False)
         self._units = units
+        self._reserved = False
         if "h5md" not in self._file:
             about = self._file.create_group("h5md")
             about.attrs["version"] = [1, 1]
@@ -71,7 +73,11 @@ class H5MDFile:
         self._file["h5md/creator"].attrs["run"] = text
 
     def append(self, recordings: Sequence[Recording]) -> None:
-        """Appends frames to every trajectory; what is constant is written with the first ones."""
+        """Appends frames to every trajectory; what is constant is written with the first ones.
+
+        **Raises:** `OSError` if the disk has no space for them; the file is then as it was.
+        """
+        self._reserve(recordings)
         for k, recording in enumerate(recordings):
             name = f"trajectory{k}" if len(recordings) > 1 else "trajectory"
             self._append(name, recording, f"{name}/" if len(recordings) > 1 else "")
@@ -88,8 +94,29 @@ class H5MDFile:
         self._file.flush()
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the file, without the space that was reserved and is not used."""
+        self._file.flush()
+        path, size = self._file.filename, self._file.id.get_filesize()
         self._file.close()
+        if self._reserved:
+            os.truncate(path, size)
+
+    def _reserve(self, recordings: Sequence[Recording]) -> None:
+        """Reserves disk space before HDF5 writes: if that fails midway, the file is lost."""
+        if not hasattr(os, "posix_fallocate"):
+            return
+        parts = [p for r in recordings for p in (r.moving, r.observed, r.bodies, r.of_pairs)]
+        sizes = [np.asarray(values).nbytes for part in parts for values in part.values()]
+        sizes += [16 * r.pairs.size for r in recordings if r.pairs is not None]
+        sizes += [_frames(r) * (16 + 8 * 9) for r in recordings]  # steps, times and cells
+        # Tables of chunks and headers take less than what is added here.
+        size = int(1.05 * sum(sizes)) + (len(sizes) + 4) * (CHUNK + 2**13) + 2**16
+        try:
+            os.posix_fallocate(self._file.id.get_vfd_handle(), self._file.id.get_filesize(), size)
+            self._reserved = True
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV):
+                raise
 
     def _append(self, name: str, recording: Recording, prefix: str) -> None:
         file = self._file
@@ -99,7 +126,7 @@ class H5MDFile:
             self._describe(name, recording)
         times = recording.times
         elements = {f"{particles}/{key}": a for key, a in recording.moving.items()}
-        count = len(next(iter({**recording.moving, **recording.observed}.values())))
+        count = _frames(recording)
         if recording.cell is not None:
             shape = (count, *np.shape(recording.cell)[-2:])
             elements[f"{particles}/box/edges"] = np.broadcast_to(recording.cell, shape)
@@ -167,3 +194,7 @@ class H5MDFile:
 
     def _steps(self) -> list[Any]:
         return [item for item in self._growing() if item.name.endswith("/step")]
+
+
+def _frames(recording: Recording) -> int:
+    return len(next(iter({**recording.moving, **recording.observed}.values())))

@@ -69,7 +69,8 @@ def read_npz(
     cannot be opened.
     """
     name = os.path.basename(os.fspath(path))
-    with _readable(name), np.load(path, allow_pickle=False) as file:
+    with open(path, "rb") as raw, _readable(name):
+        file = np.load(raw, allow_pickle=False)
         if not isinstance(file, np.lib.npyio.NpzFile):
             raise ValueError("holds one array without a name, expected an .npz of named arrays")
         arrays = {key: file[key] for key in file.files}

@@ -139,10 +139,13 @@ def read(
     found = [trajectories(part, columns, keep, k) for k, part in enumerate(several(source))]
     whole = [part for part in found if isinstance(part, GraphsTuple)]
     if whole:
+        if len(found) > 1:
+            raise ValueError(
+                f"{named(sources[0])} is one of several sources, but one of them holds "
+                "a whole data set with its edges: read that on its own"
+            )
         given = of_bodies | {"edges": edges, "cutoff": cutoff, "dtype": dtype}
         _refuse(given, "trajectories", named(sources[0]), "a whole data set with its edges")
-        if len(found) > 1:
-            raise ValueError(f"{named(sources[0])} holds a whole data set: read it on its own")
         return _selected(whole[0], keep)
     said = Bodies(cutoff if edges is None else edges, mass, coupling, type, rates, order, units)
     return data_of([r for part in found for r in part], said, dtype)

@@ -117,7 +117,7 @@ def _of_frames(graphs: Any, frames: np.ndarray, where: str) -> Recording:
         if (values != values[:1]).any():
             raise ValueError(f"{name} changes in {where}: write .npz, which holds any data set")
     globals_ = {name: np.asarray(array)[frames] for name, array in graphs.globals.items()}
-    joined = [_pairs(graphs, k, nodes, edges) for k in frames]
+    joined = [_pairs(graphs, int(k), nodes, edges) for k in frames]
     same = all(_equal(pairs, joined[0]) for pairs in joined)
     times, cell = globals_.pop("time", None), globals_.pop("cell", None)
     globals_.pop("trajectory", None)

@@ -102,8 +102,8 @@ def _data(recording: Recording, said: Bodies, dtype: DTypeLike | None) -> Graphs
     of_pairs = dict(recording.of_pairs) if said.edges is None else {}
     coupling = of_pairs.get("coupling") if said.coupling is None else said.coupling
     bodies = dict(recording.bodies)
-    if "species" in bodies:
-        bodies["species"] = np.asarray(bodies["species"]).astype(np.int32)
+    if np.asarray(bodies.get("species", 0)).dtype.kind == "f":  # a column of a table
+        bodies["species"] = bodies["species"].astype(np.int32)
     data = from_trajectories(
         recording.times,
         **arrays,
