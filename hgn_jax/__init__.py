@@ -81,6 +81,7 @@ from .io import datasets as datasets
 from .io.model_file import load as load
 from .io.model_file import save as save
 from .io.read import read as read
+from .io.write import write as write
 from .linear import LSTSQ as LSTSQ
 from .linear import QR as QR
 from .linear import AbstractLeastSquares as AbstractLeastSquares

@@ -27,10 +27,9 @@ def bundle(
 ) -> None:
     """Writes potential energy, forces and virial of a model as a compiled function, by jax.export.
 
-    It needs JAX to run, and neither this library nor its other dependencies:
+    It needs JAX to run, and neither this library nor its other dependencies (`import jax.export`):
 
-        import jax
-        function = jax.export.deserialize(bytearray(open("silicon.bundle", "rb").read()))
+        function = jax.export.deserialize(bytearray(Path("silicon.bundle").read_bytes()))
         energy, force, virial = function.call(
             position, species, cell, senders, receivers, shift, atoms, pairs
         )
