@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..models.base import AbstractModel
 from .gauss_newton import residuals
+from .unknowns import Mover
 from .windows import Trajectories, Windows, windows_of
 
 SIZES = (5, 10, 20)
@@ -33,8 +33,8 @@ LOWEST = 0.1
 
 _Point = TypeVar("_Point")
 Proposal = Callable[
-    [AbstractModel, Float[Array, "f D"], Windows, int],
-    tuple[AbstractModel, Float[Array, "f D"]],
+    [Mover, Float[Array, "f D"], Windows, int],
+    tuple[Mover, Float[Array, "f D"]],
 ]
 """Next model and starts, from the present ones, the windows and the number of sub-steps."""
 
@@ -42,7 +42,7 @@ Proposal = Callable[
 class Stage(NamedTuple):
     """The best motion over windows of one size."""
 
-    model: AbstractModel
+    model: Mover
     states: Float[Array, "f D"]
     windows: Windows
     iterations: int
@@ -62,7 +62,7 @@ class Growth:
 
     trajectories: Trajectories
     noise: Float[np.ndarray, " s"]
-    model: AbstractModel
+    model: Mover
     starts: Float[Array, "f D"]
     substeps: int = 1
 
@@ -124,7 +124,7 @@ class Growth:
         return float(np.maximum(seen - self.trajectories.state.shape[1], 0).sum())
 
     def squares(
-        self, model: AbstractModel, starts: Float[Array, "f D"], windows: Windows
+        self, model: Mover, starts: Float[Array, "f D"], windows: Windows
     ) -> tuple[np.ndarray, Float[Array, "f D"]]:
         """Sums of squares of residuals over the noise, for each array of the state, and the
         motion."""
@@ -132,7 +132,7 @@ class Growth:
         return self._by_array(left), states
 
     def _resolved(
-        self, model: AbstractModel, starts: Float[Array, "f D"], windows: Windows
+        self, model: Mover, starts: Float[Array, "f D"], windows: Windows
     ) -> tuple[np.ndarray, Float[Array, "f D"]]:
         """Squares of the residuals, with as many sub-steps as make the error of the integration
         small beside them, or beside the noise."""
@@ -152,7 +152,7 @@ class Growth:
         return np.array([each[kinds == k].sum() for k in range(len(self.noise))])
 
     def _residuals(
-        self, model: AbstractModel, starts: Float[Array, "f D"], windows: Windows, substeps: int
+        self, model: Mover, starts: Float[Array, "f D"], windows: Windows, substeps: int
     ) -> tuple[np.ndarray, Float[Array, "f D"]]:
         noise = jnp.asarray(self.noise, starts.dtype)
         count = jnp.asarray(substeps, jnp.int32)
