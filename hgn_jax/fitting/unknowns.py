@@ -61,8 +61,8 @@ class Unknowns(eqx.Module):
         return graphs._replace(nodes=graphs.nodes | nodes, edges=graphs.edges | edges)
 
     def moved(self, change: Float[Array, " G"]) -> "Unknowns":
-        """The values after that change. Masses stay positive: they fall by a factor of at most
-        eight, or grow by it."""
+        """The values after that change. Masses stay positive, and change by a limited factor: far
+        from the solution, steps are too long."""
         values = self.values + change
         if self.kind != "charge":
             values = jnp.clip(values, self.values / LARGEST, self.values * LARGEST)
@@ -70,7 +70,7 @@ class Unknowns(eqx.Module):
 
 
 LARGEST = 8
-"""Greatest change of a mass in one step."""
+"""Greatest factor by which a step may change a mass."""
 
 
 class Rescaled(eqx.Module):
