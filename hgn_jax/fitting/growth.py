@@ -30,6 +30,8 @@ EXACT = 0.02
 MOST_SUBSTEPS = 32
 LOWEST = 0.1
 """Factor by which one size of windows may lower the noise: a model is fitted by it."""
+FELL = 0.5
+"""Factor of the noise below which whole trajectories are followed again, more exactly."""
 
 _Point = TypeVar("_Point")
 Proposal = Callable[
@@ -68,12 +70,23 @@ class Growth:
 
     def stages(self, propose: Proposal, sizes: tuple[int, ...] = SIZES) -> Iterator[Stage]:
         """Motions over windows of these sizes, then over whole trajectories; each starts from the
-        model and the states of the one before."""
+        model and the states of the one before.
+
+        Frames too far apart to be differentiated, such as two end points, take the motion for
+        noise. Whole trajectories are repeated until the noise that they leave stands still.
+        """
         longest = self.trajectories.longest
-        for size in (*(s for s in sizes if s < longest), longest):
-            stage = self.converged(windows_of(self.trajectories, size), propose)
-            yield stage
-            self.model, self.starts = stage.model, stage.states
+        for size in (s for s in sizes if s < longest):
+            yield from self._stage(size, propose)
+        before = np.full_like(self.noise, np.inf)
+        while (self.noise < FELL * before).any():
+            before = self.noise
+            yield from self._stage(longest, propose)
+
+    def _stage(self, size: int, propose: Proposal) -> Iterator[Stage]:
+        stage = self.converged(windows_of(self.trajectories, size), propose)
+        yield stage
+        self.model, self.starts = stage.model, stage.states
 
     # A motion that diverges is judged by its residual.
     @np.errstate(over="ignore", invalid="ignore")
