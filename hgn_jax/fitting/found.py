@@ -26,6 +26,12 @@ class Found(eqx.Module):
     not tell the value from the forces."""
     unknowns: Unknowns
 
+    def words(self) -> str:
+        """All values and deviations; concrete values only."""
+        name = "charges" if self.unknowns.kind == "charge" else "masses"
+        each = zip(map(float, self.values), map(float, self.deviations))
+        return f"{name} " + ", ".join(f"{v:.5g}" + (f" +- {d:.2g}" if d else "") for v, d in each)
+
     def apply(self, graphs: GraphsTuple) -> GraphsTuple:
         """The data that were refined, or further ones that give the same first values, with the
         masses or charges found.

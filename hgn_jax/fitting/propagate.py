@@ -48,8 +48,9 @@ def tangents(
     r"""States as in `motion`, and their derivatives T by the start of their window, followed by
     those by unknown masses or charges and those by theta.
 
-    The method is applied to the variational equations, $\dot T = J T + [0 \; \partial f / \partial x
-    \; Z]$ with $J = \partial f / \partial y$: these are the exact derivatives of the discrete motion.
+    The method is applied to the variational equations, $\dot T = J T + [0 \; U \; Z]$ with the
+    derivatives J, U and Z of the rates by the state, by what is unknown and by theta: these are
+    the exact derivatives of the discrete motion.
     """
     d, unknown = starts.shape[1], values_of(model, starts.dtype)
     both = d + len(unknown)

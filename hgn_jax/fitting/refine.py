@@ -34,9 +34,7 @@ from .unknowns import Kind, Mover, Rescaled, Unknowns, network_of, unknowns_of, 
 from .windows import Trajectories, Windows, trajectories_of
 
 
-def refine(
-    fit: Fit, data: GraphsTuple, *, unknown: Kind | None = None, throw: bool = True
-) -> Fit:
+def refine(fit: Fit, data: GraphsTuple, *, unknown: Kind | None = None, throw: bool = True) -> Fit:
     r"""Follows measured states over longer and longer windows: Gauss-Newton steps on theta and on
     the start of every window.
 
@@ -58,19 +56,32 @@ def refine(
     integrator are halved until its error is 2% of the residual. `fit.refinement` holds the path of
     residuals and the reason for the end.
 
+    Masses or charges may be `unknown`: the derivatives of the motion by them are further columns,
+    which no ridge pulls. The noise stands on the left side only, so that it does not bias them.
+
     **Arguments:**
 
     - `fit`: a fit to the same data by `hgn.Steps`, or another start.
     - `data`: measured states, as `hgn.graphs.from_trajectories(..., rates=False)` gives them: all
-        trajectories of one system. Momenta may be missing. Concrete arrays only.
+        trajectories of one system. Momenta may be missing, and trajectories that have them may
+        consist of two frames. Concrete arrays only.
+    - `unknown`: values of the bodies that the data only guess. "mass": masses. "charge": factors
+        $c_i$ of every edge's `coupling`, $c_i c_j$, and of `nodes["charge"]`. "gravity": masses
+        that are charges, too; `coupling` holds their products. Bodies of one `species` share a
+        value. The first mobile body (of charges: the first body) or species keeps its value, unless
+        forces of the known part set the scale. Momenta are taken for velocities times the guessed
+        masses. `refinement.found` holds values and deviations, and applies them to data.
     - `throw`: raise if the result is not finite.
+
+    Warns of unknown values that the data do not determine: those of bodies without forces, and of
+    parts of the system that have no forces between them.
 
     **Returns:** the refined fit. `update` adds further trajectories to it by the rows of
     `hgn.Steps`, at the noise that was found; refine again to follow them, too.
 
-    **Raises:** `ValueError` for bad data, trajectories of different systems, or a fit with
-    `Energies` among its observations, whose rows would be lost. `RuntimeError` if the motion is not
-    finite even over the shortest windows.
+    **Raises:** `ValueError` for bad data, trajectories of different systems, a fit with `Energies`
+    among its observations, whose rows would be lost, or another `unknown`. `RuntimeError` if the
+    motion is not finite even over the shortest windows.
     """
     check(data)
     warn_about_precision(data)

@@ -32,9 +32,10 @@ class Refinement(eqx.Module):
     """Masses or charges that were unknown."""
 
     def words(self) -> str:
-        """One sentence; concrete values only."""
+        """One or two sentences; concrete values only."""
         k = self.accepted - 1
-        return (
+        words = (
             f"refined over windows of up to {int(self.frames[k])} frames, residual "
             f"{float(self.residual[k]):.3g} times the noise; no longer ones because {self.reason}"
         )
+        return words if self.found is None else f"{words}; {self.found.words()}"

@@ -129,9 +129,7 @@ def with_values(mover: Mover, values: Float[Array, " G"]) -> Mover:
     """The same with other values of what is unknown."""
     if not isinstance(mover, Rescaled):
         return mover
-    return dataclasses.replace(
-        mover, unknowns=dataclasses.replace(mover.unknowns, values=values)
-    )
+    return dataclasses.replace(mover, unknowns=dataclasses.replace(mover.unknowns, values=values))
 
 
 def unknowns_of(kind: Kind, graph: GraphsTuple, network: HamiltonianGraphNetwork) -> Unknowns:
