@@ -5,6 +5,8 @@ from ..record import Record
 
 
 def figures(records: list[Record]) -> dict[str, str]:
+    masses = [r for r in records if r.get("measured") == "masses"]
+    records = [r for r in records if "measured" not in r]
     ratios = [ratio for r in records for ratio in r["over_deviation"]]
     return {
         "table": rows(_row(r) for r in records),
@@ -13,6 +15,8 @@ def figures(records: list[Record]) -> dict[str, str]:
         "outside": str(sum(not 0.3 <= ratio <= 1.8 for ratio in ratios)),
         "fits": str(len(ratios)),
         "slowest": f"{max(r['refine_seconds'] for r in records):.0f}",
+        "masses": rows(_mass_row(r) for r in masses if "noise" in r),
+        **{name: text for r in masses if "bodies" in r for name, text in _planets(r).items()},
     }
 
 
@@ -29,6 +33,29 @@ def _row(r: Record) -> list[str]:
         f"{r['bound']:.1e}",
         f"{over:.2f}" + _goal(f"{most:.1f}", over <= most),
     ]
+
+
+def _mass_row(r: Record) -> list[str]:
+    error, goal = r["greatest_error"], r["goal"]
+    reached = goal is None or error <= goal
+    return [
+        f"{r['noise']:.1%}",
+        f"{error:.2%}" + _goal(None if goal is None else f"{goal:.0%}", reached),
+        f"{r['errors_over_deviations']:.1f}",
+    ]
+
+
+def _planets(r: Record) -> dict[str, str]:
+    each = zip(r["bodies"], r["errors"], r["deviations"])
+    known = [(body, error) for body, error, deviation in each if deviation is not None]
+    unknown = [body for body in r["bodies"] if body not in dict(known)]
+    return {
+        "planets": ", ".join(f"{body} {abs(error):.2%}" for body, error in known),
+        "not_known": ", ".join(unknown) or "none",
+        "giants": f"{r['greatest_error']:.2%}"
+        + _goal(f"{r['goal']:.0%}", r["greatest_error"] <= r["goal"]),
+        "planet_minutes": f"{r['refine_seconds'] / 60:.0f}",
+    }
 
 
 def _goal(goal: str | None, reached: bool) -> str:
