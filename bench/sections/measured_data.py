@@ -3,6 +3,9 @@
 from ..markdown import rows
 from ..record import Record
 
+KNOWN = 0.1
+"""Greatest deviation over its value of a mass that counts as determined."""
+
 
 def figures(records: list[Record]) -> dict[str, str]:
     masses = [r for r in records if r.get("measured") == "masses"]
@@ -46,12 +49,21 @@ def _mass_row(r: Record) -> list[str]:
 
 
 def _planets(r: Record) -> dict[str, str]:
-    each = zip(r["bodies"], r["errors"], r["deviations"])
-    known = [(body, error) for body, error, deviation in each if deviation is not None]
-    unknown = [body for body in r["bodies"] if body not in dict(known)]
+    errors = dict(zip(r["bodies"], r["errors"]))
+    known = [
+        body
+        for body, deviation in zip(r["bodies"], r["deviations"])
+        if deviation is not None and deviation < KNOWN * (1 + errors[body])
+    ]
     return {
-        "planets": ", ".join(f"{body} {abs(error):.2%}" for body, error in known),
-        "not_known": ", ".join(unknown) or "none",
+        "planets": ", ".join(f"{body} {abs(errors[body]):.0e}" for body in known),
+        "known": f"{KNOWN:.0%}",
+        "not_known": ", ".join(
+            f"{body} ({1 + error:.2g} times the true mass)"
+            for body, error in errors.items()
+            if body not in known
+        )
+        or "none",
         "giants": f"{r['greatest_error']:.2%}"
         + _goal(f"{r['goal']:.0%}", r["greatest_error"] <= r["goal"]),
         "planet_minutes": f"{r['refine_seconds'] / 60:.0f}",
