@@ -6,6 +6,9 @@ geometric means over the seeds. Noise is in units of the standard deviations of 
 momenta, and is not told to the method. The bound is the root mean square of the posterior's
 standard deviation for rows along the true motion, at the true noise, with the ridge of the
 evidence: what the features and the data leave open.
+
+Unknown masses are found from positions alone, beside the law: those of a ring, which start at one,
+and those of the planets in units of the Sun's, which all start at the same guess.
 """
 
 import functools
@@ -50,6 +53,13 @@ GOALS: dict[tuple[str, str, int, float], tuple[float | None, float | None]] = {
 """Error of one solve to be reached, and that of the refined fit over the bound, by system, what is
 measured, samples per fastest period, and noise."""
 
+RING_MASSES = np.array([1.0, 2.0, 0.5, 1.5, 1.0])
+MASS_NOISES = (0.01, 0.001, 0.05)
+MASS_GOAL = 0.01
+PLANET_GUESS = 1e-4
+"""First mass of every planet, in masses of the Sun: ten times less than the heaviest one."""
+PLANET_YEARS, PLANET_STEP = 10, 4
+
 
 def cases(quick: bool) -> Iterator[Case]:
     for system, measured, samples, noise in list(GOALS)[: 1 if quick else None]:
@@ -58,6 +68,12 @@ def cases(quick: bool) -> Iterator[Case]:
             "noise": noise,
         }  # fmt: skip
         yield Case(settings, functools.partial(_measured, **settings, seeds=1 if quick else 3))
+    for noise in MASS_NOISES[: 1 if quick else None]:
+        settings = {"measured": "masses", "system": "ring of 5 springs", "noise": noise}
+        measure = functools.partial(_masses_of_ring, noise, seeds=1 if quick else 3)
+        yield Case(settings, measure)
+    if not quick:
+        yield Case({"measured": "masses", "system": "planets"}, _masses_of_planets)
 
 
 def _measured(
@@ -159,6 +175,77 @@ def _data(
     return data, clean._replace(globals={k: clean.globals[k] for k in data.globals}), test
 
 
+def _masses_of_ring(noise: float, seeds: int) -> Record:
+    """Greatest relative error of the masses, the mean over the seeds."""
+    law, build = SYSTEMS["ring of 5 springs"]
+    graph = build()
+    times = _fastest_period(law, graph) / 20 * np.arange(FRAMES)
+    pairs = np.stack([graph.senders, graph.receivers], axis=1)[: len(graph.senders) // 2]
+    heavy = graph._replace(nodes=graph.nodes | {"mass": jnp.asarray(RING_MASSES)})
+    errors, scores, seconds = [], [], []
+    for seed in range(seeds):
+        moving = hgn.systems.simulate(
+            law, heavy, key=jr.key(seed), trajectories=TRAJECTORIES, times=times, noise=noise
+        )
+        q = np.asarray(moving.nodes["position"]).reshape(TRAJECTORIES, FRAMES, 5, 2)
+        data = hgn.graphs.from_trajectories(times, q, mass=1.0, edges=pairs, rates=False)
+        fit = hgn.fit(data, key=seed, terms=[hgn.Pair(32)], observations=[hgn.Steps()], throw=False)
+        start = time.perf_counter()
+        found = _found(fit, data, "mass")
+        seconds.append(time.perf_counter() - start)
+        error = np.asarray(found.values) - RING_MASSES
+        errors.append(float(np.abs(error / RING_MASSES).max()))
+        scores += np.abs(error[1:] / np.asarray(found.deviations)[1:]).tolist()
+    return {
+        "greatest_error": float(np.mean(errors)),
+        "goal": MASS_GOAL if noise <= 0.01 else None,
+        "errors_over_deviations": float(np.sqrt(np.mean(np.square(scores)))),
+        "refine_seconds": min(seconds),
+    }
+
+
+def _masses_of_planets() -> Record:
+    """Masses from the positions of one decade of DE421."""
+    ephemeris = hgn.datasets.solar_system().between(0, PLANET_YEARS)
+    n = len(ephemeris.names)
+    mass = np.append(1.0, np.full(n - 1, PLANET_GUESS))
+    i, j = np.triu_indices(n, 1)
+    data = hgn.graphs.from_trajectories(
+        ephemeris.times[::PLANET_STEP],
+        ephemeris.position[::PLANET_STEP],
+        mass=mass,
+        edges="all",
+        coupling=mass[i] * mass[j],
+        rates=False,
+    )
+    fit = hgn.fit(
+        data, key=0, terms=[hgn.Pair(32)], observations=[hgn.Steps(window=16)], throw=False
+    )
+    start = time.perf_counter()
+    found = _found(fit, data, "gravity")
+    true = ephemeris.gm / ephemeris.gm[0]
+    error = np.asarray(found.values) / true - 1
+    giants = [ephemeris.names.index(name) for name in ("Jupiter", "Saturn", "Uranus", "Neptune")]
+    deviation = np.asarray(found.deviations) / true
+    known = np.isfinite(deviation)
+    return {
+        "greatest_error": float(np.abs(error[giants]).max()),
+        "goal": MASS_GOAL,
+        "bodies": list(ephemeris.names[1:]),
+        "errors": error[1:].tolist(),
+        "deviations": [float(d) if k else None for d, k in zip(deviation[1:], known[1:])],
+        "refine_seconds": time.perf_counter() - start,
+    }
+
+
+def _found(fit: hgn.Fit, data: GraphsTuple, unknown: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "the data do not determine")
+        refinement = hgn.refine(fit, data, unknown=unknown, throw=False).refinement
+    assert refinement is not None
+    return refinement.found
+
+
 def _fastest_period(law: hgn.AbstractModel, graph: GraphsTuple) -> float:
     """Shortest period of small oscillations about the graph's own positions, for masses of one."""
     position = graph.nodes["position"]
@@ -173,6 +260,7 @@ def _fastest_period(law: hgn.AbstractModel, graph: GraphsTuple) -> float:
 
 def draw(records: list[Record]) -> Figure:
     """The refined error over the bound."""
+    records = [r for r in records if "measured" not in r]
     return dots(records, _label, "refined_over_bound", "force error over the Bayesian bound")
 
 

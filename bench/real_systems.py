@@ -1,4 +1,4 @@
-"""Motion-tracked systems of Schmidt and Lipson (Science 324, 2009): a pendulum and a cart on an air
+"""Motion-tracked systems of Schmidt and Lipson (Science 324, 2009): a pendulum, and carts on an air
 track, learned from states with errors and forecast beyond the training part.
 
 The pendulum has the split and the energy of Greydanus, Dzamba, Yosinski (arXiv 1906.01563). D-HNN
@@ -25,6 +25,10 @@ UNITS = (0, 8)
 TRAIN = 0.8
 NO_PAIRS = np.zeros((0, 2), int)
 CART_SECONDS = 8.7
+TWO_CARTS_SECONDS = 4.85
+APART = 600.0
+"""Added to the second cart's positions, which the file counts from another origin: distances stay
+positive, and neither cart comes where the other moves."""
 
 Table = Float[np.ndarray, "t c"]
 
@@ -33,6 +37,7 @@ def cases(quick: bool, data: Path) -> Iterator[Case]:
     for seed in range(1 if quick else 3):
         yield Case({"measured": "pendulum", "seed": seed}, partial(_pendulum, data, seed))
     yield Case({"measured": "cart", "seed": 0}, partial(_cart, data))
+    yield Case({"measured": "two carts", "seed": 0}, partial(_two_carts, data))
 
 
 def _pendulum(folder: Path, seed: int) -> Record:
@@ -103,13 +108,14 @@ def _frame(data: GraphsTuple, k: int) -> GraphsTuple:
 
 
 def _rollout(
-    fit: hgn.Fit, start: GraphsTuple, times: Float[np.ndarray, " t"]
-) -> Float[np.ndarray, "t 2"]:
-    """Position and momentum of one body on a line."""
+    fit: hgn.Fit, start: GraphsTuple, times: Float[np.ndarray, " t"], bodies: int = 1
+) -> Float[np.ndarray, "t _"]:
+    """Positions and momenta of bodies on a line."""
     # A tenth of the least step between two lines of the file.
     dt = float(np.diff(times).min()) / 10
     path = hgn.rollout(fit.model, start, times - times[0], dt=dt, integrator=hgn.GaussLegendre4())
-    return np.stack([np.ravel(path.position), np.ravel(path.momentum)], axis=1)
+    arrays = np.asarray(path.position), np.asarray(path.momentum)
+    return np.concatenate([a.reshape(len(times), bodies) for a in arrays], axis=1)
 
 
 def _friction_deviation(fit: hgn.Fit) -> float:
@@ -153,6 +159,39 @@ def _cart(folder: Path) -> Record:
         "seconds": float(time[-1] - time[last]),
         "error": float(np.sqrt(np.mean(error**2)) / np.std(position)),
         "goal": 0.01,
+    }
+
+
+def _two_carts(folder: Path) -> Record:
+    """The same for two carts between three springs, whose masses are unknown."""
+    table = np.loadtxt(folder / "real_double_linear_h_1.txt", comments="%")
+    time, velocity = table[:, 1], table[:, 4:, None]
+    position = (table[:, 2:4] + [0.0, APART])[:, :, None]
+    last = int((time < time[-1] - TWO_CARTS_SECONDS).sum())
+
+    def measured(**more: np.ndarray) -> GraphsTuple:
+        return hgn.graphs.from_trajectories(
+            time[:last], position[:last], mass=1.0, edges="all", rates=False, **more
+        )
+
+    terms = [hgn.External(8), hgn.Pair(8), hgn.Friction(0)]
+    start = hgn.fit(
+        measured(velocity=velocity[:last]), key=0, terms=terms,
+        observations=[hgn.Steps(window=16)], throw=False,
+    )  # fmt: skip
+    fit = hgn.refine(start, measured(), unknown="mass", throw=False)
+    assert fit.refinement is not None and fit.refinement.found is not None
+    found = fit.refinement.found
+    calm = hgn.smooth(fit.model, found.apply(measured()))
+    error = _rollout(fit, _frame(calm, last - 1), time[last - 1 :], bodies=2)[1:, :2]
+    return {
+        "mass_ratio": float(found.values[1]),
+        "deviation": float(found.deviations[1]),
+        "seconds": float(time[-1] - time[last]),
+        "error": float(
+            np.sqrt(np.mean(((error - position[last:, :, 0]) / np.std(position, axis=0).T) ** 2))
+        ),
+        "goal": 0.02,
     }
 
 

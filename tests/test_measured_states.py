@@ -117,12 +117,13 @@ def test_times_that_do_not_increase_are_located(measured, frame, value):
         states(**measured)
 
 
-def test_two_samples_are_refused(measured):
+def test_two_samples_are_enough_only_with_momenta(measured):
     short = {k: measured[k][:, :2] for k in ("times", "position", "momentum")}
+    assert states(**(measured | short)).globals["time"].shape == (2 * len(short["times"]),)
     with pytest.raises(ValueError, match=r"trajectory 0 has 2 measured frames.*at least 3"):
-        states(**(measured | short))
-    measured["position"][1, 2:] = measured["momentum"][1, 2:] = np.nan
-    with pytest.raises(ValueError, match="trajectory 1 has 2 measured frames"):
+        states(**(measured | short | {"momentum": None}))
+    measured["position"][1, 1:] = measured["momentum"][1, 1:] = np.nan
+    with pytest.raises(ValueError, match=r"trajectory 1 has 1 measured frames.*at least 2"):
         states(**measured)
 
 

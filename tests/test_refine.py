@@ -1,6 +1,7 @@
 """`hgn.refine` and `hgn.smooth`: maximum likelihood for measured states."""
 
 import dataclasses
+import functools
 
 import equinox as eqx
 import jax
@@ -291,6 +292,32 @@ def test_refine_refuses_energies_and_other_systems(truth, noisy, linear):
         hgn.refine(linear, changed)
 
 
+# End points
+
+
+def test_two_end_points_give_the_law(springs):
+    """States half of the fastest period apart: the noise is found, and so is the law."""
+    sites = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 0.8]])
+    graph = hgn.graphs.fully_connected(3, 2, position=sites, mass=MASS)
+    ends = np.array([0.0, 1.5])
+    simulate = functools.partial(hgn.systems.simulate, springs, graph, times=ends)
+    clean = simulate(key=jr.key(3), trajectories=100)
+    test = simulate(key=jr.key(4), trajectories=50)
+    q, p = (np.asarray(clean.nodes[a]).reshape(100, 2, 3, 2) for a in NAMES)
+    rng = np.random.default_rng(0)
+    data = measured(*(a + NOISE * rng.normal(size=a.shape) for a in (q, p)), times=ends)
+    start = hgn.fit(data, observations=STEPS, throw=False, **HOW)
+    assert force_error(start, test) > 0.2  # no quadrature resolves the motion
+    fit = hgn.refine(start, data)
+    error = force_error(fit, test)
+    assert error < 0.03 and 0.3 < error / expected_error(fit, test) < 1.8
+    assert set(fit.refinement.frames.tolist()) == {2}
+    for size in fit.refinement.noise.values():
+        assert float(size) == pytest.approx(NOISE, rel=0.15)
+    exact = hgn.refine(start, measured(q, p, times=ends))
+    assert force_error(exact, test) < 1e-5
+
+
 # Smoothing
 
 
@@ -355,7 +382,7 @@ def test_the_model_stands_if_the_last_step_leaves_more(linear, noisy):
     for factor, kept in ((10.0, 1.0), (1.0001, 1.0001)):
         after = eqx.tree_at(lambda m: m.theta[1], linear.model, factor * linear.model.theta[1])
         step = AStep(dataclasses.replace(linear, model=after), states)
-        theta = _final(step, growth, best).model.theta[1]
+        theta = _final(step, growth, best)[0].model.theta[1]
         np.testing.assert_allclose(theta, kept * linear.model.theta[1], rtol=1e-14)
 
 

@@ -1,4 +1,4 @@
-"""Motion-tracked pendulum and cart."""
+"""Motion-tracked pendulum and carts."""
 
 import math
 from typing import Any
@@ -13,6 +13,7 @@ ENERGY, STATE = 3e-4, 1e-4
 def figures(records: list[Record]) -> dict[str, str]:
     pendulum = [r for r in records if r["measured"] == "pendulum"]
     (cart,) = (r for r in records if r["measured"] == "cart")
+    (pair,) = (r for r in records if r["measured"] == "two carts")
     first = pendulum[0]
     refined = [r["refined"] for r in pendulum]
     missed = [
@@ -40,6 +41,10 @@ def figures(records: list[Record]) -> dict[str, str]:
         "cart_friction": f"{cart['friction']:.4f}",
         "cart_seconds": f"{cart['seconds']:.1f}",
         "cart_error": f"{cart['error']:.2%}",
+        "mass_ratio": f"{pair['mass_ratio']:.2f}",
+        "mass_deviation": f"{pair['deviation']:.2f}",
+        "pair_seconds": f"{pair['seconds']:.1f}",
+        "pair_error": f"{pair['error']:.1%}",
     }
 
 

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, Bool, Float, Int
 
-from ..models.base import AbstractModel
 from .propagate import motion, tangents
+from .unknowns import Mover
 from .windows import Trajectories, Windows
 
 
@@ -32,17 +32,12 @@ class Eliminated(eqx.Module):
 
     def changes(self, theta: Float[Array, " K"]) -> Float[Array, "w D"]:
         """The best changes of all starts for that change of theta."""
-        d = self.of_start.shape[1]
-
-        def one(rows: Float[Array, "D c"]) -> Float[Array, " D"]:
-            return _solved(rows[:, :d], rows[:, -1] - rows[:, d:-1] @ theta)
-
-        return jax.vmap(one)(self.of_start)
+        return jax.vmap(substituted, in_axes=(0, None))(self.of_start, theta)
 
 
 @eqx.filter_jit
 def residuals(
-    model: AbstractModel,
+    model: Mover,
     trajectories: Trajectories,
     begins: Bool[Array, " f"],
     starts: Float[Array, "f D"],
@@ -56,7 +51,7 @@ def residuals(
 
 @eqx.filter_jit
 def equations_of(
-    model: AbstractModel,
+    model: Mover,
     trajectories: Trajectories,
     begins: Bool[Array, " f"],
     starts: Float[Array, "f D"],
@@ -91,6 +86,22 @@ def changed(
 ) -> Float[Array, "f D"]:
     """The starts after that change of theta."""
     return starts.at[windows.frame[:, 0]].add(rows.changes(theta))
+
+
+def first_taken_out(
+    matrix: Float[Array, "r c"], target: Float[Array, " r"], count: int
+) -> tuple[Float[Array, "_ _"], Float[Array, "_ _"], Float[Array, " _"]]:
+    """[R S s] of the first `count` columns, as in `Eliminated`, and the equations that are left."""
+    system = jnp.concatenate([matrix, target[:, None]], axis=1)
+    missing = max(system.shape[1] - len(system), 0)
+    r = jnp.linalg.qr(jnp.pad(system, ((0, missing), (0, 0))), mode="r")
+    return r[:count], r[count:, count:-1], r[count:, -1]
+
+
+def substituted(rows: Float[Array, "D c"], after: Float[Array, " K"]) -> Float[Array, " D"]:
+    """Unknowns of [R S s] from those that follow them."""
+    d = len(rows)
+    return _solved(rows[:, :d], rows[:, -1] - rows[:, d:-1] @ after)
 
 
 def _weights(trajectories: Trajectories, noise: Float[Array, " s"]) -> Float[Array, "f D"]:

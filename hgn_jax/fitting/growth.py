@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..models.base import AbstractModel
 from .gauss_newton import residuals
+from .unknowns import Mover
 from .windows import Trajectories, Windows, windows_of
 
 SIZES = (5, 10, 20)
@@ -30,11 +30,13 @@ EXACT = 0.02
 MOST_SUBSTEPS = 32
 LOWEST = 0.1
 """Factor by which one size of windows may lower the noise: a model is fitted by it."""
+FELL = 0.5
+"""Factor of the noise below which whole trajectories are followed again, more exactly."""
 
 _Point = TypeVar("_Point")
 Proposal = Callable[
-    [AbstractModel, Float[Array, "f D"], Windows, int],
-    tuple[AbstractModel, Float[Array, "f D"]],
+    [Mover, Float[Array, "f D"], Windows, int],
+    tuple[Mover, Float[Array, "f D"]],
 ]
 """Next model and starts, from the present ones, the windows and the number of sub-steps."""
 
@@ -42,7 +44,7 @@ Proposal = Callable[
 class Stage(NamedTuple):
     """The best motion over windows of one size."""
 
-    model: AbstractModel
+    model: Mover
     states: Float[Array, "f D"]
     windows: Windows
     iterations: int
@@ -62,18 +64,29 @@ class Growth:
 
     trajectories: Trajectories
     noise: Float[np.ndarray, " s"]
-    model: AbstractModel
+    model: Mover
     starts: Float[Array, "f D"]
     substeps: int = 1
 
     def stages(self, propose: Proposal, sizes: tuple[int, ...] = SIZES) -> Iterator[Stage]:
         """Motions over windows of these sizes, then over whole trajectories; each starts from the
-        model and the states of the one before."""
+        model and the states of the one before.
+
+        Frames too far apart to be differentiated, such as two end points, take the motion for
+        noise. Whole trajectories are repeated until the noise that they leave stands still.
+        """
         longest = self.trajectories.longest
-        for size in (*(s for s in sizes if s < longest), longest):
-            stage = self.converged(windows_of(self.trajectories, size), propose)
-            yield stage
-            self.model, self.starts = stage.model, stage.states
+        for size in (s for s in sizes if s < longest):
+            yield from self._stage(size, propose)
+        before = np.full_like(self.noise, np.inf)
+        while (self.noise < FELL * before).any():
+            before = self.noise
+            yield from self._stage(longest, propose)
+
+    def _stage(self, size: int, propose: Proposal) -> Iterator[Stage]:
+        stage = self.converged(windows_of(self.trajectories, size), propose)
+        yield stage
+        self.model, self.starts = stage.model, stage.states
 
     # A motion that diverges is judged by its residual.
     @np.errstate(over="ignore", invalid="ignore")
@@ -124,7 +137,7 @@ class Growth:
         return float(np.maximum(seen - self.trajectories.state.shape[1], 0).sum())
 
     def squares(
-        self, model: AbstractModel, starts: Float[Array, "f D"], windows: Windows
+        self, model: Mover, starts: Float[Array, "f D"], windows: Windows
     ) -> tuple[np.ndarray, Float[Array, "f D"]]:
         """Sums of squares of residuals over the noise, for each array of the state, and the
         motion."""
@@ -132,7 +145,7 @@ class Growth:
         return self._by_array(left), states
 
     def _resolved(
-        self, model: AbstractModel, starts: Float[Array, "f D"], windows: Windows
+        self, model: Mover, starts: Float[Array, "f D"], windows: Windows
     ) -> tuple[np.ndarray, Float[Array, "f D"]]:
         """Squares of the residuals, with as many sub-steps as make the error of the integration
         small beside them, or beside the noise."""
@@ -152,7 +165,7 @@ class Growth:
         return np.array([each[kinds == k].sum() for k in range(len(self.noise))])
 
     def _residuals(
-        self, model: AbstractModel, starts: Float[Array, "f D"], windows: Windows, substeps: int
+        self, model: Mover, starts: Float[Array, "f D"], windows: Windows, substeps: int
     ) -> tuple[np.ndarray, Float[Array, "f D"]]:
         noise = jnp.asarray(self.noise, starts.dtype)
         count = jnp.asarray(substeps, jnp.int32)

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 from jraph import GraphsTuple
 
-from ..models.base import AbstractModel
-from ..models.network import HamiltonianGraphNetwork
+from .unknowns import Mover, columns_of, network_of, values_of, with_values
 from .windows import Trajectories
 
 _RUNGE_KUTTA = ((0, 1 / 6), (1 / 2, 1 / 3), (1 / 2, 1 / 3), (1, 1 / 6))
@@ -17,7 +16,7 @@ _RUNGE_KUTTA = ((0, 1 / 6), (1 / 2, 1 / 3), (1 / 2, 1 / 3), (1, 1 / 6))
 
 
 def motion(
-    model: AbstractModel,
+    model: Mover,
     trajectories: Trajectories,
     begins: Bool[Array, " f"],
     starts: Float[Array, "f D"],
@@ -38,7 +37,7 @@ def motion(
 
 
 def tangents(
-    model: AbstractModel,
+    model: Mover,
     trajectories: Trajectories,
     begins: Bool[Array, " f"],
     starts: Float[Array, "f D"],
@@ -47,27 +46,32 @@ def tangents(
     by_theta: bool,
 ) -> tuple[Float[Array, "f D"], Float[Array, "f D c"]]:
     r"""States as in `motion`, and their derivatives T by the start of their window, followed by
-    those by theta.
+    those by unknown masses or charges and those by theta.
 
-    The method is applied to the variational equations, $\dot T = J T + [0 \; Z]$ with
-    $J = \partial f / \partial x$: these are the exact derivatives of the discrete motion.
+    The method is applied to the variational equations, $\dot T = J T + [0 \; U \; Z]$ with the
+    derivatives J, U and Z of the rates by the state, by what is unknown and by theta: these are
+    the exact derivatives of the discrete motion.
     """
-    d, width = starts.shape[1], 0
-    if by_theta:
-        assert isinstance(model, HamiltonianGraphNetwork)
-        width = sum(len(theta) for theta in model.theta)
+    d, unknown = starts.shape[1], values_of(model, starts.dtype)
+    both = d + len(unknown)
+    width = sum(len(theta) for theta in network_of(model).theta) if by_theta else 0
 
     def rates(pair: tuple[Array, Array], time: Array) -> tuple[Array, Array]:
         state, tangent = pair
-        value, push = jax.linearize(lambda x: _field(model, trajectories, x, time), state)
-        jacobian = jax.vmap(push, in_axes=1, out_axes=1)(jnp.eye(d, dtype=state.dtype))
-        change = jacobian @ tangent
+
+        def field(arguments: Array) -> Array:
+            moved = with_values(model, arguments[d:])
+            return _field(moved, trajectories, arguments[:d], time)
+
+        value, push = jax.linearize(field, jnp.concatenate([state, unknown]))
+        jacobian = jax.vmap(push, in_axes=1, out_axes=1)(jnp.eye(both, dtype=state.dtype))
+        change = (jacobian[:, :d] @ tangent).at[:, d:both].add(jacobian[:, d:])
         if by_theta:
-            change = change.at[:, d:].add(_columns(model, trajectories, state, time))
+            change = change.at[:, both:].add(_columns(model, trajectories, state, time))
         return value, change
 
     def begun(start: Array) -> tuple[Array, Array]:
-        return start, jnp.eye(d, d + width, dtype=start.dtype)
+        return start, jnp.eye(d, both + width, dtype=start.dtype)
 
     states, found = _along(rates, trajectories, begins, starts, substeps, begun)
     return starts.at[trajectories.series].set(states), trajectories.by_frame(found)
@@ -82,7 +86,7 @@ def _moved(trajectories: Trajectories, state: Array, time: Array) -> GraphsTuple
 
 
 def _field(
-    model: AbstractModel, trajectories: Trajectories, state: Array, time: Array
+    model: Mover, trajectories: Trajectories, state: Array, time: Array
 ) -> Float[Array, " D"]:
     """Rates of the state as one vector."""
     rates = model.vector_field(_moved(trajectories, state, time))
@@ -90,7 +94,7 @@ def _field(
 
 
 def _columns(
-    model: Any, trajectories: Trajectories, state: Array, time: Array
+    model: Mover, trajectories: Trajectories, state: Array, time: Array
 ) -> Float[Array, "D K"]:
     """Z: derivatives of the rates by the coefficients of all terms."""
     each = len(state) // len(trajectories.names)
@@ -100,11 +104,11 @@ def _columns(
                 jnp.zeros((each, len(theta)), state.dtype)
                 if column is None
                 else column.reshape(each, -1)
-                for column, theta in zip(of_terms, model.theta)
+                for column, theta in zip(of_terms, network_of(model).theta)
             ],
             axis=1,
         )
-        for of_terms in model.basis.rates(_moved(trajectories, state, time))
+        for of_terms in columns_of(model, _moved(trajectories, state, time))
     ]
     return jnp.concatenate(rows)
 

@@ -14,20 +14,27 @@ from ..graphs.validate import check, warn_about_precision
 from ..linear.base import AbstractLeastSquares
 from ..linear.qr import QR
 from ..linear.triangle import Triangle
-from ..models.base import AbstractModel
-from ..models.network import HamiltonianGraphNetwork
 from .energies import Energies
-from .gauss_newton import Eliminated, changed, eliminated, equations_of
+from .found import deviations_of, report_of
+from .gauss_newton import (
+    Eliminated,
+    changed,
+    eliminated,
+    equations_of,
+    first_taken_out,
+    substituted,
+)
 from .growth import SLACK, Growth, Stage, chi, follows
 from .noise import noise_of_state
 from .reduction import Reduction
 from .refinement import Refinement
 from .result import Fit, conclude, raise_if
 from .steps import WINDOW, WINDOW_OF_POSITIONS, Steps
+from .unknowns import Kind, Mover, Rescaled, Unknowns, network_of, unknowns_of, values_of
 from .windows import Trajectories, Windows, trajectories_of
 
 
-def refine(fit: Fit, data: GraphsTuple, *, throw: bool = True) -> Fit:
+def refine(fit: Fit, data: GraphsTuple, *, unknown: Kind | None = None, throw: bool = True) -> Fit:
     r"""Follows measured states over longer and longer windows: Gauss-Newton steps on theta and on
     the start of every window.
 
@@ -49,19 +56,32 @@ def refine(fit: Fit, data: GraphsTuple, *, throw: bool = True) -> Fit:
     integrator are halved until its error is 2% of the residual. `fit.refinement` holds the path of
     residuals and the reason for the end.
 
+    Masses or charges may be `unknown`: the derivatives of the motion by them are further columns,
+    which no ridge pulls. The noise stands on the left side only, so that it does not bias them.
+
     **Arguments:**
 
     - `fit`: a fit to the same data by `hgn.Steps`, or another start.
     - `data`: measured states, as `hgn.graphs.from_trajectories(..., rates=False)` gives them: all
-        trajectories of one system. Momenta may be missing. Concrete arrays only.
+        trajectories of one system. Momenta may be missing, and trajectories that have them may
+        consist of two frames. Concrete arrays only.
+    - `unknown`: values of the bodies that the data only guess. "mass": masses. "charge": factors
+        $c_i$ of every edge's `coupling`, $c_i c_j$, and of `nodes["charge"]`. "gravity": masses
+        that are charges, too; `coupling` holds their products. Bodies of one `species` share a
+        value. The first mobile body (of charges: the first body) or species keeps its value, unless
+        forces of the known part set the scale. Momenta are taken for velocities times the guessed
+        masses. `refinement.found` holds values and deviations, and applies them to data.
     - `throw`: raise if the result is not finite.
+
+    Warns of unknown values that the data do not determine: those of bodies without forces, and of
+    parts of the system that have no forces between them.
 
     **Returns:** the refined fit. `update` adds further trajectories to it by the rows of
     `hgn.Steps`, at the noise that was found; refine again to follow them, too.
 
-    **Raises:** `ValueError` for bad data, trajectories of different systems, or a fit with
-    `Energies` among its observations, whose rows would be lost. `RuntimeError` if the motion is not
-    finite even over the shortest windows.
+    **Raises:** `ValueError` for bad data, trajectories of different systems, a fit with `Energies`
+    among its observations, whose rows would be lost, or another `unknown`. `RuntimeError` if the
+    motion is not finite even over the shortest windows.
     """
     check(data)
     warn_about_precision(data)
@@ -74,7 +94,10 @@ def refine(fit: Fit, data: GraphsTuple, *, throw: bool = True) -> Fit:
     names = fit.model.dynamics.state
     trajectories = trajectories_of(data, names)
     noise = noise_of_state(data, names)
-    growth = Growth(trajectories, noise, fit.model, trajectories.state)
+    model: Mover = fit.model
+    if unknown is not None:
+        model = Rescaled(fit.model, unknowns_of(unknown, trajectories.graph, fit.model))
+    growth = Growth(trajectories, noise, model, trajectories.state)
     steps = GaussNewton(fit, _by_groups(fit.solver), growth)
     path: list[tuple[Stage, float]] = []
     best, before, frames = None, math.inf, 1
@@ -88,7 +111,7 @@ def refine(fit: Fit, data: GraphsTuple, *, throw: bool = True) -> Fit:
         best, before, frames = stage, growth.lower_noise(stage, spare), stage.frames
     if best is None:
         raise RuntimeError(f"refine could not follow the states: {reason}")
-    found = _final(steps, growth, best)
+    found, unknowns = _final(steps, growth, best)
     tried, residuals = zip(*path)
     report = Refinement(
         frames=jnp.asarray([s.frames for s in tried]),
@@ -98,6 +121,7 @@ def refine(fit: Fit, data: GraphsTuple, *, throw: bool = True) -> Fit:
         noise={n: jnp.asarray(s) for n, s in zip(names, growth.noise) if n in data.nodes},
         accepted=len(path) - (tried[-1] is not best),
         reason=reason,
+        found=None if unknowns is None else report_of(unknowns, trajectories.graph),
     )
     return raise_if(throw, dataclasses.replace(found, refinement=report))
 
@@ -112,24 +136,30 @@ class GaussNewton:
 
     def __call__(
         self,
-        model: AbstractModel,
+        model: Mover,
         starts: Float[Array, "f D"],
         windows: Windows,
         substeps: int,
-    ) -> tuple[AbstractModel, Float[Array, "f D"]]:
-        assert isinstance(model, HamiltonianGraphNetwork)
-        growth = self.growth
+    ) -> tuple[Mover, Float[Array, "f D"]]:
+        growth, values = self.growth, values_of(model, starts.dtype)
         noise = jnp.asarray(growth.noise, starts.dtype)
         count = jnp.asarray(substeps, jnp.int32)
         each = equations_of(model, growth.trajectories, windows.begins, starts, noise, count)
-        theta = jnp.concatenate(model.theta)
-        number = jnp.asarray(int(growth.rows(windows)))
-        triangle, rows = _factorised(self.solver, each, windows, theta, number)
+        theta = jnp.concatenate(network_of(model).theta)
+        number = jnp.asarray(int(growth.rows(windows)) - len(values))
+        triangle, self.of_values, rows = _factorised(
+            self.solver, each, windows, theta, len(values), number
+        )
         moved = _moved(growth.trajectories, windows, growth.noise)
         self.found = _concluded(self.fit, triangle, moved, self.solver)
-        self.effective_dof = float(self.found.effective_dof)
-        after = jnp.concatenate(self.found.model.theta)
-        return self.found.model, changed(starts, windows, rows, after - theta)
+        self.effective_dof = float(self.found.effective_dof) + len(values)
+        network = self.found.model
+        change = jnp.concatenate(network.theta) - theta
+        if not isinstance(model, Rescaled):
+            return network, changed(starts, windows, rows, change)
+        unknowns = model.unknowns.moved(substituted(self.of_values, change))
+        change = jnp.concatenate([unknowns.values - values, change])
+        return Rescaled(network, unknowns), changed(starts, windows, rows, change)
 
 
 @eqx.filter_jit
@@ -138,12 +168,14 @@ def _factorised(
     equations: Float[Array, "f D c"],
     windows: Windows,
     theta: Float[Array, " K"],
+    unknown: int,
     number: Int[Array, ""],
-) -> tuple[Triangle, Eliminated]:
-    """Triangle of the rows for theta itself, which the ridge pulls to zero, not its change."""
+) -> tuple[Triangle, Float[Array, "G _"], Eliminated]:
+    """Triangle of the rows for theta itself, which the ridge pulls to zero, not its change; before
+    it, [R S s] of unknown masses or charges, which no ridge pulls."""
     rows = eliminated(equations, windows)
-    target = rows.target + rows.matrix @ theta
-    return solver.factorise(rows.matrix, target, number), rows
+    of_values, matrix, target = first_taken_out(rows.matrix, rows.target, unknown)
+    return solver.factorise(matrix, target + matrix @ theta, number), of_values, rows
 
 
 def _moved(
@@ -168,16 +200,19 @@ def _concluded(
     return conclude(fit.equations, reduction, solver)
 
 
-def _final(steps: GaussNewton, growth: Growth, best: Stage) -> Fit:
+def _final(
+    steps: GaussNewton, growth: Growth, best: Stage
+) -> tuple[Fit, tuple[Unknowns, Float[Array, " G"]] | None]:
     """The fit whose triangle holds the rows around the best motion, and to which `update` adds rows
-    of `Steps`."""
+    of `Steps`; unknown masses or charges and the standard deviations of their values."""
     growth.substeps = best.substeps
     model, starts = steps(best.model, best.states, best.windows, best.substeps)
     found = steps.found
     before, _ = growth.squares(best.model, best.states, best.windows)
     after, _ = growth.squares(model, starts, best.windows)
     if not after.sum() <= SLACK * before.sum():
-        found = eqx.tree_at(lambda f: f.model, found, best.model)
+        model = best.model
+        found = eqx.tree_at(lambda f: f.model, found, network_of(model))
     measured = [k for k, name in enumerate(growth.trajectories.names) if growth.counts()[k]]
     further = Steps(
         WINDOW if len(measured) > 1 else WINDOW_OF_POSITIONS,
@@ -185,7 +220,12 @@ def _final(steps: GaussNewton, growth: Growth, best: Stage) -> Fit:
         longest_step=growth.trajectories.longest_step,
         joint=True,
     )
-    return eqx.tree_at(lambda f: f.equations.observations, found, (further,))
+    found = eqx.tree_at(lambda f: f.equations.observations, found, (further,))
+    if not isinstance(model, Rescaled):
+        return found, None
+    (triangle,), (solution,) = found.reduction.triangles, found.solutions
+    values = model.unknowns.values
+    return found, (model.unknowns, deviations_of(steps.of_values, values, triangle, solution))
 
 
 def _by_groups(solver: AbstractLeastSquares) -> AbstractLeastSquares:

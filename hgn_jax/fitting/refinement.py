@@ -3,6 +3,8 @@
 import equinox as eqx
 from jaxtyping import Array, Float, Int
 
+from .found import Found
+
 
 class Refinement(eqx.Module):
     """Path of residuals of `hgn.refine`, one entry for every size of the windows that was tried.
@@ -26,11 +28,14 @@ class Refinement(eqx.Module):
     """Number of sizes that were accepted; the fit is that of the last of them."""
     reason: str = eqx.field(static=True)
     """Why the windows grew no farther."""
+    found: Found | None = None
+    """Masses or charges that were unknown."""
 
     def words(self) -> str:
-        """One sentence; concrete values only."""
+        """One or two sentences; concrete values only."""
         k = self.accepted - 1
-        return (
+        words = (
             f"refined over windows of up to {int(self.frames[k])} frames, residual "
             f"{float(self.residual[k]):.3g} times the noise; no longer ones because {self.reason}"
         )
+        return words if self.found is None else f"{words}; {self.found.words()}"

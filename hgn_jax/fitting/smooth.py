@@ -15,6 +15,7 @@ from ..models.base import AbstractModel
 from .gauss_newton import changed, eliminated, equations_of
 from .growth import ACCEPTED, SIZES, Growth, Stage, chi, follows
 from .noise import noise_of_state
+from .unknowns import Mover
 from .windows import Windows, trajectories_of
 
 
@@ -74,8 +75,8 @@ def followed(
     growth = Growth(trajectories, noise_of_state(data, names), model, trajectories.state)
 
     def propose(
-        model: AbstractModel, starts: Float[Array, "f D"], windows: Windows, substeps: int
-    ) -> tuple[AbstractModel, Float[Array, "f D"]]:
+        model: Mover, starts: Float[Array, "f D"], windows: Windows, substeps: int
+    ) -> tuple[Mover, Float[Array, "f D"]]:
         noise = jnp.asarray(growth.noise, starts.dtype)
         count = jnp.asarray(substeps, jnp.int32)
         each = equations_of(

@@ -3,8 +3,9 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-FEWEST = 3
-"""Frames of the shortest trajectory: two samples leave a free start and nothing to compare."""
+FEWEST = 2
+"""Frames of the shortest trajectory. Positions alone need one more: two of them leave the start
+free and nothing to compare."""
 
 
 def measured_states(
@@ -21,7 +22,7 @@ def measured_states(
     position over time there; they are left out if there are none at all.
 
     **Raises:** `ValueError` for infinite values, a position that is never measured in a trajectory,
-    or fewer than three frames, naming trajectory, frame and node.
+    or too few frames, naming trajectory, frame and node.
     """
     given = {"position": position} | ({} if momentum is None else {"momentum": momentum})
     for name, array in given.items():
@@ -30,7 +31,7 @@ def measured_states(
     if "momentum" in seen and not seen["momentum"].any():
         del given["momentum"], seen["momentum"]
     kept = np.any(np.stack([mask.any(axis=-1) for mask in seen.values()]), axis=0)
-    _check_seen(kept, seen["position"])
+    _check_seen(kept, seen["position"], FEWEST if "momentum" in seen else FEWEST + 1)
     filled = {
         name: _interpolated(times, array, seen[name] & kept[..., None])
         for name, array in given.items()
@@ -54,7 +55,7 @@ def _check_infinite(name: str, array: np.ndarray) -> None:
         )
 
 
-def _check_seen(kept: np.ndarray, seen: np.ndarray) -> None:
+def _check_seen(kept: np.ndarray, seen: np.ndarray, fewest: int) -> None:
     never = np.argwhere(~seen.any(axis=1))
     if len(never):
         k, node = never[0]
@@ -62,11 +63,11 @@ def _check_seen(kept: np.ndarray, seen: np.ndarray) -> None:
             f"position of node {node} is never measured in trajectory {k}: leave that trajectory "
             "out, or the body in all of them"
         )
-    few = np.flatnonzero(kept.sum(axis=1) < FEWEST)
+    few = np.flatnonzero(kept.sum(axis=1) < fewest)
     if len(few):
         raise ValueError(
             f"trajectory {few[0]} has {kept[few[0]].sum()} measured frames: states need at least "
-            f"{FEWEST}, because the first ones leave the start open"
+            f"{fewest}, because the first ones leave the start open"
         )
 
 

@@ -101,8 +101,9 @@ def from_trajectories(
     do not increase or are rounded too coarsely, too few frames, NaN or Inf (naming trajectory,
     frame, node), velocities whose median size differs from that of the positions' differences by a
     factor of 2 (if frames are dense enough to compare them), or a momentum that is not mass times
-    velocity although `newtonian` is True. With `rates=False`, for infinite values, fewer than three
-    measured frames in a trajectory, and a `force`, which is no state.
+    velocity although `newtonian` is True. With `rates=False`, for infinite values, fewer than two
+    measured frames in a trajectory or, of positions alone, fewer than three, and a `force`, which
+    is no state.
     """
     if unknown := sorted(set(nodes) - set(NODE_ARRAYS)):
         raise ValueError(f"unknown keyword {unknown[0]!r}{did_you_mean(unknown[0], KEYWORDS)}")
