@@ -13,6 +13,7 @@ from .dynamics.ensemble import Spread as Spread
 from .dynamics.ensemble import rollout_ensemble as rollout_ensemble
 from .dynamics.observables import AbstractObservable as AbstractObservable
 from .dynamics.observables import AngularMomentum as AngularMomentum
+from .dynamics.observables import ConservedEnergy as ConservedEnergy
 from .dynamics.observables import KineticEnergy as KineticEnergy
 from .dynamics.observables import MeanSquaredDisplacement as MeanSquaredDisplacement
 from .dynamics.observables import Momentum as Momentum
@@ -70,12 +71,16 @@ from .fitting.untrained import untrained as untrained
 from .graphs.describe import describe as describe
 from .graphs.neighbour_list import Neighbours as Neighbours
 from .graphs.validate import check as check
+from .integrators import AbstractThermostat as AbstractThermostat
 from .integrators import GaussLegendre4 as GaussLegendre4
 from .integrators import ImplicitMidpoint as ImplicitMidpoint
 from .integrators import KahanLi8 as KahanLi8
+from .integrators import Langevin as Langevin
+from .integrators import NoseHoover as NoseHoover
 from .integrators import Rattle as Rattle
 from .integrators import StormerVerlet as StormerVerlet
 from .integrators import Tao as Tao
+from .integrators import VelocityRescaling as VelocityRescaling
 from .integrators import Yoshida4 as Yoshida4
 from .io import datasets as datasets
 from .io.model_file import load as load

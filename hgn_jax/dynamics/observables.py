@@ -72,6 +72,23 @@ class Temperature(AbstractObservable):
         return sum_over_graphs(graphs, doubled) / jnp.maximum(free - self.constraints, 1)
 
 
+class ConservedEnergy(AbstractObservable):
+    """Energy, less the heat that a thermostat has given to the bodies (energy).
+
+    It is constant up to the errors of the integrator: if it drifts, the step is too long. Without a
+    thermostat it is the energy.
+
+    Bussi and Parrinello, Accurate sampling using Langevin dynamics, Physical Review E 75, 2007.
+    """
+
+    name: ClassVar[str] = "conserved_energy"
+
+    def __call__(
+        self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
+    ) -> Float[Array, " g"]:
+        return model(graphs) - graphs.globals.get("heat", 0.0)
+
+
 class Momentum(AbstractObservable):
     r"""$\sum_i p_i$, `[g d]` (mass length / time)."""
 
