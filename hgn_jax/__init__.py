@@ -19,6 +19,8 @@ from .dynamics.observables import MeanSquaredDisplacement as MeanSquaredDisplace
 from .dynamics.observables import Momentum as Momentum
 from .dynamics.observables import RadialDistribution as RadialDistribution
 from .dynamics.observables import Temperature as Temperature
+from .dynamics.relax import Relaxed as Relaxed
+from .dynamics.relax import relax as relax
 from .dynamics.rollout import rollout as rollout
 from .dynamics.save_times import Every as Every
 from .dynamics.trajectory import Trajectory as Trajectory
