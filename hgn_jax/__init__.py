@@ -9,6 +9,8 @@ from . import metrics as metrics
 from . import systems as systems
 from ._progress import Progress as Progress
 from ._types import Gradient as Gradient
+from .dynamics.block_average import BlockAverage as BlockAverage
+from .dynamics.block_average import block_average as block_average
 from .dynamics.ensemble import Spread as Spread
 from .dynamics.ensemble import rollout_ensemble as rollout_ensemble
 from .dynamics.observables import AbstractObservable as AbstractObservable
@@ -19,10 +21,13 @@ from .dynamics.observables import MeanSquaredDisplacement as MeanSquaredDisplace
 from .dynamics.observables import Momentum as Momentum
 from .dynamics.observables import RadialDistribution as RadialDistribution
 from .dynamics.observables import Temperature as Temperature
+from .dynamics.observables import VelocityAutocorrelation as VelocityAutocorrelation
 from .dynamics.relax import Relaxed as Relaxed
 from .dynamics.relax import relax as relax
 from .dynamics.rollout import rollout as rollout
 from .dynamics.save_times import Every as Every
+from .dynamics.stress import Pressure as Pressure
+from .dynamics.stress import Stress as Stress
 from .dynamics.trajectory import Trajectory as Trajectory
 from .features import ELM as ELM
 from .features import SWIM as SWIM

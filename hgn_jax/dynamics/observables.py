@@ -136,6 +136,24 @@ class MeanSquaredDisplacement(AbstractObservable):
         return sum_over_graphs(graphs, square) / jnp.maximum(count, 1)
 
 
+class VelocityAutocorrelation(AbstractObservable):
+    r"""Mean of $v_i(t) \cdot v_i(0)$ over mobile bodies (length^2 / time^2).
+
+    Its cosine transform is the spectrum of the motion, its integral over time d times the diffusion
+    constant.
+    """
+
+    name: ClassVar[str] = "velocity_autocorrelation"
+
+    def __call__(
+        self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
+    ) -> Float[Array, " g"]:
+        free = movable(graphs)
+        product = jnp.where(free, jnp.sum(velocity_of(graphs) * velocity_of(start), axis=1), 0)
+        count = sum_over_graphs(graphs, free.astype(product.dtype))
+        return sum_over_graphs(graphs, product) / jnp.maximum(count, 1)
+
+
 class RadialDistribution(AbstractObservable):
     r"""Radial distribution function g(r) in `bins` shells up to `reach` (length).
 
