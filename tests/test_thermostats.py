@@ -299,3 +299,52 @@ def test_starts_that_no_thermostat_can_heat_are_refused(solid):
         hgn.rollout(LINEAR, frozen, every, dt=0.1, integrator=bath)
     with pytest.raises(ValueError, match="cannot go back in time"):
         hgn.rollout(LINEAR, solid, [0.0, -1.0], dt=0.1, integrator=bath)
+
+
+@pytest.mark.parametrize("kind", THERMOSTATS)
+def test_float32_stays_float32(solid, kind):
+    single = jax.tree.map(lambda a: a.astype(jnp.float32) if a.dtype == jnp.float64 else a, solid)
+    bath = THERMOSTATS[kind](0.1, 0, jr.key(0))
+    path = hgn.rollout(
+        LINEAR, single, hgn.Every(5, 3), dt=0.05, integrator=bath,
+        observables=[hgn.ConservedEnergy()],
+    )  # fmt: skip
+    assert path.momentum.dtype == path.observed["conserved_energy"].dtype == jnp.float32
+
+
+class Collisions(hgn.AbstractThermostat):
+    """After each time step every momentum is new, as in a dense gas (a user's own thermostat)."""
+
+    temperature: float
+    key: jax.Array
+    graph: object = None
+    dt: object = None
+
+    def begin(self):
+        return jnp.zeros((), jnp.uint32)
+
+    def act(self, p, state, time):
+        mass = self.graph.nodes["mass"][:, None]
+        noise = jr.normal(jr.fold_in(self.key, state), p.shape, p.dtype)
+        after = jnp.sqrt(mass * self.temperature) * noise
+        heat = jnp.sum((after**2 - p**2)[1:-2] / mass[1:-2]) / 2
+        return after, state + jnp.uint32(1), jnp.zeros(2, p.dtype).at[0].set(heat)
+
+
+def test_a_thermostat_of_ones_own_samples_too(solid):
+    def run(key):
+        path = hgn.rollout(
+            LINEAR, solid, hgn.Every(2, 2000), dt=0.3, integrator=Collisions(KT, key),
+            observables=[hgn.ConservedEnergy()], throw=False,
+        )  # fmt: skip
+        return path.position[100:, 2, 0] - 2, path.observed["conserved_energy"]
+
+    q, conserved = jax.jit(jax.vmap(run))(jr.split(jr.key(2), 8))
+    within(np.asarray(q) ** 2, KT / STIFFNESS)  # the middle of K^-1 is 1 / stiffness
+    assert np.abs(np.asarray(conserved) - conserved[0, 0]).max() < 3 * KT  # in 4000 steps
+
+
+def test_a_step_beyond_the_longest_stable_one_is_an_error(solid):
+    bath = hgn.NoseHoover(KT, 0.1)
+    with pytest.raises(RuntimeError, match="rollout stopped at time"):
+        hgn.rollout(LINEAR, solid, hgn.Every(2000, 1), dt=2.0, integrator=bath)
