@@ -63,7 +63,8 @@ def rollout(
     - `integrator`: `StormerVerlet()`, `Yoshida4()` and `KahanLi8()` need a separable Hamiltonian.
         `ImplicitMidpoint()`, `GaussLegendre4()` and `Tao()` take any, as do diffrax's explicit
         solvers (`diffrax.Dopri8()`: not symplectic, but accurate). `Rattle()` keeps rigid rods.
-        `Langevin`, `VelocityRescaling` and `NoseHoover` keep a temperature.
+        `Langevin`, `VelocityRescaling` and `NoseHoover` keep a temperature; then the energy may
+        change.
     - `neighbours`: edges by cutoff that follow the bodies; the graph's own edges are not used. A
         model with a cutoff needs them, unless all bodies are joined. "fixed" keeps the graph's
         edges nevertheless.
