@@ -72,6 +72,23 @@ class Temperature(AbstractObservable):
         return sum_over_graphs(graphs, doubled) / jnp.maximum(free - self.constraints, 1)
 
 
+class ConservedEnergy(AbstractObservable):
+    """Energy, less the heat that a thermostat has given to the bodies (energy).
+
+    It is constant up to the errors of the integrator: if it drifts, the step is too long. Without a
+    thermostat it is the energy.
+
+    Bussi and Parrinello, Accurate sampling using Langevin dynamics, Physical Review E 75, 2007.
+    """
+
+    name: ClassVar[str] = "conserved_energy"
+
+    def __call__(
+        self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
+    ) -> Float[Array, " g"]:
+        return model(graphs) - graphs.globals.get("heat", 0.0)
+
+
 class Momentum(AbstractObservable):
     r"""$\sum_i p_i$, `[g d]` (mass length / time)."""
 
@@ -117,6 +134,24 @@ class MeanSquaredDisplacement(AbstractObservable):
         square = jnp.where(free, jnp.sum(apart**2, axis=1), 0)
         count = sum_over_graphs(graphs, free.astype(square.dtype))
         return sum_over_graphs(graphs, square) / jnp.maximum(count, 1)
+
+
+class VelocityAutocorrelation(AbstractObservable):
+    r"""Mean of $v_i(t) \cdot v_i(0)$ over mobile bodies (length^2 / time^2).
+
+    Its cosine transform is the spectrum of the motion, its integral over time d times the diffusion
+    constant.
+    """
+
+    name: ClassVar[str] = "velocity_autocorrelation"
+
+    def __call__(
+        self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
+    ) -> Float[Array, " g"]:
+        free = movable(graphs)
+        product = jnp.where(free, jnp.sum(velocity_of(graphs) * velocity_of(start), axis=1), 0)
+        count = sum_over_graphs(graphs, free.astype(product.dtype))
+        return sum_over_graphs(graphs, product) / jnp.maximum(count, 1)
 
 
 class RadialDistribution(AbstractObservable):

@@ -19,6 +19,7 @@ from ..graphs.dense_edges import slotted
 from ..graphs.neighbour_list import Neighbours
 from ..integrators.rattle import Rattle
 from ..integrators.stormer_verlet import StormerVerlet
+from ..integrators.thermostat import AbstractThermostat
 from ..models.base import AbstractModel
 from ..models.network import HamiltonianGraphNetwork
 from .arguments import check_integrator, check_kinds, check_reach, check_start
@@ -64,6 +65,8 @@ def rollout(
     - `integrator`: `StormerVerlet()`, `Yoshida4()` and `KahanLi8()` need a separable Hamiltonian.
         `ImplicitMidpoint()`, `GaussLegendre4()` and `Tao()` take any, as do diffrax's explicit
         solvers (`diffrax.Dopri8()`: not symplectic, but accurate). `Rattle()` keeps rigid rods.
+        `Langevin`, `VelocityRescaling` and `NoseHoover` keep a temperature; then the energy may
+        change.
     - `neighbours`: edges by cutoff that follow the bodies; the graph's own edges are not used. A
         model with a cutoff needs them, unless all bodies are joined. "fixed" keeps the graph's
         edges nevertheless.
@@ -159,10 +162,13 @@ def _motion(
         laid_out = neighbours.prepare(graph)
     if isinstance(integrator, Rattle):
         integrator = integrator.of(model, laid_out, schedule.dt)
+    dt = jnp.where(schedule.back, -schedule.dt, schedule.dt)
+    if isinstance(integrator, AbstractThermostat):
+        integrator = integrator.of(laid_out, dt)
     return Motion(
         model=model,
         graph=laid_out,
-        dt=jnp.where(schedule.back, -schedule.dt, schedule.dt),
+        dt=dt,
         start_time=schedule.times[0],
         integrator=integrator,
         neighbours=neighbours,

@@ -17,6 +17,8 @@ from .._tree import all_finite
 from .._types import Rates, Vectors
 from ..graphs.dense_edges import SlottedGraphs
 from ..graphs.neighbour_list import NeighbourList, Neighbours, find
+from ..integrators.stormer_verlet import StormerVerlet
+from ..integrators.thermostat import AbstractThermostat
 from ..models.base import AbstractModel
 from ..models.newtonian import Newtonian
 from .observables import AbstractObservable
@@ -135,12 +137,18 @@ class Motion(eqx.Module):
         found = state.neighbours
 
         def aside() -> Rates:
-            terms = self._terms(found, state.step)
-            inner = self.integrator.init(terms, 0.0, jnp.sign(self.dt) * part, state.y, None)
-            return self._solve(terms, state.y, inner, part)[0]
+            motion = self
+            if isinstance(self.integrator, AbstractThermostat):
+                motion = dataclasses.replace(self, integrator=StormerVerlet())
+            terms = motion._terms(found, state.step)
+            inner = motion.integrator.init(terms, 0.0, jnp.sign(self.dt) * part, state.y, None)
+            return motion._solve(terms, state.y, inner, part)[0]
 
         y = jax.lax.cond(part > 0, aside, lambda: state.y)
         graph = self.at(y, found, self._time(state.step, part * jnp.sign(self.dt)))
+        if isinstance(self.integrator, AbstractThermostat):
+            heat = {"heat": self.integrator.heat(state.solver)}
+            graph = graph._replace(globals=graph.globals | heat)
         energy = self.model(graph)
         kinetic = jnp.zeros_like(energy)
         if {"momentum", "mass"} <= graph.nodes.keys():
