@@ -1,5 +1,7 @@
 """Species give pairs their types and bodies their constants."""
 
+import itertools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -109,5 +111,5 @@ def test_graphs_of_equal_species_come_together():
     order = by_composition(data)
     assert sorted(order) == list(range(6))
     runs = [set(held[k]) for k in order]
-    assert sum(a != b for a, b in zip(runs, runs[1:])) == 3  # four sets of species
+    assert sum(a != b for a, b in itertools.pairwise(runs)) == 3  # four sets of species
     chex.assert_trees_all_equal(permuted(data, order), hgn.graphs.batch([graphs[k] for k in order]))
