@@ -18,8 +18,14 @@ from jraph import GraphsTuple
 from matplotlib.figure import Figure
 
 import hgn_jax as hgn
-from hgn_jax import plots
-from hgn_jax.demo.solar_system import SUN_WEIGHT, YEARS, force_law, held_out, heliocentric_error
+from hgn_jax.demo.solar_system import (
+    SUN_WEIGHT,
+    YEARS,
+    force_law,
+    held_out,
+    heliocentric_error,
+    orbits_figure,
+)
 from hgn_jax.io.datasets import Ephemeris
 
 from .perihelion import precession
@@ -224,7 +230,7 @@ def draw(records: list[Record]) -> Figure:
 def draw_orbits(records: list[Record]) -> Figure:
     *_, observed = _test(False)
     path = np.asarray(_path(_learned(0), False).position)
-    return plots.tracks(_ephemeris(False).names, path, observed)
+    return orbits_figure(_ephemeris(False).names, path, observed)
 
 
 if __name__ == "__main__":

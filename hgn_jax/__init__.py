@@ -81,6 +81,7 @@ from .io import datasets as datasets
 from .io.model_file import load as load
 from .io.model_file import save as save
 from .io.read import read as read
+from .io.write import write as write
 from .linear import LSTSQ as LSTSQ
 from .linear import QR as QR
 from .linear import AbstractLeastSquares as AbstractLeastSquares
@@ -98,12 +99,13 @@ __version__ = _version("hgn-jax")
 
 if _TYPE_CHECKING:
     from . import ase as ase
+    from . import export as export
     from . import plots as plots
 else:
 
     def __getattr__(name: str) -> object:
-        """Imports `ase` and `plots` on first use: ASE and matplotlib are optional, and slow."""
-        if name not in ("ase", "plots"):
+        """Imports these on first use: ASE, matplotlib and other engines are optional, and slow."""
+        if name not in ("ase", "export", "plots"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         try:
             return _import_module(f".{name}", __name__)

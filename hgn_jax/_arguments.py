@@ -1,6 +1,11 @@
-"""Checks of integer arguments."""
+"""Checks of integers and keys among the arguments."""
 
 import operator
+from typing import Any
+
+import jax
+import jax.random as jr
+import numpy as np
 
 
 def whole_number(name: str, value: object, least: int) -> int:
@@ -12,3 +17,14 @@ def whole_number(name: str, value: object, least: int) -> int:
     if number < least:
         raise ValueError(f"{name} must be at least {least}, got {number}")
     return number
+
+
+def as_key(key: Any) -> jax.Array:
+    """A key, or the key of an integer seed."""
+    if isinstance(key, int | np.integer) and not isinstance(key, bool):
+        return jr.key(int(key))
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    typed = jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
+    if not typed and not (dtype == np.uint32 and shape == (2,)):
+        raise ValueError(f"key must be one JAX key, jax.random.key(0), or a seed, got {key!r}")
+    return key

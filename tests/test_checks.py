@@ -1,3 +1,4 @@
+import ase
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -543,3 +544,38 @@ def test_negative_kinds_are_named(part, name, count):
     arrays = getattr(graph, part) | {name: -jnp.ones(count, jnp.int32)}
     with pytest.raises(ValueError, match=f"{name}'.*negative in frame 0"):
         hgn.check(graph._replace(**{part: arrays}))
+
+
+# What is no graph
+
+
+class State:
+    """Like the states of jax-md."""
+
+    position = momentum = mass = jnp.zeros((4, 3))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([ase.Atoms("Cu")], r"got a list of Atoms: hgn\.read\(atoms, cutoff=5\.0\)"),
+        (ase.Atoms("Cu"), r"got Atoms: hgn\.read\(atoms"),
+        ("argon.xyz", r"got str: hgn\.read\(path"),
+        (State(), r"got State: stack .* hgn\.graphs\.from_trajectories\(times, position, momentum"),
+        ([State()], "got a list of State: stack the positions"),
+        ([hgn.graphs.chain(2)], r"got a list of GraphsTuple: hgn\.graphs\.batch"),
+        (np.zeros((3, 2)), r"got ndarray: see hgn\.read"),
+    ],
+)
+def test_what_is_no_graph_is_told_what_to_call(value, words, no_type_checks):
+    for use in (hgn.check, lambda data: hgn.fit(data, key=0)):
+        with pytest.raises(ValueError, match=f"data must be a jraph GraphsTuple, {words}"):
+            use(value)
+    with pytest.raises(ValueError, match=f"the start must be a jraph GraphsTuple, {words}"):
+        hgn.rollout(hgn.systems.mass_spring("spring"), value, [0.0, 1.0], dt=0.1)
+
+
+def test_a_rollout_is_no_data_set(springs, cube, no_type_checks):
+    path = hgn.rollout(springs, cube, [0.0, 0.1], dt=0.1)
+    with pytest.raises(ValueError, match=r"got Trajectory: hgn\.graphs\.from_trajectories\(path"):
+        hgn.fit(path, key=0)

@@ -491,12 +491,54 @@ def test_split_needs_a_fraction_between_0_and_1(paths, fraction):
         G.split(paths, fraction, key=jr.key(0))
 
 
-def test_split_needs_numbered_trajectories_and_two_of_them(paths):
+def test_split_needs_numbered_trajectories_and_a_key_for_several(paths):
     with pytest.raises(ValueError, match="trajectory"):
         G.split(paths._replace(globals={}), 0.5, key=jr.key(0))
-    one = G.take(paths, np.asarray(paths.globals["trajectory"]) == 3)
-    with pytest.raises(ValueError, match="at least two"):
-        G.split(one, 0.5, key=jr.key(0))
+    with pytest.raises(ValueError, match="drawn at random from 7 trajectories: give a seed"):
+        G.split(paths, 0.5)
+    chex.assert_trees_all_equal(G.split(paths, 0.5, key=3), G.split(paths, 0.5, key=jr.key(3)))
+
+
+@pytest.fixture(scope="module")
+def one(data):
+    """A single trajectory of forty frames, a second apart."""
+    part = G.take(data, np.arange(200) < 40)
+    timed = {"trajectory": jnp.full(40, 3), "time": jnp.arange(40.0)}
+    return part._replace(globals=part.globals | timed)
+
+
+@pytest.mark.parametrize(
+    ("how", "last", "first"), [({}, 29, 32), ({"gap": 0.2}, 23, 32), ({"gap": 0.0}, 30, 32)]
+)
+def test_one_trajectory_is_split_by_time_with_a_gap(one, how, last, first):
+    train, test = G.split(one, 0.2, **how)
+    np.testing.assert_array_equal(train.globals["time"], np.arange(last + 1.0))
+    np.testing.assert_array_equal(test.globals["time"], np.arange(first, 40.0))
+    hgn.check(train)
+    np.testing.assert_array_equal(test.nodes["force"], one.nodes["force"][8 * first :])
+
+
+def test_one_trajectory_that_cannot_be_split_says_why(one):
+    shuffled = one._replace(globals=one.globals | {"time": one.globals["time"][::-1]})
+    for data, fraction, gap, words in [
+        (one, 0.5, 0.5, "gap must be from 0 to less than 1 - fraction, got 0.5"),
+        (one, 0.5, -0.1, "gap must be"),
+        (shuffled, 0.5, 0.1, "times of the only trajectory do not increase"),
+        (G.take(one, np.arange(40) < 2), 0.5, 0.1, "2 frames are too few to split"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            G.split(data, fraction, gap=gap)
+
+
+def test_frame_is_that_of_unbatch(mixed):
+    singles, whole = mixed
+    for k, single in enumerate(singles):
+        chex.assert_trees_all_equal(G.frame(whole, k), single)
+        chex.assert_trees_all_equal(G.frame(whole, k - len(singles)), single)
+    with pytest.raises(ValueError, match="there is no frame 3: the batch has 3, counted from 0"):
+        G.frame(whole, 3)
+    with pytest.raises(ValueError, match="the number of a frame must be at least -3"):
+        G.frame(whole, -4)
 
 
 @pytest.mark.parametrize("keep", list(itertools.product([False, True], repeat=3)))

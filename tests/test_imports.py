@@ -12,7 +12,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"demo"},
-    {"plots", "ase"},
+    {"plots", "ase", "export"},
     {"metrics"},
     {"fitting", "dynamics"},
     {"io"},

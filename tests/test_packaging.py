@@ -84,6 +84,32 @@ except ModuleNotFoundError as error:
     assert edges == "2" and 'pip install "hgn-jax[ase]"' in words
 
 
+def test_without_h5py_other_files_are_read_and_hdf5_says_what_to_install(tmp_path):
+    (tmp_path / "run.csv").write_text("t,x1,y1\n0,0,0\n1,1,0\n2,2,0\n")
+    (tmp_path / "run.h5").write_bytes(b"")
+    code = f"""
+import os, sys
+sys.modules["h5py"] = None
+import hgn_jax as hgn
+os.chdir({str(tmp_path)!r})
+print(len(hgn.read("run.csv", mass=1.0, edges=[], rates=False).n_node))
+start = hgn.graphs.chain(2)
+for use in (
+    lambda: hgn.read("run.h5", edges="all"),
+    lambda: hgn.write("new.h5", start),
+    lambda: hgn.rollout(hgn.systems.mass_spring("spring"), start, [0, 1], dt=0.1, output="new.h5"),
+):
+    try:
+        use()
+    except ModuleNotFoundError as error:
+        print(error)
+print(sorted(os.listdir()))
+"""
+    frames, *words, files = fresh(code).splitlines()
+    assert frames == "3" and len(words) == 3 and files == "['run.csv', 'run.h5']"
+    assert all('pip install "hgn-jax[files]"' in line for line in words)
+
+
 def test_unknown_attribute_is_an_error():
     with pytest.raises(AttributeError, match="module 'hgn_jax' has no attribute 'polts'"):
         _ = hgn.polts

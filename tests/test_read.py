@@ -451,12 +451,39 @@ def test_other_sources_are_refused(source):
         hgn.read(source, cutoff=3.0)
 
 
-@pytest.mark.parametrize("name", ["a.cif", "a", "a.cif.gz", "xyz"])
-def test_unknown_suffixes_name_the_known_ones(name):
-    with pytest.raises(
-        ValueError, match=r"unknown suffix.*\.xyz, \.extxyz, also compressed as \.gz"
-    ):
-        hgn.read(name, cutoff=3.0)
+@pytest.mark.parametrize("name", ["a.foo", "a", "a.bar.foo"])
+def test_unknown_suffixes_name_the_known_ones(tmp_path, name):
+    (tmp_path / name).write_bytes(b"what is this?")
+    with pytest.raises(ValueError, match=r"unknown suffix.*\.xyz, \.extxyz, \.npz, \.h5"):
+        hgn.read(tmp_path / name, cutoff=3.0)
+    with pytest.raises(FileNotFoundError, match=r"no\.foo"):
+        hgn.read(tmp_path / "no.foo", cutoff=3.0)
+
+
+@pytest.mark.parametrize("name", ["cu.traj", "cu.json", "XDATCAR", "cu.cif", "cu.xsf", "cu.xyz.gz"])
+def test_other_formats_are_read_with_ase(frames, tmp_path, name):
+    ase.io.write(tmp_path / name, frames[1:2] if name == "XDATCAR" else frames[1])
+    data = hgn.read(tmp_path / name, cutoff=CUTOFF, labels=False)
+    expected = hgn.read(frames[1], cutoff=CUTOFF)
+    np.testing.assert_array_equal(data.n_edge, expected.n_edge)
+    np.testing.assert_array_equal(data.nodes["species"], 29)
+    if name == "cu.traj":
+        assert_same(data, expected)
+
+
+def test_frames_are_chosen_in_files_of_ase(frames, tmp_path):
+    ase.io.write(tmp_path / "cu.traj", frames)
+    data = hgn.read(tmp_path / "cu.traj", cutoff=CUTOFF, frames=slice(1, None), every=2)
+    assert_same(data, hgn.read(frames[1::2], cutoff=CUTOFF))
+
+
+def test_formats_that_may_hold_code_are_not_read(tmp_path):
+    (tmp_path / "a.py").write_text("raise SystemExit")
+    with pytest.raises(ValueError, match=r"format 'py' is not read from here.*may hold code"):
+        hgn.read(tmp_path / "a.py", cutoff=3.0)
+    (tmp_path / "POSCAR").write_text("broken\nin\nevery\nline")
+    with pytest.raises(ValueError, match="POSCAR, frame 0: ASE cannot read it"):
+        hgn.read(tmp_path / "POSCAR", cutoff=3.0)
 
 
 def test_a_shared_calculator_holds_the_results_of_its_last_atoms(frames):

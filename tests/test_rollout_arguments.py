@@ -85,6 +85,16 @@ def test_a_start_must_be_a_graph(start):
         roll(start)
 
 
+def test_a_whole_data_set_is_asked_about(springs, data):
+    frames = hgn.graphs.take(data, np.arange(200) < 6)
+    numbered = frames._replace(globals=frames.globals | {"trajectory": jnp.arange(6) // 3})
+    words = r"data set of 6 frames of 2 trajectories\. Take one of them, hgn\.graphs\.frame"
+    with pytest.raises(ValueError, match=words):
+        hgn.rollout(springs, numbered, [0.0, 0.1], dt=0.1)
+    for start in (frames, numbered._replace(globals={}), hgn.graphs.frame(numbered, 4)):
+        assert hgn.rollout(springs, start, [0.0, 0.1], dt=0.1).finite
+
+
 def test_a_start_without_momenta_is_told_what_the_model_needs(start):
     nodes = {k: v for k, v in start.nodes.items() if k != "momentum"}
     with pytest.raises(ValueError, match=r'System needs nodes\["momentum"\]'):

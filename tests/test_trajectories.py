@@ -512,8 +512,8 @@ def test_unknown_keywords_are_refused_at_once(arguments, name, near):
 
 
 def test_a_keyword_like_no_other_is_refused(arguments):
-    with pytest.raises(ValueError, match=r"unknown keyword 'cell'$"):
-        from_trajectories(**arguments, cell=np.eye(2))
+    with pytest.raises(ValueError, match=r"unknown keyword 'zzz'$"):
+        from_trajectories(**arguments, zzz=np.eye(2))
 
 
 def test_swapped_axes_are_guessed():
@@ -542,10 +542,79 @@ def test_edges_all_joins_every_pair(arguments):
     assert len(one.senders) == 0
 
 
-@pytest.mark.parametrize("edges", ["pairs", "radius", 3.0])
-def test_other_words_for_edges_are_refused(arguments, edges):
-    with pytest.raises(ValueError, match=rf'pairs of bodies \[p 2\] or "all", got {edges!r}'):
+@pytest.mark.parametrize("edges", ["pairs", "radius", True, None])
+def test_other_words_for_edges_are_refused(arguments, edges, no_type_checks):
+    with pytest.raises(ValueError, match=rf'\[p 2\], "all" or a cutoff, got {edges!r}'):
         from_trajectories(**(arguments | {"edges": edges}))
+
+
+# edges by a cutoff, couplings by a word, periodic cells
+
+
+def gas(wrap):
+    """Free particles in a skewed cell: positions, wrapped or not, and velocities."""
+    cell = np.array([[4.0, 0, 0], [1.0, 4.5, 0], [0.5, -1.0, 5.0]])
+    rng = np.random.default_rng(4)
+    start, velocity = rng.uniform(0, 4, (12, 3)), rng.normal(size=(12, 3))
+    times = 0.1 * np.arange(60)
+    x = start + velocity * times[:, None, None]
+    wrapped = x - np.floor(x @ np.linalg.inv(cell)) @ cell
+    return times, (wrapped if wrap else x), velocity, cell
+
+
+def test_wrapped_bodies_have_the_rates_and_edges_of_unwrapped_ones():
+    times, x, velocity, cell = gas(wrap=True)
+    found = from_trajectories(times, x, mass=1.0, edges=3.0, cell=cell)
+    hgn.check(found)
+    np.testing.assert_allclose(found.nodes["velocity"].reshape(-1, 12, 3)[0], velocity, atol=1e-11)
+    np.testing.assert_allclose(found.nodes["force"], 0, atol=1e-9)
+    for k in (0, 20, 43):
+        one = hgn.graphs.frame(found, k)
+        expected = hgn.graphs.radius(x[k + 8], 3.0, cell=cell)
+        assert one.n_edge == expected.n_edge
+        lengths = [np.sort(hgn.graphs.geometry.distance(g)) for g in (one, expected)]
+        np.testing.assert_allclose(*lengths, atol=1e-12)
+    assert len(set(found.n_edge.tolist())) > 1
+
+
+def test_without_a_cell_the_cutoff_joins_near_bodies_of_every_frame():
+    times, x, velocity, _ = gas(wrap=False)
+    still = 0 * x + velocity
+    data = from_trajectories(times, x, velocity=still, force=0 * x, mass=1.0, edges=2.5)
+    distance = np.linalg.norm(x[:, :, None] - x[:, None], axis=-1)
+    near = (distance < 2.5) & (distance > 0)
+    np.testing.assert_array_equal(data.n_edge, near.sum(axis=(1, 2)))
+    assert "shift" not in data.edges and "cell" not in data.globals
+
+
+@pytest.mark.parametrize("edges", ["all", 3.0, [(0, 2), (1, 2)]])
+@pytest.mark.parametrize("name", ["mass", "charge"])
+def test_couplings_by_a_word_are_products(arguments, edges, name):
+    charge = np.array([1.0, -2.0, 3.0])
+    data = from_trajectories(**(arguments | {"edges": edges}), coupling=name, charge=charge)
+    values = MASS if name == "mass" else charge
+    i, j = np.asarray(data.senders) % 3, np.asarray(data.receivers) % 3
+    assert len(i)
+    np.testing.assert_array_equal(data.edges["coupling"], values[i] * values[j])
+    hgn.check(data)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"coupling": "masses"}, r"coupling must be .* \(did you mean 'mass'\?\)"),
+        ({"coupling": "charge"}, "needs a charge of every body: give charge="),
+        ({"edges": 2.0, "coupling": [1.0]}, "pairs within a cutoff differ between frames"),
+        ({"edges": 2.0, "type": [0]}, "type has one entry per pair, but pairs within"),
+        ({"edges": "all", "cell": [9.0, 9.0]}, "bodies in a cell are joined by a cutoff"),
+        ({"edges": 2.0, "cell": [9.0]}, r"cell must be \[d d\] = \(2, 2\) or \[d\]"),
+        ({"edges": 2.0, "cell": [[9.0, 9.0], [3.0, 3.0]]}, "cell is singular"),
+        ({"edges": -1.0}, "a cutoff must be positive and finite, got edges=-1.0"),
+    ],
+)
+def test_edges_that_do_not_fit_together_are_refused(arguments, how, words):
+    with pytest.raises(ValueError, match=words):
+        from_trajectories(**(arguments | how))
 
 
 @pytest.mark.parametrize("shape", [(0, 12, 3, 2), (2, 0, 3, 2), (2, 12, 0, 2)])

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jraph import GraphsTuple
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
@@ -22,6 +23,9 @@ from .springs import timed_fit
 
 SUN_WEIGHT = 1e-3
 """Weight of the Sun's rows, see `Ephemeris.snapshots`."""
+INNER = 1.8
+"""Distance from the Sun within which the inner planets stay (AU)."""
+UNITS = {"length": "AU", "time": "days"}
 YEARS = 10
 """Length of the training data, and of the test data."""
 
@@ -46,7 +50,7 @@ def run(out: Path, console: Console) -> dict[str, Any]:
         f"are down-weighted by {1 / SUN_WEIGHT:.0f}\n{fitted.summary()}\n"
         f"Force law found: F = {factor:.6f} G m1 m2 r^{exponent:.6f}"
     )
-    plots.potential(model, newton, log=True).savefig(out / "gravity.png")
+    plots.potential(fitted, newton, log=True, units=UNITS).savefig(out / "gravity.png")
 
     force = test.nodes["force"]
     against = {
@@ -63,10 +67,13 @@ def run(out: Path, console: Console) -> dict[str, Any]:
     for note in notes:
         console.print(f"Note: {note.message}")
     errors, newton_errors = (heliocentric_error(path, observed) for path in (learned, true))
-    plots.tracks(names, learned, observed).savefig(out / "planets_tracks.png")
-    plots.position_errors((times - times[0]) / 365.25, names, errors, newton_errors).savefig(
-        out / "planets_errors.png"
-    )
+    orbits_figure(names, learned, observed).savefig(out / "planets_tracks.png")
+    plots.position_errors(
+        (times - times[0]) / 365.25,
+        {"learned": errors, "Newton": newton_errors},
+        names=names,
+        units={"length": "AU", "time": "years"},
+    ).savefig(out / "planets_errors.png")
 
     table = Table(
         title=f"Held-out decade: median relative acceleration error, and greatest heliocentric "
@@ -94,6 +101,13 @@ def run(out: Path, console: Console) -> dict[str, Any]:
         "years": years,
         "sun_weight": SUN_WEIGHT,
     }
+
+
+def orbits_figure(names: tuple[str, ...], learned: np.ndarray, observed: np.ndarray) -> Figure:
+    """Figure of learned and observed orbits `[t n 3]` about the Sun, along x and y."""
+    return plots.tracks(
+        learned, truth=observed, names=names, origin=0, zoom=INNER, plane=(0, 1), units=UNITS
+    )
 
 
 def held_out(

@@ -33,8 +33,8 @@ def run(out: Path, console: Console) -> dict[str, Any]:
 
     test = systems.simulate(system, cube, key=jr.key(2), trajectories=1000)
     error = float(metrics.mean_square_error(model, test))
-    plots.parity(model, test).savefig(out / "springs_parity.png")
-    plots.potential(model, system).savefig(out / "springs_potential.png")
+    plots.parity(fitted, test).savefig(out / "springs_parity.png")
+    plots.potential(fitted, system).savefig(out / "springs_potential.png")
 
     table = Table(title="Zero-shot: five new snapshots each")
     for heading in ("graph", "bodies", "relative force error", "pairs out of range"):
@@ -70,9 +70,9 @@ def run(out: Path, console: Console) -> dict[str, Any]:
         "energy_drift": _drift(learned.energy),
         "true_energy_drift": _drift(true.energy),
     }
-    plots.energy(
-        times, {"learned Hamiltonian": learned.energy, "true Hamiltonian": true.energy}
-    ).savefig(out / "springs_energy.png")
+    plots.energy({"learned Hamiltonian": learned, "true Hamiltonian": true}).savefig(
+        out / "springs_energy.png"
+    )
     console.print(
         "Rollout, Stoermer-Verlet with dt = 0.01: greatest distance between learned and true "
         f"positions over 20 time units {rolled['position_error']:.1e} (spacing 1); greatest energy "

@@ -1,7 +1,7 @@
 """Checks of a rollout's arguments, before anything is compiled."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import diffrax
@@ -11,6 +11,7 @@ from jraph import GraphsTuple
 
 from .._tree import is_concrete
 from ..graphs.neighbour_list import Neighbours
+from ..graphs.not_graphs import not_graphs
 from ..graphs.schema import require
 from ..graphs.validate import check
 from ..integrators.tao import Tao
@@ -70,12 +71,27 @@ def check_integrator(model: AbstractModel, integrator: diffrax.AbstractSolver) -
 def check_start(model: AbstractModel, graph: Any) -> None:
     """Raises `ValueError` for a start that is not a valid graph or lacks an array of the state."""
     if not isinstance(graph, GraphsTuple):
-        raise ValueError(f"the start must be a jraph GraphsTuple, got {type(graph).__name__}")
+        raise not_graphs("the start", graph)
     if is_concrete(graph):
         check(graph)
     require(graph, {"nodes": {*model.dynamics.state, *model.needs}}, type(model).__name__)
     if not len(graph.nodes["position"]):
         raise ValueError("the start has no bodies")
+    _check_frames(graph)
+
+
+def _check_frames(graph: GraphsTuple) -> None:
+    """Raises `ValueError` for a whole data set: several frames of one trajectory."""
+    number = graph.globals.get("trajectory") if isinstance(graph.globals, Mapping) else None
+    if number is None or not is_concrete(number) or len(number) < 2:
+        return
+    trajectories = len(np.unique(np.asarray(number)))
+    if trajectories < len(number):
+        raise ValueError(
+            f"the start is a data set of {len(number)} frames of {trajectories} trajector"
+            f"{'y' if trajectories == 1 else 'ies'}. Take one of them, hgn.graphs.frame(data, 0); "
+            'to roll out all frames side by side, leave globals["trajectory"] out'
+        )
 
 
 def check_reach(model: AbstractModel, graph: GraphsTuple, neighbours: object) -> None:

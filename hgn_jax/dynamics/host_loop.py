@@ -16,6 +16,7 @@ from .._types import Rates
 from ..graphs.geometry import count
 from ..graphs.neighbour_list import NeighbourList
 from .checkpoint import RolloutCheckpoint, with_neighbours
+from .output_file import OutputFile
 from .save_times import Schedule
 from .stepper import Motion, Output, Run, State
 
@@ -24,7 +25,11 @@ SECONDS = 1.0
 
 
 def stepwise(
-    motion: Motion, schedule: Schedule, report: Reporter, checkpoint: RolloutCheckpoint | None
+    motion: Motion,
+    schedule: Schedule,
+    report: Reporter,
+    checkpoint: RolloutCheckpoint | None,
+    output: OutputFile | None,
 ) -> Run:
     """Outputs at all times, and the step at which the motion stopped, if it did: later outputs are
     NaN."""
@@ -35,6 +40,8 @@ def stepwise(
     ahead = 0
     if checkpoint is not None:
         motion, state, outputs, ahead = checkpoint.read(motion)
+    if output is not None:
+        output.resume(outputs)
     steps = int(strides[: len(outputs)].sum()) + ahead
     report.compiling(steps)
     if state is None:
@@ -59,6 +66,8 @@ def stepwise(
                 continue
             if not sound:
                 taken, before, after = _stop(motion, state, jnp.asarray(now, jnp.int32))
+                if output is not None:
+                    output.write(outputs, end=True)
                 return _run(outputs, before, steps + int(taken), before, after, len(strides))
             state, left, steps = after, left - now, steps + now
             if seconds > SECONDS:
@@ -76,6 +85,10 @@ def stepwise(
         outputs.append(jax.tree.map(np.asarray, _output(motion, seen, part, begin)))
         if checkpoint is not None:
             checkpoint.write(motion, state, outputs, 0, end=number == len(strides) - 1)
+        if output is not None:
+            output.write(outputs)
+    if output is not None:
+        output.write(outputs, end=True)
     report(steps, end=True)
     return _run(outputs, state, steps, state, state, len(strides))
 

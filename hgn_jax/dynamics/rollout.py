@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import Literal
 
 import diffrax
@@ -27,6 +27,7 @@ from .compiled_loop import whole
 from .diagnostics import raise_if_wrong, warn_about_range
 from .host_loop import stepwise
 from .observables import AbstractObservable
+from .output_file import OutputFile
 from .save_times import Every, Schedule, counted
 from .stepper import Motion
 from .trajectory import Trajectory, as_trajectory
@@ -44,6 +45,7 @@ def rollout(
     states: bool = True,
     progress: Callable[[Progress], object] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    output: str | os.PathLike[str] | None = None,
     throw: bool = True,
 ) -> Trajectory:
     """Integrates the motion of `graph` from `times[0]` and returns it at all `times`.
@@ -71,13 +73,16 @@ def rollout(
     - `checkpoint`: a folder, to which outputs and state are written as often as costs 5% of the
         time. If the same call has left a checkpoint there, the rollout resumes from it; the result
         is bitwise identical to that of an uninterrupted run.
+    - `output`: an H5MD file (`.h5`; extra `files`), to which outputs are written as often as costs
+        2% of the time. It can be read while the rollout runs, and if it is killed. An existing file
+        is refused, unless the same call resumes from its `checkpoint`.
     - `throw`: raise if the state does not stay finite or the energy jumps. If False, read
         `path.finite`.
 
     May be jitted, vmapped (over start graphs of one shape, or over models), and differentiated with
     respect to model and start. Reverse mode needs `times` that are not traced; it keeps states
     along the way and computes steps twice. Forward mode needs outputs an equal number of steps
-    apart, and no `neighbours`. `progress` and `checkpoint` need concrete arrays.
+    apart, and no `neighbours`. `progress`, `checkpoint` and `output` need concrete arrays.
 
     **Raises:** `ValueError` for bad times, a bad graph, a graph of another dimension than the
     model's, an integrator that needs H = T(p) + V(q) where the model is not separable, cell heights
@@ -86,7 +91,7 @@ def rollout(
     jit also if the energy changes by more than half of the greatest kinetic energy so far, with a
     suggested step. For a checkpoint: `ValueError` if another call made it or it is damaged,
     `RuntimeError` if another run is using it, `OSError` if it cannot be written; what was written
-    before remains.
+    before remains. The same for an output, and `FileExistsError`.
 
     **Warns** if pairs or bodies start outside of the model's trained range.
     """
@@ -97,19 +102,23 @@ def rollout(
     schedule = counted(times, dt, graph.nodes["position"].dtype)
     motion = _motion(model, graph, schedule, integrator, neighbours, tuple(observables), states)
     concrete = is_concrete((motion, schedule))
-    led = motion.neighbours is not None or progress is not None or checkpoint is not None
-    if not concrete and (progress is not None or checkpoint is not None):
+    followed = not (progress is checkpoint is output is None)
+    if not concrete and followed:
         raise ValueError(
-            "progress and checkpoint need concrete arrays: call rollout outside of jit"
+            "progress, checkpoint and output need concrete arrays: call rollout outside of jit"
         )
     if concrete and isinstance(model, HamiltonianGraphNetwork):
         warn_about_range(motion)
-    if concrete and led:
+    if concrete and (followed or motion.neighbours is not None):
         report = Reporter(progress, "step", int(np.sum(schedule.strides)))
-        with (
-            nullcontext() if checkpoint is None else RolloutCheckpoint(checkpoint, motion, schedule)
-        ) as held:
-            run = stepwise(motion, schedule, report, held)
+        with ExitStack() as files:
+            held = written = None
+            if checkpoint is not None:
+                held = files.enter_context(RolloutCheckpoint(checkpoint, motion, schedule))
+            if output is not None:
+                file = OutputFile(output, graph, motion, schedule, resumes=held is not None)
+                written = files.enter_context(file)
+            run = stepwise(motion, schedule, report, held, written)
     else:
         run = whole(motion, schedule)
     path = as_trajectory(graph, motion, schedule, run)

@@ -1,11 +1,16 @@
 """The result of a rollout."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 from jraph import GraphsTuple
 
 from .._tree import all_finite
+from ..io.atoms_out import frames_of_recording, to_ase
+from ..io.recording import Recording, of_motion
 from .save_times import Schedule
 from .stepper import Motion, Run
 
@@ -34,6 +39,44 @@ class Trajectory(eqx.Module):
     stopped_time: Float[Array, ""]
     stopped_node: Int[Array, ""]
     """The first body without a finite state, or -1."""
+    keeps_edges: bool = eqx.field(static=True, default=True)
+    """True if the bodies kept the edges of the start, False if neighbours were searched."""
+
+    def recordings(self) -> list[Recording]:
+        """The trajectory of each graph as plain arrays, as `hgn.write` writes them.
+
+        **Raises:** `ValueError` for vmapped trajectories.
+        """
+        if self.times.ndim != 1 or self.position.ndim != 3:
+            raise ValueError(
+                "several rollouts in one, from vmap: take one of them, "
+                "jax.tree.map(lambda a: a[0], paths)"
+            )
+        several = self.end.n_node.shape[0] > 1
+
+        def of_graphs(values: Array) -> np.ndarray:
+            return np.asarray(values) if several else np.asarray(values)[:, None]
+
+        return of_motion(
+            self.end,
+            np.asarray(self.times),
+            {
+                name: np.asarray(values)
+                for name, values in (("position", self.position), ("momentum", self.momentum))
+                if len(values)
+            },
+            {name: of_graphs(v) for name, v in (("energy", self.energy), *self.observed.items())},
+            self.keeps_edges,
+        )
+
+    def to_ase(self) -> list[Any]:
+        """The frames as ASE's `Atoms`, for its tools and viewers: one list per graph, or a single
+        list. Bodies that are no elements are X; a plane lies at z = 0.
+
+        **Raises:** `ValueError` if the rollout left states out; `ModuleNotFoundError` without ASE.
+        """
+        lists = [[to_ase(frame) for frame in frames_of_recording(r)] for r in self.recordings()]
+        return lists[0] if len(lists) == 1 else lists
 
 
 @eqx.filter_jit
@@ -73,6 +116,7 @@ def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: R
         finite=chained & jnp.all(good),
         stopped_time=jnp.where(chained & ~jnp.all(good), first_bad, stopped),
         stopped_node=node,
+        keeps_edges=motion.neighbours is None,
     )
 
 

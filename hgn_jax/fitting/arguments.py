@@ -3,11 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.random as jr
-import numpy as np
-
-from .._types import Key
 from ..features.base import AbstractTerm, AbstractTermSpec
 from ..linear.base import AbstractLeastSquares
 from ..models.base import AbstractModel
@@ -44,17 +39,6 @@ def check_sequence(name: str, values: object, kind: Any) -> None:
     for k, value in enumerate(values):
         if not isinstance(value, kind):
             raise ValueError(f"{name}[{k}] must be {_words(kind)}, got {_described(value)}")
-
-
-def as_key(key: Any) -> Key:
-    """A key, or the key of an integer seed."""
-    if isinstance(key, int | np.integer) and not isinstance(key, bool):
-        return jr.key(int(key))
-    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
-    typed = jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
-    if not typed and not (dtype == np.uint32 and shape == (2,)):
-        raise ValueError(f"key must be one JAX key, jax.random.key(0), or a seed, got {key!r}")
-    return key
 
 
 def _words(kind: Any) -> str:

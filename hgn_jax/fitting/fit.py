@@ -6,6 +6,7 @@ import equinox as eqx
 from jaxtyping import PyTree
 from jraph import GraphsTuple
 
+from .._arguments import as_key
 from .._tree import is_concrete
 from .._types import Key
 from ..features.base import AbstractTerm
@@ -18,7 +19,7 @@ from ..linear.qr import QR
 from ..models.base import AbstractModel
 from ..models.equations_of_motion import AbstractDynamics, Canonical
 from .accumulate import accumulate
-from .arguments import Term, as_key, check_kinds
+from .arguments import Term, check_kinds
 from .equations import Equations
 from .observations import AbstractObservation, Derivatives
 from .pieces import pieces_of

@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 from jraph import GraphsTuple
 
+from .._arguments import as_key
 from .._progress import Progress, Reporter
 from .._types import Key
 from ..graphs.geometry import movable
@@ -21,7 +22,6 @@ from ..graphs.schema import require
 from ..graphs.selection import split
 from ..graphs.validate import check
 from ..models.base import AbstractModel
-from .arguments import as_key
 from .minibatches import joined, stacked
 from .trainable import trainable
 from .untrained import RATES

@@ -1,5 +1,6 @@
 """Result of a fit: the model, figures of merit, and the state that is needed to add data."""
 
+import os
 import warnings
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from jraph import GraphsTuple
 
 from .._tree import all_finite, is_concrete
 from ..features.base import AbstractEnergy
+from ..io.model_file import save
 from ..linear.base import AbstractLeastSquares, LeastSquaresSolution, differentiable
 from ..linear.gram import Gram
 from ..linear.ridge import RidgePath, path, ridges, spectrum
@@ -70,6 +72,10 @@ class Fit(eqx.Module):
         if is_concrete(batch):
             self.equations.check(batch)
         return raise_if(throw, _updated(self, batch))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Saves the model; see `hgn.save`."""
+        save(path, self.model)
 
     def standard_deviation(
         self, graphs: GraphsTuple, *, reference: GraphsTuple | None = None

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jraph import GraphsTuple
 
+from .._arguments import as_key
 from .._tree import is_concrete
 from .._types import Key
 from ..features.base import AbstractTerm, AbstractTermSpec
@@ -20,7 +21,7 @@ from ..linear.qr import QR
 from ..models.base import AbstractModel
 from ..models.basis import Basis
 from ..models.equations_of_motion import AbstractDynamics
-from .arguments import Term, as_key, check_sequence
+from .arguments import Term, check_sequence
 from .equations import Equations
 from .observations import AbstractObservation
 from .reduction import reduce

@@ -9,6 +9,7 @@ from itertools import chain
 import jax
 from jraph import GraphsTuple
 
+from .._arguments import as_key
 from .._progress import Progress, Reporter
 from .._types import Key
 from ..features.kinetic import Kinetic
@@ -19,7 +20,7 @@ from ..linear.qr import QR
 from ..models.base import AbstractModel
 from ..models.equations_of_motion import AbstractDynamics, Canonical
 from .accumulate import accumulate
-from .arguments import Term, as_key, check_kinds
+from .arguments import Term, check_kinds
 from .checkpoint import StreamCheckpoint
 from .equations import Equations
 from .multihost import agreed

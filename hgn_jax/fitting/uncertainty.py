@@ -119,6 +119,22 @@ def deviations(
     return StandardDeviation(None if few else jnp.sqrt(energy), rates_std)
 
 
+def deviations_of_columns(
+    reduction: Reduction,
+    solutions: Sequence[LeastSquaresSolution],
+    columns: Sequence[Float[Array, "s _"] | None],
+) -> Float[Array, " s"]:
+    """Standard deviations of columns `[s K]` of each term times its coefficients; terms whose
+    columns are None do not count."""
+    shape = next(c.shape[:1] for c in columns if c is not None)
+    variance = jnp.zeros(shape, solutions[0].noise.dtype)
+    for rows, members, solution in zip(reduction.systems, reduction.members, solutions):
+        if members:
+            known = factor(rows, solution.column_ridge), members, solution
+            variance = variance + _variance(*known, columns, shape)
+    return jnp.sqrt(variance)
+
+
 def _constants_by_folds(
     equations: Equations,
     members: Sequence[Sequence[tuple[int, int]]],

@@ -9,6 +9,7 @@ import jax.random as jr
 from jaxtyping import Array
 from jraph import GraphsTuple
 
+from .._arguments import as_key
 from .._types import Key
 from ..features.base import AbstractEnergy, AbstractTermSpec
 from ..features.kinetic import Kinetic
@@ -18,7 +19,6 @@ from ..graphs.schema import require
 from ..graphs.validate import check
 from ..models.basis import Basis
 from ..models.network import HamiltonianGraphNetwork
-from .arguments import as_key
 from .sample import sample
 
 RATES = ("velocity", "force")

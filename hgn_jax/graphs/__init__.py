@@ -12,6 +12,7 @@ from .differences import differentiate as differentiate
 from .from_frames import from_frames as from_frames
 from .padding import pad as pad
 from .pieces import chunks as chunks
+from .selection import frame as frame
 from .selection import split as split
 from .selection import take as take
 from .trajectories import from_trajectories as from_trajectories

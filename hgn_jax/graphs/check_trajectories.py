@@ -90,7 +90,7 @@ def _check_rounding(
         return
     steps = np.diff(times, axis=1)
     rounding = float(np.finfo(dtype).eps) * np.abs(times).max(axis=1)
-    error = rounding / steps.min(axis=1) / known
+    error = rounding / steps.min(axis=1, initial=np.inf) / known
     k = int(np.argmax(error))
     if error[k] > least:
         raise ValueError(

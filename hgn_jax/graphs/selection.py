@@ -1,4 +1,4 @@
-"""Selections from a batch: some of its graphs, or training and test trajectories."""
+"""Selections from a batch: single graphs, some of its graphs, training and test."""
 
 from collections.abc import Sequence
 
@@ -8,20 +8,31 @@ import numpy as np
 from jaxtyping import ArrayLike, Int
 from jraph import GraphsTuple
 
+from .._arguments import as_key, whole_number
 from .._types import Key
 from .padding import without_padding
 from .schema import require
 
 
-def split(data: GraphsTuple, fraction: float, *, key: Key) -> tuple[GraphsTuple, GraphsTuple]:
-    """Splits a batch into (train, test) by trajectory, never by frame.
+def split(
+    data: GraphsTuple, fraction: float, *, key: Key | int | None = None, gap: float = 0.05
+) -> tuple[GraphsTuple, GraphsTuple]:
+    """Splits a batch into (train, test): by trajectory, or by time if there is only one.
 
     Neighbouring frames of one trajectory are nearly the same state: a split by frame would test
     on the training data. `fraction` of the trajectories (at least one, not all) is drawn at random
-    for the test. Padding is dropped. Concrete arrays only.
+    for the test. Of a single trajectory, the last `fraction` of the frames is the test, and the
+    frames before it, the share `gap` of all (at least one), are left out. The gap should be longer
+    than the motion remembers. Padding is dropped. Concrete arrays only.
 
-    **Raises:** `ValueError` if `globals["trajectory"]` is missing or holds fewer than two
-    trajectories, or if the fraction is not between 0 and 1.
+    **Arguments:**
+
+    - `fraction`: share of the test, between 0 and 1.
+    - `key`: a JAX key or a seed; needed for several trajectories.
+    - `gap`: share of the frames between train and test; for a single trajectory only.
+
+    **Raises:** `ValueError` if `globals["trajectory"]` is missing, a share is out of range, frames
+    are too few, the times of a single trajectory do not increase, or the key is missing.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction must be between 0 and 1, got {fraction}")
@@ -30,11 +41,48 @@ def split(data: GraphsTuple, fraction: float, *, key: Key) -> tuple[GraphsTuple,
     trajectory = np.asarray(data.globals["trajectory"])
     numbers = np.unique(trajectory)
     if len(numbers) < 2:
-        raise ValueError("split needs at least two trajectories; split one by time instead")
-    order = np.asarray(jax.random.permutation(key, jnp.asarray(numbers)))
+        return _split_by_time(data, fraction, gap)
+    if key is None:
+        raise ValueError(
+            f"the test is drawn at random from {len(numbers)} trajectories: give a seed, key=0"
+        )
+    order = np.asarray(jax.random.permutation(as_key(key), jnp.asarray(numbers)))
     count = min(max(round(fraction * len(numbers)), 1), len(numbers) - 1)
     test = np.isin(trajectory, order[:count])
     return take(data, ~test), take(data, test)
+
+
+def _split_by_time(
+    data: GraphsTuple, fraction: float, gap: float
+) -> tuple[GraphsTuple, GraphsTuple]:
+    frames = len(data.n_node)
+    if not 0 <= gap < 1 - fraction:
+        raise ValueError(f"gap must be from 0 to less than 1 - fraction, got {gap}")
+    times = np.asarray(data.globals.get("time", np.arange(frames)))
+    if (np.diff(times) <= 0).any():
+        raise ValueError(
+            "the times of the only trajectory do not increase: number the trajectories in "
+            'globals["trajectory"]'
+        )
+    tested, between = max(round(fraction * frames), 1), max(round(gap * frames), 1)
+    trained = frames - tested - between
+    if trained < 1:
+        raise ValueError(f"{frames} frames are too few to split: train, gap and test need one each")
+    number = np.arange(frames)
+    return take(data, number < trained), take(data, number >= trained + between)
+
+
+def frame(data: GraphsTuple, number: int) -> GraphsTuple:
+    """One graph of a batch, such as the start of a rollout; -1 is the last. Concrete arrays only.
+
+    **Raises:** `ValueError` for a number that the batch does not have.
+    """
+    data = without_padding(data)
+    frames = len(data.n_node)
+    number = whole_number("the number of a frame", number, -frames)
+    if number >= frames:
+        raise ValueError(f"there is no frame {number}: the batch has {frames}, counted from 0")
+    return take(data, np.arange(frames) == number % frames)
 
 
 def take(data: GraphsTuple, keep: ArrayLike | Sequence[bool]) -> GraphsTuple:

@@ -1,7 +1,7 @@
 """A user's own measured or simulated trajectories as a data set."""
 
-import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,13 +20,23 @@ from .check_trajectories import (
     check_velocity,
 )
 from .differences import differentiate
+from .joining import (
+    Edges,
+    as_cell,
+    check_joining,
+    coupled,
+    is_cutoff,
+    joined,
+    listed_pairs,
+    unwrapped,
+)
 from .measured import measured_states
 from .schema import did_you_mean
 
-NODE_ARRAYS = ("species", "fixed", "weight")
+NODE_ARRAYS = ("species", "charge", "fixed", "weight")
 KEYWORDS = (
     "mass", "edges", "coupling", "type", "velocity", "momentum", "force", "order", "newtonian",
-    "trim", "rates", *NODE_ARRAYS,
+    "trim", "rates", "cell", *NODE_ARRAYS,
 )  # fmt: skip
 
 
@@ -34,13 +44,14 @@ def from_trajectories(
     times: ArrayLike,
     position: ArrayLike,
     *,
-    mass: ArrayLike,
-    edges: ArrayLike | Sequence[tuple[int, int]] | str,
-    coupling: ArrayLike | None = None,
-    type: ArrayLike | None = None,
+    mass: ArrayLike | Sequence[float | int],
+    edges: Edges,
+    coupling: ArrayLike | Sequence[float | int] | str | None = None,
+    type: ArrayLike | Sequence[int] | None = None,
     velocity: ArrayLike | None = None,
     momentum: ArrayLike | None = None,
     force: ArrayLike | None = None,
+    cell: ArrayLike | Sequence[Any] | None = None,
     order: int = 8,
     newtonian: bool = True,
     trim: bool = True,
@@ -63,8 +74,14 @@ def from_trajectories(
     - `velocity`, `momentum`, `force`: like `position`, in length / time, mass * length / time and
         mass * length / time^2; each optional.
     - `mass`: `[n]` or one number for all.
-    - `edges`: `[p 2]`, the pairs of bodies that interact, each once; "all" for every pair.
-    - `coupling`, `type`: `[p]`, known factors of the pairs' energies, and kinds of pairs.
+    - `edges`: `[p 2]`, the pairs of bodies that interact, each once; "all" for every pair; or a
+        number, the greatest distance of a pair (length): each frame then has edges of its own.
+    - `coupling`: `[p]`, known factors of the pairs' energies; "mass" or "charge" for the products
+        of the masses (gravity) or charges of both bodies.
+    - `type`: `[p]`, kinds of pairs.
+    - `cell`: `[d d]`, lattice vectors as rows, or `[d]`, the sides of a box (length), the same in
+        all frames; with edges by a cutoff. Bodies may be wrapped into it: no body may move by half
+        a cell between two frames.
     - `order`: order of the differences, even and at least 2.
     - `newtonian`: True if the kinetic energy is $|p|^2/2m$. If False, `momentum` must be given.
     - `trim`: drops frames at both ends, where only one-sided differences exist. If False, they are
@@ -75,7 +92,7 @@ def from_trajectories(
         `nodes["momentum_measured"]` is False there. Frames without any measurement are left out. A
         `velocity` gives the momentum $m v$. Without `momentum` and `velocity` the positions alone
         are kept.
-    - `nodes`: further node arrays `[n]`: `species`, `fixed`, `weight`.
+    - `nodes`: further node arrays `[n]`: `species`, `charge`, `fixed`, `weight`.
 
     **Returns:** a batch with one graph per frame, with `globals["time"]` and
     `globals["trajectory"]`. Test on other trajectories (`hgn.graphs.split`), not on other frames.
@@ -109,21 +126,30 @@ def from_trajectories(
     bad = np.flatnonzero(~((m > 0) & np.isfinite(m)))
     if len(bad):
         raise ValueError(f"mass of node {bad[0]} is not positive and finite: {m[bad[0], 0]}")
-    joined = {
+    check_joining(edges, coupling, type, cell)
+    of_pairs: dict[str, Any] = {
         name: array for name, array in {"coupling": coupling, "type": type}.items()
-        if array is not None
+        if array is not None and not isinstance(array, str)
     }  # fmt: skip
-    if "weight" in nodes:
-        nodes["weight"] = np.asarray(nodes["weight"], dtype)
-    graph = from_pairs(np.zeros_like(x[0, 0]), _as_pairs(edges, n), mass=m[:, 0], **joined)
+    for name in {"weight", "charge"} & nodes.keys():
+        nodes[name] = np.asarray(nodes[name], dtype)
+    graph = from_pairs(np.zeros_like(x[0, 0]), listed_pairs(edges, n), mass=m[:, 0], **of_pairs)
     own = {name: array for name, array in graph.nodes.items() if name != "momentum"}
     graph = graph._replace(nodes=own | {q: jnp.asarray(a) for q, a in nodes.items()})
+    matrix = as_cell(cell, x.shape[3])
+    x = x if matrix is None else unwrapped(x, matrix)
+
+    def data_of(frames: dict[str, np.ndarray], kept: np.ndarray) -> GraphsTuple:
+        data = _snapshots(graph, ts, frames, kept)
+        data = joined(data, float(edges), matrix) if is_cutoff(edges) else data  # type: ignore
+        return coupled(data, coupling) if isinstance(coupling, str) else data
+
     if not rates:
         if "velocity" in arrays:
             check_velocity(ts, x, arrays["velocity"])
         check_integral_resolution(ts, np.asarray(times).dtype, dtype)
         kept, states = measured_states(ts, x, _momentum(arrays, m, newtonian), m)
-        return _snapshots(graph, ts, states, kept)
+        return data_of(states, kept)
     check_frames(ts, {"position": x, **arrays})
 
     # Positions alone are differentiated twice; one-sided velocities must not enter the forces.
@@ -155,7 +181,7 @@ def from_trajectories(
     kept = np.zeros(ts.shape, bool)
     kept[:, cut : t - cut] = True
     frames = {"position": x, "momentum": p, "velocity": v, "force": f}
-    return _snapshots(graph, ts, frames, kept if trim else np.ones(ts.shape, bool))
+    return data_of(frames, kept if trim else np.ones(ts.shape, bool))
 
 
 def _momentum(
@@ -210,18 +236,3 @@ def _as_times(times: ArrayLike, shape: tuple[int, ...], given: tuple[int, ...]) 
             words += f"; position {given} has that length along axis {axis}: axes swapped?"
         raise ValueError(words)
     return np.broadcast_to(ts.astype(np.float64), (k, t))
-
-
-def _as_pairs(
-    edges: ArrayLike | Sequence[tuple[int, int]] | str, n: int
-) -> ArrayLike | Sequence[tuple[int, int]]:
-    if isinstance(edges, str):
-        if edges != "all":
-            raise ValueError(f'edges must be pairs of bodies [p 2] or "all", got {edges!r}')
-        return np.array(list(itertools.combinations(range(n), 2)), int).reshape(-1, 2)
-    if np.ndim(edges) == 0:
-        raise ValueError(
-            f'edges must be pairs of bodies [p 2] or "all", got {edges!r}. Edges by a cutoff '
-            "differ between frames: join each by hgn.graphs.radius, and all by hgn.graphs.batch"
-        )
-    return edges

@@ -11,6 +11,7 @@ from .._tree import is_concrete
 from .check_edges import check_indices, check_pairs
 from .check_shapes import check_arrays, check_shapes
 from .check_values import Frames, check_cells, check_finite, check_signs, padding_graphs
+from .not_graphs import not_graphs
 
 
 def warn_about_precision(data: GraphsTuple) -> None:
@@ -40,7 +41,7 @@ def check(data: GraphsTuple) -> None:
     `fit` calls `check` if its data are concrete. Inside jit no value can be inspected.
     """
     if not isinstance(data, GraphsTuple):
-        raise ValueError(f"expected a jraph GraphsTuple, got {type(data).__name__}")
+        raise not_graphs("data", data)
     if not is_concrete(data):
         raise ValueError("check needs concrete arrays: call it outside of jit, vmap and grad")
     check_arrays(data)

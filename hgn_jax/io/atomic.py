@@ -6,8 +6,8 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .lock import is_at, try_lock
@@ -24,8 +24,20 @@ def write(path: Name, pieces: Iterable[bytes | memoryview]) -> None:
     **Raises:** `OSError` naming `path` if its folder does not exist or cannot be written, if it is
     not a regular file, or if the disk is full.
     """
+    with through(path) as temporary, open(temporary, "r+b") as file:
+        for piece in pieces:
+            file.write(piece)
+
+
+@contextmanager
+def through(path: Name) -> Iterator[Path]:
+    """An empty temporary file that replaces the file at `path` at the end of the `with` statement.
+
+    If that raises, the previous file remains. Links, modes and errors are those of `write`.
+    """
     try:
-        _write(Path(os.path.realpath(path)), path, pieces)
+        with _through(Path(os.path.realpath(path)), path) as temporary:
+            yield temporary
     except OSError as error:
         if error.errno is None:
             raise
@@ -37,21 +49,20 @@ def hidden_name(target: Path) -> str:
     return f".hgn-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]}"
 
 
-def _write(target: Path, path: Name, pieces: Iterable[bytes | memoryview]) -> None:
+@contextmanager
+def _through(target: Path, path: Name) -> Iterator[Path]:
     mode = _mode(target, path)
     for stale in target.parent.glob(f"{hidden_name(target)}-*.tmp"):
         _remove_if_stale(stale)
-    temporary, descriptor = _new(target, 0o666 if mode is None else mode)
+    temporary, descriptor = _new(target, 0o666 if mode is None else mode | 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            for piece in pieces:
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())  # a crash after the rename must not leave an empty file
+        with os.fdopen(descriptor, "r+b") as held:  # its lock marks the file as in use
+            yield temporary
+            os.fsync(held.fileno())  # a crash after the rename must not leave an empty file
             if mode is not None:
                 os.chmod(temporary, mode)
             if sys.platform == "win32":  # cannot rename an open file
-                file.close()
+                held.close()
             os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -3,9 +3,8 @@
 import dataclasses
 import os
 import time
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,9 +12,8 @@ import jax
 from jaxtyping import Array
 
 from . import array_file
-from .atomic import hidden_name
 from .digest import digest
-from .lock import acquire
+from .file_lock import FileLock
 
 SHARE = 0.05
 """Greatest fraction of the run time spent on writing."""
@@ -43,7 +41,7 @@ class Checkpoint:
         numbers |= {"number of processes": jax.process_count()}
         fields = {f.name: getattr(call, f.name) for f in dataclasses.fields(call)}
         self._call = {name: digest(value) for name, value in (fields | numbers).items()}
-        self._lock: tuple[Path, int] | None = None
+        self._lock = FileLock(file, path, "checkpoint")
         self._written, self._cost = time.perf_counter(), 0.0
 
     def __enter__(self) -> "Checkpoint":
@@ -53,16 +51,11 @@ class Checkpoint:
         folder cannot be written.
         """
         with self.writing("at the start"):
-            self._lock = self._locked()
+            self._lock.lock()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._lock is not None:
-            path, descriptor = self._lock
-            # Removed while still locked: afterwards it might be another run's.
-            with suppress(OSError):
-                path.unlink()
-            os.close(descriptor)
+        self._lock.release()
 
     def read(self) -> tuple[dict[str, Any], dict[str, Array]] | None:
         """Content and arrays of the file; None if there is none.
@@ -114,23 +107,3 @@ class Checkpoint:
             ) from error
         self._written = time.perf_counter()
         self._cost = self._written - start
-
-    def _locked(self) -> tuple[Path, int] | None:
-        """Lock file and its descriptor; None, with a warning, if the file system has no locks."""
-        target = Path(os.path.realpath(self._file))
-        lock = target.with_name(f"{hidden_name(target)}.lock")
-        try:
-            descriptor = acquire(lock)
-        except BlockingIOError as error:
-            raise RuntimeError(
-                f"{self.path}: another run ({error.strerror}) is using this checkpoint: wait until "
-                "it ends, or give another path"
-            ) from None
-        if descriptor is not None:
-            return lock, descriptor
-        warnings.warn(
-            f"{self.path}: this file system has no locks: do not start a second run with this "
-            "checkpoint",
-            stacklevel=4,
-        )
-        return None

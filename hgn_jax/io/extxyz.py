@@ -4,22 +4,18 @@ ASE's reader seeks backwards, which takes quadratic time in compressed files, an
 stresses of six components. This reader parses numbers only and runs no code from a file.
 """
 
-import gzip
 import itertools
-import lzma
 import os
 import re
-import zlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
 from .atoms_frame import AtomsFrame, numbers
+from .compressed import DAMAGE, opener_of
 from .elements import NUMBERS
 
 SUFFIXES = (".xyz", ".extxyz")
-OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
 
 # A key, alone or with a value: quoted, in braces or brackets, or up to the next blank.
 _PAIR = re.compile(
@@ -37,8 +33,7 @@ def read_extxyz(path: str | os.PathLike[str], keep: slice) -> Iterator[AtomsFram
     cannot be read.
     """
     name = os.fspath(path)
-    opener = OPENERS.get(os.path.splitext(name)[1].lower(), open)
-    with opener(name, "rt", encoding="utf-8") as file:
+    with opener_of(name)(name, "rt", encoding="utf-8") as file:
         yield from _frames(file, os.path.basename(name), keep)
 
 
@@ -72,7 +67,7 @@ def _blocks(file: Iterator[str], name: str) -> Iterator[tuple[str, str, list[str
                 )
             yield where, comment, lines
             frame += 1
-    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
+    except DAMAGE as error:
         raise ValueError(f"{name}, frame {frame}: {error}: is the file truncated?") from error
 
 

@@ -17,8 +17,11 @@ from .modules import pack, unpack
 FORMAT = array_file.Format("hgn-jax model", 1)
 
 
-def save(path: str | os.PathLike[str], model: HamiltonianGraphNetwork) -> None:
+def save(path: str | os.PathLike[str], model: Any) -> None:
     """Writes a model atomically: the new file is complete, or the previous one remains.
+
+    `model` is a learned model, or a `Fit`, of which the model is saved: not its rows, nor its
+    standard deviations.
 
     Symbolic links are followed, and an existing file keeps its mode. Features, dynamics and
     potentials of your own are saved by the names of their classes. Import these classes before you
@@ -27,10 +30,11 @@ def save(path: str | os.PathLike[str], model: HamiltonianGraphNetwork) -> None:
     **Raises:** `TypeError` for anything but a learned model; `ValueError` if its arrays do not fit
     together; `OSError` naming the path if it cannot be written.
     """
+    if isinstance(getattr(path, "model", path), HamiltonianGraphNetwork):
+        raise TypeError('the path comes first: hgn.save("model.hgn", fit)')
+    model = getattr(model, "model", model)
     if not isinstance(model, HamiltonianGraphNetwork):
-        learned = isinstance(getattr(model, "model", None), HamiltonianGraphNetwork)
-        remedy = ": pass its field .model" if learned else ""
-        raise TypeError(f"cannot save a {type(model).__name__}, only a learned model{remedy}")
+        raise TypeError(f"cannot save a {type(model).__name__}, only a learned model or a fit")
     arrays: dict[str, Any] = {}
     tree = pack(model, arrays)
     _model(tree, dict(arrays))  # raises now if the file could not be loaded

@@ -216,7 +216,7 @@ def _without_columns(triangle: Triangle) -> LeastSquaresSolution:
     rows = jnp.maximum(triangle.rows, 1).astype(rest.dtype)
     return LeastSquaresSolution(
         none,
-        rank=jnp.zeros(rest.shape, jnp.int32),
+        rank=jnp.zeros(rest.shape, int),
         condition=jnp.ones_like(rest),
         residual=jnp.where(rest > 0, jnp.ones_like(rest), 0),
         ridge=none,

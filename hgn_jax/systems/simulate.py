@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float
 from jraph import GraphsTuple
 
-from .._arguments import whole_number
+from .._arguments import as_key, whole_number
 from .._tree import is_concrete
 from .._types import Key, Rates
 from ..graphs.batching import snapshots
@@ -66,7 +66,7 @@ def simulate(
     system: AbstractModel,
     graph: GraphsTuple,
     *,
-    key: Key,
+    key: Key | int,
     trajectories: int = 1000,
     times: ArrayLike | Sequence[float] = (0.0,),
     start: AbstractStart = Uniform(),
@@ -82,9 +82,9 @@ def simulate(
     `energy`; edges carry `coupling` if the system couples masses. The default, many independent
     starts observed once, covers the state space best.
 
-    `noise` adds normal errors to positions, momenta, velocities and forces, in units of each
-    array's standard deviation (for positions that of the displacements). May be vmapped over
-    keys; times are concrete.
+    `key` is a JAX key or a seed. `noise` adds normal errors to positions, momenta, velocities and
+    forces, in units of each array's standard deviation (for positions that of the displacements).
+    May be vmapped over keys; times are concrete.
 
     **Raises:** `ValueError` for a bad graph (see `hgn.check`), times that do not increase, a batch
     of several graphs, or trajectories, tolerance or noise out of range. `RuntimeError` if the
@@ -110,7 +110,7 @@ def simulate(
         check(graph)
     if isinstance(system, System):
         graph = system.couple(graph)
-    draw, errors = jr.split(key)
+    draw, errors = jr.split(as_key(key))
     data = _simulate(system, graph, draw, trajectories, ts, start, tolerance)
     if is_concrete(data) and not bool(jnp.all(jnp.isfinite(data.nodes["force"]))):
         raise RuntimeError(

@@ -96,14 +96,20 @@ unchecked_save = inspect.unwrap(hgn.save)  # without jaxtyping's checks
 
 
 def test_known_systems_cannot_be_saved(path, tmp_path, springs):
-    with pytest.raises(TypeError, match=r"cannot save a System, only a learned model$"):
+    with pytest.raises(TypeError, match=r"cannot save a System, only a learned model or a fit$"):
         unchecked_save(path, springs)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_fit_is_told_to_pass_its_model(path, fitted):
-    with pytest.raises(TypeError, match=r"a Fit, only a learned model: pass its field \.model"):
-        unchecked_save(path, fitted)
+def test_a_fit_is_saved_by_its_model(path, fitted, tmp_path):
+    hgn.save(path, fitted)
+    whole = path.read_bytes()
+    assert eqx.tree_equal(hgn.load(path), fitted.model)
+    fitted.save(path)
+    hgn.save(tmp_path / "model.hgn", fitted.model)
+    assert path.read_bytes() == (tmp_path / "model.hgn").read_bytes() == whole
+    with pytest.raises(TypeError, match=r'the path comes first: hgn\.save\("model\.hgn", fit\)'):
+        unchecked_save(fitted, path)
 
 
 def test_what_could_not_be_loaded_is_not_saved(path, tmp_path, small):

@@ -1,0 +1,80 @@
+"""Data files, as the options say."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jraph import GraphsTuple
+
+from ..io.compressed import bare_suffix
+from ..io.read import read
+from ..io.sources import TRAJECTORIES, holds_atoms, trajectories
+from ..io.write import WRITERS
+
+NO_EDGES = np.zeros((0, 2), int)
+TINY = 1e-6
+"""Cutoff within which there are no atoms."""
+
+
+def is_data(file: Path) -> bool:
+    """True for a file of bodies by its suffix, False for a model."""
+    return bare_suffix(file) in {*TRAJECTORIES, *WRITERS}
+
+
+def read_data(
+    files: Sequence[Path],
+    *,
+    edges: str | None,
+    coupling: str | None = None,
+    mass: str | None = None,
+    every: int = 1,
+    measured: bool = False,
+    labels: bool = True,
+) -> GraphsTuple:
+    """Data with edges, to learn from or to start from."""
+    source: Any = files[0] if len(files) == 1 else list(files)
+    joined = None if edges is None else _edges(edges)
+    if holds_atoms(files[0]):
+        return read(source, edges=joined, every=every, labels=labels)
+    masses = None if mass is None else _numbers("--mass", mass)
+    return read(source, edges=joined, every=every, coupling=coupling, mass=masses,
+                rates=not measured)  # fmt: skip
+
+
+def look_at(file: Path) -> GraphsTuple:
+    """The states in a file, with the edges that it holds and no others; nothing is
+    differentiated."""
+    if holds_atoms(file):
+        return read(file, cutoff=TINY, labels=False)
+    found = trajectories(file, None, slice(None), 0)
+    if isinstance(found, GraphsTuple):
+        return found
+    unknown = any(recording.pairs is None for recording in found)
+    massless = any("mass" not in recording.bodies for recording in found)
+    data = read(file, rates=False, edges=NO_EDGES if unknown else None,
+                mass=1.0 if massless else None)  # fmt: skip
+    if massless:
+        data.nodes.pop("mass")
+    return data
+
+
+def _edges(text: str) -> Any:
+    if text == "all":
+        return text
+    try:
+        if "-" in text.strip("-"):
+            return np.array([[int(i) for i in pair.split("-")] for pair in text.split(",")])
+        return float(text)
+    except ValueError:
+        raise ValueError(
+            f'--edges must be "all", a cutoff such as 2.5, or pairs such as 0-1,1-2, got {text!r}'
+        ) from None
+
+
+def _numbers(option: str, text: str) -> Any:
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{option} must be numbers separated by commas, got {text!r}") from None
+    return values[0] if len(values) == 1 else np.array(values)
