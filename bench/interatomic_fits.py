@@ -36,7 +36,7 @@ class Settings(NamedTuple):
     energy_weight: float
     degree: int = DEGREE
     stretch: float | None = None
-    likeness: float = 0.5
+    likeness: float = 0.8
 
     def record(self) -> Record:
         """Returns the settings as JSON values."""
@@ -110,7 +110,7 @@ def search(folder: Path, subject: Subject, degree: int, quick: bool) -> list[Rec
         return trials[settings]["score"]
 
     middle = subject.cutoffs[len(subject.cutoffs) // 2]
-    best = Settings(middle, subject.radials[0], 1.0, degree)
+    best = Settings(middle, subject.radials[0], 1.0, degree, likeness=subject.likenesses[0])
     stages: list[tuple[str, tuple[Any, ...]]] = [
         ("likeness", subject.likenesses[:1] if quick else subject.likenesses),
         ("stretch", subject.stretches[:1] if quick else subject.stretches),
