@@ -26,6 +26,7 @@ class Subject(NamedTuple):
     radials: tuple[Radial, ...]
     weights: tuple[float, ...] = FEW_WEIGHTS
     stretches: tuple[float | None, ...] = (None,)
+    likenesses: tuple[float, ...] = (0.8,)
     every: int = 1
     """Stride of the training frames that are used."""
     units: tuple[int, ...] = (1000, 2000)
@@ -63,7 +64,8 @@ ALLOYS = Subject(
     "MoNbTaW_train.xyz",
     "MoNbTaW_test.xyz",
     cutoffs=(4.7, 5.2),
-    radials=(5, 4),
+    radials=(4, 5),
+    likenesses=(0.8, 0.0, 0.9, 0.95, 0.98),
     every=4,
     units=(2000,),
     seeds=1,

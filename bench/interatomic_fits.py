@@ -36,6 +36,7 @@ class Settings(NamedTuple):
     energy_weight: float
     degree: int = DEGREE
     stretch: float | None = None
+    likeness: float = 0.8
 
     def record(self) -> Record:
         """Returns the settings as JSON values."""
@@ -53,6 +54,7 @@ class Settings(NamedTuple):
             record["energy_weight"],
             record["degree"],
             record.get("stretch"),
+            record.get("likeness", 0.0),
         )
 
 
@@ -66,6 +68,7 @@ def terms(settings: Settings, units: int) -> list[Any]:
             radial=settings.radial,
             degree=settings.degree,
             stretch=settings.stretch,
+            likeness=settings.likeness,
         ),
     ]
 
@@ -107,8 +110,9 @@ def search(folder: Path, subject: Subject, degree: int, quick: bool) -> list[Rec
         return trials[settings]["score"]
 
     middle = subject.cutoffs[len(subject.cutoffs) // 2]
-    best = Settings(middle, subject.radials[0], 1.0, degree)
+    best = Settings(middle, subject.radials[0], 1.0, degree, likeness=subject.likenesses[0])
     stages: list[tuple[str, tuple[Any, ...]]] = [
+        ("likeness", subject.likenesses[:1] if quick else subject.likenesses),
         ("stretch", subject.stretches[:1] if quick else subject.stretches),
         ("cutoff", (middle,) if quick else subject.cutoffs),
         ("radial", subject.radials[:1] if quick else subject.radials),

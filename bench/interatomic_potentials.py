@@ -5,8 +5,9 @@ al., npj Comput. Mater. 6, 70 (2020)), ethanol (revised MD17) and acetylacetone 
 The data are not part of the repository. `--data DIR` is a folder with `mlearn/Si_train.xyz`,
 `mlearn/Si_test.xyz` and so on, `alloys/`, and `molecules/`, each file plain or compressed.
 
-Cutoff, radial functions, their stretch and the weight of the energies are chosen for each subject
-by cross-validation over its training frames, with few features. Test errors are used for no choice.
+Cutoff, radial functions, their stretch, the likeness of species and the weight of the energies are
+chosen for each subject by cross-validation over its training frames, with few features. Test errors
+are used for no choice.
 Without a test file, errors are those on held-out training frames.
 
 Each result is written as soon as it is measured: a second run measures only what is missing, with

@@ -12,6 +12,7 @@ import pytest
 import hgn_jax as hgn
 from hgn_jax import graphs as G
 from hgn_jax.graphs import geometry
+from hgn_jax.graphs.pieces import packs
 from hgn_jax.models import differentiated
 
 
@@ -430,6 +431,17 @@ def test_snapshots_under_jit_are_a_batch_of_single_graphs(getkey):
     assert jax.tree.structure(made) == jax.tree.structure(expected)
     for a, b in zip(jax.tree.leaves(made), jax.tree.leaves(expected)):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shapes"),
+    [([60] * 5 + [15], {61}), ([600] + [60] * 9, {601, 61}), ([600] + [60] * 2, {601})],
+)
+def test_a_smaller_shape_is_used_if_it_saves_more_than_its_compilation(sizes, shapes):
+    graphs = [G.fully_connected(n, 2, position=np.zeros((n, 2))) for n in sizes]
+    pieces = list(packs(G.batch(graphs), 64))
+    assert [int(piece.n_node[0]) for piece in pieces] == sizes
+    assert {len(piece.nodes["position"]) for piece in pieces} == shapes
 
 
 @pytest.fixture(scope="module")

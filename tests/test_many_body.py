@@ -442,6 +442,22 @@ def test_range_counts_pairs_that_are_closer_than_in_training():
     np.testing.assert_array_equal(features.out_of_range(near), [1])
 
 
+# Random weights
+
+
+@pytest.mark.parametrize("likeness", [0.0, 0.5, 0.9])
+def test_weights_of_different_species_are_correlated_by_their_likeness(likeness):
+    # With many radial functions all weights have the same norm before they are normalised.
+    spec = dataclasses.replace(SPEC, units=600, radial=50, likeness=likeness)
+    features = draw(batch(species=SPECIES), spec)
+    weights = np.concatenate([np.asarray(w).reshape(-1, 3, 50) for w in features.weights])
+    np.testing.assert_allclose(np.sum(weights**2, axis=(1, 2)), 1, rtol=1e-12)
+    overlap = np.einsum("kzn,kyn->zy", weights, weights)
+    size = np.sqrt(np.diag(overlap))
+    found = (overlap / size / size[:, None])[np.triu_indices(3, 1)]
+    np.testing.assert_allclose(found, likeness, atol=0.03)
+
+
 # Arguments
 
 
@@ -454,6 +470,7 @@ def test_range_counts_pairs_that_are_closer_than_in_training():
         ({"cutoff": 0.0}, "cutoff must be positive and finite, got 0"),
         ({"cutoff": np.inf}, "cutoff must be positive and finite"),
         ({"stretch": 0.0}, "stretch must be positive and finite, got 0"),
+        ({"likeness": 1.0}, "likeness must be at least 0 and less than 1, got 1"),
         ({"radial": 0}, "radial must be at least 1"),
         ({"radial": (3, 2)}, "three for the body orders 3, 4 and 5"),
         ({"radial": (3, 2, 0)}, "radial must be at least 1"),

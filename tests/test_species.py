@@ -1,5 +1,8 @@
 """Species give pairs their types and bodies their constants."""
 
+import itertools
+
+import chex
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -7,6 +10,8 @@ import numpy as np
 import pytest
 
 import hgn_jax as hgn
+from hgn_jax.graphs.selection import permuted
+from hgn_jax.graphs.species import by_composition
 
 SPECIES = (8, 1, 8, 1, 1)
 STIFFNESS = {(1, 1): 1.0, (1, 8): 2.0, (8, 8): 5.0}
@@ -89,3 +94,22 @@ def test_inside_jit_species_are_unknown(data):
     by_species, _ = data
     with pytest.raises(ValueError, match=r'inside jit nodes\["species"\] are unknown'):
         jax.jit(lambda d: hgn.fit(d, key=1, terms=[hgn.Kinetic(0), hgn.Pair(4)]).model)(by_species)
+
+
+def test_graphs_of_equal_species_come_together():
+    """In pieces of a fit, columns of species that a piece does not hold cost nothing."""
+    rng = np.random.default_rng(3)
+    held = [(14,), (14, 22), (8,), (22, 14, 22), (8, 14), (14, 14)]
+    graphs = []
+    for species in held:
+        graph = hgn.graphs.fully_connected(
+            len(species), 3, position=rng.normal(size=(len(species), 3))
+        )
+        nodes = graph.nodes | {"species": np.array(species)}
+        graphs.append(graph._replace(nodes=nodes, globals={"energy": rng.normal(size=1)}))
+    data = hgn.graphs.batch(graphs)
+    order = by_composition(data)
+    assert sorted(order) == list(range(6))
+    runs = [set(held[k]) for k in order]
+    assert sum(a != b for a, b in itertools.pairwise(runs)) == 3  # four sets of species
+    chex.assert_trees_all_equal(permuted(data, order), hgn.graphs.batch([graphs[k] for k in order]))

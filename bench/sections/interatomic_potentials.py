@@ -8,6 +8,7 @@ from ..record import Record
 ERRORS = ("energy_mae", "energy_rmse", "force_mae", "force_rmse")
 RIVALS = ("MTP", "GAP", "qSNAP", "SNAP")
 ATOMS = {"ethanol": 9, "acetylacetone": 15}
+SEVERAL_SPECIES = ("MoNbTaW", *ATOMS)
 GPA = 160.2176634
 """One eV/A^3."""
 NOT_YET = "not measured yet"
@@ -56,11 +57,12 @@ def _settings(records: list[Record]) -> list[list[str]]:
             [
                 system, str(len(some)), str(best["units"]), f"{best['cutoff']:g}",
                 _radial(best["radial"]), f"{best.get('stretch') or 'none'}",
+                f"{best.get('likeness', 0):g}" if system in SEVERAL_SPECIES else "",
                 f"{best['energy_weight']:g}", f"{1000 * best['energy_rmse']:.1f}",
                 f"{best['force_rmse']:.4f}",
             ]
         )  # fmt: skip
-    return table or [[NOT_YET, *[""] * 8]]
+    return table or [[NOT_YET, *[""] * 9]]
 
 
 def _alloys(records: list[Record]) -> list[list[str]]:

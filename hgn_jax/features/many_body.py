@@ -32,10 +32,11 @@ class ManyBody(AbstractTermSpec):
     The neighbours of body i within the cutoff have the densities
     $A_{nlm} = \sum_j g_n(r_{ij}) Y_{lm}(u_{ij})$. A feature is a product of two to four factors
     $a_{lm} = \sum_n w_n A_{nlm}$ that are coupled to an invariant, with random weights w for each
-    factor and each species of neighbour. Energies are extensive, twice continuously differentiable
-    at the cutoff, and invariant under rotations, reflections and permutations of like bodies. The
-    products are those of the atomic cluster expansion (Drautz, Phys. Rev. B 99, 2019). Random
-    weights replace its tensor of radial functions, as in Darby et al., Phys. Rev. Lett. 131, 2023.
+    factor and each species of neighbour, correlated between species by `likeness`. Energies are
+    extensive, twice continuously differentiable at the cutoff, and invariant under rotations,
+    reflections and permutations of like bodies. The products are those of the atomic cluster
+    expansion (Drautz, Phys. Rev. B 99, 2019). Random weights replace its tensor of radial
+    functions, as in Darby et al., Phys. Rev. Lett. 131, 2023.
 
     **Arguments:**
 
@@ -49,6 +50,10 @@ class ManyBody(AbstractTermSpec):
     - `stretch`: length s of the radial coordinate in which these functions are cosines,
         $(1 - e^{-r / s}) / (1 - e^{-r_c / s})$; None for r / r_c. Cross-validation chose about
         twice the shortest bond for ethanol, whose bonds are far shorter than the cutoff.
+    - `likeness`: correlation of the radial weights of different species of neighbours, at least 0
+        and less than 1. With 0, every species has densities of its own. Near 1, features hardly
+        tell species apart, which suits elements that bond alike, such as the metals of an alloy:
+        choose by cross-validation.
     - `species`: all species that may occur, in increasing order; None takes those of the data.
     - `assembly`: precision of the rows of forces and stresses. The relative error of "float32" is
         about 1e-6, far below the misfit to quantum mechanics. Energies always have the precision
@@ -64,6 +69,7 @@ class ManyBody(AbstractTermSpec):
     degree: int = eqx.field(default=4, static=True, kw_only=True)
     radial: int | tuple[int, int, int] = eqx.field(default=5, static=True, kw_only=True)
     stretch: float | None = eqx.field(default=None, static=True, kw_only=True)
+    likeness: float = eqx.field(default=0.8, static=True, kw_only=True)
     species: tuple[int, ...] | None = eqx.field(default=None, static=True, kw_only=True)
     assembly: Literal["float32", "float64"] = eqx.field(
         default="float32", static=True, kw_only=True
@@ -83,6 +89,8 @@ class ManyBody(AbstractTermSpec):
             whole_number("radial", number, 1)
         if self.stretch is not None and not 0 < self.stretch < math.inf:
             raise ValueError(f"stretch must be positive and finite, got {self.stretch}")
+        if not 0 <= self.likeness < 1:
+            raise ValueError(f"likeness must be at least 0 and less than 1, got {self.likeness}")
         if self.species is not None and list(self.species) != sorted(set(self.species)):
             raise ValueError(f"species must be strictly increasing, got {self.species}")
         if self.assembly not in ("float32", "float64"):
@@ -147,7 +155,11 @@ class ManyBody(AbstractTermSpec):
         shape = (len(signatures), kinds, 4, max(sizes), kinds, max(radial))
         used = np.arange(max(radial)) < np.array(waves)[:, None]
         used = used.reshape(-1, 1, 1, 1, 1, max(radial))
-        drawn = jnp.where(used, jr.normal(key, shape, dtype), 0)
+        drawn = jr.normal(key, shape, dtype)
+        if kinds > 1:
+            common = jr.normal(jr.fold_in(key, 1), (*shape[:4], 1, shape[5]), dtype)
+            drawn = (1 - self.likeness) ** 0.5 * drawn + self.likeness**0.5 * common
+        drawn = jnp.where(used, drawn, 0)
         drawn /= jnp.sqrt(jnp.sum(drawn**2, axis=(-2, -1), keepdims=True))
         drawn = drawn.reshape(*shape[:4], -1)
         weights = [

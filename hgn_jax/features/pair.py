@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from jraph import GraphsTuple
 
 from .._tree import is_concrete
@@ -177,25 +177,28 @@ class Pair(AbstractTermSpec):
             raise ValueError("the data have no edges: leave Pair() out, or join bodies by edges")
         r, mask = distance(data), observable(data, self.cutoff)
         types = edge_types(data, self.types or 1)
-        layers, ranges = [], []
-        keys = jr.split(key, 1 + len(types))  # at least two, as elsewhere, to reuse that program
-        for t, (k, of_type) in enumerate(zip(keys, types)):
-            chosen = mask & of_type
-            energy = None
-            if previous is not None:
-                fitted, theta = previous
-                assert isinstance(fitted, PairFeatures)
-                energy = fitted.units_at(r, t) @ theta
-            near, far = jr.split(k)
+        keys = jr.split(key, 1 + len(types))[: len(types)]  # at least two, to reuse that program
+        energies = None
+        if previous is not None:
+            fitted, theta = previous
+            assert isinstance(fitted, PairFeatures)
+            energies = jnp.stack([fitted.units_at(r, t) @ theta for t in range(len(types))])
+
+        def of_type(
+            key: Key, chosen: Bool[Array, " e"], energy: Float[Array, " e"] | None
+        ) -> tuple[tuple[Dense, Dense], Float[Array, " 2"]]:
+            near, far = jr.split(key)
             half, args = self.units // 2, (self.activation, energy)
-            layers.append(
-                (
-                    self.sampling(near, r[:, None], chosen, half, *args),
-                    self.sampling(far, jnp.log(r)[:, None], chosen, half, *args, unit=1.0),
-                )
+            layers = (
+                self.sampling(near, r[:, None], chosen, half, *args),
+                self.sampling(far, jnp.log(r)[:, None], chosen, half, *args, unit=1.0),
             )
-            ranges.append(_up_to_cutoff(extent(r, chosen), self.cutoff))
-        return PairFeatures(layers=tuple(layers), ranges=jnp.stack(ranges), cutoff=self.cutoff)
+            return layers, _up_to_cutoff(extent(r, chosen), self.cutoff)
+
+        # One program for all types: a program for each would take long to compile.
+        every, ranges = jax.vmap(of_type)(keys, mask[None] & jnp.stack(types), energies)
+        layers = tuple(jax.tree.map(lambda a, t=t: a[t], every) for t in range(len(types)))
+        return PairFeatures(layers=layers, ranges=ranges, cutoff=self.cutoff)
 
 
 def _up_to_cutoff(range_: Float[Array, " 2"], cutoff: float | None) -> Float[Array, " 2"]:

@@ -2,7 +2,10 @@
 
 from jraph import GraphsTuple
 
+from ..graphs.padding import without_padding
 from ..graphs.pieces import chunks, packs
+from ..graphs.selection import permuted
+from ..graphs.species import by_composition
 from ..linear.base import AbstractLeastSquares
 from .accumulate import graphs_at_once, require_folds
 from .equations import Equations
@@ -20,6 +23,10 @@ def pieces_of(
     least = max(1, 4 * solver.folds)
     window, shorter_last = equations.window, equations.shorter_last
     if fastest:
+        if window == 1 and "species" in data.nodes:
+            # Columns of species that a piece does not hold cost nothing.
+            data = without_padding(data)
+            data = permuted(data, by_composition(data))
         bodies = min(min(fastest), max(1, len(data.nodes["position"]) // least))
         pieces = list(packs(data, bodies, window, shorter_last=shorter_last))
     else:

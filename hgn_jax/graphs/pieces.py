@@ -5,11 +5,15 @@ from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
+from jaxtyping import Int
 from jraph import GraphsTuple
 
 from .._arguments import whole_number
 from .padding import PADDING_GRAPHS, pad, without_padding
 from .schema import require
+
+WORTH = 2000
+"""Bodies whose rows take about as long as the compilation of a program."""
 
 
 def chunks(
@@ -39,8 +43,9 @@ def packs(
 ) -> Iterator[GraphsTuple]:
     """Splits a batch into chunks of at most `bodies` bodies, or of one window that has more.
 
-    Chunks are padded to one of a few shapes, whose sizes differ by factors of 1.5. So chunks of
-    small graphs stay small beside a large graph. Otherwise like `chunks`.
+    Chunks are padded to one of a few shapes, so that chunks of small graphs stay small beside a
+    large graph: sizes differ by factors of 1.5 at least, and a size is left out if the padding to
+    the next one adds fewer than `WORTH` bodies in all. Otherwise like `chunks`.
     """
     data = without_padding(jax.tree.map(np.asarray, data))
     ends = np.append(0, np.cumsum(data.n_node))
@@ -50,9 +55,17 @@ def packs(
         if following is None or ends[following] - ends[cuts[-1]] > bodies:
             cuts.append(end)
     pieces = list(_pieces(data, cuts))
-    sizes = np.array([len(p.nodes["position"]) for p in pieces])
+    yield from _padded(pieces, _levels(np.array([len(p.nodes["position"]) for p in pieces])))
+
+
+def _levels(sizes: Int[np.ndarray, " p"]) -> list[int]:
+    """Chunks of equal level are padded to one shape."""
     levels = np.floor(np.log(sizes.max() / sizes) / np.log(1.5) + 1e-9).astype(int)
-    yield from _padded(pieces, levels.tolist())
+    for level in range(levels.max(), 0, -1):
+        own, larger = levels == level, levels[levels < level].max()
+        if np.sum(sizes[levels == larger].max() - sizes[own]) < WORTH:
+            levels[own] = larger
+    return levels.tolist()
 
 
 def _pieces(data: GraphsTuple, cuts: list[int]) -> Iterator[GraphsTuple]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import ArrayLike
+from jaxtyping import ArrayLike, Int
 from jraph import GraphsTuple
 
 from .._arguments import as_key, whole_number
@@ -117,3 +117,25 @@ def take(data: GraphsTuple, keep: ArrayLike | Sequence[bool]) -> GraphsTuple:
         n_node=data.n_node[chosen],
         n_edge=data.n_edge[chosen],
     )
+
+
+def permuted(data: GraphsTuple, order: Int[np.ndarray, " g"]) -> GraphsTuple:
+    """The graphs of a batch without padding, in the given order. Concrete arrays only."""
+    node, edge = (_ranges(np.asarray(n), order) for n in (data.n_node, data.n_edge))
+    place = np.empty_like(node)
+    place[node] = np.arange(len(node))
+    return GraphsTuple(
+        nodes={k: v[node] for k, v in data.nodes.items()},
+        edges={k: v[edge] for k, v in data.edges.items()},
+        senders=jnp.asarray(place[np.asarray(data.senders)[edge]], data.senders.dtype),
+        receivers=jnp.asarray(place[np.asarray(data.receivers)[edge]], data.receivers.dtype),
+        globals={k: v[order] for k, v in data.globals.items()},
+        n_node=data.n_node[order],
+        n_edge=data.n_edge[order],
+    )
+
+
+def _ranges(sizes: Int[np.ndarray, " g"], order: Int[np.ndarray, " g"]) -> Int[np.ndarray, " _"]:
+    """Indices of the entries of consecutive groups of those sizes, group after group in order."""
+    ends = np.cumsum(sizes)
+    return np.concatenate([np.arange(ends[g] - sizes[g], ends[g]) for g in order])

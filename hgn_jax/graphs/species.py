@@ -50,3 +50,12 @@ def pair_types(graphs: GraphsTuple, species: tuple[int, ...]) -> Int[Array, " e"
     types = low * count - low * (low - 1) // 2 + high - low
     both = is_known[graphs.senders] & is_known[graphs.receivers]
     return jnp.where(both, types, count * (count + 1) // 2)
+
+
+def by_composition(data: GraphsTuple) -> Int[np.ndarray, " g"]:
+    """Numbers of the graphs of a batch without padding, those with the same species together."""
+    graph = np.repeat(np.arange(len(data.n_node)), np.asarray(data.n_node))
+    _, kind = np.unique(np.asarray(data.nodes["species"]), return_inverse=True)
+    held = np.zeros((len(data.n_node), kind.max(initial=0) + 1), bool)
+    held[graph, kind] = True
+    return np.lexsort(held.T[::-1])
