@@ -17,6 +17,7 @@ from ..linear.gram import Gram
 from ..linear.ridge import RidgePath, path, ridges, spectrum
 from ..linear.triangle import Triangle
 from ..models.network import HamiltonianGraphNetwork
+from .breaking import Breaking, breaking
 from .energies import Energies
 from .equations import Equations, LinearSystem, column_groups
 from .reduction import Reduction, extend
@@ -81,6 +82,15 @@ class Fit(eqx.Module):
         )
         scales = self.deviation_scales
         return found if scales is None else found.calibrated(scales, graphs)
+
+    def breaking(self) -> Breaking:
+        """Table of the groups of columns: what share of the motion each carries, how many
+        parameters it takes, how much evidence is lost without it, and the axis of groups of degree
+        1 and 2. It tells which symmetries are broken, and by how much; concrete fits only.
+
+        **Raises:** `ValueError` unless the solver was `QR(ridge="groups")`.
+        """
+        return breaking(self)
 
     def ridge_paths(self) -> tuple[RidgePath, ...]:
         """Evidence, generalised cross-validation, degrees of freedom and residual along a path of

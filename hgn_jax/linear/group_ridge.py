@@ -26,9 +26,10 @@ class _Search(NamedTuple):
 
 
 def group_ridges(
-    triangle: Triangle, groups: tuple[int, ...], start: Float[Array, ""]
+    triangle: Triangle, groups: tuple[int, ...], start: Float[Array, "*G"]
 ) -> GroupEvidence:
-    r"""Figures of merit of the best ridges, one per group of columns. All start at `start`.
+    r"""Figures of merit of the best ridges, one per group of columns. They start at `start`,
+    one ridge for all or one for each.
 
     Newton's method in a trust region, in $y_g = \log(1 + K_g / \lambda_g^2)$. If the data do not
     need a group, the evidence is linear in $1 / \lambda_g^2$ near zero. Newton's method in y gets
