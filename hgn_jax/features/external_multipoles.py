@@ -75,7 +75,9 @@ def sampled_multipoles(
         total = jnp.sum(weight)
         mean = weight @ of_degree(radial, square, degree) / jnp.where(total > 0, total, 1)
         means.append(mean)
-    return ExternalMultipoles(layer, centre, tuple(means), box_of(x, mask), degrees)
+    return ExternalMultipoles(
+        layer=layer, centre=centre, means=tuple(means), box=box_of(x, mask), degrees=degrees
+    )
 
 
 def units(layer: Dense | None, square: Float[Array, " s"]) -> Float[Array, "s _"]:

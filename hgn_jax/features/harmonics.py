@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 AnyArray: TypeAlias = Any
 """Array of JAX or NumPy."""
@@ -45,20 +45,21 @@ def harmonics(
     ]
 
 
-def solid_harmonics(x: Float[Array, " d"], degree: int) -> list[Float[Array, " _"]]:
+def solid_harmonics(x: Float[AnyArray, " d"], degree: int) -> list[Float[AnyArray, " _"]]:
     r"""Solid harmonics of a point in two or three dimensions, for l = 0 .. `degree`.
 
     In three dimensions $r^l Y_{lm}$, `[2l+1]` for each l. In two the imaginary and real part of
     $\sqrt 2 (x + iy)^l$, `[2]` for each l except `[1]` for l = 0. They are homogeneous polynomials
     of degree l that solve Laplace's equation, so they are smooth at the origin.
     """
+    xp: ModuleType = np if isinstance(x, np.ndarray) else jnp
     if len(x) == 3:
-        return harmonics(x, degree, jnp.sum(x**2))
-    parts = [jnp.ones_like(x[:1])]
-    real, imaginary = jnp.ones_like(x[0]), jnp.zeros_like(x[0])
+        return harmonics(x, degree, xp.sum(x**2))
+    parts = [xp.ones_like(x[:1])]
+    real, imaginary = xp.ones_like(x[0]), xp.zeros_like(x[0])
     for _ in range(degree):
         real, imaginary = x[0] * real - x[1] * imaginary, x[0] * imaginary + x[1] * real
-        parts.append(2**0.5 * jnp.stack([imaginary, real]))
+        parts.append(2**0.5 * xp.stack([imaginary, real]))
     return parts
 
 

@@ -1,9 +1,9 @@
 """Base of energies whose columns are grouped by the degree of a harmonic."""
 
+from functools import cache
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -53,16 +53,23 @@ def outer(harmonic: Float[Array, " c"], radial: Float[Array, " u"]) -> Float[Arr
     return (harmonic[:, None] * radial[None]).reshape(-1)
 
 
-def polynomials(degree: int, dimension: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gradient `[c d]` and Hessian `[c d d]` at the origin of the solid harmonics of one degree."""
+@cache
+def slopes(dimension: int) -> Float[np.ndarray, "c d"]:
+    """Gradients of the solid harmonics of degree 1."""
+    return np.stack([solid_harmonics(axis, 1)[1] for axis in np.eye(dimension)], axis=1)
 
-    def at(x: Float[Array, " d"]) -> Float[Array, " c"]:
-        return solid_harmonics(x, degree)[degree]
 
-    origin = jnp.zeros(dimension)
-    with jax.ensure_compile_time_eval():
-        slopes, curvatures = jax.jacfwd(at)(origin), jax.jacfwd(jax.jacfwd(at))(origin)
-    return np.asarray(slopes), np.asarray(curvatures)
+@cache
+def curvatures(dimension: int) -> Float[np.ndarray, "c d d"]:
+    """Hessians of the solid harmonics of degree 2."""
+
+    def value(x: np.ndarray) -> np.ndarray:
+        return solid_harmonics(x, 2)[2]
+
+    axes = np.eye(dimension)
+    # Quadratic forms are known by their values at sums of unit vectors.
+    mixed = [[value(a + b) - value(a) - value(b) for a in axes] for b in axes]
+    return np.moveaxis(np.array(mixed), 2, 0)
 
 
 def checked_degrees(degrees: Any, term: str) -> tuple[int, ...]:

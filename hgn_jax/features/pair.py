@@ -25,6 +25,7 @@ from .pair_multipoles import PairMultipoles, sampled_pair_multipoles
 from .sampling import ELM, AbstractSampling
 from .trained_range import extent
 
+
 class PairFeatures(AbstractPairFeatures):
     r"""Pair potentials: half of the random units are functions of r, the other half of log r.
 
@@ -128,8 +129,9 @@ class Pair(AbstractTermSpec):
         `QR(ridge="groups")`. Odd degrees cancel, since a bond has no head and tail.
 
     **Raises:** `ValueError` if `units` is odd or less than 2, for a cutoff that is not positive
-    and finite, or for degrees that are not even and at least 2. A fit raises it for data without edges, without a pair within the cutoff, or with
-    more edge types.
+    and finite, or for degrees that are not even and at least 2. A fit raises it for data without
+    edges, without a pair within the cutoff, with more edge types, or for degrees in other than two
+    or three dimensions.
     """
 
     units: int | None = eqx.field(default=None, static=True)

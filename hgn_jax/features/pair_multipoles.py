@@ -93,7 +93,15 @@ def sampled_pair_multipoles(
     mean = weight @ radial / jnp.maximum(jnp.sum(weight), 1)
     ranges = jnp.stack([up_to_cutoff(extent(r, mask & kind), cutoff) for kind in of_type])
     space = data.nodes["position"].shape[1]
-    return PairMultipoles(near, far, (mean,) * len(degrees), ranges, degrees, cutoff, space)
+    return PairMultipoles(
+        near=near,
+        far=far,
+        means=(mean,) * len(degrees),
+        ranges=ranges,
+        degrees=degrees,
+        cutoff=cutoff,
+        space=space,
+    )
 
 
 def radial_functions(

@@ -6,7 +6,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from ..features.multipoles import polynomials
+from ..features.multipoles import curvatures, slopes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,9 @@ class Axis:
     def __str__(self) -> str:
         vector = ", ".join(f"{x:.3f}" for x in self.direction)
         angle = f"{self.angle_std:.2g}" if self.angle_std < 60 else "any number of"
-        return f"({vector}) +- {angle} degrees, strength {measured(self.strength, self.strength_std)}"
+        return (
+            f"({vector}) +- {angle} degrees, strength {measured(self.strength, self.strength_std)}"
+        )
 
 
 def axis_of(
@@ -40,21 +42,22 @@ def axis_of(
     degree 1 and their Hessian the curvature of degree 2. The principal axis of degree 2 is that of
     the greatest curvature by magnitude; in two dimensions, where both are equal, the stiff one.
     """
-    slopes, curvatures = polynomials(degree, dimension)
     if degree == 1:
-        force = -amplitude @ slopes
+        forces = -slopes(dimension)
+        force = amplitude @ forces
         strength = float(np.linalg.norm(force))
         e = force / strength if strength else np.eye(dimension)[0]
-        turned = (slopes - np.outer(slopes @ e, e)).T / max(strength, np.finfo(float).tiny)
-        along = slopes @ e
+        turned = (forces - np.outer(forces @ e, e)).T / max(strength, np.finfo(float).tiny)
+        along = forces @ e
     else:
-        values, vectors = np.linalg.eigh(np.tensordot(amplitude, curvatures, 1))
+        hessians = curvatures(dimension)
+        values, vectors = np.linalg.eigh(np.tensordot(amplitude, hessians, 1))
         k = len(values) - 1 if values[-1] >= -values[0] * (1 - 1e-9) else 0
         e, strength = vectors[:, k] * np.sign(vectors[np.argmax(abs(vectors[:, k])), k]), values[k]
         others = [j for j in range(dimension) if j != k]
         gaps = np.maximum(abs(values[k] - values[others]), np.finfo(float).tiny)
-        turned = np.einsum("ja,mab,b->jm", vectors[:, others].T, curvatures, e) / gaps[:, None]
-        along = e @ curvatures @ e
+        turned = np.einsum("ja,mab,b->jm", vectors[:, others].T, hessians, e) / gaps[:, None]
+        along = e @ hessians @ e
     angle = _std(turned, covariance)
     return Axis(e, min(math.degrees(angle), 90.0), float(strength), _std(along[None], covariance))
 
