@@ -5,6 +5,7 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import graphs as graphs
+from . import groups as groups
 from . import metrics as metrics
 from . import systems as systems
 from ._progress import Progress as Progress

@@ -5,14 +5,18 @@ from typing import ClassVar
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
+from .._tree import is_concrete
 from .._types import Gradient, Key, NodeScalars
 from ..graphs.geometry import movable, node_mask, sum_over_graphs
+from ..groups import checked
 from .base import AbstractEnergy, AbstractTermSpec, Counts, Fitted, differentiated
 from .dense import Dense
 from .external_multipoles import ExternalMultipoles, sampled_multipoles
+from .external_symmetric import ExternalSymmetric, sampled_symmetric
 from .multipoles import check_dimension, checked_degrees
 from .sampling import SWIM, AbstractSampling
 from .trained_range import box_of, outside_box
@@ -114,11 +118,15 @@ class External(AbstractTermSpec):
         three dimensions. Units are functions of $r^2$; an exact column in each component stands
         for uniform fields and harmonic traps. Every degree has a ridge of its own from
         `QR(ridge="groups")`, and `fit.breaking()` tells the share of each.
-    - `centre`: where the harmonics are centred (length); the origin if None.
+    - `symmetry`: a group of orthogonal matrices `[G d d]`, such as `hgn.groups.point("Oh")`. Units
+        of the position relative to the `centre` are averaged over it, instead of the layers above:
+        the field has that symmetry exactly.
+    - `centre`: centre of the harmonics or of the group (length); the origin if None.
 
-    **Raises:** `ValueError` if `units` is less than 1, for degrees that do not increase, or for a
-    centre without degrees. A fit raises it for degrees in other than two or three dimensions, and
-    for a centre of another dimension.
+    **Raises:** `ValueError` if `units` is less than 1, for degrees that do not increase, matrices
+    that are no group, both degrees and a symmetry, or a centre without either. A fit raises it for
+    degrees in other than two or three dimensions, and for a centre or matrices of another dimension
+    than the data.
     """
 
     units: int | None = eqx.field(default=None, static=True)
@@ -126,23 +134,34 @@ class External(AbstractTermSpec):
     activation: str = eqx.field(default="tanh", static=True)
     degrees: tuple[int, ...] | None = eqx.field(default=None, static=True)
     centre: tuple[float, ...] | None = eqx.field(default=None, static=True)
+    symmetry: Float[np.ndarray, "G d d"] | Float[Array, "G d d"] | None = None
 
     def __check_init__(self) -> None:
         if self.units is not None and self.units < 1:
             raise ValueError(f"units must be at least 1, got {self.units}")
         if self.degrees is not None:
             checked_degrees(self.degrees, "External")
-        elif self.centre is not None:
-            raise ValueError("External(centre=...) needs degrees: External(degrees=(1, 2))")
+        if self.symmetry is not None and is_concrete(self.symmetry):
+            checked(np.asarray(self.symmetry))
+        given = (self.degrees is not None) + (self.symmetry is not None)
+        if given == 2:
+            raise ValueError("External() takes degrees or a symmetry, not both")
+        if self.centre is not None and not given:
+            raise ValueError("External(centre=...) needs degrees or a symmetry")
 
     @property
     def guided(self) -> bool:
-        return self.sampling.guided and self.degrees is None
+        return self.sampling.guided and self.degrees is None and self.symmetry is None
 
     def resolve(self, data: GraphsTuple) -> "External":
         if self.degrees is not None:
             check_dimension(data, "External")
         d = data.nodes["position"].shape[1]
+        if self.symmetry is not None and self.symmetry.shape[1] != d:
+            raise ValueError(
+                f"External(symmetry=...) has matrices of {self.symmetry.shape[1]} dimensions, but "
+                f"the data have {d}: hgn.groups.point(name, dimension={d})"
+            )
         if self.centre is not None and len(self.centre) != d:
             raise ValueError(
                 f"External(centre=...) has {len(self.centre)} coordinates, but the data have {d} "
@@ -152,12 +171,16 @@ class External(AbstractTermSpec):
 
     def sample(
         self, key: Key, data: GraphsTuple, previous: Fitted | None = None
-    ) -> ExternalFeatures | ExternalMultipoles:
+    ) -> ExternalFeatures | ExternalMultipoles | ExternalSymmetric:
         x, mask = data.nodes["position"], movable(data)
+        centre = jnp.asarray(self.centre or (0.0,) * x.shape[1], x.dtype)
+        settings = (self.sampling, self.activation)
         if self.degrees is not None:
-            centre = jnp.asarray(self.centre or (0.0,) * x.shape[1], x.dtype)
-            count, settings = self.units or 8, (self.sampling, self.activation)
+            count = self.units or 8
             return sampled_multipoles(key, x, mask, self.degrees, centre, count, *settings)
+        if self.symmetry is not None:
+            elements, count = jnp.asarray(self.symmetry, x.dtype), self.units or 64
+            return sampled_symmetric(key, x, mask, elements, centre, count, *settings)
         energy = None
         if previous is not None:
             fitted, theta = previous

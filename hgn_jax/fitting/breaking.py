@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
@@ -10,16 +9,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..features.multipoles import AbstractMultipoles
-from ..linear.base import LeastSquaresSolution, factor
+from ..linear.base import AbstractLeastSquares, LeastSquaresSolution, factor
 from ..linear.omission import evidence_without
 from ..linear.qr import QR
 from ..linear.triangle import Triangle
 from ..models.basis import Basis
 from .axes import Axis, axis_of
 from .equations import group_labels
-
-if TYPE_CHECKING:
-    from .result import Fit
+from .reduction import Reduction
 
 PRESENT = 10.0
 """Nats of evidence that a group must be worth to count as present."""
@@ -74,20 +71,24 @@ class Breaking:
         return "\n".join(lines)
 
 
-def breaking(fit: "Fit") -> Breaking:
+def breaking(
+    basis: Basis,
+    reduction: Reduction,
+    solutions: Sequence[LeastSquaresSolution],
+    solver: AbstractLeastSquares,
+) -> Breaking:
     """Table of the groups of a fit, see `Fit.breaking`."""
-    if not isinstance(fit.solver, QR) or fit.solver.choice != "groups":
+    if not isinstance(solver, QR) or solver.choice != "groups":
         raise ValueError(
             "breaking() compares the ridges of groups of columns: fit with "
             'solver=hgn.QR(ridge="groups")'
         )
     groups: list[Group] = []
-    reduction = fit.reduction
     for triangle, members, solution, observed in zip(
-        reduction.triangles, reduction.members, fit.solutions, reduction.observed
+        reduction.triangles, reduction.members, solutions, reduction.observed
     ):
         if members:
-            groups += _groups(fit.equations.basis, triangle, members, solution, float(observed))
+            groups += _groups(basis, triangle, members, solution, float(observed))
     return Breaking(tuple(groups))
 
 

@@ -90,7 +90,7 @@ class Fit(eqx.Module):
 
         **Raises:** `ValueError` unless the solver was `QR(ridge="groups")`.
         """
-        return breaking(self)
+        return breaking(self.equations.basis, self.reduction, self.solutions, self.solver)
 
     def ridge_paths(self) -> tuple[RidgePath, ...]:
         """Evidence, generalised cross-validation, degrees of freedom and residual along a path of
