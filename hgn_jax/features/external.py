@@ -133,7 +133,7 @@ class External(AbstractTermSpec):
     sampling: AbstractSampling = SWIM()
     activation: str = eqx.field(default="tanh", static=True)
     degrees: tuple[int, ...] | None = eqx.field(default=None, static=True)
-    centre: tuple[float, ...] | None = eqx.field(default=None, static=True)
+    centre: tuple[float | int, ...] | None = eqx.field(default=None, static=True)
     symmetry: Float[np.ndarray, "G d d"] | Float[Array, "G d d"] | None = None
 
     def __check_init__(self) -> None:

@@ -8,6 +8,9 @@ from jaxtyping import Float
 
 from ..features.multipoles import curvatures, slopes
 
+EXACT = 1e-12
+"""Relative standard deviation below which rounding is the greater error."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
@@ -66,6 +69,8 @@ def measured(value: float, std: float) -> str:
     """A number with the standard deviation of its last digit, such as 9.81(3)."""
     if not (std > 0 and math.isfinite(std) and math.isfinite(value)):
         return f"{value:.6g}"
+    if std < EXACT * abs(value):
+        return f"{value:.12g}"
     places = -math.floor(math.log10(std))
     last = round(std * 10**places)
     if last == 10:

@@ -4,17 +4,16 @@ import dataclasses
 from collections.abc import Sequence
 
 import jax.numpy as jnp
-import jax.scipy.linalg as jsl
 import numpy as np
-from jaxtyping import Array, Float
 
 from ..features.multipoles import AbstractMultipoles
-from ..linear.base import AbstractLeastSquares, LeastSquaresSolution, factor
+from ..linear.base import AbstractLeastSquares, LeastSquaresSolution
 from ..linear.omission import evidence_without
 from ..linear.qr import QR
 from ..linear.triangle import Triangle
 from ..models.basis import Basis
 from .axes import Axis, axis_of
+from .covariance import covariance_of
 from .equations import group_labels
 from .reduction import Reduction
 
@@ -133,19 +132,8 @@ def _axes(
                 if degree in (1, 2):
                     rows = term.multipole(degree)
                     amplitude = np.asarray(rows @ solution.theta[a : a + columns])
-                    covariance = _covariance(triangle, solution, rows, a)
+                    covariance = covariance_of(triangle, solution, rows, a)
                     axes[a, a + columns] = axis_of(degree, amplitude, covariance, term.dimension)
                 a += columns
         start += width
     return axes
-
-
-def _covariance(
-    triangle: Triangle, solution: LeastSquaresSolution, rows: Float[Array, "c _"], start: int
-) -> Float[np.ndarray, "c c"]:
-    """Covariance of `rows` times the coefficients from `start` on."""
-    r, scale = factor(triangle, solution.column_ridge)
-    own = slice(start, start + rows.shape[1])
-    padded = jnp.zeros((len(rows), len(scale)), r.dtype).at[:, own].set(rows / scale[None, own])
-    half = solution.noise * jsl.solve_triangular(r, padded.T, trans=1)
-    return np.asarray(half.T @ half)

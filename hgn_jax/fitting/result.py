@@ -20,6 +20,7 @@ from ..models.network import HamiltonianGraphNetwork
 from .breaking import Breaking, breaking
 from .energies import Energies
 from .equations import Equations, LinearSystem, column_groups
+from .law import law
 from .reduction import Reduction, extend
 from .refinement import Refinement
 from .uncertainty import DeviationScale, StandardDeviation, standard_deviation
@@ -91,6 +92,12 @@ class Fit(eqx.Module):
         **Raises:** `ValueError` unless the solver was `QR(ridge="groups")`.
         """
         return breaking(self.equations.basis, self.reduction, self.solutions, self.solver)
+
+    def law(self) -> str:
+        """The law that was found: for every term of exact columns (`Powers`, `UniformField`,
+        `HarmonicTrap`) its coefficients with the standard deviation of their last digit, for the
+        others the share of the motion that they carry; concrete fits only."""
+        return law(self.equations.basis, self.reduction, self.solutions)
 
     def ridge_paths(self) -> tuple[RidgePath, ...]:
         """Evidence, generalised cross-validation, degrees of freedom and residual along a path of
