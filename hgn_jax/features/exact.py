@@ -25,7 +25,8 @@ class Powers(AbstractExact):
 
     `Powers((-1,))` is gravity or Coulomb's law, with the edges' `coupling` c; `Powers((1, 2))` are
     springs. Beside `Pair()`, with `QR(ridge="groups")`, each power has a ridge of its own: those
-    that are not there vanish, and the random units take what no power describes.
+    that are not there vanish or stay zero within their error bars, and the random units take what
+    no power describes.
 
     **Arguments:**
 
