@@ -61,7 +61,8 @@ class Breaking:
             share = f"{group.share:.4f}" if group.share >= 1e-4 else f"{group.share:.0e}"
             # Adding zero turns -0 into 0.
             nats = f"{round(group.nats) + 0:d}"
-            line = f"{group.name:{width}}  {share:>8}  {max(group.parameters, 0.0):>10.1f}  {nats:>8}"
+            parameters = f"{max(group.parameters, 0.0):.1f}"
+            line = f"{group.name:{width}}  {share:>8}  {parameters:>10}  {nats:>8}"
             if not group.present:
                 line += "  absent"
             elif group.axis is not None:
