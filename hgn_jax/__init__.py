@@ -5,6 +5,7 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import graphs as graphs
+from . import groups as groups
 from . import metrics as metrics
 from . import systems as systems
 from ._progress import Progress as Progress
@@ -43,12 +44,15 @@ from .features import Drive as Drive
 from .features import External as External
 from .features import Friction as Friction
 from .features import Glorot as Glorot
+from .features import HarmonicTrap as HarmonicTrap
 from .features import Kinetic as Kinetic
 from .features import Magnetic as Magnetic
 from .features import ManyBody as ManyBody
 from .features import MessagePassing as MessagePassing
 from .features import Pair as Pair
 from .features import PairFriction as PairFriction
+from .features import Powers as Powers
+from .features import UniformField as UniformField
 from .features import sites as sites
 from .fitting.calibrate import calibrate as calibrate
 from .fitting.energies import Energies as Energies

@@ -20,7 +20,7 @@ LAYERS = [
     {"models"},
     {"features"},
     {"graphs", "linear"},
-    {"_types", "_tree", "_progress", "_block_sizes", "_arguments"},
+    {"_types", "_tree", "_progress", "_block_sizes", "_arguments", "groups"},
 ]
 """Each layer imports only layers below it; members of a layer do not import one another."""
 FLOOR = {name: floor for floor, names in enumerate(LAYERS) for name in names}

@@ -10,6 +10,10 @@ from .base import Fitted as Fitted
 from .dense import Dense as Dense
 from .drive import Drive as Drive
 from .drive import DriveFeatures as DriveFeatures
+from .exact import AbstractExact as AbstractExact
+from .exact import HarmonicTrap as HarmonicTrap
+from .exact import Powers as Powers
+from .exact import UniformField as UniformField
 from .external import External as External
 from .external import ExternalFeatures as ExternalFeatures
 from .friction import Friction as Friction

@@ -73,6 +73,12 @@ class AbstractTerm(eqx.Module):
         from `QR(ridge="groups")`. A single group unless overridden."""
         return (columns,)
 
+    def labels(self, count: int) -> tuple[str, ...]:
+        """Names of the `count` groups, for tables."""
+        if count == 1:
+            return (self.name,)
+        return tuple(f"{self.name} {k + 1}" for k in range(count))
+
 
 class AbstractUntrained(AbstractTerm):
     """Base class of terms that are not sampled from data: valid in every dimension and range.

@@ -5,13 +5,19 @@ from typing import ClassVar
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
+from .._tree import is_concrete
 from .._types import Gradient, Key, NodeScalars
 from ..graphs.geometry import movable, node_mask, sum_over_graphs
+from ..groups import checked
 from .base import AbstractEnergy, AbstractTermSpec, Counts, Fitted, differentiated
 from .dense import Dense
+from .external_multipoles import ExternalMultipoles, sampled_multipoles
+from .external_symmetric import ExternalSymmetric, sampled_symmetric
+from .multipoles import check_dimension, checked_degrees
 from .sampling import SWIM, AbstractSampling
 from .trained_range import box_of, outside_box
 
@@ -83,6 +89,9 @@ class ExternalFeatures(AbstractEnergy):
         )
         return alike, by_mass, columns - alike - by_mass
 
+    def labels(self, count: int) -> tuple[str, ...]:
+        return "external", "external by mass", "uniform field"
+
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         out = outside_box(graphs.nodes["position"], movable(graphs), self.box)
         return sum_over_graphs(graphs, out.astype(jnp.int32))
@@ -100,32 +109,78 @@ class External(AbstractTermSpec):
 
     **Arguments:**
 
-    - `units`: number of units of each of the 2 (d + 1) layers.
+    - `units`: number of units of each of the 2 (d + 1) layers. None means 64, or with `degrees` 8
+        for each component of a degree.
     - `sampling`: distribution of their weights, `hgn.SWIM()` or `hgn.ELM()`.
     - `activation`: "tanh", "erf", "sigmoid", "sin" or "relu", whose forces jump.
+    - `degrees`: degrees l of spherical harmonics about the `centre`, such as (1, 2, 3, 4), instead
+        of the layers above: $V = \sum_i f_{lm}(r_i^2) r_i^l Y_{lm}$ for every body alike, in two or
+        three dimensions. Units are functions of $r^2$; an exact column in each component stands
+        for uniform fields and harmonic traps. Every degree has a ridge of its own from
+        `QR(ridge="groups")`, and `fit.breaking()` tells the share of each.
+    - `symmetry`: a group of orthogonal matrices `[G d d]`, such as `hgn.groups.point("Oh")`. Units
+        of the position relative to the `centre` are averaged over it, instead of the layers above:
+        the field has that symmetry exactly.
+    - `centre`: centre of the harmonics or of the group (length); the origin if None.
 
-    **Raises:** `ValueError` if `units` is less than 1.
+    **Raises:** `ValueError` if `units` is less than 1, for degrees that do not increase, matrices
+    that are no group, both degrees and a symmetry, or a centre without either. A fit raises it for
+    degrees in other than two or three dimensions, and for a centre or matrices of another dimension
+    than the data.
     """
 
-    units: int = eqx.field(default=64, static=True)
+    units: int | None = eqx.field(default=None, static=True)
     sampling: AbstractSampling = SWIM()
     activation: str = eqx.field(default="tanh", static=True)
+    degrees: tuple[int, ...] | None = eqx.field(default=None, static=True)
+    centre: tuple[float | int, ...] | None = eqx.field(default=None, static=True)
+    symmetry: Float[np.ndarray, "G d d"] | Float[Array, "G d d"] | None = None
 
     def __check_init__(self) -> None:
-        if self.units < 1:
+        if self.units is not None and self.units < 1:
             raise ValueError(f"units must be at least 1, got {self.units}")
+        if self.degrees is not None:
+            checked_degrees(self.degrees, "External")
+        if self.symmetry is not None and is_concrete(self.symmetry):
+            checked(np.asarray(self.symmetry))
+        given = (self.degrees is not None) + (self.symmetry is not None)
+        if given == 2:
+            raise ValueError("External() takes degrees or a symmetry, not both")
+        if self.centre is not None and not given:
+            raise ValueError("External(centre=...) needs degrees or a symmetry")
 
     @property
     def guided(self) -> bool:
-        return self.sampling.guided
+        return self.sampling.guided and self.degrees is None and self.symmetry is None
 
     def resolve(self, data: GraphsTuple) -> "External":
+        if self.degrees is not None:
+            check_dimension(data, "External")
+        d = data.nodes["position"].shape[1]
+        if self.symmetry is not None and self.symmetry.shape[1] != d:
+            raise ValueError(
+                f"External(symmetry=...) has matrices of {self.symmetry.shape[1]} dimensions, but "
+                f"the data have {d}: hgn.groups.point(name, dimension={d})"
+            )
+        if self.centre is not None and len(self.centre) != d:
+            raise ValueError(
+                f"External(centre=...) has {len(self.centre)} coordinates, but the data have {d} "
+                "dimensions"
+            )
         return self
 
     def sample(
         self, key: Key, data: GraphsTuple, previous: Fitted | None = None
-    ) -> ExternalFeatures:
+    ) -> ExternalFeatures | ExternalMultipoles | ExternalSymmetric:
         x, mask = data.nodes["position"], movable(data)
+        centre = jnp.asarray(self.centre or (0.0,) * x.shape[1], x.dtype)
+        settings = (self.sampling, self.activation)
+        if self.degrees is not None:
+            count = self.units or 8
+            return sampled_multipoles(key, x, mask, self.degrees, centre, count, *settings)
+        if self.symmetry is not None:
+            elements, count = jnp.asarray(self.symmetry, x.dtype), self.units or 64
+            return sampled_symmetric(key, x, mask, elements, centre, count, *settings)
         energy = None
         if previous is not None:
             fitted, theta = previous
@@ -133,7 +188,7 @@ class External(AbstractTermSpec):
             energy = fitted.node_energy(data, theta)
         alike, by_mass = (
             tuple(
-                self.sampling(layer_key, inputs, mask, self.units, self.activation, energy)
+                self.sampling(layer_key, inputs, mask, self.units or 64, self.activation, energy)
                 for layer_key, inputs in zip(jr.split(k, x.shape[1] + 1), _inputs(x))
             )
             for k in jr.split(key)

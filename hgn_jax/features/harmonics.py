@@ -12,12 +12,14 @@ AnyArray: TypeAlias = Any
 """Array of JAX or NumPy."""
 
 
-def harmonics(direction: Float[AnyArray, "3 ..."], degree: int) -> list[Float[AnyArray, "_ ..."]]:
+def harmonics(
+    direction: Float[AnyArray, "3 ..."], degree: int, square: Any = 1.0
+) -> list[Float[AnyArray, "_ ..."]]:
     r"""Real $Y_{lm}$ of unit vectors for l = 0 .. `degree`: one array `[2l+1 ...]` for each l.
 
     m runs from -l to l, and $\sum_m Y_{lm}^2 = 2l + 1$. They are polynomials of x, y, z, without
     the Condon-Shortley phase: $Y_{l,\pm m}$ is a function of z times the imaginary or real part of
-    $(x + iy)^m$.
+    $(x + iy)^m$. Vectors of other lengths with their `square` $r^2$ give $r^l Y_{lm}$.
     """
     xp: ModuleType = np if isinstance(direction, np.ndarray) else jnp
     x, y, z = direction
@@ -32,7 +34,7 @@ def harmonics(direction: Float[AnyArray, "3 ..."], degree: int) -> list[Float[An
     for m in range(degree + 1):
         legendre[m, m] = one * float(np.prod(np.arange(1.0, 2 * m, 2)))
         for k in range(m + 1, degree + 1):
-            before = (k + m - 1) * legendre[k - 2, m] if k > m + 1 else 0.0
+            before = (k + m - 1) * square * legendre[k - 2, m] if k > m + 1 else 0.0
             legendre[k, m] = ((2 * k - 1) * z * legendre[k - 1, m] - before) / (k - m)
     return [
         xp.stack(
@@ -41,6 +43,24 @@ def harmonics(direction: Float[AnyArray, "3 ..."], degree: int) -> list[Float[An
         )
         for k in range(degree + 1)
     ]
+
+
+def solid_harmonics(x: Float[AnyArray, " d"], degree: int) -> list[Float[AnyArray, " _"]]:
+    r"""Solid harmonics of a point in two or three dimensions, for l = 0 .. `degree`.
+
+    In three dimensions $r^l Y_{lm}$, `[2l+1]` for each l. In two the imaginary and real part of
+    $\sqrt 2 (x + iy)^l$, `[2]` for each l except `[1]` for l = 0. They are homogeneous polynomials
+    of degree l that solve Laplace's equation, so they are smooth at the origin.
+    """
+    xp: ModuleType = np if isinstance(x, np.ndarray) else jnp
+    if len(x) == 3:
+        return harmonics(x, degree, xp.sum(x**2))
+    parts = [xp.ones_like(x[:1])]
+    real, imaginary = xp.ones_like(x[0]), xp.zeros_like(x[0])
+    for _ in range(degree):
+        real, imaginary = x[0] * real - x[1] * imaginary, x[0] * imaginary + x[1] * real
+        parts.append(2**0.5 * xp.stack([imaginary, real]))
+    return parts
 
 
 @cache

@@ -19,12 +19,11 @@ from .base import AbstractEnergy, AbstractTermSpec, Fitted
 from .compressed import CompressedPairFeatures
 from .compression import MARGIN, Target, cheapest, in_double_precision
 from .dense import Dense
-from .pair_base import AbstractPairFeatures, edge_types, observable
+from .multipoles import check_dimension, checked_degrees
+from .pair_base import AbstractPairFeatures, edge_types, observable, up_to_cutoff
+from .pair_multipoles import PairMultipoles, sampled_pair_multipoles
 from .sampling import ELM, AbstractSampling
 from .trained_range import extent
-
-NEAR = 0.95
-"""Share of the cutoff above which the greatest distance in training counts as the cutoff."""
 
 
 class PairFeatures(AbstractPairFeatures):
@@ -113,7 +112,8 @@ class Pair(AbstractTermSpec):
 
     **Arguments:**
 
-    - `units`: number of units for each edge type, even.
+    - `units`: number of units for each edge type, even. None means 256, or with `degrees` 8 for
+        each component of a degree.
     - `sampling`: distribution of their weights. In one variable the smoother units of `hgn.ELM()`
         are more accurate than those of `hgn.SWIM()`, inside the trained range (bench/potentials.py)
         and beyond. Where the force has a kink, the steep units of SWIM are better
@@ -123,30 +123,45 @@ class Pair(AbstractTermSpec):
     - `cutoff`: distance at which every unit fades to zero (length), as liquids and neighbour lists
         need. The energy then has no constant per pair, since the number of pairs changes with the
         list.
+    - `degrees`: even degrees l of spherical harmonics of the bond's direction, such as (2, 4). The
+        term is then $\sum_{pairs} c_{ij} f_{lm}(r_{ij}) Y_{lm}(\hat r_{ij})$, the anisotropic part
+        alone: use it beside `Pair()`. Every degree has a ridge of its own from
+        `QR(ridge="groups")`. Odd degrees cancel, since a bond has no head and tail.
 
-    **Raises:** `ValueError` if `units` is odd or less than 2, or for a cutoff that is not positive
-    and finite. A fit raises it for data without edges, without a pair within the cutoff, or with
-    more edge types.
+    **Raises:** `ValueError` if `units` is odd or less than 2, for a cutoff that is not positive
+    and finite, or for degrees that are not even and at least 2. A fit raises it for data without
+    edges, without a pair within the cutoff, with more edge types, or for degrees in other than two
+    or three dimensions.
     """
 
-    units: int = eqx.field(default=256, static=True)
+    units: int | None = eqx.field(default=None, static=True)
     sampling: AbstractSampling = ELM()
     activation: str = eqx.field(default="tanh", static=True)
     types: int | None = eqx.field(default=None, static=True)
     cutoff: float | None = eqx.field(default=None, static=True)
+    degrees: tuple[int, ...] | None = eqx.field(default=None, static=True)
 
     def __check_init__(self) -> None:
-        if self.units < 2 or self.units % 2:
+        if self.units is not None and (self.units < 2 or self.units % 2):
             raise ValueError(f"units must be even and at least 2, got {self.units}")
         if self.cutoff is not None and not 0 < self.cutoff < math.inf:
             raise ValueError(f"cutoff must be positive and finite, got {self.cutoff}")
+        if self.degrees is None:
+            return
+        if any(degree % 2 or degree == 0 for degree in checked_degrees(self.degrees, "Pair")):
+            raise ValueError(
+                f"Pair(degrees=...) must be even and at least 2, got {self.degrees}: odd degrees "
+                "cancel, and degree 0 is Pair() itself"
+            )
 
     @property
     def guided(self) -> bool:
-        return self.sampling.guided
+        return self.sampling.guided and self.degrees is None
 
     def resolve(self, data: GraphsTuple) -> "Pair":
         self._check_reach(data)
+        if self.degrees is not None:
+            check_dimension(data, "Pair")
         if "type" not in data.edges:
             return self
         kinds = data.edges["type"]
@@ -172,9 +187,14 @@ class Pair(AbstractTermSpec):
                 f"{r.min():.4g}"
             )
 
-    def sample(self, key: Key, data: GraphsTuple, previous: Fitted | None = None) -> PairFeatures:
+    def sample(
+        self, key: Key, data: GraphsTuple, previous: Fitted | None = None
+    ) -> PairFeatures | PairMultipoles:
         if not len(data.senders):
             raise ValueError("the data have no edges: leave Pair() out, or join bodies by edges")
+        if self.degrees is not None:
+            settings = (self.types or 1, self.cutoff, self.sampling, self.activation)
+            return sampled_pair_multipoles(key, data, self.degrees, self.units or 8, *settings)
         r, mask = distance(data), observable(data, self.cutoff)
         types = edge_types(data, self.types or 1)
         keys = jr.split(key, 1 + len(types))[: len(types)]  # at least two, to reuse that program
@@ -188,22 +208,14 @@ class Pair(AbstractTermSpec):
             key: Key, chosen: Bool[Array, " e"], energy: Float[Array, " e"] | None
         ) -> tuple[tuple[Dense, Dense], Float[Array, " 2"]]:
             near, far = jr.split(key)
-            half, args = self.units // 2, (self.activation, energy)
+            half, args = (self.units or 256) // 2, (self.activation, energy)
             layers = (
                 self.sampling(near, r[:, None], chosen, half, *args),
                 self.sampling(far, jnp.log(r)[:, None], chosen, half, *args, unit=1.0),
             )
-            return layers, _up_to_cutoff(extent(r, chosen), self.cutoff)
+            return layers, up_to_cutoff(extent(r, chosen), self.cutoff)
 
         # One program for all types: a program for each would take long to compile.
         every, ranges = jax.vmap(of_type)(keys, mask[None] & jnp.stack(types), energies)
         layers = tuple(jax.tree.map(lambda a, t=t: a[t], every) for t in range(len(types)))
         return PairFeatures(layers=layers, ranges=ranges, cutoff=self.cutoff)
-
-
-def _up_to_cutoff(range_: Float[Array, " 2"], cutoff: float | None) -> Float[Array, " 2"]:
-    """The range, extended to the cutoff if training came near: units fade to zero there, so that a
-    slightly greater distance than in training is no extrapolation."""
-    if cutoff is None:
-        return range_
-    return range_.at[1].set(jnp.where(range_[1] > NEAR * cutoff, cutoff, range_[1]))

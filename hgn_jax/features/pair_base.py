@@ -29,6 +29,9 @@ from .base import AbstractEnergy, Counts
 from .blockwise import blockwise
 from .trained_range import outside
 
+NEAR = 0.95
+"""Share of the cutoff above which the greatest distance in training counts as the cutoff."""
+
 _Columns = Callable[[Float[Array, " s"], int], Float[Array, "s _"]]
 
 
@@ -131,12 +134,7 @@ class AbstractPairFeatures(AbstractEnergy):
         return directed // 2
 
     def accepts(self, graphs: GraphsTuple) -> None:
-        greatest = int(np.max(np.asarray(graphs.edges.get("type", 0)), initial=0))
-        if greatest >= self.types:
-            raise ValueError(
-                f"the pair features were sampled for {self.types} edge types, but the data have "
-                f"edge type {greatest}"
-            )
+        check_types(graphs, self.types)
 
     def trained_range(self) -> Float[Array, "... 2"]:
         return self.ranges
@@ -162,6 +160,24 @@ def edge_types(graphs: GraphsTuple, count: int) -> list[EdgeMask]:
     """Mask of the edges of each type; without `type` all edges have type 0."""
     kinds = edge_kinds(graphs)
     return [kinds == t for t in range(count)]
+
+
+def check_types(graphs: GraphsTuple, count: int) -> None:
+    """Raises `ValueError` for concrete graphs with other edge types than 0 .. `count` - 1."""
+    greatest = int(np.max(np.asarray(graphs.edges.get("type", 0)), initial=0))
+    if greatest >= count:
+        raise ValueError(
+            f"the pair features were sampled for {count} edge types, but the data have "
+            f"edge type {greatest}"
+        )
+
+
+def up_to_cutoff(range_: Float[Array, " 2"], cutoff: float | None) -> Float[Array, " 2"]:
+    """The range, extended to the cutoff if training came near: units fade to zero there, so that a
+    slightly greater distance than in training is no extrapolation."""
+    if cutoff is None:
+        return range_
+    return range_.at[1].set(jnp.where(range_[1] > NEAR * cutoff, cutoff, range_[1]))
 
 
 def observable(graphs: GraphsTuple, cutoff: float | None) -> EdgeMask:

@@ -119,6 +119,19 @@ def column_groups(basis: Basis, members: Sequence[tuple[int, int]]) -> tuple[int
     return tuple(width for of_term in widths for width in of_term if width)
 
 
+def group_labels(basis: Basis, members: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+    """Names of the groups of `column_groups`."""
+    names: list[str] = []
+    for i, width in members:
+        if i == len(basis.terms):
+            names.append("constants")
+            continue
+        widths = basis.terms[i].groups(width)
+        labels = basis.terms[i].labels(len(widths))
+        names += [label for label, columns in zip(labels, widths, strict=True) if columns]
+    return tuple(names)
+
+
 def with_kinetic_energy(basis: Basis) -> Basis:
     """The basis with the Newtonian kinetic energy as its known part, if momenta are part of the
     state, no term depends on them, and nothing else is known."""

@@ -19,8 +19,10 @@ from ..linear.gram import Gram
 from ..linear.ridge import RidgePath, path, ridges, spectrum
 from ..linear.triangle import Triangle
 from ..models.network import HamiltonianGraphNetwork
+from .breaking import Breaking, breaking
 from .energies import Energies
 from .equations import Equations, LinearSystem, column_groups
+from .law import law
 from .reduction import Reduction, extend
 from .refinement import Refinement
 from .uncertainty import DeviationScale, StandardDeviation, standard_deviation
@@ -87,6 +89,21 @@ class Fit(eqx.Module):
         )
         scales = self.deviation_scales
         return found if scales is None else found.calibrated(scales, graphs)
+
+    def breaking(self) -> Breaking:
+        """Table of the groups of columns: what share of the motion each carries, how many
+        parameters it takes, how much evidence is lost without it, and the axis of groups of degree
+        1 and 2. It tells which symmetries are broken, and by how much; concrete fits only.
+
+        **Raises:** `ValueError` unless the solver was `QR(ridge="groups")`.
+        """
+        return breaking(self.equations.basis, self.reduction, self.solutions, self.solver)
+
+    def law(self) -> str:
+        """The law that was found: for every term of exact columns (`Powers`, `UniformField`,
+        `HarmonicTrap`) its coefficients with the standard deviation of their last digit, for the
+        others the share of the motion that they carry; concrete fits only."""
+        return law(self.equations.basis, self.reduction, self.solutions)
 
     def ridge_paths(self) -> tuple[RidgePath, ...]:
         """Evidence, generalised cross-validation, degrees of freedom and residual along a path of

@@ -26,9 +26,11 @@ class _Search(NamedTuple):
 
 
 def group_ridges(
-    triangle: Triangle, groups: tuple[int, ...], start: Float[Array, ""]
+    triangle: Triangle, groups: tuple[int, ...], start: Float[Array, "*G"], gain: float = TOLERANCE
 ) -> GroupEvidence:
-    r"""Figures of merit of the best ridges, one per group of columns. All start at `start`.
+    r"""Figures of merit of the best ridges, one per group of columns. They start at `start`,
+    one ridge for all or one for each, and the search ends when a step promises less than `gain`
+    (nats).
 
     Newton's method in a trust region, in $y_g = \log(1 + K_g / \lambda_g^2)$. If the data do not
     need a group, the evidence is linear in $1 / \lambda_g^2$ near zero. Newton's method in y gets
@@ -42,7 +44,7 @@ def group_ridges(
     least = jnp.full_like(widths, jnp.log1p(ABSENT))
     most = jnp.log1p(widths / floor(dtype) ** 2)
     # With many rows, or in single precision, the evidence has greater rounding errors.
-    tolerance = jnp.maximum(TOLERANCE, 10 * jnp.finfo(dtype).eps * triangle.rows.astype(dtype))
+    tolerance = jnp.maximum(gain, 10 * jnp.finfo(dtype).eps * triangle.rows.astype(dtype))
 
     def at(y: Float[Array, " G"]) -> GroupEvidence:
         ridge = jnp.sqrt(widths / jnp.expm1(y))
