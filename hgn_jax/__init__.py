@@ -91,6 +91,7 @@ from .models import AbstractModel as AbstractModel
 from .models import Basis as Basis
 from .models import Constrained as Constrained
 from .models import HamiltonianGraphNetwork as HamiltonianGraphNetwork
+from .models import Poisson as Poisson
 from .models import Rods as Rods
 from .models.equations_of_motion import Canonical as Canonical
 
