@@ -41,6 +41,7 @@ from .features import ManyBody as ManyBody
 from .features import MessagePassing as MessagePassing
 from .features import Pair as Pair
 from .features import PairFriction as PairFriction
+from .features import Phase as Phase
 from .features import sites as sites
 from .fitting.calibrate import calibrate as calibrate
 from .fitting.energies import Energies as Energies

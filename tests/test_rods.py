@@ -136,6 +136,13 @@ def test_rattle_is_of_fourth_order_and_keeps_rods_to_rounding():
     check_rods(rolled(60))
 
 
+def test_steps_may_be_short():
+    """Lengths determine momenta to rounding over a step only."""
+    times, start = np.array([0.0, 2e-4, 4e-4]), graphs_of(*(s[None] for s in START))
+    path = hgn.rollout(Gravity(), start, times, dt=1e-4, integrator=hgn.Rattle())
+    np.testing.assert_allclose(path.position, true_path(*START, times), atol=1e-12)
+
+
 def test_rods_hold_where_the_learned_kinetic_energy_has_an_error():
     check_rods(rolled(60, kinetic=1.01))
 
