@@ -24,8 +24,10 @@ import hgn_jax as hgn
 from .record import Case, Record, main
 from .rod_systems import System, Truth, chain, gyroscope, magnet_pendulum, rotor
 
-FRAMES, CHUNK, TESTS = 100, 5, 100
-TRUTH_STEPS, STEPS = 40, 10
+FRAMES, CHUNK, TESTS = 100, 5, 50
+CHUNKS_EACH = 4
+"""Chunks of training data from every trajectory."""
+TRUTH_STEPS, STEPS = 20, 10
 """Integrator steps per frame of the data, and of rollouts."""
 CHNN = {
     "3-chain": {"CHNN": 3.4e-4, "CLNN": 3.3e-4, "HNN": 4.7e-2},
@@ -38,7 +40,7 @@ CHNN = {
 ON_RODS: dict[str, tuple[Callable[[], System], int, int, float | None]] = {
     "3-chain": (partial(chain, 3), 200, 8, 5e-6),
     "5-chain": (partial(chain, 5), 200, 8, 6e-5),
-    "magnet": (magnet_pendulum, 800, 48, None),
+    "magnet": (magnet_pendulum, 400, 32, None),
     "gyroscope": (gyroscope, 200, 8, None),
     "rotor": (rotor, 200, 8, None),
 }
@@ -68,7 +70,7 @@ def _on_rods(name: str, quick: bool) -> Record:
     make, chunks, units, goal = ON_RODS[name]
     system, rng = make(), np.random.default_rng(1)
     chunks, tests = (20, 4) if quick else (chunks, TESTS)
-    train = _cut(trajectories(system, rng, chunks), rng)
+    train = _cut(trajectories(system, rng, chunks // CHUNKS_EACH), rng)
     true = trajectories(system, rng, tests)
     data = states(system, system.dt * np.arange(CHUNK), *train)
     begin = time.perf_counter()
@@ -88,6 +90,7 @@ def _on_rods(name: str, quick: bool) -> Record:
         "goal": goal,
         **CHNN[name],
         "chunks": chunks,
+        "trajectories": chunks // CHUNKS_EACH,
         "published_chunks": 800,
         "rollouts": tests,
         "seconds": seconds,
@@ -132,11 +135,10 @@ def states(system: System, times: np.ndarray, q: np.ndarray, v: np.ndarray) -> G
 
 
 def _cut(motion: States, rng: np.random.Generator) -> States:
-    """A chunk of every trajectory."""
-    count = len(motion[0])
-    first = CHUNK * rng.integers(0, FRAMES // CHUNK, count)
-    frames = first[:, None] + np.arange(CHUNK)
-    q, v = (a[np.arange(count)[:, None], frames] for a in motion)
+    """Chunks at random times of every trajectory."""
+    which = np.repeat(np.arange(len(motion[0])), CHUNKS_EACH)
+    first = CHUNK * rng.integers(0, FRAMES // CHUNK, len(which))
+    q, v = (a[which[:, None], first[:, None] + np.arange(CHUNK)] for a in motion)
     return q, v
 
 

@@ -97,7 +97,7 @@ def magnet_pendulum() -> System:
     def potential(q: Array) -> Array:
         r = q[0]
         own = moment * r / jnp.sum(r**2)
-        apart = jnp.asarray(magnets) - r
+        apart = jnp.asarray(magnets) - r[None]
         square = jnp.sum(apart**2, axis=1)
         dipoles = -3 * (apart @ own) * moment * apart[:, 2] - square * moment * own[2]
         return G * 3 * r[2] + jnp.sum(dipoles / (4 * jnp.pi * square**2.5))
