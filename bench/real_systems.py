@@ -1,5 +1,5 @@
-"""Motion-tracked systems of Schmidt and Lipson (Science 324, 2009): a pendulum, and carts on an air
-track, learned from states with errors and forecast beyond the training part.
+"""Motion-tracked systems of Schmidt and Lipson (Science 324, 2009): a pendulum, carts on an air
+track and a double pendulum, learned from states with errors and forecast beyond the training part.
 
 The pendulum has the split and the energy of Greydanus, Dzamba, Yosinski (arXiv 1906.01563). D-HNN
 is that of Sosanya and Greydanus (arXiv 2201.10085). The files are not shipped: pass their
@@ -18,6 +18,7 @@ from jraph import GraphsTuple
 
 import hgn_jax as hgn
 
+from . import double_pendulum
 from .record import Case, Record, main
 
 UNITS = (0, 8)
@@ -38,6 +39,7 @@ def cases(quick: bool, data: Path) -> Iterator[Case]:
         yield Case({"measured": "pendulum", "seed": seed}, partial(_pendulum, data, seed))
     yield Case({"measured": "cart", "seed": 0}, partial(_cart, data))
     yield Case({"measured": "two carts", "seed": 0}, partial(_two_carts, data))
+    yield Case({"measured": "double", "seed": 0}, partial(double_pendulum.measured, data))
 
 
 def _pendulum(folder: Path, seed: int) -> Record:

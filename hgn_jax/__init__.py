@@ -51,6 +51,7 @@ from .features import ManyBody as ManyBody
 from .features import MessagePassing as MessagePassing
 from .features import Pair as Pair
 from .features import PairFriction as PairFriction
+from .features import Phase as Phase
 from .features import Powers as Powers
 from .features import UniformField as UniformField
 from .features import sites as sites
@@ -108,6 +109,7 @@ from .models import AbstractModel as AbstractModel
 from .models import Basis as Basis
 from .models import Constrained as Constrained
 from .models import HamiltonianGraphNetwork as HamiltonianGraphNetwork
+from .models import Poisson as Poisson
 from .models import Rods as Rods
 from .models.equations_of_motion import Canonical as Canonical
 

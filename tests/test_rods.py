@@ -104,13 +104,18 @@ def test_the_field_is_learned_from_constrained_motion():
     assert np.linalg.norm(force - true) < 1e-6 * np.linalg.norm(true)
 
 
-def true_path(angle, rate, times):
+def true_states(angle, rate, times):
+    """Angles and their rates."""
+
     def rates(t, y):
         return np.concatenate([y[2:], angular_accelerations(y[:2], y[2:])])
 
     start = np.concatenate([angle, rate])
-    y = solve_ivp(rates, (0, times[-1]), start, "DOP853", times, rtol=1e-12, atol=1e-13).y
-    return np.stack([cartesian(a[:2], a[2:])[0] for a in y.T])
+    return solve_ivp(rates, (0, times[-1]), start, "DOP853", times, rtol=1e-12, atol=1e-13).y.T
+
+
+def true_path(angle, rate, times):
+    return np.stack([cartesian(y[:2], y[2:])[0] for y in true_states(angle, rate, times)])
 
 
 START = np.array([1.2, -0.4]), np.array([0.5, 1.0])
@@ -136,6 +141,13 @@ def test_rattle_is_of_fourth_order_and_keeps_rods_to_rounding():
     check_rods(rolled(60))
 
 
+def test_steps_may_be_short():
+    """Lengths determine momenta to rounding over a step only."""
+    times, start = np.array([0.0, 2e-4, 4e-4]), graphs_of(*(s[None] for s in START))
+    path = hgn.rollout(Gravity(), start, times, dt=1e-4, integrator=hgn.Rattle())
+    np.testing.assert_allclose(path.position, true_path(*START, times), atol=1e-12)
+
+
 def test_rods_hold_where_the_learned_kinetic_energy_has_an_error():
     check_rods(rolled(60, kinetic=1.01))
 
@@ -155,6 +167,31 @@ def test_a_learned_pendulum_follows_the_true_one():
     start = graphs_of(*(s[None] for s in START))
     path = hgn.rollout(fitted().model, start, times, dt=3 / 240, integrator=hgn.Rattle())
     np.testing.assert_allclose(path.position, true_path(*START, times), atol=2e-5)
+
+
+def test_states_alone_are_enough():
+    """Their integrals over windows, against forces of the equations in angles."""
+    times, q, v = 0.02 * np.arange(40), [], []
+    for angle, rate in zip(*random_states(8, 7)):
+        path = true_states(angle, rate, times)
+        positions, velocities, _ = zip(*(cartesian(y[:2], y[2:]) for y in path))
+        q.append(positions)
+        v.append(velocities)
+    data = hgn.graphs.from_trajectories(
+        times, np.array(q), velocity=np.array(v), mass=MASS, edges=[(0, 1)], rates=False
+    )
+    fit = hgn.fit(
+        data,
+        key=0,
+        terms=[hgn.External(2)],
+        dynamics=hgn.Constrained(RODS),
+        observations=[hgn.Steps(window=8, order=7)],
+        solver=hgn.QR("groups"),
+    )
+    graphs = graphs_of(*random_states(50, 2))
+    _, force = vector_field(fit.model, graphs)
+    true = np.asarray(graphs.nodes["force"])
+    assert np.linalg.norm(force - true) < 1e-4 * np.linalg.norm(true)
 
 
 def test_a_saved_model_has_its_rods(tmp_path):

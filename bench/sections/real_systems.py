@@ -1,4 +1,4 @@
-"""Motion-tracked pendulum and carts."""
+"""Motion-tracked pendulum, carts and double pendulum."""
 
 import math
 from typing import Any
@@ -14,6 +14,7 @@ def figures(records: list[Record]) -> dict[str, str]:
     pendulum = [r for r in records if r["measured"] == "pendulum"]
     (cart,) = (r for r in records if r["measured"] == "cart")
     (pair,) = (r for r in records if r["measured"] == "two carts")
+    (double,) = (r for r in records if r["measured"] == "double")
     first = pendulum[0]
     refined = [r["refined"] for r in pendulum]
     missed = [
@@ -45,7 +46,22 @@ def figures(records: list[Record]) -> dict[str, str]:
         "mass_deviation": f"{pair['deviation']:.2f}",
         "pair_seconds": f"{pair['seconds']:.1f}",
         "pair_error": f"{pair['error']:.1%}",
+        "double_law": _law(double["law"], double["deviation"]),
+        "double_frames": str(double["frames"]),
+        "double_train": str(double["train_segments"]),
+        "double_test": str(double["test_segments"]),
+        "double_window": str(double["window"]),
+        "double_residual": f"{double['weak_residual']:.1%}",
+        "double_error": f"{double['forecast_error']:.4f}",
+        "double_left_out": f"{double['left_out_error']:.4f}",
+        "double_goal": f"{double['goal']:g}",
     }
+
+
+def _law(law: list[float], deviation: list[float]) -> str:
+    """2 H with standard deviations."""
+    second, mixed, upper, lower = (f"{c:.3f}({d:.3f})" for c, d in zip(law, deviation))
+    return f"w1^2 + {second} w2^2 + {mixed} w1 w2 cos(q1 - q2) - {upper} cos q1 - {lower} cos q2"
 
 
 def _row(records: list[Record], kind: str) -> list[str]:

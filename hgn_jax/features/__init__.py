@@ -31,6 +31,8 @@ from .pair import PairFeatures as PairFeatures
 from .pair_base import AbstractPairFeatures as AbstractPairFeatures
 from .pair_friction import PairFriction as PairFriction
 from .pair_friction import PairFrictionFeatures as PairFrictionFeatures
+from .phase import Phase as Phase
+from .phase import PhaseFeatures as PhaseFeatures
 from .sampling import ELM as ELM
 from .sampling import SWIM as SWIM
 from .sampling import AbstractSampling as AbstractSampling

@@ -129,7 +129,9 @@ class Rattle(diffrax.AbstractSolver):
             missed = (jnp.sum(after**2, axis=2) - squares) / (2 * h * jnp.abs(dt))
             return p - rods.pulls(graph, x, rods.tensions(graph, after, x, missed))
 
-        scale = jnp.maximum(jnp.abs(kicked), jnp.abs(p))
+        # Lengths fix the momenta to the rounding of positions over a step, no better.
+        rounded = graph.nodes["mass"][:, None] * jnp.abs(q) / jnp.abs(dt)
+        scale = jnp.maximum(jnp.maximum(jnp.abs(kicked), jnp.abs(p)), rounded)
         tolerance = 100 * float(jnp.finfo(p.dtype).eps)
         half, solved = fixed_point(corrected, kicked, scale, tolerance, ITERATIONS)
         q = moved(half)

@@ -7,4 +7,5 @@ from .equations_of_motion import AbstractDynamics as AbstractDynamics
 from .equations_of_motion import Canonical as Canonical
 from .network import HamiltonianGraphNetwork as HamiltonianGraphNetwork
 from .newtonian import Newtonian as Newtonian
+from .poisson import Poisson as Poisson
 from .rods import Rods as Rods

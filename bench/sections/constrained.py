@@ -1,0 +1,44 @@
+"""Systems with a known structure: rods, a Poisson matrix, angles and momenta."""
+
+from ..markdown import rows
+from ..record import Record
+
+
+def figures(records: list[Record]) -> dict[str, str]:
+    kinds: dict[str, list[Record]] = {}
+    for record in records:
+        kinds.setdefault(record["measured"], []).append(record)
+    rods, first = kinds["rods"], kinds["rods"][0]
+    (suite,) = kinds["suite"]
+    return {
+        "rods": rows(_on_rods(r) for r in rods),
+        "rollouts": str(first["rollouts"]),
+        "published_chunks": str(first["published_chunks"]),
+        "suite_error": _number(suite["position_error"]),
+        "suite_floor": _number(suite["true_law"]),
+        "suite_goal": _number(suite["goal"]),
+        "suite_rollouts": str(suite["rollouts"]),
+        "poisson": rows(_poisson(r) for r in kinds["Poisson"]),
+        "dense": rows(_dense(r) for r in kinds["dense"]),
+        "published_width": f"{kinds['dense'][0]['published_width']:,}",
+    }
+
+
+def _on_rods(record: Record) -> list[str]:
+    names = ("HNN", "CHNN", "CLNN", "one_solve", "refined", "true_law", "goal")
+    shown = ("" if record[name] is None else _number(record[name]) for name in names)
+    return [record["system"], str(record["chunks"]), *shown]
+
+
+def _poisson(record: Record) -> list[str]:
+    names = ("field_error", "goal", "rollout_error", "length_drift")
+    return [f"{record['noise']:.1%}", *(_number(record[name]) for name in names)]
+
+
+def _dense(record: Record) -> list[str]:
+    figures = (_number(record[name]) for name in ("published", "error", "goal"))
+    return [record["system"], *figures, str(record["units"]), f"{record['seconds']:.0f}"]
+
+
+def _number(x: float) -> str:
+    return f"{x:.1e}"
