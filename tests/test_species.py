@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import hgn_jax as hgn
-from hgn_jax.graphs.selection import permuted
+from hgn_jax.graphs.selection import picked
 from hgn_jax.graphs.species import by_composition
 
 SPECIES = (8, 1, 8, 1, 1)
@@ -112,4 +112,4 @@ def test_graphs_of_equal_species_come_together():
     assert sorted(order) == list(range(6))
     runs = [set(held[k]) for k in order]
     assert sum(a != b for a, b in itertools.pairwise(runs)) == 3  # four sets of species
-    chex.assert_trees_all_equal(permuted(data, order), hgn.graphs.batch([graphs[k] for k in order]))
+    chex.assert_trees_all_equal(picked(data, order), hgn.graphs.batch([graphs[k] for k in order]))

@@ -59,17 +59,9 @@ def bundle(
     dtype = model.theta[0].dtype
 
     def evaluate(
-        position: Float[Array, "n 3"],
-        species: Int[Array, " n"],
-        cell: Float[Array, "3 3"],
-        senders: Int[Array, " e"],
-        receivers: Int[Array, " e"],
-        shift: Int[Array, "e 3"],
-        atoms: Int[Array, ""],
-        pairs: Int[Array, ""],
+        *arguments: Array,
     ) -> tuple[Float[Array, ""], Float[Array, "n 3"], Float[Array, "3 3"]]:
-        graph = _padded(position, species, cell, senders, receivers, shift, atoms, pairs)
-        return _evaluated(model, graph)
+        return _evaluated(model, _padded(*arguments))
 
     def shaped(*shape: int, of: jnp.dtype | type = jnp.int32) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, of)

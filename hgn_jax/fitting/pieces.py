@@ -4,7 +4,7 @@ from jraph import GraphsTuple
 
 from ..graphs.padding import without_padding
 from ..graphs.pieces import chunks, packs
-from ..graphs.selection import permuted
+from ..graphs.selection import picked
 from ..graphs.species import by_composition
 from ..linear.base import AbstractLeastSquares
 from .accumulate import graphs_at_once, require_folds
@@ -26,7 +26,7 @@ def pieces_of(
         if window == 1 and "species" in data.nodes:
             # Columns of species that a piece does not hold cost nothing.
             data = without_padding(data)
-            data = permuted(data, by_composition(data))
+            data = picked(data, by_composition(data))
         bodies = min(min(fastest), max(1, len(data.nodes["position"]) // least))
         pieces = list(packs(data, bodies, window, shorter_last=shorter_last))
     else:

@@ -104,38 +104,29 @@ def take(data: GraphsTuple, keep: ArrayLike | Sequence[bool]) -> GraphsTuple:
             f"keep must have one entry per graph {data.n_node.shape}, got {chosen.shape}"
         )
     data = without_padding(data)
-    n_node, n_edge = np.asarray(data.n_node), np.asarray(data.n_edge)
-    chosen = chosen[: len(n_node)]
-    node, edge = np.repeat(chosen, n_node), np.repeat(chosen, n_edge)
-    renumber = np.cumsum(node) - 1
-    return GraphsTuple(
-        nodes={k: v[node] for k, v in data.nodes.items()},
-        edges={k: v[edge] for k, v in data.edges.items()},
-        senders=jnp.asarray(renumber[np.asarray(data.senders)[edge]], data.senders.dtype),
-        receivers=jnp.asarray(renumber[np.asarray(data.receivers)[edge]], data.receivers.dtype),
-        globals={k: v[chosen] for k, v in data.globals.items()},
-        n_node=data.n_node[chosen],
-        n_edge=data.n_edge[chosen],
-    )
+    return picked(data, np.flatnonzero(chosen[: len(data.n_node)]))
 
 
-def permuted(data: GraphsTuple, order: Int[np.ndarray, " g"]) -> GraphsTuple:
-    """The graphs of a batch without padding, in the given order. Concrete arrays only."""
-    node, edge = (_ranges(np.asarray(n), order) for n in (data.n_node, data.n_edge))
-    place = np.empty_like(node)
+def picked(data: GraphsTuple, numbers: Int[np.ndarray, " _"]) -> GraphsTuple:
+    """The graphs of a batch without padding that have these numbers, in the order of the numbers.
+    Concrete arrays only."""
+    node, edge = (_ranges(np.asarray(n), numbers) for n in (data.n_node, data.n_edge))
+    place = np.zeros(len(data.nodes["position"]), int)
     place[node] = np.arange(len(node))
     return GraphsTuple(
         nodes={k: v[node] for k, v in data.nodes.items()},
         edges={k: v[edge] for k, v in data.edges.items()},
         senders=jnp.asarray(place[np.asarray(data.senders)[edge]], data.senders.dtype),
         receivers=jnp.asarray(place[np.asarray(data.receivers)[edge]], data.receivers.dtype),
-        globals={k: v[order] for k, v in data.globals.items()},
-        n_node=data.n_node[order],
-        n_edge=data.n_edge[order],
+        globals={k: v[numbers] for k, v in data.globals.items()},
+        n_node=data.n_node[numbers],
+        n_edge=data.n_edge[numbers],
     )
 
 
-def _ranges(sizes: Int[np.ndarray, " g"], order: Int[np.ndarray, " g"]) -> Int[np.ndarray, " _"]:
-    """Indices of the entries of consecutive groups of those sizes, group after group in order."""
+def _ranges(sizes: Int[np.ndarray, " g"], numbers: Int[np.ndarray, " _"]) -> np.ndarray:
+    """Indices of the entries of consecutive groups of those sizes: those of the groups with these
+    numbers."""
     ends = np.cumsum(sizes)
-    return np.concatenate([np.arange(ends[g] - sizes[g], ends[g]) for g in order])
+    spans = [np.arange(ends[g] - sizes[g], ends[g]) for g in numbers]
+    return np.concatenate([np.zeros(0, int), *spans])
