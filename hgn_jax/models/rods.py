@@ -99,7 +99,7 @@ class Rods(eqx.Module):
         real = graph_mask(graphs)[:, None, None]
         matrix = jnp.where(real, matrix, jnp.eye(len(s), dtype=s.dtype)[None])
         flat = needed.reshape(*needed.shape[:2], -1)
-        return jnp.linalg.solve(matrix, jnp.where(real, flat, 0)).reshape(needed.shape)
+        return _solved(matrix, jnp.where(real, flat, 0)).reshape(needed.shape)
 
     def pulls(
         self, graphs: GraphsTuple, x: Float[Array, "g c d"], tension: Float[Array, "g c ..."]
@@ -171,3 +171,18 @@ class Rods(eqx.Module):
     def _named(self, c: int) -> str:
         end = self.ends[c]
         return f"between bodies {end[0]} and {end[1]}" if len(end) == 2 else f"of body {end[0]}"
+
+
+def _solved(matrix: Float[Array, "g c c"], right: Float[Array, "g c k"]) -> Float[Array, "g c k"]:
+    """Solves small systems by Gauss-Jordan elimination, without pivoting: the matrices are positive
+    definite, up to the motion of the rods in a step.
+
+    Not LAPACK: on two CPU threads, XLA waits forever for its calls in loops of many systems.
+    """
+    c = matrix.shape[1]
+    rows = jnp.concatenate([matrix, right], axis=2)
+    for k in range(c):
+        pivot = rows[:, k : k + 1] / rows[:, k : k + 1, k : k + 1]
+        others = jnp.asarray(np.arange(c) != k)[None, :, None]
+        rows = jnp.where(others, rows - rows[:, :, k : k + 1] * pivot, pivot)
+    return rows[:, :, c:]
