@@ -24,7 +24,7 @@ import hgn_jax as hgn
 from .record import Case, Record, main
 from .rod_systems import System, Truth, chain, gyroscope, magnet_pendulum, rotor
 
-FRAMES, CHUNK, TESTS = 100, 5, 50
+FRAMES, CHUNK, TESTS = 100, 5, 100
 CHUNKS_EACH = 4
 """Chunks of training data from every trajectory."""
 TRUTH_STEPS, STEPS = 20, 10
@@ -159,7 +159,7 @@ def geometric_mean(x: np.ndarray) -> float:
 
 
 def _suite(folder: Path) -> Record:
-    """Relative errors |a - b| / (|a| + |b|) of positions over 20 held-out trajectories."""
+    """Relative errors |a - b| / (|a| + |b|) of positions over 20 trajectories kept out."""
     file = np.load(folder / "pendulum3_train.npz")
     q, v, a = (file[name] for name in ("position", "velocity", "acceleration"))
     mass, times = file["mass"], file["t"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from .markdown import filled
 from .record import Record
 from .sections import (
+    constrained,
     energies,
     gradient_descent,
     group_ridge,
@@ -38,6 +39,7 @@ SECTIONS = (
     (group_ridge, "group_ridge"),
     (measured_data, "measured_data"),
     (real_systems, "real_systems"),
+    (constrained, "constrained"),
     (rollouts, "rollout", "h200/rollout"),
     (energies, "energy_drift", "integrators"),
     (symmetry_and_speed, "invariance", "fit_time", "cold_start"),

@@ -9,15 +9,11 @@ def figures(records: list[Record]) -> dict[str, str]:
     for record in records:
         kinds.setdefault(record["measured"], []).append(record)
     rods, first = kinds["rods"], kinds["rods"][0]
-    (suite,) = kinds["suite"]
     return {
         "rods": rows(_on_rods(r) for r in rods),
         "rollouts": str(first["rollouts"]),
         "published_chunks": str(first["published_chunks"]),
-        "suite_error": _number(suite["position_error"]),
-        "suite_floor": _number(suite["true_law"]),
-        "suite_goal": _number(suite["goal"]),
-        "suite_rollouts": str(suite["rollouts"]),
+        "suite": " ".join(map(_suite, kinds.get("suite", []))) or "not measured without its file.",
         "poisson": rows(_poisson(r) for r in kinds["Poisson"]),
         "dense": rows(_dense(r) for r in kinds["dense"]),
         "published_width": f"{kinds['dense'][0]['published_width']:,}",
@@ -28,6 +24,12 @@ def _on_rods(record: Record) -> list[str]:
     names = ("HNN", "CHNN", "CLNN", "one_solve", "refined", "true_law", "goal")
     shown = ("" if record[name] is None else _number(record[name]) for name in names)
     return [record["system"], str(record["chunks"]), *shown]
+
+
+def _suite(record: Record) -> str:
+    error, floor, goal = (_number(record[name]) for name in ("position_error", "true_law", "goal"))
+    kept_out = f"on {record['rollouts']} trajectories that were kept out"
+    return f"position error {error} {kept_out}; the true law has {floor}, the goal is {goal}."
 
 
 def _poisson(record: Record) -> list[str]:
