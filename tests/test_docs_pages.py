@@ -5,11 +5,19 @@ import socket
 import subprocess
 import sys
 
+import jax
 import pages
 import pytest
 
 PAGES = sorted((pages.ROOT / "docs").glob("*.md"))
 PROSE = [*PAGES, *(pages.ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG"))]
+
+
+@pytest.fixture(autouse=True)
+def programs_of_one_page():
+    """Those of all pages together take more memory maps than Linux allows."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
