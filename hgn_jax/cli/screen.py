@@ -1,4 +1,4 @@
-"""What is printed: tables, JSON, and progress."""
+"""Output of the commands: tables, JSON, and progress."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -50,7 +50,7 @@ def parsed(text: str | None, cutoff: float | None, atoms: bool) -> list[Any]:
 
 
 def observations(data: GraphsTuple, measured: bool) -> list[AbstractObservation]:
-    """What the data allow to learn from."""
+    """Observations that the data allow."""
     if measured:
         return [Steps()]
     if "velocity" in data.nodes and "force" in data.nodes:

@@ -42,7 +42,7 @@ class Recording:
 
 @runtime_checkable
 class HasRecordings(Protocol):
-    """What can be written as trajectories, such as the result of a rollout."""
+    """A source of trajectories that can be written, such as the result of a rollout."""
 
     def recordings(self) -> list[Recording]:
         """One recording per graph."""

@@ -20,7 +20,7 @@ logger = logging.getLogger("hgn_jax")
 
 
 class Bodies(NamedTuple):
-    """What the user says about bodies and their motion; None for what the file says."""
+    """Statements of the user about bodies and their motion; None for what the file says."""
 
     edges: Any = None
     mass: Any = None

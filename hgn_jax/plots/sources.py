@@ -1,4 +1,4 @@
-"""What figures are made of: states over time, from rollouts, data sets or plain arrays."""
+"""Sources of figures: states over time, from rollouts, data sets or plain arrays."""
 
 from typing import NamedTuple, TypeAlias
 

@@ -21,7 +21,7 @@ def run(*arguments):
 
 
 def said(*arguments):
-    """What a command prints, and that it succeeds."""
+    """Output of a command, which must succeed."""
     result = run(*arguments)
     assert result.exit_code == 0, result.output
     return result.stdout
