@@ -4,6 +4,7 @@ import itertools
 from typing import Any
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from ..io.elements import SYMBOLS
 from ..models.network import HamiltonianGraphNetwork
@@ -64,8 +65,10 @@ def openmm_force(
     force = openmm.CustomNonbondedForce(" + ".join(parts))
     force.addPerParticleParameter("kind")
     for number, curve in enumerate(curves):
-        r = length * curve.r
-        table = openmm.Continuous1DFunction(energy * curve.energy, float(r[0]), float(r[-1]))
+        # OpenMM differentiates the table, and would amplify the rounding of energies.
+        integral = CubicSpline(curve.r, -curve.force).antiderivative()(curve.r)
+        r, values = length * curve.r, energy * (integral - integral[-1])
+        table = openmm.Continuous1DFunction(values, float(r[0]), float(r[-1]))
         force.addTabulatedFunction(f"curve{number}", table)
     for kind in kinds:
         force.addParticle([float(kind)])

@@ -30,7 +30,8 @@ def held_out(fit: Fit, data: GraphsTuple) -> Errors:
     - `data`: the data of the fit, in the same order.
 
     **Returns:** for each kind that the data hold, errors of all values of positive weight: "energy"
-    per body, "force" components, "stress" components of periodic frames.
+    per body, "force" components, "stress" components of periodic frames. Frames with the same
+    species come together.
 
     **Raises:** `ValueError` for a fit without folds.
     """
