@@ -10,8 +10,10 @@ from test_energies_and_stresses import CUTOFF, data_of, fitted, frames, predicte
 
 import hgn_jax as hgn
 from hgn_jax.features import many_body_energy, many_body_features, many_body_rows
+from hgn_jax.fitting.pieces import pieces_of
 from hgn_jax.graphs.dense_edges import SlottedGraphs, slotted
 from hgn_jax.graphs.from_frames import from_frames
+from hgn_jax.graphs.geometry import node_mask
 
 TERMS = (
     hgn.Pair(4, cutoff=CUTOFF),
@@ -45,6 +47,17 @@ def crystal():
     n = len(position)
     nodes = {"mass": np.ones(n), "species": np.full(n, 8, np.int32), "momentum": np.zeros((n, 3))}
     return from_frames([position], cutoff=CUTOFF + 0.15, cell=[cell], nodes=nodes)
+
+
+def test_a_fit_takes_frames_of_equal_species_together(fit, data):
+    """Columns of species that a piece does not hold cost nothing."""
+    frame = np.repeat(np.arange(len(data.n_node)), data.n_node)
+    species = jnp.asarray(np.where(frame % 2, 8, 14), jnp.int32)
+    mixed = data._replace(nodes=data.nodes | {"species": species})
+    pieces = pieces_of(fit.equations, mixed, fit.solver)
+    held = [set(np.asarray(p.nodes["species"])[np.asarray(node_mask(p))].tolist()) for p in pieces]
+    assert len(held) > 4 and sum(len(h) == 2 for h in held) <= 1
+    assert set().union(*held) == {8, 14}
 
 
 def test_saved_models_are_the_same(fit, data, tmp_path):
