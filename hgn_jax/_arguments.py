@@ -1,4 +1,4 @@
-"""Checks of integers and keys among the arguments."""
+"""Checks of numbers and keys among the arguments."""
 
 import operator
 from typing import Any
@@ -6,6 +6,9 @@ from typing import Any
 import jax
 import jax.random as jr
 import numpy as np
+from jaxtyping import ArrayLike
+
+from ._tree import is_concrete
 
 
 def whole_number(name: str, value: object, least: int) -> int:
@@ -17,6 +20,18 @@ def whole_number(name: str, value: object, least: int) -> int:
     if number < least:
         raise ValueError(f"{name} must be at least {least}, got {number}")
     return number
+
+
+def check_number(name: str, value: ArrayLike, zero: bool = False) -> None:
+    """Raises `ValueError` unless a concrete value is one positive, finite number, or zero if that
+    is allowed."""
+    if not is_concrete(value):
+        return
+    number = np.asarray(value)
+    real = number.shape == () and number.dtype.kind in "fiu"
+    if not real or not 0 <= number < np.inf or (number == 0 and not zero):
+        kind = "not negative" if zero else "positive"
+        raise ValueError(f"{name} must be one finite number, {kind}, got {value!r}")
 
 
 def as_key(key: Any) -> jax.Array:

@@ -65,14 +65,13 @@ def checked(elements: ArrayLike | Sequence[ArrayLike]) -> Matrices:
     if same.sum() > len(group):
         first, second = np.argwhere(same & ~np.eye(len(group), dtype=bool))[0]
         raise ValueError(f"elements {first} and {second} of the group are equal")
-    products = np.einsum("gij,hjk->ghik", group, group).reshape(-1, *group.shape[1:])
-    inside = _same(products, group).any(axis=1)
-    if not inside.all():
-        g, h = divmod(int(np.argmin(inside)), len(group))
-        raise ValueError(
-            f"not a group: the product of elements {g} and {h} is missing; hgn.groups.generated() "
-            "adds what is missing"
-        )
+    for g, element in enumerate(group):
+        inside = _same(element @ group, group).any(axis=1)
+        if not inside.all():
+            raise ValueError(
+                f"not a group: the product of elements {g} and {np.argmin(inside)} is missing; "
+                "hgn.groups.generated() adds what is missing"
+            )
     return group
 
 

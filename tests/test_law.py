@@ -50,7 +50,7 @@ def test_newtons_law_is_found_among_powers(with_noise):
         formula = part.partition(")")[2]
         assert abs(value - true.pop(formula, 0)) < 4 * std < 0.02
     assert not true
-    assert units.startswith("pair: 8 random units, ")
+    assert units.startswith("pair: 8 columns, ")
     table = fit.breaking()
     assert table["r^-1"].present and not table["r^-2"].present and not table["r^1"].present
 

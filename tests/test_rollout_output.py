@@ -40,6 +40,7 @@ def held(file):
             "position": group["position/value"][:],
             "momentum": group["momentum/value"][:],
             "time": group["position/time"][:],
+            "step": group["position/step"][:],
             "energy": opened["observables/energy/value"][:],
             "temperature": opened["observables/temperature/value"][:],
         }
@@ -49,6 +50,7 @@ def assert_holds(file, path, frames=None):
     found = held(file)
     expected = {
         "position": path.position, "momentum": path.momentum, "time": path.times,
+        "step": np.arange(len(path.times)),
         "energy": path.energy, "temperature": path.observed["temperature"],
     }  # fmt: skip
     for name, values in expected.items():
@@ -182,6 +184,16 @@ def test_other_files_are_never_touched(springs, start, tmp_path):
     with pytest.raises(FileExistsError, match=r"give another path, or remove it.*run\.h5"):
         rolled(springs, start, output=file, checkpoint=tmp_path / "saved")
     assert file.read_bytes() == b"no HDF5"
+
+
+def test_a_damaged_checkpoint_leaves_the_output_as_it_is(springs, start, tmp_path):
+    both = {"output": tmp_path / "run.h5", "checkpoint": tmp_path / "saved"}
+    path = rolled(springs, start, **both)
+    for state in (tmp_path / "saved").glob("state*"):
+        state.write_bytes(state.read_bytes()[:-50])
+    with pytest.raises(ValueError, match="saved"):
+        rolled(springs, start, **both)
+    assert_holds(tmp_path / "run.h5", path)
 
 
 def test_a_rollout_that_fails_at_once_leaves_no_file(springs, start, tmp_path, monkeypatch):

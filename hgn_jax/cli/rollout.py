@@ -22,10 +22,11 @@ from ..dynamics.save_times import Every as EverySteps
 from ..dynamics.trajectory import Trajectory
 from ..graphs.neighbour_list import Neighbours
 from ..graphs.selection import frame as frame_of
+from ..io import h5md
 from ..io.compressed import bare_suffix
 from ..io.model_file import load
 from ..io.sources import holds_atoms
-from ..io.write import H5MD_SUFFIXES, write
+from ..io.write import write
 from ..models.network import HamiltonianGraphNetwork
 from .app import command
 from .data import read_data
@@ -102,7 +103,7 @@ def rollout(
         learned = learned.compress(tolerance=compress)
     step = dt or _rounded(float(suggested_step(learned, first)))
     times = EverySteps(every or max(1, steps // 200), steps // (every or max(1, steps // 200)))
-    h5 = bare_suffix(out) in H5MD_SUFFIXES
+    h5 = bare_suffix(out) in h5md.SUFFIXES
     began = time.perf_counter()
     with progress("rollout") as report:
         path = rolled_out(

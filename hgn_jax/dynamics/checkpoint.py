@@ -29,10 +29,7 @@ class RolloutCheckpoint:
 
     def __init__(self, path: str | os.PathLike[str], motion: Motion, schedule: Schedule) -> None:
         self.folder = numbered(path)
-        spec = motion.neighbours
-        self._plain = None if spec is None else Neighbours(spec.cutoff, spec.skin)
-        call = dataclasses.replace(motion, neighbours=self._plain)
-        self._run = Checkpoint(self.folder, self.folder / "state.hgn", STATE, call)
+        self._run = Checkpoint(self.folder, self.folder / "state.hgn", STATE, call_of(motion))
         self._times = {"strides": np.asarray(schedule.strides), "parts": np.asarray(schedule.parts)}
         self._kept = 0
 
@@ -130,6 +127,12 @@ class RolloutCheckpoint:
 
     def _file(self, first: int) -> Path:
         return self.folder / f"outputs-{first:09d}.hgn"
+
+
+def call_of(motion: Motion) -> Motion:
+    """The motion by which a call is known: without the capacity of its neighbour list."""
+    spec = motion.neighbours
+    return motion if spec is None else with_neighbours(motion, Neighbours(spec.cutoff, spec.skin))
 
 
 def with_neighbours(motion: Motion, neighbours: Neighbours) -> Motion:

@@ -15,6 +15,7 @@ from jraph import GraphsTuple
 from .._tree import is_concrete
 from ..graphs.cell import ROUNDING, Cell, require_cell
 from ..graphs.geometry import cell_of, movable, node_mask, sum_over_graphs, velocity_of
+from ..graphs.kinetic import degrees_of_freedom, kinetic_energy
 from ..models.base import AbstractModel
 
 PAIRS = 2**20
@@ -51,7 +52,8 @@ class KineticEnergy(AbstractObservable):
     def __call__(
         self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
     ) -> Float[Array, " g"]:
-        return sum_over_graphs(graphs, _doubled_kinetic(graphs)) / 2
+        doubled = jnp.sum(graphs.nodes["momentum"] * velocity_of(graphs), axis=1)
+        return sum_over_graphs(graphs, doubled) / 2
 
 
 class Temperature(AbstractObservable):
@@ -66,10 +68,8 @@ class Temperature(AbstractObservable):
     def __call__(
         self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
     ) -> Float[Array, " g"]:
-        doubled = jnp.where(movable(graphs), _doubled_kinetic(graphs), 0)
-        d = graphs.nodes["position"].shape[1]
-        free = d * sum_over_graphs(graphs, movable(graphs).astype(doubled.dtype))
-        return sum_over_graphs(graphs, doubled) / jnp.maximum(free - self.constraints, 1)
+        kinetic = kinetic_energy(graphs, graphs.nodes["momentum"])
+        return 2 * kinetic / degrees_of_freedom(graphs, self.constraints)
 
 
 class ConservedEnergy(AbstractObservable):
@@ -129,11 +129,8 @@ class MeanSquaredDisplacement(AbstractObservable):
     def __call__(
         self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
     ) -> Float[Array, " g"]:
-        free = movable(graphs)
-        apart = graphs.nodes["position"] - start.nodes["position"]
-        square = jnp.where(free, jnp.sum(apart**2, axis=1), 0)
-        count = sum_over_graphs(graphs, free.astype(square.dtype))
-        return sum_over_graphs(graphs, square) / jnp.maximum(count, 1)
+        moved = graphs.nodes["position"] - start.nodes["position"]
+        return _mean_over_mobile(graphs, jnp.sum(moved**2, axis=1))
 
 
 class VelocityAutocorrelation(AbstractObservable):
@@ -148,10 +145,8 @@ class VelocityAutocorrelation(AbstractObservable):
     def __call__(
         self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
     ) -> Float[Array, " g"]:
-        free = movable(graphs)
-        product = jnp.where(free, jnp.sum(velocity_of(graphs) * velocity_of(start), axis=1), 0)
-        count = sum_over_graphs(graphs, free.astype(product.dtype))
-        return sum_over_graphs(graphs, product) / jnp.maximum(count, 1)
+        product = jnp.sum(velocity_of(graphs) * velocity_of(start), axis=1)
+        return _mean_over_mobile(graphs, product)
 
 
 class RadialDistribution(AbstractObservable):
@@ -233,5 +228,7 @@ class RadialDistribution(AbstractObservable):
         return jnp.concatenate([g, jnp.zeros((graphs.n_node.shape[0] - 1, self.bins), g.dtype)])
 
 
-def _doubled_kinetic(graphs: GraphsTuple) -> Float[Array, " n"]:
-    return jnp.sum(graphs.nodes["momentum"] * velocity_of(graphs), axis=1)
+def _mean_over_mobile(graphs: GraphsTuple, values: Float[Array, " n"]) -> Float[Array, " g"]:
+    mobile = movable(graphs)
+    count = sum_over_graphs(graphs, mobile.astype(values.dtype))
+    return sum_over_graphs(graphs, jnp.where(mobile, values, 0)) / jnp.maximum(count, 1)

@@ -1,9 +1,7 @@
 """H5MD file to which a rollout writes its outputs while it runs."""
 
-import dataclasses
 import errno
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +10,14 @@ import jax
 import numpy as np
 from jraph import GraphsTuple
 
-from ..graphs.neighbour_list import Neighbours
+from ..io.atomic import check_folder
 from ..io.compressed import bare_suffix
 from ..io.digest import digest
 from ..io.file_lock import FileLock
-from ..io.h5md import H5MDFile, h5py
+from ..io.h5md import SUFFIXES, H5MDFile, h5py, words_of_hdf5
+from ..io.pace import Pace
 from ..io.recording import of_motion
-from ..io.write import H5MD_SUFFIXES, words_of_hdf5
+from .checkpoint import call_of
 from .save_times import Schedule
 from .stepper import Motion, Output
 
@@ -45,9 +44,9 @@ class OutputFile:
 
         **Raises:** `ValueError` for another suffix; `ModuleNotFoundError` without h5py.
         """
-        if bare_suffix(path) not in H5MD_SUFFIXES:
+        if bare_suffix(path) not in SUFFIXES:
             raise ValueError(
-                f"{os.fspath(path)}: output must end in {', '.join(H5MD_SUFFIXES)}; hgn.write "
+                f"{os.fspath(path)}: output must end in {', '.join(SUFFIXES)}; hgn.write "
                 "writes other formats after the rollout"
             )
         h5py()
@@ -55,13 +54,11 @@ class OutputFile:
         self._graph, self._resumes = graph, resumes
         self._times = np.asarray(schedule.times)
         self._keeps_edges = motion.neighbours is None
-        spec = motion.neighbours
-        plain = None if spec is None else Neighbours(spec.cutoff, spec.skin)
-        self._call = digest(dataclasses.replace(motion, neighbours=plain))
+        self._call = digest(call_of(motion))
         self._file: H5MDFile | None = None
         self._lock = FileLock(Path(path), path, "output")
         self._kept = 0
-        self._written, self._cost = time.perf_counter(), 0.0
+        self._pace = Pace()
 
     def __enter__(self) -> "OutputFile":
         """Locks the file, and creates it, or opens that of the same call.
@@ -69,13 +66,12 @@ class OutputFile:
         **Raises:** `RuntimeError` if another run is writing it; `FileExistsError`; `OSError` naming
         the path.
         """
-        if not Path(os.path.realpath(self.path)).parent.exists():
-            folder = os.fspath(Path(self.path).parent)
-            raise FileNotFoundError(errno.ENOENT, f"folder {folder!r} does not exist", self.path)
+        check_folder(self.path)
         with self._guarded():
             self._lock.lock()
         try:
             self._file = self._opened()
+            self._kept = self._file.frames
         except BaseException:
             self._lock.release()
             raise
@@ -103,10 +99,12 @@ class OutputFile:
 
         **Raises:** `OSError` naming the path; what was written before remains.
         """
-        start = time.perf_counter()
-        due = self._cost <= SHARE * (start - self._written)
-        if len(outputs) == self._kept or not (due or end):
+        if len(outputs) == self._kept or not (self._pace.due(SHARE) or end):
             return
+        with self._pace.writing():
+            self._append(outputs)
+
+    def _append(self, outputs: list[Output]) -> None:
         assert self._file is not None
         fresh = outputs[self._kept :]
         stacked = jax.tree.map(lambda *values: np.stack(values), *fresh)
@@ -125,13 +123,11 @@ class OutputFile:
             self._file.append(recordings)
             self._file.flush()
         self._kept = len(outputs)
-        self._written = time.perf_counter()
-        self._cost = self._written - start
 
     def resume(self, outputs: list[Output]) -> None:
         """Drops frames after those of the checkpoint; missing ones follow with the next write."""
         assert self._file is not None
-        self._kept = min(self._file.frames, len(outputs))
+        self._kept = min(self._kept, len(outputs))
         with self._guarded():
             self._file.truncate(self._kept)
 

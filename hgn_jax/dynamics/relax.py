@@ -10,14 +10,13 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 from jraph import GraphsTuple
 
-from .._arguments import whole_number
+from .._arguments import check_number, whole_number
 from .._tree import is_concrete
 from ..graphs.cell import Cell, require_cell
 from ..graphs.dense_edges import SlottedGraphs, slotted
 from ..graphs.geometry import bodies
 from ..graphs.neighbour_list import Neighbours
 from ..graphs.schema import require
-from ..integrators.thermostat import check_number
 from ..models.base import AbstractModel
 from ..models.constrained import Constrained
 from .arguments import check_reach, check_start

@@ -9,16 +9,16 @@ from jraph import GraphsTuple
 
 from .._arguments import whole_number
 from .._types import Key
-from ..graphs.geometry import movable, sum_over_graphs
+from ..graphs.geometry import movable
 from .base import AbstractTermSpec, Fitted
 from .dense import Dense
 from .sampling import ELM, AbstractSampling
-from .site_energy import AbstractSiteEnergy
+from .site_energy import AbstractSiteColumns
 from .sites import Positions, Site
-from .trained_range import box_of, outside_box
+from .trained_range import box_of, count_outside_box
 
 
-class AngularFeatures(AbstractSiteEnergy):
+class AngularFeatures(AbstractSiteColumns):
     r"""$V = \sum_i f(\cos q_i, \sin q_i)$ with random units f and the exact columns
     $\cos q_{ia}$, $\sin q_{ia}$ of every coordinate a.
 
@@ -27,6 +27,7 @@ class AngularFeatures(AbstractSiteEnergy):
 
     name: ClassVar[str] = "angular"
     sites: ClassVar[Any] = Positions()
+    reach: ClassVar[float] = 0.0
     layer: Dense | None
     box: Float[Array, "d 2"]
     """Least and greatest angle in training, between -pi and pi."""
@@ -46,10 +47,11 @@ class AngularFeatures(AbstractSiteEnergy):
         return columns - exact, exact
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        out = outside_box(wrapped(graphs.nodes["position"]), movable(graphs), self.box)
-        return sum_over_graphs(graphs, out.astype(jnp.int32))
+        return count_outside_box(
+            graphs, wrapped(graphs.nodes["position"]), movable(graphs), self.box
+        )
 
-    def trained_range(self) -> Float[Array, "... 2"]:  # type: ignore[override]
+    def trained_range(self) -> Float[Array, "... 2"]:
         return self.box
 
 

@@ -59,7 +59,7 @@ class Powers(AbstractExact):
         return tuple(f"r^{n:g}" for n in self.exponents)
 
     def formulas(self, columns: int) -> tuple[str, ...]:
-        return tuple(_power("r", n) for n in self.exponents)
+        return tuple(_power(n) for n in self.exponents)
 
 
 class UniformField(AbstractExact):
@@ -101,8 +101,8 @@ class HarmonicTrap(AbstractExact):
         return (" |q|^2/2", *(f" {axis}" for axis in _axes(columns - 1)))
 
 
-def _power(name: str, n: float | int) -> str:
-    size = name if abs(n) == 1 else f"{name}^{abs(n):g}"
+def _power(n: float | int) -> str:
+    size = "r" if abs(n) == 1 else f"r^{abs(n):g}"
     return f"/{size}" if n < 0 else f" {size}"
 
 

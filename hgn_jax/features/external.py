@@ -17,9 +17,9 @@ from .base import AbstractEnergy, AbstractTermSpec, Counts, Fitted, differentiat
 from .dense import Dense
 from .external_multipoles import ExternalMultipoles, sampled_multipoles
 from .external_symmetric import ExternalSymmetric, sampled_symmetric
-from .multipoles import check_dimension, checked_degrees
+from .multipoles import check_degrees, check_dimension
 from .sampling import SWIM, AbstractSampling
-from .trained_range import box_of, outside_box
+from .trained_range import box_of, count_outside_box
 
 
 class ExternalFeatures(AbstractEnergy):
@@ -93,8 +93,7 @@ class ExternalFeatures(AbstractEnergy):
         return "external", "external by mass", "uniform field"
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        out = outside_box(graphs.nodes["position"], movable(graphs), self.box)
-        return sum_over_graphs(graphs, out.astype(jnp.int32))
+        return count_outside_box(graphs, graphs.nodes["position"], movable(graphs), self.box)
 
     def trained_range(self) -> Float[Array, "... 2"]:
         return self.box
@@ -140,7 +139,7 @@ class External(AbstractTermSpec):
         if self.units is not None and self.units < 1:
             raise ValueError(f"units must be at least 1, got {self.units}")
         if self.degrees is not None:
-            checked_degrees(self.degrees, "External")
+            check_degrees(self.degrees, "External")
         if self.symmetry is not None and is_concrete(self.symmetry):
             checked(np.asarray(self.symmetry))
         given = (self.degrees is not None) + (self.symmetry is not None)

@@ -8,13 +8,13 @@ from jaxtyping import Array, Bool, Float, Int
 from jraph import GraphsTuple
 
 from .._types import Key
-from ..graphs.geometry import movable, sum_over_graphs
+from ..graphs.geometry import movable
 from .dense import Dense
 from .harmonics import solid_harmonics
 from .multipoles import AbstractMultipoles, outer
 from .sampling import AbstractSampling
 from .sites import Positions, Site
-from .trained_range import box_of, outside_box
+from .trained_range import box_of, count_outside_box
 
 
 class ExternalMultipoles(AbstractMultipoles):
@@ -27,7 +27,8 @@ class ExternalMultipoles(AbstractMultipoles):
 
     name: ClassVar[str] = "external"
     sites: ClassVar[Any] = Positions()
-    layer: Dense | None
+    reach: ClassVar[float] = 0.0
+    layer: Dense
     centre: Float[Array, " d"]
     means: tuple[Float[Array, " _"], ...]
     box: Float[Array, "d 2"]
@@ -40,18 +41,17 @@ class ExternalMultipoles(AbstractMultipoles):
 
     def phi(self, z: Float[Array, " d"], site: Site) -> Float[Array, " K"]:
         x = z - self.centre
-        radial, solid = units(self.layer, jnp.sum(x**2)[None]), solid_harmonics(x, self.degrees[-1])
+        square = jnp.sum(x**2)[None, None]
+        radial, solid = self.layer(square), solid_harmonics(x, self.degrees[-1])
         columns = [
-            outer(solid[degree], of_degree(radial, jnp.sum(x**2)[None], degree)[0])
-            for degree in self.degrees
+            outer(solid[degree], of_degree(radial, square, degree)[0]) for degree in self.degrees
         ]
         return jnp.concatenate(columns)
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        out = outside_box(graphs.nodes["position"], movable(graphs), self.box)
-        return sum_over_graphs(graphs, out.astype(jnp.int32))
+        return count_outside_box(graphs, graphs.nodes["position"], movable(graphs), self.box)
 
-    def trained_range(self) -> Float[Array, "... 2"]:  # type: ignore[override]
+    def trained_range(self) -> Float[Array, "... 2"]:
         return self.box
 
 
@@ -66,12 +66,12 @@ def sampled_multipoles(
     activation: str,
 ) -> ExternalMultipoles:
     """Samples `count` radial units from the positions x with a true mask."""
-    square = jnp.sum((x - centre[None]) ** 2, axis=1)
-    layer = sampling(key, square[:, None], mask, count, activation) if count else None
-    radial, means = units(layer, square), []
+    square = jnp.sum((x - centre[None]) ** 2, axis=1, keepdims=True)
+    layer = sampling(key, square, mask, count, activation)
+    radial, means = layer(square), []
     for degree in degrees:
         # The squared force of degree l grows as r^(2l-2) if f is constant.
-        weight = jnp.where(mask, square ** max(degree - 1, 0), 0)
+        weight = jnp.where(mask, square[:, 0] ** max(degree - 1, 0), 0)
         total = jnp.sum(weight)
         mean = weight @ of_degree(radial, square, degree) / jnp.where(total > 0, total, 1)
         means.append(mean)
@@ -80,14 +80,9 @@ def sampled_multipoles(
     )
 
 
-def units(layer: Dense | None, square: Float[Array, " s"]) -> Float[Array, "s _"]:
-    """Random units of squared distances from the centre."""
-    return square[:, None][:, :0] if layer is None else layer(square[:, None])
-
-
 def of_degree(
-    radial: Float[Array, "s _"], square: Float[Array, " s"], degree: int
+    radial: Float[Array, "s _"], square: Float[Array, "s 1"], degree: int
 ) -> Float[Array, "s _"]:
     """Radial functions of one degree: the exact column, then the units."""
     exact = jnp.ones_like(square) if degree else square
-    return jnp.concatenate([exact[:, None], radial], axis=1)
+    return jnp.concatenate([exact, radial], axis=1)

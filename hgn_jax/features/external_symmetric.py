@@ -12,12 +12,12 @@ from .._types import Key
 from ..graphs.geometry import movable, sum_over_graphs
 from .dense import Dense
 from .sampling import AbstractSampling
-from .site_energy import AbstractSiteEnergy
+from .site_energy import AbstractSiteColumns
 from .sites import Positions, Site
 from .trained_range import box_of, outside_box
 
 
-class ExternalSymmetric(AbstractSiteEnergy):
+class ExternalSymmetric(AbstractSiteColumns):
     r"""$V = \sum_i \frac{1}{|G|} \sum_{g \in G} f(g (q_i - c))$, the mean of random units f over a
     group G of orthogonal matrices about a centre c.
 
@@ -26,6 +26,7 @@ class ExternalSymmetric(AbstractSiteEnergy):
 
     name: ClassVar[str] = "external"
     sites: ClassVar[Any] = Positions()
+    reach: ClassVar[float] = 0.0
     layer: Dense
     elements: Float[Array, "G d d"]
     centre: Float[Array, " d"]
@@ -58,7 +59,7 @@ class ExternalSymmetric(AbstractSiteEnergy):
         everywhere = jnp.all(jax.vmap(out)(self.elements), axis=0)
         return sum_over_graphs(graphs, everywhere.astype(jnp.int32))
 
-    def trained_range(self) -> Float[Array, "... 2"]:  # type: ignore[override]
+    def trained_range(self) -> Float[Array, "... 2"]:
         return self.box
 
 

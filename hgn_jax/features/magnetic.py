@@ -10,11 +10,11 @@ from jraph import GraphsTuple
 
 from .._arguments import whole_number
 from .._types import Gradient, Key
-from ..graphs.geometry import movable, sum_over_graphs, velocity_of
+from ..graphs.geometry import movable, velocity_of
 from .base import AbstractRates, AbstractTermSpec, Fitted
 from .dense import Dense
 from .sampling import ELM, AbstractSampling
-from .trained_range import box_of, outside_box
+from .trained_range import box_of, count_outside_box
 
 
 class MagneticFeatures(AbstractRates):
@@ -62,8 +62,7 @@ class MagneticFeatures(AbstractRates):
         return Gradient(momentum=_cross(v[:, :, None], field))
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        out = outside_box(graphs.nodes["position"], movable(graphs), self.box)
-        return sum_over_graphs(graphs, out.astype(jnp.int32))
+        return count_outside_box(graphs, graphs.nodes["position"], movable(graphs), self.box)
 
     def trained_range(self) -> Float[Array, "... 2"]:
         return self.box

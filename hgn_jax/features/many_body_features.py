@@ -18,7 +18,6 @@ from ..graphs.geometry import (
     count,
     distance,
     edge_mask,
-    graph_index,
     node_mask,
     sum_over_edges,
     sum_over_graphs,
@@ -46,6 +45,7 @@ from .many_body_rows import (
     factors,
     in_one_product,
 )
+from .pair_base import pair_count
 from .signatures import Signature
 from .trained_range import outside
 
@@ -213,8 +213,7 @@ class ManyBodyFeatures(AbstractEnergy):
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         near = jnp.stack([self.range[0], jnp.asarray(math.inf, self.range.dtype)])
         closer = outside(distance(graphs), edge_mask(graphs), near)
-        index = graph_index(graphs)[graphs.receivers]
-        return jax.ops.segment_sum(closer.astype(jnp.int32), index, len(graphs.n_node)) // 2
+        return pair_count(graphs, closer)
 
     def trained_range(self) -> Float[Array, "... 2"]:
         return self.range

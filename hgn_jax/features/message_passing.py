@@ -23,7 +23,7 @@ from ..graphs.geometry import (
 from .base import AbstractEnergy, AbstractTermSpec, Counts, Fitted, differentiated
 from .dense import Dense
 from .sampling import SWIM, AbstractSampling
-from .trained_range import box_of, outside_box
+from .trained_range import box_of, count_outside_box
 
 
 class MessagePassingFeatures(AbstractEnergy):
@@ -112,8 +112,7 @@ class MessagePassingFeatures(AbstractEnergy):
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         x = local_coordinates(graphs, graphs.nodes["position"], graphs.nodes["momentum"])
-        out = outside_box(x, node_mask(graphs), self.box)
-        return sum_over_graphs(graphs, out.astype(jnp.int32))
+        return count_outside_box(graphs, x, node_mask(graphs), self.box)
 
     def trained_range(self) -> Float[Array, "... 2"]:
         return self.box

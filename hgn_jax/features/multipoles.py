@@ -11,10 +11,10 @@ from jraph import GraphsTuple
 
 from .._arguments import whole_number
 from .harmonics import solid_harmonics
-from .site_energy import AbstractSiteEnergy
+from .site_energy import AbstractSiteColumns
 
 
-class AbstractMultipoles(AbstractSiteEnergy):
+class AbstractMultipoles(AbstractSiteColumns):
     r"""$\phi(z) = \sum_l \sum_m f_{lm}(|z|) \, Y_{lm}(z)$: radial functions times harmonics.
 
     Every degree l is a group of columns, ordered by m and then by radial function. Its coefficients
@@ -72,15 +72,14 @@ def curvatures(dimension: int) -> Float[np.ndarray, "c d d"]:
     return np.moveaxis(np.array(mixed), 2, 0)
 
 
-def checked_degrees(degrees: Any, term: str) -> tuple[int, ...]:
-    """The degrees as a tuple of ints. Raises `ValueError` if they are not increasing integers of at
-    least 0."""
-    if not isinstance(degrees, tuple | list) or not degrees:
+def check_degrees(degrees: Any, term: str) -> None:
+    """Raises `ValueError` unless the degrees are a tuple of increasing integers of at least 0."""
+    if not isinstance(degrees, tuple) or not degrees:
         raise ValueError(f"{term}(degrees=...) must be a tuple such as (1, 2), got {degrees!r}")
-    found = tuple(whole_number("a degree", degree, 0) for degree in degrees)
-    if list(found) != sorted(set(found)):
+    for degree in degrees:
+        whole_number("a degree", degree, 0)
+    if list(degrees) != sorted(set(degrees)):
         raise ValueError(f"{term}(degrees=...) must increase, got {degrees}")
-    return found
 
 
 def check_dimension(data: GraphsTuple, term: str) -> None:

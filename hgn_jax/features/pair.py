@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Iterator
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -19,8 +20,8 @@ from .base import AbstractEnergy, AbstractTermSpec, Fitted
 from .compressed import CompressedPairFeatures
 from .compression import MARGIN, Target, cheapest, in_double_precision
 from .dense import Dense
-from .multipoles import check_dimension, checked_degrees
-from .pair_base import AbstractPairFeatures, edge_types, observable, up_to_cutoff
+from .multipoles import check_degrees, check_dimension
+from .pair_base import AbstractPairFeatures, edge_types, fade, observable, up_to_cutoff
 from .pair_multipoles import PairMultipoles, sampled_pair_multipoles
 from .sampling import ELM, AbstractSampling
 from .trained_range import extent
@@ -43,17 +44,18 @@ class PairFeatures(AbstractPairFeatures):
 
     def units(self, square: Float[Array, " s"], type: int) -> Float[Array, "s _"]:
         near, far, r, log = self._at(square, type)
-        return self._fade(square)[:, None] * jnp.concatenate([near(r), far(log)], axis=1)
+        return fade(square, self.cutoff)[:, None] * jnp.concatenate([near(r), far(log)], axis=1)
 
     def slopes(self, square: Float[Array, " s"], type: int) -> Float[Array, "s _"]:
         near, far, r, log = self._at(square, type)
         along = [near.jacobian(r)[:, 0, :] / (2 * r), far.jacobian(log)[:, 0, :] / (2 * r**2)]
         if self.cutoff is None:
             return jnp.concatenate(along, axis=1)
-        fade, fall = jax.jvp(self._fade, (square,), (jnp.ones_like(square),))
+        fading = partial(fade, cutoff=self.cutoff)
+        factor, fall = jax.jvp(fading, (square,), (jnp.ones_like(square),))
         return jnp.concatenate(
             [
-                fade[:, None] * slope + fall[:, None] * value
+                factor[:, None] * slope + fall[:, None] * value
                 for slope, value in zip(along, (near(r), far(log)))
             ],
             axis=1,
@@ -97,11 +99,6 @@ class PairFeatures(AbstractPairFeatures):
     def _at(self, square: Float[Array, " s"], type: int) -> tuple[Dense, Dense, Array, Array]:
         r = jnp.sqrt(square)[:, None]
         return *self.layers[type], r, jnp.log(r)
-
-    def _fade(self, square: Float[Array, " s"]) -> Float[Array, " s"]:
-        if self.cutoff is None:
-            return jnp.ones_like(square)
-        return jnp.maximum(1 - square / self.cutoff**2, 0) ** 2
 
 
 class Pair(AbstractTermSpec):
@@ -148,7 +145,8 @@ class Pair(AbstractTermSpec):
             raise ValueError(f"cutoff must be positive and finite, got {self.cutoff}")
         if self.degrees is None:
             return
-        if any(degree % 2 or degree == 0 for degree in checked_degrees(self.degrees, "Pair")):
+        check_degrees(self.degrees, "Pair")
+        if any(degree % 2 or degree == 0 for degree in self.degrees):
             raise ValueError(
                 f"Pair(degrees=...) must be even and at least 2, got {self.degrees}: odd degrees "
                 "cancel, and degree 0 is Pair() itself"

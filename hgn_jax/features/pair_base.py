@@ -124,14 +124,7 @@ class AbstractPairFeatures(AbstractEnergy):
         return Gradient(position=jnp.stack(along, axis=1))
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        r, types = distance(graphs), self._types(graphs)
-        mask = observable(graphs, self.cutoff)
-        out = mask & ~jnp.any(jnp.stack(types), axis=0)  # edge types absent in training
-        for of_type, range_ in zip(types, self.ranges):
-            out |= outside(r, mask & of_type, range_)
-        index = graph_index(graphs)[graphs.receivers]
-        directed = jax.ops.segment_sum(out.astype(jnp.int32), index, graphs.n_node.shape[0])
-        return directed // 2
+        return pairs_out_of_range(graphs, self.ranges, self.cutoff)
 
     def accepts(self, graphs: GraphsTuple) -> None:
         check_types(graphs, self.types)
@@ -170,6 +163,31 @@ def check_types(graphs: GraphsTuple, count: int) -> None:
             f"the pair features were sampled for {count} edge types, but the data have "
             f"edge type {greatest}"
         )
+
+
+def pairs_out_of_range(
+    graphs: GraphsTuple, ranges: Float[Array, "T 2"], cutoff: float | None
+) -> Int[Array, " g"]:
+    """Number of pairs of each graph whose distance is outside of the range of their edge type, or
+    whose type was absent in training."""
+    r, types, mask = distance(graphs), edge_types(graphs, len(ranges)), observable(graphs, cutoff)
+    out = mask & ~jnp.any(jnp.stack(types), axis=0)
+    for of_type, range_ in zip(types, ranges):
+        out |= outside(r, mask & of_type, range_)
+    return pair_count(graphs, out)
+
+
+def pair_count(graphs: GraphsTuple, edges: EdgeMask) -> Int[Array, " g"]:
+    """Number of pairs of each graph, of which `edges` holds both directions."""
+    index = graph_index(graphs)[graphs.receivers]
+    return jax.ops.segment_sum(edges.astype(jnp.int32), index, graphs.n_node.shape[0]) // 2
+
+
+def fade(square: Float[Array, "..."], cutoff: float | None) -> Float[Array, "..."]:
+    """$(1 - (r / cutoff)^2)^2$ at squared distances, zero beyond; one without a cutoff."""
+    if cutoff is None:
+        return jnp.ones_like(square)
+    return jnp.maximum(1 - square / cutoff**2, 0) ** 2
 
 
 def up_to_cutoff(range_: Float[Array, " 2"], cutoff: float | None) -> Float[Array, " 2"]:

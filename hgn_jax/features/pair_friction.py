@@ -4,17 +4,16 @@ import math
 from typing import ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
 from .._arguments import whole_number
 from .._types import Gradient, Key
-from ..graphs.geometry import displacement, distance, graph_index, sum_over_edges, velocity_of
+from ..graphs.geometry import displacement, distance, sum_over_edges, velocity_of
 from .base import AbstractRates, AbstractTermSpec, Fitted
 from .dense import Dense
-from .pair_base import observable
+from .pair_base import fade, observable, pair_count
 from .sampling import ELM, AbstractSampling
 from .trained_range import extent, outside
 
@@ -43,9 +42,7 @@ class PairFrictionFeatures(AbstractRates):
         """Units h at these distances (mass / time for coefficients theta); they fade to zero at
         the cutoff. The last one is constant but for that."""
         columns = jnp.concatenate([self.layer(r[:, None]), jnp.ones_like(r)[:, None]], axis=1)
-        if self.cutoff is None:
-            return columns
-        return columns * (jnp.maximum(1 - (r / self.cutoff) ** 2, 0) ** 2)[:, None]
+        return columns * fade(r**2, self.cutoff)[:, None]
 
     def __call__(self, graphs: GraphsTuple) -> Gradient:
         r, v = distance(graphs), velocity_of(graphs)
@@ -58,8 +55,7 @@ class PairFrictionFeatures(AbstractRates):
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         out = outside(distance(graphs), observable(graphs, self.cutoff), self.range)
-        index = graph_index(graphs)[graphs.receivers]
-        return jax.ops.segment_sum(out.astype(jnp.int32), index, graphs.n_node.shape[0]) // 2
+        return pair_count(graphs, out)
 
     def trained_range(self) -> Float[Array, "... 2"]:
         return self.range

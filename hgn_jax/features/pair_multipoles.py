@@ -1,23 +1,30 @@
 """Potential energy of pairs that depends on the direction of the bond."""
 
+import math
 from typing import Any, ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 from jraph import GraphsTuple
 
 from .._types import Key
-from ..graphs.geometry import distance, graph_index
+from ..graphs.geometry import distance
 from .dense import Dense
 from .harmonics import solid_harmonics
 from .multipoles import AbstractMultipoles, outer
-from .pair_base import check_types, edge_types, observable, up_to_cutoff
+from .pair_base import (
+    check_types,
+    edge_types,
+    fade,
+    observable,
+    pairs_out_of_range,
+    up_to_cutoff,
+)
 from .sampling import AbstractSampling
 from .sites import Pairs, Site
-from .trained_range import extent, outside
+from .trained_range import extent
 
 
 class PairMultipoles(AbstractMultipoles):
@@ -44,6 +51,10 @@ class PairMultipoles(AbstractMultipoles):
         return self.space
 
     @property
+    def reach(self) -> float:
+        return math.inf if self.cutoff is None else self.cutoff
+
+    @property
     def types(self) -> int:
         return int(self.ranges.shape[-2])
 
@@ -55,16 +66,9 @@ class PairMultipoles(AbstractMultipoles):
         return jnp.concatenate([outer(angular[degree], radial) for degree in self.degrees])
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        r, mask = distance(graphs), observable(graphs, self.cutoff)
-        known = edge_types(graphs, self.types)
-        out = mask & ~jnp.any(jnp.stack(known), axis=0)
-        for of_type, range_ in zip(known, self.ranges):
-            out |= outside(r, mask & of_type, range_)
-        index = graph_index(graphs)[graphs.receivers]
-        directed = jax.ops.segment_sum(out.astype(jnp.int32), index, graphs.n_node.shape[0])
-        return directed // 2
+        return pairs_out_of_range(graphs, self.ranges, self.cutoff)
 
-    def trained_range(self) -> Float[Array, "... 2"]:  # type: ignore[override]
+    def trained_range(self) -> Float[Array, "... 2"]:
         return self.ranges
 
     def accepts(self, graphs: GraphsTuple) -> None:
@@ -105,12 +109,15 @@ def sampled_pair_multipoles(
 
 
 def radial_functions(
-    near: Dense, far: Dense, r: Float[Array, " s"], kinds: Any, cutoff: float | None
+    near: Dense,
+    far: Dense,
+    r: Float[Array, " s"],
+    kinds: Bool[Array, "s T"],
+    cutoff: float | None,
 ) -> Float[Array, "s _"]:
-    """Radial functions at distances r; those of other edge types than `kinds` `[s T]` are zero."""
+    """Radial functions at distances r; those of other edge types than `kinds` are zero."""
     ones = jnp.ones_like(r)[:, None]
     radial = jnp.concatenate([ones, near(r[:, None]), far(jnp.log(r)[:, None])], axis=1)
-    if cutoff is not None:
-        radial = radial * (jnp.maximum(1 - r**2 / cutoff**2, 0) ** 2)[:, None]
-    every = jnp.where(kinds[:, :, None], radial[:, None], 0)
+    faded = fade(r**2, cutoff)[:, None] * radial
+    every = jnp.where(kinds[:, :, None], faded[:, None], 0)
     return every.reshape(len(r), -1)

@@ -12,17 +12,17 @@ from jraph import GraphsTuple
 
 from .._arguments import whole_number
 from .._types import Key
-from ..graphs.geometry import movable, sum_over_graphs
+from ..graphs.geometry import movable
 from .angular import on_circles, wrapped
 from .base import AbstractTermSpec, Fitted
 from .dense import Dense
 from .sampling import ELM, AbstractSampling
-from .site_energy import AbstractSiteEnergy
+from .site_energy import AbstractSiteColumns
 from .sites import Phases, Site
-from .trained_range import box_of, outside_box
+from .trained_range import box_of, count_outside_box
 
 
-class PhaseFeatures(AbstractSiteEnergy):
+class PhaseFeatures(AbstractSiteColumns):
     r"""$H = \sum_i \sum_\alpha f_\alpha(q_i)\, p_i^\alpha$ with random units $f_\alpha$ of the
     position and the monomials $p^\alpha$ of the given degrees.
 
@@ -31,6 +31,7 @@ class PhaseFeatures(AbstractSiteEnergy):
 
     name: ClassVar[str] = "phase"
     sites: ClassVar[Any] = Phases()
+    reach: ClassVar[float] = 0.0
     layer: Dense | None
     box: Float[Array, "_ 2"]
     """Least and greatest coordinates, then momenta, in training; angles between -pi and pi."""
@@ -63,10 +64,11 @@ class PhaseFeatures(AbstractSiteEnergy):
         )
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        out = outside_box(_coordinates(graphs, self.angles), movable(graphs), self.box)
-        return sum_over_graphs(graphs, out.astype(jnp.int32))
+        return count_outside_box(
+            graphs, _coordinates(graphs, self.angles), movable(graphs), self.box
+        )
 
-    def trained_range(self) -> Float[Array, "... 2"]:  # type: ignore[override]
+    def trained_range(self) -> Float[Array, "... 2"]:
         return self.box
 
 

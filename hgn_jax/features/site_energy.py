@@ -15,25 +15,10 @@ from .base import AbstractEnergy, AbstractUntrained, Counts, differentiated
 from .sites import AbstractSites, Site, Sites
 
 
-class AbstractSiteEnergy(AbstractUntrained, AbstractEnergy):
+class AbstractSiteColumns(AbstractEnergy):
     r"""$\Phi_k = \sum_s w_s \phi_k(z_s)$ over the sites s of a graph, from $\phi$ at one site.
 
-    A potential of two columns, $\theta_1 r + \theta_2 r^2$, for every pair of joined bodies:
-
-    ```python
-    class Polynomial(hgn.AbstractSiteEnergy):
-        name: ClassVar[str] = "polynomial"
-        sites: ClassVar[AbstractSites] = hgn.sites.Pairs()
-
-        def phi(self, z, site):
-            r = jnp.linalg.norm(z)
-            return jnp.stack([r, r**2])
-    ```
-
-    Energies, Jacobians, contracted gradients and the virial follow by differentiation of `phi`. An
-    instance is passed in `terms` as it is, since nothing has to be sampled. If pairs act up to a
-    distance only, declare a field or class variable `cutoff` (length), which neighbour lists read
-    and at which `phi` must vanish.
+    Energies, Jacobians, contracted gradients and the virial follow by differentiation of `phi`.
     """
 
     sites: eqx.AbstractClassVar[AbstractSites]
@@ -49,10 +34,6 @@ class AbstractSiteEnergy(AbstractUntrained, AbstractEnergy):
     @property
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]
         return self.sites.needs
-
-    @property
-    def acts_on_pairs(self) -> bool:
-        return self.sites.pairs
 
     @property
     def counts(self) -> Counts:
@@ -92,3 +73,29 @@ class AbstractSiteEnergy(AbstractUntrained, AbstractEnergy):
         state = {name: graphs.nodes[name] for name in self.depends_on}
         _, pull_back, at = jax.vjp(vectors, state, has_aux=True)
         return at, lambda by_vector: pull_back(by_vector)[0]
+
+
+class AbstractSiteEnergy(AbstractUntrained, AbstractSiteColumns):
+    r"""$\Phi_k = \sum_s w_s \phi_k(z_s)$ over the sites s of a graph, from $\phi$ at one site.
+
+    A potential of two columns, $\theta_1 r + \theta_2 r^2$, for every pair of joined bodies:
+
+    ```python
+    class Polynomial(hgn.AbstractSiteEnergy):
+        name: ClassVar[str] = "polynomial"
+        sites: ClassVar[AbstractSites] = hgn.sites.Pairs()
+
+        def phi(self, z, site):
+            r = jnp.linalg.norm(z)
+            return jnp.stack([r, r**2])
+    ```
+
+    Energies, Jacobians, contracted gradients and the virial follow by differentiation of `phi`. An
+    instance is passed in `terms` as it is, since nothing has to be sampled. If pairs act up to a
+    distance only, declare a field or class variable `cutoff` (length), which neighbour lists read
+    and at which `phi` must vanish.
+    """
+
+    @property
+    def acts_on_pairs(self) -> bool:
+        return self.sites.pairs

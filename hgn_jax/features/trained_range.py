@@ -1,7 +1,10 @@
 """Range of the local inputs in training, and inputs outside of it."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
+from jraph import GraphsTuple
+
+from ..graphs.geometry import sum_over_graphs
 
 
 def extent(x: Float[Array, " s"], mask: Bool[Array, " s"]) -> Float[Array, " 2"]:
@@ -28,3 +31,13 @@ def outside_box(
     """True where a coordinate of an unmasked point lies outside of its range in `box`."""
     out = [outside(along, mask, range_) for along, range_ in zip(x.T, box)]
     return jnp.any(jnp.stack(out), axis=0)
+
+
+def count_outside_box(
+    graphs: GraphsTuple,
+    x: Float[Array, "n d"],
+    mask: Bool[Array, " n"],
+    box: Float[Array, "d 2"],
+) -> Int[Array, " g"]:
+    """Number of bodies of each graph whose x is `outside_box`."""
+    return sum_over_graphs(graphs, outside_box(x, mask, box).astype(jnp.int32))

@@ -7,15 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..features.multipoles import AbstractMultipoles
-from ..linear.base import AbstractLeastSquares, LeastSquaresSolution
+from ..linear.base import AbstractLeastSquares, LeastSquaresSolution, factor
 from ..linear.omission import evidence_without
 from ..linear.qr import QR
 from ..linear.triangle import Triangle
 from ..models.basis import Basis
 from .axes import Axis, axis_of
-from .covariance import covariance_of
 from .equations import group_labels
 from .reduction import Reduction
+from .uncertainty import half_covariance
 
 PRESENT = 10.0
 """Nats of evidence that a group must be worth to count as present."""
@@ -110,7 +110,7 @@ def _groups(
             float(jnp.linalg.norm(triangle.r[:, a:b] @ solution.theta[a:b])) / (observed or 1.0),
             float(solution.group_dof[k]),
             float(lost[k]),
-            axes.get((a, b)),
+            axes.get(a),
         )
         for k, (name, a, b) in enumerate(zip(group_labels(basis, members), ends, ends[1:]))
     ]
@@ -121,20 +121,23 @@ def _axes(
     triangle: Triangle,
     members: Sequence[tuple[int, int]],
     solution: LeastSquaresSolution,
-) -> dict[tuple[int, int], Axis]:
-    """Axes of the groups of degrees 1 and 2, by their first and last column."""
+) -> dict[int, Axis]:
+    """Axes of the groups of degrees 1 and 2, by their first column."""
     axes, start = {}, 0
+    factors = factor(triangle, solution.column_ridge)
     for i, width in members:
         term = basis.terms[i] if i < len(basis.terms) else None
-        if isinstance(term, AbstractMultipoles):
-            assert term.dimension is not None
-            a = start
-            for degree, columns in zip(term.degrees, term.groups(width)):
-                if degree in (1, 2):
-                    rows = term.multipole(degree)
-                    amplitude = np.asarray(rows @ solution.theta[a : a + columns])
-                    covariance = covariance_of(triangle, solution, rows, a)
-                    axes[a, a + columns] = axis_of(degree, amplitude, covariance, term.dimension)
-                a += columns
-        start += width
+        if not isinstance(term, AbstractMultipoles):
+            start += width
+            continue
+        assert term.dimension is not None
+        for degree, columns in zip(term.degrees, term.groups(width)):
+            if degree in (1, 2):
+                own = term.multipole(degree)
+                rows = jnp.zeros((len(own), triangle.columns), own.dtype)
+                rows = rows.at[:, start : start + columns].set(own)
+                half = np.asarray(half_covariance(factors, solution.noise, rows))
+                amplitude = np.asarray(rows @ solution.theta)
+                axes[start] = axis_of(degree, amplitude, half.T @ half, term.dimension)
+            start += columns
     return axes

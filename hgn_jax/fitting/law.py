@@ -9,8 +9,8 @@ from ..features.exact import AbstractExact
 from ..linear.base import LeastSquaresSolution
 from ..models.basis import Basis
 from .axes import measured
-from .covariance import covariance_of
 from .reduction import Reduction
+from .uncertainty import deviations_of_columns
 
 ABSENT = 1e-8
 """Share of the observed motion below which a column was removed by its ridge."""
@@ -19,29 +19,36 @@ ABSENT = 1e-8
 def law(basis: Basis, reduction: Reduction, solutions: Sequence[LeastSquaresSolution]) -> str:
     """One line for every term, see `Fit.law`."""
     lines: dict[int, str] = {}
-    for rows, members, solution, observed in zip(
-        reduction.systems, reduction.members, solutions, reduction.observed
+    for triangle, members, solution, observed in zip(
+        reduction.triangles, reduction.members, solutions, reduction.observed
     ):
-        r, size, start = rows.triangle().r, float(observed) or 1.0, 0
+        size, start = float(observed) or 1.0, 0
         for i, width in members:
             own = slice(start, start + width)
             start += width
             if i == len(basis.terms):
                 continue
-            term, theta = basis.terms[i], np.asarray(solution.theta[own])
-            share = float(jnp.linalg.norm(r[:, own] @ solution.theta[own])) / size
+            term, theta = basis.terms[i], solution.theta[own]
+            # Columns of the triangle have the norms and the angles of the columns of the data.
+            parts = np.asarray(triangle.r[:, own] * theta[None])
             if not isinstance(term, AbstractExact):
-                lines[i] = f"{term.name}: {width} random units, {share:.1e} of the motion"
+                share = np.linalg.norm(parts.sum(axis=1)) / size
+                lines[i] = f"{term.name}: {width} columns, {share:.1e} of the motion"
                 continue
-            covariance = covariance_of(rows, solution, jnp.eye(width, dtype=r.dtype), own.start)
-            shares = np.linalg.norm(r[:, own], axis=0) * abs(theta) / size
-            parts = [
-                measured(float(value), float(std)) + formula
-                for value, std, formula, amount in zip(
-                    theta, np.sqrt(np.diag(covariance)), term.formulas(width), shares
-                )
-                if amount > ABSENT
+            columns = [
+                jnp.eye(width, dtype=theta.dtype) if t is term else None for t in basis.terms
             ]
-            joined = " + ".join(parts).replace("+ -", "- ")
+            deviations = deviations_of_columns(reduction, solutions, columns)
+            found = [
+                measured(float(value), float(std)) + formula
+                for value, std, formula, share in zip(
+                    theta,
+                    deviations,
+                    term.formulas(width),
+                    np.linalg.norm(parts, axis=0) / size,
+                )
+                if share > ABSENT
+            ]
+            joined = " + ".join(found).replace("+ -", "- ")
             lines[i] = f"{term.name}: {joined or 'nothing'}"
     return "\n".join(lines[i] for i in sorted(lines))

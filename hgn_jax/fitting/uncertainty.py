@@ -163,9 +163,18 @@ def _variance(
         parts.append(jnp.zeros((*shape, width), r.dtype) if column is None else column)
     if not members:
         return jnp.zeros(shape, r.dtype)
-    z = jnp.concatenate(parts, axis=-1).reshape(-1, len(scale)) / scale[None]
-    half = jsl.solve_triangular(r, z.T, trans=1)
-    return jnp.sum((solution.noise * half) ** 2, axis=0).reshape(shape)
+    z = jnp.concatenate(parts, axis=-1).reshape(-1, len(scale))
+    return jnp.sum(half_covariance(factor, solution.noise, z) ** 2, axis=0).reshape(shape)
+
+
+def half_covariance(
+    factor: tuple[Float[Array, "K K"], Float[Array, " K"]],
+    noise: Float[Array, ""],
+    rows: Float[Array, "s K"],
+) -> Float[Array, "K s"]:
+    """H of the covariance H^T H of `rows` times the coefficients."""
+    r, scale = factor
+    return noise * jsl.solve_triangular(r, (rows / scale[None]).T, trans=1)
 
 
 def _centred(

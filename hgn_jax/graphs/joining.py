@@ -35,11 +35,7 @@ def listed_pairs(edges: Any, n: int) -> Any:
         if not 0 < edges < math.inf:
             raise ValueError(f"a cutoff must be positive and finite, got edges={edges}")
         return NONE
-    if isinstance(edges, str):
-        if edges != "all":
-            raise ValueError(
-                f'edges must be pairs of bodies [p 2], "all" or a cutoff, got {edges!r}'
-            )
+    if isinstance(edges, str) and edges == "all":
         return np.array(list(itertools.combinations(range(n), 2)), int).reshape(-1, 2)
     if np.ndim(edges) == 0:
         raise ValueError(f'edges must be pairs of bodies [p 2], "all" or a cutoff, got {edges!r}')

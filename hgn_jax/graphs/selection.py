@@ -82,7 +82,7 @@ def frame(data: GraphsTuple, number: int) -> GraphsTuple:
     number = whole_number("the number of a frame", number, -frames)
     if number >= frames:
         raise ValueError(f"there is no frame {number}: the batch has {frames}, counted from 0")
-    return take(data, np.arange(frames) == number % frames)
+    return picked(data, np.array([number % frames]))
 
 
 def take(data: GraphsTuple, keep: ArrayLike | Sequence[bool]) -> GraphsTuple:

@@ -1,20 +1,19 @@
 """Compositions of Stoermer-Verlet steps: higher order for separable Hamiltonians."""
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from diffrax import RESULTS, AbstractTerm
+from diffrax import RESULTS
 from jaxtyping import PyTree
 
-from .stormer_verlet import State, Terms, kick_drift_kick
+from .base import AbstractSeparable, State, Terms
+from .stormer_verlet import kick_drift_kick
 
 
-class AbstractComposition(diffrax.AbstractSolver):
+class AbstractComposition(AbstractSeparable):
     r"""Stoermer-Verlet steps of the lengths $\gamma_1 h, \ldots, \gamma_s h$, one after another.
 
     With $\sum_i \gamma_i = 1$, $\gamma_{s+1-i} = \gamma_i$ and $\sum_i \gamma_i^k = 0$ for odd k
@@ -25,11 +24,6 @@ class AbstractComposition(diffrax.AbstractSolver):
     """
 
     stages: eqx.AbstractClassVar[tuple[float, ...]]
-
-    term_structure: ClassVar = (AbstractTerm, AbstractTerm)
-    interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
-        diffrax.LocalLinearInterpolation
-    )
 
     def init(self, terms: Terms, t0: Any, t1: Any, y0: State, args: Any) -> PyTree:
         """Force at the start; each stage passes its last force to the next."""
@@ -62,7 +56,3 @@ class AbstractComposition(diffrax.AbstractSolver):
         # A loop rather than a sequence, so that the force is compiled once.
         (y1, force), _ = jax.lax.scan(stage, (y0, solver_state), jnp.asarray(table, dtype))
         return y1, None, {"y0": y0, "y1": y1}, force, RESULTS.successful  # type: ignore[return-value]
-
-    def func(self, terms: Terms, t0: Any, y0: State, args: Any) -> State:
-        drift, kick = terms
-        return drift.vf(t0, y0[1], args), kick.vf(t0, y0[0], args)

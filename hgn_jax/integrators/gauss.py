@@ -1,9 +1,7 @@
 """Gauss collocation, for any Hamiltonian."""
 
-from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,12 +9,13 @@ from diffrax import RESULTS, AbstractTerm
 from equinox.internal import ω
 from jaxtyping import Array, PyTree
 
+from .base import AbstractNonseparable
 from .fixed_point import fixed_point
 
 State: TypeAlias = PyTree[Array]
 
 
-class AbstractGauss(diffrax.AbstractSolver):
+class AbstractGauss(AbstractNonseparable):
     r"""$y_1 = y_0 + \sum_i b_i k_i$ with $k_i = h f(t_0 + c_i h, y_0 + \sum_j a_{ij} k_j)$, where
     the $c_i$ are the nodes of Gauss quadrature: s stages, order 2 s, symplectic, time-reversible.
 
@@ -36,11 +35,6 @@ class AbstractGauss(diffrax.AbstractSolver):
     a: eqx.AbstractClassVar[tuple[tuple[float, ...], ...]]
     b: eqx.AbstractClassVar[tuple[float, ...]]
     c: eqx.AbstractClassVar[tuple[float, ...]]
-
-    term_structure: ClassVar = AbstractTerm
-    interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
-        diffrax.LocalLinearInterpolation
-    )
 
     def init(self, terms: AbstractTerm, t0: Any, t1: Any, y0: State, args: Any) -> None:
         return None
@@ -77,6 +71,3 @@ class AbstractGauss(diffrax.AbstractSolver):
         y1 = moved(self.b, changes(solution))
         result = RESULTS.where(solved, RESULTS.successful, RESULTS.nonlinear_max_steps_reached)
         return y1, None, {"y0": y0, "y1": y1}, None, result
-
-    def func(self, terms: AbstractTerm, t0: Any, y0: State, args: Any) -> State:
-        return terms.vf(t0, y0, args)

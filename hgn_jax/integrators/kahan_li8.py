@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
+from .base import Terms
 from .composition import AbstractComposition
-from .stormer_verlet import Terms
 
 _HALF = (
     0.13020248308889008087881763,

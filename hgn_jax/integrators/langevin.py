@@ -6,9 +6,11 @@ import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, UInt32
 from jraph import GraphsTuple
 
+from .._arguments import check_number
 from .._types import GraphScalars, Key, Vectors
 from ..graphs.geometry import movable
-from .thermostat import AbstractThermostat, check_number, kinetic_energy
+from ..graphs.kinetic import kinetic_energy
+from .thermostat import AbstractThermostat
 
 
 class Langevin(AbstractThermostat):

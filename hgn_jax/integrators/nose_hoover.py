@@ -7,10 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 from jraph import GraphsTuple
 
-from .._arguments import whole_number
+from .._arguments import check_number, whole_number
 from .._types import GraphScalars, Vectors
 from ..graphs.geometry import graph_index
-from .thermostat import AbstractThermostat, check_number, degrees_of_freedom, kinetic_energy
+from ..graphs.kinetic import degrees_of_freedom, kinetic_energy
+from .thermostat import AbstractThermostat
 
 Chain: TypeAlias = tuple[Float[Array, "g c"], Float[Array, "g c"]]
 """Positions (no unit) and velocities (1 / time) of each graph's chain."""

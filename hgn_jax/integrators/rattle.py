@@ -1,10 +1,8 @@
 """RATTLE, for bodies that are joined by rigid rods."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,16 +13,16 @@ from jraph import GraphsTuple
 from ..models.base import AbstractModel
 from ..models.constrained import Constrained
 from ..models.rods import Rods
+from .base import AbstractNonseparable, State
 from .fixed_point import fixed_point
 from .yoshida4 import Yoshida4
 
-State: TypeAlias = tuple[Float[Array, "n d"], Float[Array, "n d"]]
 Carry: TypeAlias = tuple[Float[Array, "g c"], Float[Array, "n d"]]
 
 ITERATIONS = 50
 
 
-class Rattle(diffrax.AbstractSolver):
+class Rattle(AbstractNonseparable):
     r"""RATTLE steps in a triple jump: fourth order, symplectic, time-reversible; rods keep their
     lengths, and their ends move across them, to rounding.
 
@@ -41,11 +39,6 @@ class Rattle(diffrax.AbstractSolver):
     graph: GraphsTuple | None = None
     dt: Float[Array, ""] | None = None
     """All three are set by `hgn.rollout`."""
-
-    term_structure: ClassVar = AbstractTerm
-    interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
-        diffrax.LocalLinearInterpolation
-    )
 
     def order(self, terms: AbstractTerm) -> int:
         return 4
@@ -96,9 +89,6 @@ class Rattle(diffrax.AbstractSolver):
         (y1, force, solved), _ = jax.lax.scan(stage, (y0, force, jnp.array(True)), table)
         result = RESULTS.where(solved, RESULTS.successful, RESULTS.nonlinear_max_steps_reached)
         return y1, None, {"y0": y0, "y1": y1}, (squares, force), result
-
-    def func(self, terms: AbstractTerm, t0: Any, y0: State, args: Any) -> State:
-        return terms.vf(t0, y0, args)
 
     def _stage(
         self,

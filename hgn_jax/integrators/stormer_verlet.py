@@ -1,15 +1,12 @@
 """Stoermer-Verlet for separable Hamiltonians."""
 
-from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import Any
 
-import diffrax
-from diffrax import RESULTS, AbstractTerm
+from diffrax import RESULTS
 from equinox.internal import ω
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import PyTree
 
-State: TypeAlias = tuple[Float[Array, "n d"], Float[Array, "n d"]]
-Terms: TypeAlias = tuple[AbstractTerm, AbstractTerm]
+from .base import AbstractSeparable, State, Terms
 
 
 def kick_drift_kick(
@@ -25,24 +22,17 @@ def kick_drift_kick(
     return (q1, (half**ω + (kick.prod(force, h[1]) ** ω) / 2).ω), force
 
 
-class StormerVerlet(diffrax.AbstractSolver):
+class StormerVerlet(AbstractSeparable):
     r"""Kick, drift, kick: second order, symplectic and time-reversible, one force per step.
 
     $p_{1/2} = p_0 - \frac{h}{2} \nabla V(q_0)$, $q_1 = q_0 + h \nabla T(p_{1/2})$,
     $p_1 = p_{1/2} - \frac{h}{2} \nabla V(q_1)$.
 
-    A diffrax solver for the state (q, p) and the terms (dq/dt as a function of p, dp/dt as a
-    function of q), as `diffrax.SemiImplicitEuler` takes them. Between steps diffrax interpolates
-    linearly; `hgn.rollout` takes a shorter step instead.
+    Between steps diffrax interpolates linearly; `hgn.rollout` takes a shorter step instead.
 
     Hairer, Lubich and Wanner, Geometric numerical integration illustrated by the
     Stoermer-Verlet method, Acta Numerica 12, 2003.
     """
-
-    term_structure: ClassVar = (AbstractTerm, AbstractTerm)
-    interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
-        diffrax.LocalLinearInterpolation
-    )
 
     def order(self, terms: Terms) -> int:
         return 2
@@ -64,7 +54,3 @@ class StormerVerlet(diffrax.AbstractSolver):
         h = (terms[0].contr(t0, t1), terms[1].contr(t0, t1))
         y1, force = kick_drift_kick(terms, t0, t1, h, y0, args, solver_state)
         return y1, None, {"y0": y0, "y1": y1}, force, RESULTS.successful  # type: ignore[return-value]
-
-    def func(self, terms: Terms, t0: Any, y0: State, args: Any) -> State:
-        drift, kick = terms
-        return drift.vf(t0, y0[1], args), kick.vf(t0, y0[0], args)

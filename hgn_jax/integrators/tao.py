@@ -1,20 +1,18 @@
 """Explicit integrator of Tao, for Hamiltonians that do not separate."""
 
 import math
-from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
-import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 from diffrax import RESULTS, AbstractTerm
-from jaxtyping import Array, Float
 
-State: TypeAlias = tuple[Float[Array, "n d"], Float[Array, "n d"]]
+from .base import AbstractNonseparable, State
+
 Carry: TypeAlias = tuple[State, State]
 
 
-class Tao(diffrax.AbstractSolver):
+class Tao(AbstractNonseparable):
     r"""Explicit, second order, time-reversible, and symplectic in the space of two coupled copies
     of the state; three rates per step.
 
@@ -42,11 +40,6 @@ class Tao(diffrax.AbstractSolver):
     """
 
     angle: float = eqx.field(default=1.4, static=True)
-
-    term_structure: ClassVar = AbstractTerm
-    interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
-        diffrax.LocalLinearInterpolation
-    )
 
     def order(self, terms: AbstractTerm) -> int:
         return 2
@@ -91,6 +84,3 @@ class Tao(diffrax.AbstractSolver):
         x, p = x + dq / 2, p + dp / 2
         y1 = (q, p)
         return y1, None, {"y0": y0, "y1": y1}, ((x, y), rates), RESULTS.successful  # type: ignore[return-value]
-
-    def func(self, terms: AbstractTerm, t0: Any, y0: State, args: Any) -> State:
-        return terms.vf(t0, y0, args)

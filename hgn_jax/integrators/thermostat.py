@@ -2,10 +2,8 @@
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
-import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -15,15 +13,15 @@ from jraph import GraphsTuple
 
 from .._tree import is_concrete
 from .._types import GraphScalars, Vectors
-from ..graphs.geometry import movable, sum_over_graphs
+from ..graphs.geometry import movable
 from ..graphs.schema import require
-from .stormer_verlet import State, Terms
+from .base import AbstractSeparable, State, Terms
 
 Carry: TypeAlias = tuple[Vectors, PyTree, GraphScalars]
 """Last force, state of the thermostat, and the heat that it has given to each graph."""
 
 
-class AbstractThermostat(diffrax.AbstractSolver):
+class AbstractThermostat(AbstractSeparable):
     r"""Velocity Verlet with a thermostat in the middle of each step: half a kick, half a drift, the
     thermostat, half a drift, half a kick.
 
@@ -41,11 +39,6 @@ class AbstractThermostat(diffrax.AbstractSolver):
     """k T (energy)."""
     graph: eqx.AbstractVar[GraphsTuple | None]
     dt: eqx.AbstractVar[Float[Array, ""] | None]
-
-    term_structure: ClassVar = (diffrax.AbstractTerm, diffrax.AbstractTerm)
-    interpolation_cls: ClassVar[Callable[..., diffrax.LocalLinearInterpolation]] = (
-        diffrax.LocalLinearInterpolation
-    )
 
     @abstractmethod
     def begin(self) -> PyTree:
@@ -112,10 +105,6 @@ class AbstractThermostat(diffrax.AbstractSolver):
         carry = force, state, heat + gained
         return y1, None, {"y0": y0, "y1": y1}, carry, RESULTS.successful  # type: ignore[return-value]
 
-    def func(self, terms: Terms, t0: Any, y0: State, args: Any) -> State:
-        drift, kick = terms
-        return drift.vf(t0, y0[1], args), kick.vf(t0, y0[0], args)
-
     def bound(self) -> tuple[GraphsTuple, Float[Array, ""]]:
         """The graph and the length of a step, which `of` has set."""
         if self.graph is None or self.dt is None:
@@ -123,29 +112,3 @@ class AbstractThermostat(diffrax.AbstractSolver):
                 f"{type(self).__name__} works in hgn.rollout, which tells it masses and step"
             )
         return self.graph, self.dt
-
-
-def kinetic_energy(graph: GraphsTuple, p: Vectors) -> GraphScalars:
-    """Kinetic energy of the mobile bodies of each graph at those momenta."""
-    mobile = movable(graph)
-    mass = jnp.where(mobile, graph.nodes["mass"], 1)
-    return sum_over_graphs(graph, jnp.where(mobile, jnp.sum(p**2, axis=1) / mass, 0)) / 2
-
-
-def degrees_of_freedom(graph: GraphsTuple, constraints: int) -> GraphScalars:
-    """d for each mobile body of each graph, less the constraints, at least one."""
-    p = graph.nodes["momentum"]
-    free = p.shape[1] * sum_over_graphs(graph, movable(graph).astype(p.dtype))
-    return jnp.maximum(free - constraints, 1)
-
-
-def check_number(name: str, value: ArrayLike, zero: bool = False) -> None:
-    """Raises `ValueError` unless a concrete value is one positive, finite number, or zero if that
-    is allowed."""
-    if not is_concrete(value):
-        return
-    number = np.asarray(value)
-    real = number.shape == () and number.dtype.kind in "fiu"
-    if not real or not 0 <= number < np.inf or (number == 0 and not zero):
-        kind = "not negative" if zero else "positive"
-        raise ValueError(f"{name} must be one finite number, {kind}, got {value!r}")

@@ -6,9 +6,11 @@ import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, UInt32
 from jraph import GraphsTuple
 
+from .._arguments import check_number
 from .._types import GraphScalars, Key, Vectors
 from ..graphs.geometry import graph_index
-from .thermostat import AbstractThermostat, check_number, degrees_of_freedom, kinetic_energy
+from ..graphs.kinetic import degrees_of_freedom, kinetic_energy
+from .thermostat import AbstractThermostat
 
 
 class VelocityRescaling(AbstractThermostat):

@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
+from .base import Terms
 from .composition import AbstractComposition
-from .stormer_verlet import Terms
 
 _OUTER = 1 / (2 - 2 ** (1 / 3))
 

@@ -45,14 +45,14 @@ def format_of(path: str | os.PathLike[str]) -> str | None:
     return str(found)
 
 
-def read_with_ase(path: str | os.PathLike[str], keep: slice) -> Iterator[AtomsFrame]:
-    """Frames of a file that `keep` selects.
+def read_with_ase(format: str, path: str | os.PathLike[str], keep: slice) -> Iterator[AtomsFrame]:
+    """Frames that `keep` selects, of a file in one of the `FORMATS`.
 
     **Raises:** `ValueError` naming the file if ASE cannot read it; `OSError` if it cannot be
     opened.
     """
     name = os.path.basename(os.fspath(path))
-    frames = import_module("ase.io").iread(os.fspath(path), index=keep, format=format_of(path))
+    frames = import_module("ase.io").iread(os.fspath(path), index=keep, format=format)
     step = keep.step or 1
     number = keep.start or 0
     while True:

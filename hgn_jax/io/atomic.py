@@ -49,6 +49,15 @@ def hidden_name(target: Path) -> str:
     return f".hgn-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]}"
 
 
+def check_folder(path: Name) -> None:
+    """Raises `FileNotFoundError` if the folder of a file, or of a link's target, does not exist."""
+    target = Path(os.path.realpath(path))
+    if not target.parent.exists():
+        folder = target.parent if os.path.islink(path) else Path(path).parent
+        words = f"folder {os.fspath(folder)!r} does not exist"
+        raise FileNotFoundError(errno.ENOENT, words, os.fspath(path)) from None
+
+
 @contextmanager
 def _through(target: Path, path: Name) -> Iterator[Path]:
     mode = _mode(target, path)
@@ -74,10 +83,7 @@ def _mode(target: Path, path: Name) -> int | None:
     try:
         status = os.stat(target)
     except FileNotFoundError:
-        if not target.parent.exists():
-            folder = target.parent if os.path.islink(path) else Path(path).parent
-            words = f"folder {os.fspath(folder)!r} does not exist"
-            raise FileNotFoundError(errno.ENOENT, words) from None
+        check_folder(path)
         return None
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, "is a folder, expected a file")

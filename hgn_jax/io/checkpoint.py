@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from jaxtyping import Array
 from . import array_file
 from .digest import digest
 from .file_lock import FileLock
+from .pace import Pace
 
 SHARE = 0.05
 """Greatest fraction of the run time spent on writing."""
@@ -42,7 +42,7 @@ class Checkpoint:
         fields = {f.name: getattr(call, f.name) for f in dataclasses.fields(call)}
         self._call = {name: digest(value) for name, value in (fields | numbers).items()}
         self._lock = FileLock(file, path, "checkpoint")
-        self._written, self._cost = time.perf_counter(), 0.0
+        self._pace = Pace()
 
     def __enter__(self) -> "Checkpoint":
         """Locks the checkpoint.
@@ -85,7 +85,7 @@ class Checkpoint:
     @property
     def due(self) -> bool:
         """True if a write now would cost little of the time since the last one."""
-        return self._cost <= SHARE * (time.perf_counter() - self._written)
+        return self._pace.due(SHARE)
 
     def write(self, content: dict[str, Any], arrays: Mapping[str, Any]) -> None:
         """Replaces the file by this content and these arrays."""
@@ -94,9 +94,9 @@ class Checkpoint:
     @contextmanager
     def writing(self, when: str) -> Iterator[None]:
         """Measures the time of a write, and adds to an `OSError` what is left of the checkpoint."""
-        start = time.perf_counter()
         try:
-            yield
+            with self._pace.writing():
+                yield
         except OSError as error:
             remains = "the previous one remains" if self._file.exists() else "there is none yet"
             raise OSError(
@@ -105,5 +105,3 @@ class Checkpoint:
                 "disk space, or give a folder that can be written; the same call resumes",
                 os.fspath(self.path),
             ) from error
-        self._written = time.perf_counter()
-        self._cost = self._written - start

@@ -7,7 +7,9 @@ programs read the layout. Momenta, pairs and couplings, which it does not know, 
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
@@ -17,6 +19,7 @@ import numpy as np
 from .recording import Recording
 from .units import unit_of
 
+SUFFIXES = (".h5", ".hdf5", ".h5md")
 CHUNK = 2**14
 """Bytes of a chunk, if a frame is smaller."""
 
@@ -27,6 +30,19 @@ def h5py() -> Any:
         return import_module("h5py")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f'{error}: pip install "hgn-jax[files]"') from error
+
+
+@contextmanager
+def words_of_hdf5(path: str) -> Iterator[None]:
+    """Gives HDF5's errors the number of the system's error in their words, and the path."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        number = re.search(r"errno = (\d+)", str(error))
+        if number is None:
+            raise
+        code = int(number[1])
+        raise OSError(code, os.strerror(code), path) from error
 
 
 class H5MDFile:
@@ -59,9 +75,8 @@ class H5MDFile:
 
     @property
     def frames(self) -> int:
-        """Number of frames of the first trajectory."""
-        steps = self._steps()
-        return len(steps[0]) if steps else 0
+        """Number of frames that all arrays have."""
+        return min(map(len, self._growing()), default=0)
 
     @property
     def note(self) -> str:
@@ -84,9 +99,8 @@ class H5MDFile:
 
     def truncate(self, frames: int) -> None:
         """Drops all frames after the first `frames`."""
-        sizes = set(map(len, self._steps()))
-        if sizes and sizes != {frames}:
-            for item in self._growing():
+        for item in self._growing():
+            if len(item) != frames:
                 item.resize(frames, axis=0)
 
     def flush(self) -> None:
@@ -191,9 +205,6 @@ class H5MDFile:
 
         self._file.visititems(visit)
         return found
-
-    def _steps(self) -> list[Any]:
-        return [item for item in self._growing() if item.name.endswith("/step")]
 
 
 def _frames(recording: Recording) -> int:

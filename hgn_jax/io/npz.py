@@ -13,7 +13,7 @@ from jraph import GraphsTuple
 
 from ..graphs.schema import AXES
 from .names import chosen
-from .recording import MOVING, Recording
+from .recording import MOVING, OF_BODIES, OF_PAIRS, Recording
 
 TOPOLOGY = ("senders", "receivers", "n_node", "n_edge")
 """Arrays that mark a whole data set."""
@@ -119,9 +119,9 @@ def trajectories(name: str, arrays: dict[str, np.ndarray], keep: slice) -> list[
             where=f"{name}, trajectory {k}" if several else name,
             times=of(k, times, 1)[keep],
             moving={key: of(k, values, 3)[keep] for key, values in moving.items()},
-            bodies={k: arrays[k] for k in ("mass", "species", "charge", "fixed") if k in arrays},
+            bodies={key: arrays[key] for key in OF_BODIES if key in arrays},
             pairs=arrays.get("edges"),
-            of_pairs={key: arrays[key] for key in ("coupling", "type") if key in arrays},
+            of_pairs={key: arrays[key] for key in OF_PAIRS if key in arrays},
             cell=None if cell is None else (cell[k] if several and cell.ndim == 3 else cell),
             observed={} if energy is None else {"energy": of(k, energy, 1)[keep]},
         )

@@ -1,5 +1,6 @@
 """Sources of data: which hold frames of atoms, which trajectories, and their readers by suffix."""
 
+import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -8,14 +9,14 @@ from typing import Any
 import numpy as np
 from jraph import GraphsTuple
 
-from . import ase_files
+from . import ase_files, extxyz, h5md
 from .ase_atoms import frame_of, is_atoms
 from .atoms_frame import AtomsFrame
 from .compressed import OPENERS, bare_suffix
-from .extxyz import SUFFIXES, read_extxyz
 from .h5md_read import read_h5md
 from .npz import from_arrays, read_npz
 from .recording import Recording
+from .table import SUFFIXES as TABLES
 from .table_by_times import read_table
 
 Reader = Callable[[str | os.PathLike[str], slice], Iterator[AtomsFrame]]
@@ -24,17 +25,14 @@ TrajectoryReader = Callable[
     [str | os.PathLike[str], Mapping[str, Any] | None, slice], list[Recording] | GraphsTuple
 ]
 """Returns the trajectories of a file, with the frames that a slice picks; or a whole data set."""
-READERS: dict[str, Reader] = dict.fromkeys(SUFFIXES, read_extxyz)
+READERS: dict[str, Reader] = dict.fromkeys(extxyz.SUFFIXES, extxyz.read_extxyz)
 TRAJECTORIES: dict[str, TrajectoryReader] = {
     ".npz": read_npz,
-    ".h5": read_h5md,
-    ".hdf5": read_h5md,
-    ".h5md": read_h5md,
-    ".csv": read_table,
-    ".tsv": read_table,
+    **dict.fromkeys(h5md.SUFFIXES, read_h5md),
+    **dict.fromkeys(TABLES, read_table),
 }
 """Readers by suffix. To add a format, write its reader in a file and add a line here."""
-COMPRESSED = (*SUFFIXES, ".csv", ".tsv")
+COMPRESSED = (*extxyz.SUFFIXES, *TABLES)
 """Suffixes that may be followed by .gz or .xz."""
 
 
@@ -119,8 +117,9 @@ def _reader(path: str | os.PathLike[str]) -> Reader:
     """Reader of atoms for a file, by its suffix or by what ASE takes it for."""
     if bare_suffix(path) in READERS:
         return READERS[bare_suffix(path)]
-    if ase_files.format_of(path) is not None:
-        return ase_files.read_with_ase
+    format = ase_files.format_of(path)
+    if format is not None:
+        return functools.partial(ase_files.read_with_ase, format)
     raise ValueError(
         f"{os.fspath(path)}: unknown suffix {bare_suffix(path)!r}; known are "
         f"{', '.join((*READERS, *TRAJECTORIES))}, compressed as {', '.join(OPENERS)} where they "

@@ -10,6 +10,8 @@ import numpy as np
 from ..graphs.schema import did_you_mean
 from .compressed import opened
 
+SUFFIXES = (".csv", ".tsv")
+
 
 class Table:
     """The cells of a table by column: strings, which are converted when they are used."""

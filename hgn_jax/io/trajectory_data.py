@@ -58,8 +58,9 @@ def converted(recording: Recording, to: tuple[float, float, float]) -> Recording
 
     **Raises:** `ValueError` if it states no unit of an array, or an unknown one.
     """
+    bodies, observed = dict(recording.bodies), dict(recording.observed)
     held: dict[str, Any] = {"times": recording.times, **recording.moving, "cell": recording.cell}
-    held |= {k: recording.bodies.get(k) for k in ("mass",)} | dict(recording.observed)
+    held |= {"mass": bodies.get("mass")} | observed
     held = {k: v for k, v in held.items() if v is not None and k in conversion.POWERS}
     if missing := [name for name in held if name not in recording.units]:
         raise ValueError(
@@ -76,9 +77,9 @@ def converted(recording: Recording, to: tuple[float, float, float]) -> Recording
         recording,
         times=new.get("times"),
         moving={name: new[name] for name in recording.moving},
-        bodies=dict(recording.bodies) | {k: new[k] for k in ("mass",) if k in new},
+        bodies=bodies | ({"mass": new["mass"]} if "mass" in new else {}),
         cell=new.get("cell"),
-        observed=dict(recording.observed) | {k: new[k] for k in recording.observed if k in new},
+        observed=observed | {k: new[k] for k in observed if k in new},
     )
 
 

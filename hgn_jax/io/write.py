@@ -3,20 +3,17 @@
 import errno
 import io
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from jraph import GraphsTuple
 
-from . import atomic
+from . import atomic, extxyz, h5md
 from .atoms_out import frames_of_data, frames_of_recording
 from .compressed import OPENERS, bare_suffix, opener_of
 from .extxyz_write import write_extxyz
-from .h5md import H5MDFile
 from .npz import data_arrays, trajectory_arrays
 from .recording import HasRecordings, recordings_of
 from .units import check_names
@@ -91,8 +88,8 @@ def _npz(file: Path, source: Source, units: object, name: str) -> None:
 def _h5md(file: Path, source: Source, units: Mapping[str, str] | None, name: str) -> None:
     data = isinstance(source, GraphsTuple)
     recordings = recordings_of(source) if data else source.recordings()
-    with words_of_hdf5(name):
-        opened = H5MDFile(file, units, fresh=True)
+    with h5md.words_of_hdf5(name):
+        opened = h5md.H5MDFile(file, units, fresh=True)
         try:
             opened.append(recordings)
         finally:
@@ -114,24 +111,9 @@ def _xyz(file: Path, source: Source, units: object, name: str) -> None:
         write_extxyz(text, frames_of_recording(recordings[0]))
 
 
-@contextmanager
-def words_of_hdf5(path: str) -> Iterator[None]:
-    """Gives HDF5's errors the number of the system's error in their words, and the path."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        number = re.search(r"errno = (\d+)", str(error))
-        if number is None:
-            raise
-        code = int(number[1])
-        raise OSError(code, os.strerror(code), path) from error
-
-
-H5MD_SUFFIXES = (".h5", ".hdf5", ".h5md")
 WRITERS: dict[str, Writer] = {
     ".npz": _npz,
-    **dict.fromkeys(H5MD_SUFFIXES, _h5md),
-    ".xyz": _xyz,
-    ".extxyz": _xyz,
+    **dict.fromkeys(h5md.SUFFIXES, _h5md),
+    **dict.fromkeys(extxyz.SUFFIXES, _xyz),
 }
 """Writers by suffix. To add a format, write its writer in a file and add a line here."""

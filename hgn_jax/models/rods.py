@@ -177,7 +177,7 @@ def _solved(matrix: Float[Array, "g c c"], right: Float[Array, "g c k"]) -> Floa
     """Solves small systems by Gauss-Jordan elimination, without pivoting: the matrices are positive
     definite, up to the motion of the rods in a step.
 
-    Not LAPACK: on two CPU threads, XLA waits forever for its calls in loops of many systems.
+    Not LAPACK, with which `refine` of nine rods never ended on two CPU threads; why is not known.
     """
     c = matrix.shape[1]
     rows = jnp.concatenate([matrix, right], axis=2)
