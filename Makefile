@@ -45,7 +45,7 @@ site: .venv-site/installed
 	cp -R bench/results build/pages/bench
 	$(SITE)/jupyter nbconvert --log-level WARN --to markdown build/pages/notebooks/*.ipynb
 	perl -pi -e 's/\.ipynb\)/.md)/g' build/pages/*.md build/pages/docs/*.md
-	$(SITE)/zensical build --clean --strict
+	$(SITE)/python -m zensical build --clean --strict
 	$(SITE)/python website/check.py build/site
 
 .venv-site/installed: website/requirements.lock
