@@ -43,7 +43,7 @@ site: .venv-site/installed
 	mkdir -p build/pages/bench
 	cp -R README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff docs notebooks website/assets build/pages
 	cp -R bench/results build/pages/bench
-	$(SITE)/jupyter nbconvert --log-level WARN --to markdown build/pages/notebooks/*.ipynb
+	$(SITE)/jupyter nbconvert --log-level WARN --CoalesceStreamsPreprocessor.enabled=True --to markdown build/pages/notebooks/*.ipynb
 	perl -pi -e 's/\.ipynb\)/.md)/g' build/pages/*.md build/pages/docs/*.md
 	$(SITE)/python -m zensical build --clean --strict
 	$(SITE)/python website/check.py build/site
