@@ -39,7 +39,7 @@ docs: install
 
 # The documentation as web pages, in build/site. Under a minute; links, warnings and other hosts are errors.
 site: .venv-site/installed
-	rm -rf build
+	rm -rf build/pages build/site
 	mkdir -p build/pages/bench
 	cp -R README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff docs notebooks website/assets build/pages
 	cp -R bench/results build/pages/bench
