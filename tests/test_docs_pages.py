@@ -10,7 +10,12 @@ import pages
 import pytest
 
 PAGES = sorted((pages.ROOT / "docs").glob("*.md"))
-PROSE = [*PAGES, *(pages.ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG"))]
+REFERENCE = (pages.ROOT / "docs" / "reference").glob("*.md")
+PROSE = [
+    *PAGES,
+    *REFERENCE,
+    *(pages.ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +31,7 @@ def test_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     pages.run(page)
 
 
-@pytest.mark.parametrize("page", PROSE, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: str(page.relative_to(pages.ROOT)))
 def test_links_lead_to_files_and_headings(page):
     assert pages.broken_links(page) == []
 

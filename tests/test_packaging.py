@@ -26,12 +26,12 @@ def fresh(code):
     return done.stdout
 
 
-def project():
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+def pyproject():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 def test_version_is_that_of_the_installed_package():
-    assert hgn.__version__ == version("hgn-jax") == project()["version"]
+    assert hgn.__version__ == version("hgn-jax") == pyproject()["project"]["version"]
 
 
 def test_command_prints_the_version():
@@ -116,7 +116,9 @@ def test_unknown_attribute_is_an_error():
 
 
 def test_releases_of_jax_with_known_faults_are_excluded():
-    requirements = {r.name: r.specifier for r in map(Requirement, project()["dependencies"])}
+    requirements = {
+        r.name: r.specifier for r in map(Requirement, pyproject()["project"]["dependencies"])
+    }
     for name in ("jax", "jaxlib"):
         accepted = ("0.7.2", "0.10.1", "0.11.2", "0.12.0")
         refused = ("0.6.2", "0.10.2", "0.11.0", "0.11.1", "0.13.0")
@@ -124,14 +126,20 @@ def test_releases_of_jax_with_known_faults_are_excluded():
         assert not any(v in requirements[name] for v in refused)
 
 
-def test_lock_names_no_host_and_pins_what_pyproject_accepts():
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
+def check_lock(file, wanted):
+    """Checks that a lock names no host, and pins what the requirements accept."""
+    lines = (ROOT / file).read_text().splitlines()
     pin, checksum = r"[a-z0-9-]+==[^/]+ \\", r"    --hash=sha256:[0-9a-f]{64}( \\)?"
     assert all(re.fullmatch(f"{pin}|{checksum}", line) for line in lines)
     pins = [Requirement(line.rstrip(" \\")) for line in lines if not line.startswith(" ")]
-    for wanted in map(Requirement, project()["dependencies"]):
-        locked = [pin.specifier for pin in pins if pin.name == wanted.name]
-        assert locked, wanted.name
-        for specifier in locked:
+    for requirement in map(Requirement, wanted):
+        specifiers = [pin.specifier for pin in pins if pin.name == requirement.name]
+        assert specifiers, requirement.name
+        for specifier in specifiers:
             (pin,) = specifier
-            assert wanted.specifier.contains(pin.version, prereleases=True), f"{wanted}: {pin}"
+            assert requirement.specifier.contains(pin.version, prereleases=True), pin
+
+
+def test_locks_name_no_host_and_pin_what_pyproject_accepts():
+    check_lock("requirements.lock", pyproject()["project"]["dependencies"])
+    check_lock("website/requirements.lock", pyproject()["dependency-groups"]["site"])

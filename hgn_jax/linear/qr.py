@@ -44,6 +44,7 @@ class QR(AbstractLeastSquares):
             otherwise "evidence".
 
         A ridge is never below five times the machine epsilon.
+
     - `method`: factorisation of the rows: "householder", "cholesky" (shifted Cholesky QR), or
         "auto": Cholesky for tall float64 matrices on a GPU, otherwise Householder (in float32,
         Cholesky QR loses a digit).
