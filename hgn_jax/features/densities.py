@@ -75,17 +75,25 @@ class Densities(eqx.Module):
         found = known[jnp.minimum(place, len(self.species) - 1)] == graphs.nodes["species"]
         return jnp.where(found, place, len(self.species))
 
-    def values(
+    def by_kind(
         self, vector: Float[Array, " 3 *e"], kind: Int[Array, " *e"]
-    ) -> Float[Array, " LM Q *e"]:
-        """Contributions to the densities of neighbours with those species; Q = species * radial."""
+    ) -> tuple[Float[Array, " LM *e"], Float[Array, " Q *e"]]:
+        """`functions` at neighbours of those species: radial functions of other species vanish;
+        Q = species * radial."""
         angular, radial = self.functions(vector)
         if self.kinds > 1:
             of_kind = [jnp.where((kind == z)[None], radial, 0) for z in range(self.kinds)]
             radial = jnp.concatenate(of_kind)
-        return angular[:, None] * radial[None]
+        return angular, radial
 
     def __call__(self, graphs: GraphsTuple) -> Float[Array, "LM n Q"]:
         """Densities A of every body."""
-        values = self.values(self.vectors(graphs), self.kind(graphs)[graphs.senders])
-        return sum_over_edges(graphs, jnp.moveaxis(values, -1, 0)).transpose(1, 0, 2)
+        vector, kind = self.vectors(graphs), self.kind(graphs)[graphs.senders]
+        return self.summed(graphs, *self.by_kind(vector, kind)).swapaxes(1, 2)
+
+    def summed(
+        self, graphs: GraphsTuple, angular: Float[Array, "LM e"], radial: Float[Array, "Q e"]
+    ) -> Float[Array, "LM Q n"]:
+        """Products of the functions, summed over the neighbours of each body."""
+        products = (angular[:, None] * radial[None]).transpose(2, 0, 1)
+        return sum_over_edges(graphs, products).transpose(1, 2, 0)

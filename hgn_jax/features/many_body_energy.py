@@ -10,6 +10,7 @@ $$E = \sum_p c_p P_{0,p}
 with c from body order 3, T from order 4 and F from order 5: one matrix product for each J.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -58,22 +59,30 @@ class Tensors(NamedTuple):
     """c of the pairs of densities that couple to degree 0."""
     with_density: dict[int, Float[Array, "p q"]]
     """T of each degree J."""
-    with_product: dict[int, Float[Array, "p p"]]
-    """F of each degree J, symmetric."""
+    with_product: dict[int, Float[Array, "f f"]]
+    """F of each degree J, symmetric; of the first products only, see `pairs_of`."""
 
 
 def pairs_of(signatures: Sequence[Signature]) -> dict[int, list[Pair]]:
-    """Products of two densities that the signatures need, by the degree J that they couple to."""
-    found: set[Pair] = set()
+    """Products of two densities that the signatures need, by the degree J that they couple to.
+
+    Those that are multiplied with one another come first.
+    """
+    found: dict[Pair, bool] = {}
     for signature in signatures:
-        d = signature.degrees
-        if len(d) == 2:
-            found.add((d[0], d[1], 0))
-        elif len(d) == 3:
-            found.add((d[0], d[1], d[2]))
-        else:
-            found |= {(d[0], d[1], signature.through), (d[2], d[3], signature.through)}
-    return {J: sorted(p for p in found if p[2] == J) for J in sorted({p[2] for p in found})}
+        multiplied = len(signature.degrees) == 4
+        for pair in _halves(signature):
+            found[pair] = multiplied or found.get(pair, False)
+    ordered = sorted(found, key=lambda pair: (not found[pair], pair))
+    return {J: [p for p in ordered if p[2] == J] for J in sorted({p[2] for p in found})}
+
+
+def _halves(signature: Signature) -> list[Pair]:
+    """Products of two densities in features of the signature."""
+    d = signature.degrees
+    if len(d) == 4:
+        return [(d[0], d[1], signature.through), (d[2], d[3], signature.through)]
+    return [(d[0], d[1], d[2] if len(d) == 3 else 0)]
 
 
 def fold(
@@ -89,7 +98,9 @@ def fold(
     size = {J: square * len(of_degree) for J, of_degree in pairs.items()}
     linear = jnp.zeros(size.get(0, 0), dtype)
     with_density = {J: jnp.zeros((n, width), dtype) for J, n in size.items()}
-    with_product = {J: jnp.zeros((n, n), dtype) for J, n in size.items()}
+    multiplied = {p for s in signatures if len(s.degrees) == 4 for p in _halves(s)}
+    factors_of = {J: square * len(multiplied.intersection(ps)) for J, ps in pairs.items()}
+    with_product = {J: jnp.zeros((n, n), dtype) for J, n in factors_of.items()}
     start = 0
     for signature, w in zip(signatures, weights):
         own = theta[start : start + w.shape[1]]
@@ -97,15 +108,15 @@ def fold(
         d = signature.degrees
         left = (own[:, None, None] * w[0][:, :, None] * w[1][:, None]).reshape(len(own), square)
         if len(d) == 2:
-            at = place[d[0], d[1], 0]
+            at = place[_halves(signature)[0]]
             linear = linear.at[at : at + square].add(jnp.sum(left, axis=0))
         elif len(d) == 3:
-            at, J = place[d[0], d[1], d[2]], d[2]
+            at, J = place[_halves(signature)[0]], d[2]
             with_density[J] = with_density[J].at[at : at + square].add(left.T @ w[2])
         else:
             J = signature.through
             right = (w[2][:, :, None] * w[3][:, None]).reshape(len(own), square)
-            at, to = place[d[0], d[1], J], place[d[2], d[3], J]
+            at, to = (place[pair] for pair in _halves(signature))
             block = left.T @ right
             both = with_product[J].at[at : at + square, to : to + square].add(block)
             with_product[J] = both.at[to : to + square, at : at + square].add(block.T)
@@ -125,7 +136,8 @@ def energy_and_slope(
     for J, of_degree in pairs.items():
         halves = [_half(densities, p) for p in of_degree]
         p = jnp.concatenate([_product(densities, p, half) for p, half in zip(of_degree, halves)])
-        pull = _dot(tensors.with_product[J], p)
+        product = tensors.with_product[J]
+        pull = jnp.zeros_like(p).at[: len(product)].set(_dot(product, p[: len(product)]))
         of_product = pull / 2
         if (J + 1) ** 2 <= len(densities):  # two of degree 2 also couple to 3
             own, t = densities[J * J : (J + 1) ** 2], tensors.with_density[J]
@@ -201,6 +213,7 @@ def _pulled(
 
 
 def _dot(matrix: Float[Array, "i j"], values: Float[Array, "j ..."]) -> Float[Array, "i ..."]:
-    columns = values.reshape(len(values), -1)
+    # No -1 in the shape: there may be no rows.
+    columns = values.reshape(len(values), math.prod(values.shape[1:]))
     product = jnp.dot(matrix, columns, precision="highest")
     return product.reshape(len(matrix), *values.shape[1:])

@@ -132,27 +132,19 @@ class ManyBodyFeatures(AbstractEnergy):
         n, kind = count(graphs), self.densities.kind(graphs)
         centre = jnp.where(node_mask(graphs), kind, self.densities.kinds)
         vector, kinds = self.densities.vectors(graphs), kind[graphs.senders]
+        of_densities = self._of_densities(theta)
         if not isinstance(graphs, SlottedGraphs) or not graphs.slots:
-            energy, pulls = self._around(
-                self._of_densities(theta), centre, vector, kinds,
-                lambda values: sum_over_edges(graphs, jnp.moveaxis(values, -1, 0)),
-                lambda values: values[..., graphs.receivers],
-            )  # fmt: skip
+            summed = partial(self.densities.summed, graphs)
+            energy, pulls = self._around(of_densities, centre, vector, kinds, summed)
             return energy, pulls.T
-        slots, size, of_densities = (
-            graphs.slots,
-            min(n, block_of_bodies()),
-            self._of_densities(theta),
-        )
+        slots, size = graphs.slots, min(n, block_of_bodies())
 
         def of_block(start: Array) -> tuple[NodeScalars, Array]:
             cut = partial(jax.lax.dynamic_slice_in_dim, start_index=start, slice_size=size, axis=-1)
-            return self._around(
-                of_densities, cut(centre),
-                cut(vector.reshape(3, slots, n)), cut(kinds.reshape(slots, n)),
-                lambda values: jnp.moveaxis(jnp.sum(values, axis=-2), -1, 0),
-                lambda values: values[..., None, :],
-            )  # fmt: skip
+            # As a product of matrices: a sum of products computes each function many times.
+            summed = partial(jnp.einsum, "amn,qmn->aqn", precision="highest")
+            vectors, of_slots = cut(vector.reshape(3, slots, n)), cut(kinds.reshape(slots, n))
+            return self._around(of_densities, cut(centre), vectors, of_slots, summed)
 
         # The last block overlaps the one before: all have one size.
         starts = np.append(np.arange(0, n - size, size), n - size)
@@ -198,17 +190,14 @@ class ManyBodyFeatures(AbstractEnergy):
         centre: Int[Array, " n"],
         vector: Float[Array, " 3 *e"],
         kinds: Int[Array, " *e"],
-        collect: Callable[[Array], Array],
-        spread: Callable[[Array], Array],
+        summed: Callable[[Array, Array], Float[Array, "LM Q n"]],
     ) -> tuple[NodeScalars, Float[Array, " 3 *e"]]:
         """Energies of bodies, and their derivatives with respect to the neighbours' vectors."""
-        densities = jnp.moveaxis(collect(self.densities.values(vector, kinds)), 0, -1)
+        densities, pull_back = jax.vjp(
+            lambda vector: summed(*self.densities.by_kind(vector, kinds)), vector
+        )
         energy, slope = of_densities(densities, centre)
-        at_neighbours = spread(slope)
-        pulls = jax.grad(
-            lambda vector: jnp.sum(at_neighbours * self.densities.values(vector, kinds))
-        )(vector)
-        return energy, pulls
+        return energy, pull_back(slope)[0]
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         near = jnp.stack([self.range[0], jnp.asarray(math.inf, self.range.dtype)])
