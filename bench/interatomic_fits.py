@@ -89,7 +89,7 @@ def search(folder: Path, subject: Subject, degree: int, quick: bool) -> list[Rec
 
     def score(settings: Settings) -> float:
         if settings not in trials:
-            data = training(folder, subject, settings.cutoff, quick)
+            data = training(folder, subject, settings.cutoff, quick, subject.search_every)
             data = weighted(data, settings.energy_weight)
             start = time.perf_counter()
             trial = hgn.tune(
