@@ -21,26 +21,13 @@ from ..linear.triangle import Triangle
 from ..models.network import HamiltonianGraphNetwork
 from .breaking import Breaking, breaking
 from .energies import Energies
-from .equations import Equations, LinearSystem, column_groups
+from .equations import Equations, LinearSystem, column_groups, model_of
 from .law import law
-from .reduction import Reduction, extend
+from .outcome import RESULTS, outcome
+from .reduction import Reduction, extend, reduce, without
 from .refinement import Refinement
 from .uncertainty import DeviationScale, StandardDeviation, standard_deviation
 from .verdict import is_poor, verdict
-
-
-class RESULTS(eqx.Enumeration):
-    """Outcome of a fit."""
-
-    successful = ""
-    no_rows = (
-        "observations of one kind have no row of positive weight: all bodies are fixed, or weights "
-        "are zero. Look at nodes['weight'], nodes['fixed'] and the observation's weights"
-    )
-    nonfinite_data = "the data hold NaN or Inf; run hgn.check(data) outside of jit to learn where"
-    nonfinite_solution = (
-        "the least-squares solution is not finite; use 64-bit, a larger ridge or fewer units"
-    )
 
 
 class Fit(eqx.Module):
@@ -74,6 +61,30 @@ class Fit(eqx.Module):
         if is_concrete(batch):
             self.equations.check(batch)
         return raise_if(throw, _updated(self, batch))
+
+    def forget(self, batch: GraphsTuple, *, throw: bool = True) -> "Fit":
+        """Fit without the rows of `batch`, which were part of it, with the same features and
+        weights.
+
+        Equal to the fit to all other data to rounding, at the cost of the batch. Where the batch
+        alone determined some coefficients, half of their digits are rounding errors, and a fit
+        without noise ends at a residual of about 1e-12. The trained range remains.
+
+        A triangle does not list its rows. Rows that never were are an error if they exceed those of
+        the fit in some direction, as a batch that is forgotten twice does. Further data of the kind
+        that the fit has learned from may pass unnoticed.
+
+        **Raises:** `ValueError` for data that `update` refuses, and for fits by `FrameCV`, whose
+        folds do not tell where a frame went. `RuntimeError` for rows that never were.
+        """
+        if self.solver.folds:
+            raise ValueError(
+                "a fit by FrameCV() cannot forget: it does not know which fold holds the frames. "
+                'Fit with another ridge, solver=hgn.QR(ridge="evidence")'
+            )
+        if is_concrete(batch):
+            self.equations.check(batch)
+        return raise_if(throw, _forgotten(self, batch))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Saves the model; see `hgn.save`."""
@@ -239,27 +250,8 @@ def conclude(
         if not any(isinstance(o, Energies) for o in equations.observations):
             model = eqx.tree_at(lambda m: m.constants, model, model.constants + offsets)
     counted = jnp.all(jnp.stack([t.rows > 0 for t in reduction.systems]), axis=0)
-    result = _outcome(~reduction.broken, counted, all_finite((model.theta, model.constants)))
+    result = outcome(~reduction.broken, counted, all_finite((model.theta, model.constants)))
     return Fit(model, tuple(solutions), result, known, equations, reduction, solver)
-
-
-def model_of(
-    equations: Equations,
-    members: Sequence[Sequence[tuple[int, int]]],
-    thetas: Sequence[Float[Array, " _"]],
-) -> HamiltonianGraphNetwork:
-    """Model with the coefficients of all systems. Constants that no system holds are those of the
-    energies' reference."""
-    basis = equations.basis
-    unknowns = {len(basis.terms): jnp.zeros(basis.constant_count, thetas[0].dtype)}
-    for of_system, theta in zip(members, thetas):
-        parts = jnp.split(theta, _ends([width for _, width in of_system])[:-1])
-        unknowns |= {j: part for (j, _), part in zip(of_system, parts)}
-    *theta_of, constant = (unknowns[j] for j in sorted(unknowns))
-    if equations.energies is not None:
-        assert equations.energies.reference is not None
-        constant = constant + equations.energies.reference
-    return HamiltonianGraphNetwork(basis, tuple(theta_of), constant)
 
 
 def _of_observed(
@@ -278,6 +270,15 @@ def _updated(fit: Fit, batch: GraphsTuple) -> Fit:
     return conclude(fit.equations, reduction, fit.solver)
 
 
+@eqx.filter_jit
+def _forgotten(fit: Fit, batch: GraphsTuple) -> Fit:
+    removed = reduce(fit.equations, fit.equations.systems(batch), batch, fit.solver)
+    reduction, foreign = without(fit.reduction, removed)
+    remaining = conclude(fit.equations, reduction, fit.solver)
+    result = RESULTS.where(foreign, RESULTS.foreign_rows, remaining.result)  # type: ignore[arg-type]
+    return eqx.tree_at(lambda f: f.result, remaining, result)
+
+
 def raise_if(throw: bool, fit: Fit) -> Fit:
     """The fit; raises if it failed and warns if it is poor, unless told not to throw."""
     if not throw:
@@ -288,13 +289,3 @@ def raise_if(throw: bool, fit: Fit) -> Fit:
     if is_concrete(fit.solutions) and is_poor(fit.solutions):
         warnings.warn(fit.verdict, stacklevel=3)
     return fit
-
-
-def _outcome(data: Bool[Array, ""], rows: Bool[Array, ""], model: Bool[Array, ""]) -> RESULTS:
-    result = RESULTS.where(model, RESULTS.successful, RESULTS.nonfinite_solution)  # type: ignore
-    result = RESULTS.where(rows, result, RESULTS.no_rows)  # type: ignore[arg-type]
-    return RESULTS.where(data, result, RESULTS.nonfinite_data)  # type: ignore[arg-type]
-
-
-def _ends(sizes: Sequence[int]) -> list[int]:
-    return [sum(sizes[: i + 1]) for i in range(len(sizes))]

@@ -10,6 +10,7 @@ from .._types import Gradient, GraphScalars, NodeScalars, Rates
 from ..features.base import AbstractEnergy, AbstractRates, AbstractTerm
 from ..features.pair_base import AbstractPairFeatures
 from ..graphs.geometry import sum_over_graphs
+from .addition import joined, joined_constants
 from .base import AbstractModel
 from .basis import Basis, by_state
 from .equations_of_motion import AbstractDynamics, moving, total
@@ -65,6 +66,20 @@ class HamiltonianGraphNetwork(AbstractModel):
     @property
     def handles_padding(self) -> bool:
         return self.basis.known is None or self.basis.known.handles_padding
+
+    def __add__(self, other: "HamiltonianGraphNetwork") -> "HamiltonianGraphNetwork":
+        """Sum of the learned Hamiltonians: the terms of both, which act on the same bodies.
+
+        A known part that both share, such as the kinetic energy |p|^2/2m, counts once.
+
+        **Raises:** `ValueError` for other spatial dimensions, species, dynamics or known parts, or
+        if the sum would hold two kinetic energies.
+        """
+        if not isinstance(other, HamiltonianGraphNetwork):
+            return NotImplemented
+        constants = joined_constants(self.basis, other.basis, self.constants, other.constants)
+        basis = joined(self.basis, other.basis)
+        return HamiltonianGraphNetwork(basis, (*self.theta, *other.theta), constants)
 
     def __call__(self, graphs: GraphsTuple) -> GraphScalars:
         learned = sum_over_graphs(graphs, self.node_energy(graphs))
