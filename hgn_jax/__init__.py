@@ -70,6 +70,8 @@ from .fitting.observations import Derivatives as Derivatives
 from .fitting.observations import Forces as Forces
 from .fitting.observations import Rows as Rows
 from .fitting.outcome import RESULTS as RESULTS
+from .fitting.prior import Prior as Prior
+from .fitting.prior import prior as prior
 from .fitting.refine import refine as refine
 from .fitting.refinement import Refinement as Refinement
 from .fitting.result import Fit as Fit

@@ -9,8 +9,8 @@ from .reduction import merged
 from .result import Fit, raise_if
 
 REMEDY = (
-    "Fits merge if they have the same sampled features and scales: fit each part of the data by "
-    "fit_stream with the same key, terms and sample_from"
+    "Fits need the same sampled features and scales: use fit_stream with the same key, terms and "
+    'sample_from for each, or solve with the same terms and weights, Derivatives("uniform")'
 )
 
 
@@ -35,15 +35,17 @@ def merge(fits: Sequence[Fit], *, throw: bool = True) -> Fit:
     require_same(fits, "merge")
     first = fits[0]
     reduction = merged([fit.reduction for fit in fits])
-    return raise_if(throw, concluded(first.equations, reduction, first.solver))
+    found = concluded(first.equations, reduction, first.solver, priors=first.priors)
+    return raise_if(throw, found)
 
 
-def require_same(fits: Sequence[Fit], where: str) -> None:
-    """Raises `ValueError` unless all fits have the equations and the solver of the first."""
+def require_same(fits: Sequence[Fit], where: str, free: Sequence[str] = ()) -> None:
+    """Raises `ValueError` unless all fits have the equations and the solver of the first, except
+    for what is `free`."""
     first = _described(fits[0])
     for k, fit in enumerate(fits[1:], 1):
         own = _described(fit)
-        other = [words for words in first if own[words] != first[words]]
+        other = [name for name in first if own[name] != first[name] and name not in free]
         if other:
             raise ValueError(
                 f"{where}: fit {k} has other {' and '.join(other)} than fit 0. {REMEDY}"
@@ -59,7 +61,9 @@ def _described(fit: Fit) -> dict[str, str]:
         "known part": digest(basis.known),
         "dynamics": digest(basis.dynamics),
         "species": digest(basis.species),
-        "observations or scales": digest((equations.observations, equations.energies)),
+        "observations or scales": digest(equations.observations),
+        "reference of energies": digest(equations.energies),
         "arrays in its data": digest(equations.arrays),
         "solver": digest(fit.solver),
+        "prior": digest(fit.priors),
     }

@@ -16,6 +16,7 @@ from ..features.base import AbstractEnergy
 from ..io.model_file import save
 from ..linear.base import AbstractLeastSquares, LeastSquaresSolution, differentiable
 from ..linear.gram import Gram
+from ..linear.prior import GaussianPrior
 from ..linear.ridge import RidgePath, path, ridges, spectrum
 from ..linear.triangle import Triangle
 from ..models.network import HamiltonianGraphNetwork
@@ -49,6 +50,8 @@ class Fit(eqx.Module):
     """Scales of the standard deviations of each kind, from `hgn.calibrate`."""
     refinement: Refinement | None = None
     """Path of residuals, from `hgn.refine`."""
+    priors: tuple[GaussianPrior | None, ...] | None = None
+    """Prior of every system from related fits, by `hgn.prior`; `update` keeps it."""
 
     def update(self, batch: GraphsTuple, *, throw: bool = True) -> "Fit":
         """Fit to all data so far and `batch`, with the same features and weights.
@@ -172,6 +175,13 @@ class Fit(eqx.Module):
         return jnp.max(jnp.concatenate([s.ridge for s in self.solutions], axis=-1), axis=-1)
 
     @property
+    def trust(self) -> Float[Array, "..."] | None:
+        """Least trust in the prior of `hgn.prior` among all systems, 0 if the evidence left it out;
+        None without a prior."""
+        found = [s.prior.trust for s in self.solutions if s.prior is not None]
+        return jnp.min(jnp.stack(found), axis=0) if found else None
+
+    @property
     def cancellation(self) -> Float[Array, "..."]:
         """Worst cancellation, sum |theta phi| over |sum theta phi|."""
         return jnp.max(jnp.stack([s.cancellation for s in self.solutions]), axis=0)
@@ -228,11 +238,14 @@ def conclude(
     reduction: Reduction,
     solver: AbstractLeastSquares,
     systems: Sequence[LinearSystem] = (),
+    priors: tuple[GaussianPrior | None, ...] | None = None,
 ) -> Fit:
-    """Solves the factorised systems. With their rows in `systems`, theta is differentiable."""
+    """Solves the factorised systems, those with a prior by it. With their rows in `systems`, theta
+    is differentiable."""
     solutions, thetas = [], []
     for i, (triangle, members) in enumerate(zip(reduction.systems, reduction.members)):
-        solution = solver.solve(triangle, column_groups(equations.basis, members))
+        own = solver if priors is None else priors[i] or solver
+        solution = own.solve(triangle, column_groups(equations.basis, members))
         theta = solution.theta
         if systems and members and isinstance(triangle, Triangle):
             theta = differentiable(systems[i].matrix, systems[i].target, triangle, solution)
@@ -251,7 +264,7 @@ def conclude(
             model = eqx.tree_at(lambda m: m.constants, model, model.constants + offsets)
     counted = jnp.all(jnp.stack([t.rows > 0 for t in reduction.systems]), axis=0)
     result = outcome(~reduction.broken, counted, all_finite((model.theta, model.constants)))
-    return Fit(model, tuple(solutions), result, known, equations, reduction, solver)
+    return Fit(model, tuple(solutions), result, known, equations, reduction, solver, priors=priors)
 
 
 def _of_observed(
@@ -267,14 +280,14 @@ def _of_observed(
 def _updated(fit: Fit, batch: GraphsTuple) -> Fit:
     systems = fit.equations.systems(batch)
     reduction = extend(fit.reduction, fit.equations, systems, batch)
-    return conclude(fit.equations, reduction, fit.solver)
+    return conclude(fit.equations, reduction, fit.solver, priors=fit.priors)
 
 
 @eqx.filter_jit
 def _forgotten(fit: Fit, batch: GraphsTuple) -> Fit:
     removed = reduce(fit.equations, fit.equations.systems(batch), batch, fit.solver)
     reduction, foreign = without(fit.reduction, removed)
-    remaining = conclude(fit.equations, reduction, fit.solver)
+    remaining = conclude(fit.equations, reduction, fit.solver, priors=fit.priors)
     result = RESULTS.where(foreign, RESULTS.foreign_rows, remaining.result)  # type: ignore[arg-type]
     return eqx.tree_at(lambda f: f.result, remaining, result)
 
