@@ -7,6 +7,7 @@ from pathlib import Path
 from .markdown import filled
 from .record import Record
 from .sections import (
+    charged_particles,
     constrained,
     energies,
     gradient_descent,
@@ -22,6 +23,7 @@ from .sections import (
     real_systems,
     rollouts,
     symmetry_and_speed,
+    transfer,
     widths,
     zero_shot,
 )
@@ -37,6 +39,8 @@ SECTIONS = (
     (interatomic_potentials, "interatomic_potentials"),
     (least_squares, "least_squares"),
     (group_ridge, "group_ridge"),
+    (transfer, "transfer"),
+    (charged_particles, "charged_particles"),
     (measured_data, "measured_data"),
     (real_systems, "real_systems"),
     (constrained, "constrained"),
