@@ -5,7 +5,8 @@ The generator is that of `synthetic_sim.py` in their repository: charges of +1 a
 positions, speeds of 0.5, components of forces clipped at 100, semi-implicit Euler steps of 0.001, a
 frame every 100 steps. All models here move by that scheme. The model knows what the published
 networks are given, the charges, and that forces are those of pairs; unlike them it learns from all
-49 frames of every training trajectory. Errors are mean squares over coordinates.
+49 frames of every training trajectory (`bench.two_frames` does not). Errors are mean squares over
+coordinates.
 """
 
 import functools
@@ -64,7 +65,7 @@ def cases(quick: bool) -> Iterator[Case]:
 
 
 def _of_truth(step: float, count: int) -> Record:
-    return _errors(lambda square: -0.5 * square**-1.5, step, _trajectories(count, seed=1))
+    return errors(lambda square: -0.5 * square**-1.5, step, trajectories_of(count, seed=1))
 
 
 def _learned(law: str, trajectories: int, count: int) -> Record:
@@ -76,7 +77,7 @@ def _learned(law: str, trajectories: int, count: int) -> Record:
     if law != "learned":
         model, cut = _with_tail(fit.model, trajectories)
         found |= {"cut": cut, "exponent": float(model.terms[0].exponents[0, 0])}
-    return found | _errors(_tabulated(model), STEP, _trajectories(count, seed=1))
+    return found | errors(tabulated(model), STEP, trajectories_of(count, seed=1))
 
 
 def _with_tail(
@@ -88,13 +89,13 @@ def _with_tail(
         warnings.simplefilter("ignore")  # reports the exponents
         for cut in CUTS:
             tailed = model.tails("power", below=cut)
-            errors = _errors(_tabulated(tailed), STEP, _trajectories(trajectories, seed=0))
-            tried[cut] = errors["mean"], tailed
+            found = errors(tabulated(tailed), STEP, trajectories_of(trajectories, seed=0))
+            tried[cut] = found["mean"], tailed
     best = min(tried, key=lambda cut: tried[cut][0])
     return tried[best][1], best
 
 
-def _tabulated(model: hgn.HamiltonianGraphNetwork) -> Slope:
+def tabulated(model: hgn.HamiltonianGraphNetwork) -> Slope:
     """Slope of the learned potential, which times r^3 is interpolated linearly in log r^2."""
     (term,), (theta,) = model.terms, model.theta
     assert isinstance(term, AbstractPairFeatures)
@@ -107,13 +108,13 @@ def _tabulated(model: hgn.HamiltonianGraphNetwork) -> Slope:
     def slope(square: Float[Array, " s"]) -> Float[Array, " s"]:
         place = (jnp.log(square) - first) * ((points - 1) / (last - first))
         k = jnp.clip(place.astype(jnp.int32), 0, points - 2)
-        share = place - k
+        share = place - k.astype(place.dtype)
         return ((1 - share) * table[k] + share * table[k + 1]) * square**-1.5
 
     return slope
 
 
-def _errors(slope: Slope, step: float, data: Trajectories) -> Record:
+def errors(slope: Slope, step: float, data: Trajectories) -> Record:
     start = jnp.asarray(data.position[FIRST]), jnp.asarray(data.velocity[FIRST])
     predicted = np.asarray(_moved(slope, step, *start, jnp.asarray(data.charge)))
     error = np.mean((predicted - data.position[LAST]) ** 2, axis=(1, 2))
@@ -158,7 +159,7 @@ def _training(count: int) -> GraphsTuple:
     taken there, too. Weights are the inverse of the difference of two orders, an estimate of the
     error.
     """
-    charge, position, velocity, _ = _trajectories(count, seed=0)
+    charge, position, velocity, _ = trajectories_of(count, seed=0)
     spacing = EVERY * STEP
     inner = range(4, FRAMES - 4)
     around = np.stack([velocity[k - 4 : k + 5] for k in inner])
@@ -186,7 +187,7 @@ def _training(count: int) -> GraphsTuple:
 
 
 @functools.cache
-def _trajectories(count: int, seed: int) -> Trajectories:
+def trajectories_of(count: int, seed: int) -> Trajectories:
     """Trajectories of the published generator."""
     rng = np.random.default_rng(seed)
     charge = rng.choice([1.0, -1.0], (count, BODIES))

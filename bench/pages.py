@@ -40,7 +40,7 @@ SECTIONS = (
     (least_squares, "least_squares"),
     (group_ridge, "group_ridge"),
     (transfer, "transfer"),
-    (charged_particles, "charged_particles"),
+    (charged_particles, "charged_particles", "two_frames"),
     (measured_data, "measured_data"),
     (real_systems, "real_systems"),
     (constrained, "constrained"),
