@@ -7,6 +7,7 @@ from pathlib import Path
 from .markdown import filled
 from .record import Record
 from .sections import (
+    broken_symmetry,
     charged_particles,
     constrained,
     energies,
@@ -39,6 +40,7 @@ SECTIONS = (
     (interatomic_potentials, "interatomic_potentials"),
     (least_squares, "least_squares"),
     (group_ridge, "group_ridge"),
+    (broken_symmetry, "broken_symmetry"),
     (transfer, "transfer"),
     (charged_particles, "charged_particles", "two_frames"),
     (measured_data, "measured_data"),

@@ -143,6 +143,7 @@ def test_one_snapshot_of_a_related_system_is_enough(square, terms, springs_prior
     assert error(fit, test) < 0.02
     assert error(alone, test) > 3 * error(fit, test)
     assert fit.trust > 0 and alone.trust is None
+    assert f"trust in the prior from other systems: {float(fit.trust):g}" in fit.summary()
     sigma = fit.standard_deviation(test).force
     off = fit.model.vector_field(test)[1] - test.nodes["force"]
     assert 0.3 < float(jnp.sqrt(jnp.mean((off / sigma) ** 2))) < 3

@@ -28,7 +28,7 @@ from .outcome import RESULTS, outcome
 from .reduction import Reduction, extend, reduce, without
 from .refinement import Refinement
 from .uncertainty import DeviationScale, StandardDeviation, standard_deviation
-from .verdict import is_poor, verdict
+from .verdict import is_poor, verdict, words_on_constant
 
 
 class Fit(eqx.Module):
@@ -199,17 +199,9 @@ class Fit(eqx.Module):
 
     def summary(self) -> str:
         """Verdict and figures of merit as text; concrete values only."""
-        if not self.model.constants.shape[-1]:
-            constant = "zero: the energy fades with distance, or is kinetic"
-        elif not self.energies_observed:
-            constant = "zero: no energies were observed, and rates do not determine it"
-        elif bool(self.constant_known):
-            constant = "determined by the observed energies"
-        else:
-            constant = (
-                "right only for graphs like the observed ones, where the numbers of bodies and of "
-                "pairs of each type always had the same proportion"
-            )
+        constant = words_on_constant(
+            self.model.constants.shape[-1], self.energies_observed, self.constant_known
+        )
         methods = sorted(
             {f"{s.method} QR" if s.held_out is None else "normal equations" for s in self.solutions}
         )
@@ -223,6 +215,8 @@ class Fit(eqx.Module):
         ]
         if self.refinement is not None:
             lines.append(self.refinement.words())
+        if self.trust is not None:
+            lines.append(f"trust in the prior from other systems: {float(self.trust):g}")
         if self.held_out is not None:
             lines.insert(3, f"relative residual of held-out frames {float(self.held_out):.1e}")
         for name, ranges in self.trained_range.items():
