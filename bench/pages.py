@@ -7,6 +7,8 @@ from pathlib import Path
 from .markdown import filled
 from .record import Record
 from .sections import (
+    broken_symmetry,
+    charged_particles,
     constrained,
     energies,
     gradient_descent,
@@ -22,6 +24,7 @@ from .sections import (
     real_systems,
     rollouts,
     symmetry_and_speed,
+    transfer,
     widths,
     zero_shot,
 )
@@ -37,6 +40,9 @@ SECTIONS = (
     (interatomic_potentials, "interatomic_potentials"),
     (least_squares, "least_squares"),
     (group_ridge, "group_ridge"),
+    (broken_symmetry, "broken_symmetry"),
+    (transfer, "transfer"),
+    (charged_particles, "charged_particles", "two_frames"),
     (measured_data, "measured_data"),
     (real_systems, "real_systems"),
     (constrained, "constrained"),

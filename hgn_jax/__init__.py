@@ -64,13 +64,16 @@ from .fitting.gradient_descent import TRAINING as TRAINING
 from .fitting.gradient_descent import Training as Training
 from .fitting.gradient_descent import train as train
 from .fitting.held_out import held_out as held_out
+from .fitting.merge import merge as merge
 from .fitting.observations import AbstractObservation as AbstractObservation
 from .fitting.observations import Derivatives as Derivatives
 from .fitting.observations import Forces as Forces
 from .fitting.observations import Rows as Rows
+from .fitting.outcome import RESULTS as RESULTS
+from .fitting.prior import Prior as Prior
+from .fitting.prior import prior as prior
 from .fitting.refine import refine as refine
 from .fitting.refinement import Refinement as Refinement
-from .fitting.result import RESULTS as RESULTS
 from .fitting.result import Fit as Fit
 from .fitting.sample import sample as sample
 from .fitting.smooth import smooth as smooth

@@ -227,3 +227,10 @@ def test_noise_free_data_are_sure_to_rounding(features, clean, test):
     found = hgn.solve(features, clean, observations=PLAIN).standard_deviation(test)
     assert (found.velocity < 1e-13 * jnp.abs(test.nodes["velocity"]).max()).all()
     assert (found.force < 1e-8 * jnp.abs(test.nodes["force"]).max()).all()
+
+
+def test_velocities_that_no_term_explains_have_no_deviation(data):
+    """Without kinetic features the velocity rows are a system without columns."""
+    fit = hgn.fit(data, key=0, terms=[hgn.Pair(8)], throw=False)
+    found = fit.standard_deviation(data)
+    assert not found.velocity.any() and (found.force > 0).all()

@@ -123,8 +123,14 @@ class AbstractPairFeatures(AbstractEnergy):
         ]
         return Gradient(position=jnp.stack(along, axis=1))
 
+    @property
+    def covered(self) -> Float[Array, "T 2"]:
+        """Least and greatest distance that is no extrapolation. The trained ranges unless
+        overridden."""
+        return self.ranges
+
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        return pairs_out_of_range(graphs, self.ranges, self.cutoff)
+        return pairs_out_of_range(graphs, self.covered, self.cutoff)
 
     def accepts(self, graphs: GraphsTuple) -> None:
         check_types(graphs, self.types)

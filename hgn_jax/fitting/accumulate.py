@@ -92,7 +92,7 @@ def accumulate(
     require_folds(solver, done * jax.process_count())
     report(done, end=True)
     total = merged([jax.device_put(w.finish(), jax.local_devices()[0]) for w in workers])
-    return _concluded(equations, of_all_processes(total), solver)
+    return concluded(equations, of_all_processes(total), solver)
 
 
 def require_folds(solver: AbstractLeastSquares, batches: int) -> None:
@@ -187,7 +187,8 @@ def graphs_at_once(equations: Equations, data: GraphsTuple) -> int:
     return max(1, int(ENTRIES / (entries / len(data.n_node))))
 
 
-_concluded = eqx.filter_jit(conclude)
+concluded = eqx.filter_jit(conclude)
+"""`conclude` as one program."""
 
 
 @eqx.filter_jit  # for its cache: tracing takes longer than a batch

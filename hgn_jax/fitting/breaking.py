@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..features.multipoles import AbstractMultipoles
-from ..linear.base import AbstractLeastSquares, LeastSquaresSolution, factor
+from ..linear.base import AbstractLeastSquares, LeastSquaresSolution, posterior
 from ..linear.omission import evidence_without
 from ..linear.qr import QR
 from ..linear.triangle import Triangle
@@ -124,7 +124,7 @@ def _axes(
 ) -> dict[int, Axis]:
     """Axes of the groups of degrees 1 and 2, by their first column."""
     axes, start = {}, 0
-    factors = factor(triangle, solution.column_ridge)
+    factors = posterior(triangle, solution)
     for i, width in members:
         term = basis.terms[i] if i < len(basis.terms) else None
         if not isinstance(term, AbstractMultipoles):

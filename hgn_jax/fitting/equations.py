@@ -13,6 +13,7 @@ from ..graphs.schema import require
 from ..graphs.validate import check
 from ..linear.triangle import column_norm
 from ..models.basis import Basis
+from ..models.network import HamiltonianGraphNetwork
 from ..models.newtonian import Newtonian
 from .energies import Energies
 from .observations import AbstractObservation, Rows
@@ -132,6 +133,25 @@ def group_labels(basis: Basis, members: Sequence[tuple[int, int]]) -> tuple[str,
     return tuple(names)
 
 
+def model_of(
+    equations: Equations,
+    members: Sequence[Sequence[tuple[int, int]]],
+    thetas: Sequence[Float[Array, " _"]],
+) -> HamiltonianGraphNetwork:
+    """Model with the coefficients of all systems. Constants that no system holds are those of the
+    energies' reference."""
+    basis = equations.basis
+    unknowns = {len(basis.terms): jnp.zeros(basis.constant_count, thetas[0].dtype)}
+    for of_system, theta in zip(members, thetas):
+        parts = jnp.split(theta, _ends([width for _, width in of_system])[:-1])
+        unknowns |= {j: part for (j, _), part in zip(of_system, parts)}
+    *theta_of, constant = (unknowns[j] for j in sorted(unknowns))
+    if equations.energies is not None:
+        assert equations.energies.reference is not None
+        constant = constant + equations.energies.reference
+    return HamiltonianGraphNetwork(basis, tuple(theta_of), constant)
+
+
 def with_kinetic_energy(basis: Basis) -> Basis:
     """The basis with the Newtonian kinetic energy as its known part, if momenta are part of the
     state, no term depends on them, and nothing else is known."""
@@ -223,3 +243,7 @@ def _width(blocks: Sequence[Rows], i: int, name: str) -> int:
         if (column := block.columns[i]) is not None:
             return column.shape[1]
     raise ValueError(f"no observation determines the {name} term: leave it out or observe more")
+
+
+def _ends(sizes: Sequence[int]) -> list[int]:
+    return [sum(sizes[: i + 1]) for i in range(len(sizes))]

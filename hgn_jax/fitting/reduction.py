@@ -11,6 +11,7 @@ from jraph import GraphsTuple
 
 from .._tree import all_finite
 from ..linear.base import AbstractLeastSquares
+from ..linear.downdate import downdated
 from ..linear.gram import Gram
 from ..linear.lstsq import LSTSQ
 from ..linear.triangle import Triangle
@@ -126,6 +127,26 @@ def merged(reductions: Sequence[Reduction]) -> Reduction:
     )
 
 
+def without(reduction: Reduction, removed: Reduction) -> tuple[Reduction, Bool[Array, ""]]:
+    """Reduction without the rows of another one, and True if some of them cannot have been in it.
+    Triangles only."""
+    systems, foreign = [], []
+    for all_rows, some in zip(reduction.triangles, removed.triangles):
+        remaining, other = downdated(all_rows, some)
+        systems.append(remaining)
+        foreign.append(other)
+    offsets = reduction.offsets
+    if offsets is not None and removed.offsets is not None:
+        offsets = _reduced(offsets, removed.offsets)
+    remaining_size = tuple(
+        jnp.sqrt(jnp.maximum((size - part) * (size + part), 0))
+        for size, part in zip(reduction.observed, removed.observed)
+    )
+    broken = reduction.broken | removed.broken
+    found = Reduction(tuple(systems), offsets, remaining_size, broken, reduction.members)
+    return found, jnp.any(jnp.stack(foreign))
+
+
 def _offsets(equations: Equations, data: GraphsTuple) -> Offsets | None:
     if equations.energies is None:
         return None
@@ -146,6 +167,19 @@ def _merged(offsets: Sequence[Offsets]) -> Offsets:
         jnp.concatenate([o.projected for o in offsets]),
         jnp.sum(jnp.stack([o.graphs for o in offsets])),
     )
+
+
+def _reduced(offsets: Offsets, removed: Offsets) -> Offsets:
+    """Offsets without the graphs of `removed`. Counts are few and of one size, so that normal
+    equations are accurate enough."""
+    gram = offsets.r.T @ offsets.r - removed.r.T @ removed.r
+    projected = offsets.r.T @ offsets.projected - removed.r.T @ removed.projected
+    square, axes = jnp.linalg.eigh(gram)
+    present = square > 1e3 * jnp.finfo(gram.dtype).eps * jnp.sum(offsets.r**2)
+    root = jnp.sqrt(jnp.where(present, square, 1))
+    along = jnp.where(present[:, None], axes.T @ projected / root[:, None], 0)
+    r = jnp.where(present[:, None], root[:, None] * axes.T, 0)
+    return Offsets(r, along, offsets.graphs - removed.graphs)
 
 
 def _orthogonal(

@@ -16,31 +16,19 @@ from ..features.base import AbstractEnergy
 from ..io.model_file import save
 from ..linear.base import AbstractLeastSquares, LeastSquaresSolution, differentiable
 from ..linear.gram import Gram
+from ..linear.prior import GaussianPrior
 from ..linear.ridge import RidgePath, path, ridges, spectrum
 from ..linear.triangle import Triangle
 from ..models.network import HamiltonianGraphNetwork
 from .breaking import Breaking, breaking
 from .energies import Energies
-from .equations import Equations, LinearSystem, column_groups
+from .equations import Equations, LinearSystem, column_groups, model_of
 from .law import law
-from .reduction import Reduction, extend
+from .outcome import RESULTS, outcome
+from .reduction import Reduction, extend, reduce, without
 from .refinement import Refinement
 from .uncertainty import DeviationScale, StandardDeviation, standard_deviation
-from .verdict import is_poor, verdict
-
-
-class RESULTS(eqx.Enumeration):
-    """Outcome of a fit."""
-
-    successful = ""
-    no_rows = (
-        "observations of one kind have no row of positive weight: all bodies are fixed, or weights "
-        "are zero. Look at nodes['weight'], nodes['fixed'] and the observation's weights"
-    )
-    nonfinite_data = "the data hold NaN or Inf; run hgn.check(data) outside of jit to learn where"
-    nonfinite_solution = (
-        "the least-squares solution is not finite; use 64-bit, a larger ridge or fewer units"
-    )
+from .verdict import is_poor, verdict, words_on_constant
 
 
 class Fit(eqx.Module):
@@ -62,6 +50,8 @@ class Fit(eqx.Module):
     """Scales of the standard deviations of each kind, from `hgn.calibrate`."""
     refinement: Refinement | None = None
     """Path of residuals, from `hgn.refine`."""
+    priors: tuple[GaussianPrior | None, ...] | None = None
+    """Prior of every system from related fits, by `hgn.prior`; `update` keeps it."""
 
     def update(self, batch: GraphsTuple, *, throw: bool = True) -> "Fit":
         """Fit to all data so far and `batch`, with the same features and weights.
@@ -74,6 +64,30 @@ class Fit(eqx.Module):
         if is_concrete(batch):
             self.equations.check(batch)
         return raise_if(throw, _updated(self, batch))
+
+    def forget(self, batch: GraphsTuple, *, throw: bool = True) -> "Fit":
+        """Fit without the rows of `batch`, which were part of it, with the same features and
+        weights.
+
+        Equal to the fit to all other data to rounding, at the cost of the batch. Where the batch
+        alone determined some coefficients, half of their digits are rounding errors, and a fit
+        without noise ends at a residual of about 1e-12. The trained range remains.
+
+        A triangle does not list its rows. Rows that never were are an error if they exceed those of
+        the fit in some direction, as a batch that is forgotten twice does. Further data of the kind
+        that the fit has learned from may pass unnoticed.
+
+        **Raises:** `ValueError` for data that `update` refuses, and for fits by `FrameCV`, whose
+        folds do not tell where a frame went. `RuntimeError` for rows that never were.
+        """
+        if self.solver.folds:
+            raise ValueError(
+                "a fit by FrameCV() cannot forget: it does not know which fold holds the frames. "
+                'Fit with another ridge, solver=hgn.QR(ridge="evidence")'
+            )
+        if is_concrete(batch):
+            self.equations.check(batch)
+        return raise_if(throw, _forgotten(self, batch))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Saves the model; see `hgn.save`."""
@@ -161,6 +175,13 @@ class Fit(eqx.Module):
         return jnp.max(jnp.concatenate([s.ridge for s in self.solutions], axis=-1), axis=-1)
 
     @property
+    def trust(self) -> Float[Array, "..."] | None:
+        """Least trust in the prior of `hgn.prior` among all systems, 0 if the evidence left it out;
+        None without a prior."""
+        found = [s.prior.trust for s in self.solutions if s.prior is not None]
+        return jnp.min(jnp.stack(found), axis=0) if found else None
+
+    @property
     def cancellation(self) -> Float[Array, "..."]:
         """Worst cancellation, sum |theta phi| over |sum theta phi|."""
         return jnp.max(jnp.stack([s.cancellation for s in self.solutions]), axis=0)
@@ -178,17 +199,9 @@ class Fit(eqx.Module):
 
     def summary(self) -> str:
         """Verdict and figures of merit as text; concrete values only."""
-        if not self.model.constants.shape[-1]:
-            constant = "zero: the energy fades with distance, or is kinetic"
-        elif not self.energies_observed:
-            constant = "zero: no energies were observed, and rates do not determine it"
-        elif bool(self.constant_known):
-            constant = "determined by the observed energies"
-        else:
-            constant = (
-                "right only for graphs like the observed ones, where the numbers of bodies and of "
-                "pairs of each type always had the same proportion"
-            )
+        constant = words_on_constant(
+            self.model.constants.shape[-1], self.energies_observed, self.constant_known
+        )
         methods = sorted(
             {f"{s.method} QR" if s.held_out is None else "normal equations" for s in self.solutions}
         )
@@ -202,6 +215,8 @@ class Fit(eqx.Module):
         ]
         if self.refinement is not None:
             lines.append(self.refinement.words())
+        if self.trust is not None:
+            lines.append(f"trust in the prior from other systems: {float(self.trust):g}")
         if self.held_out is not None:
             lines.insert(3, f"relative residual of held-out frames {float(self.held_out):.1e}")
         for name, ranges in self.trained_range.items():
@@ -217,11 +232,14 @@ def conclude(
     reduction: Reduction,
     solver: AbstractLeastSquares,
     systems: Sequence[LinearSystem] = (),
+    priors: tuple[GaussianPrior | None, ...] | None = None,
 ) -> Fit:
-    """Solves the factorised systems. With their rows in `systems`, theta is differentiable."""
+    """Solves the factorised systems, those with a prior by it. With their rows in `systems`, theta
+    is differentiable."""
     solutions, thetas = [], []
     for i, (triangle, members) in enumerate(zip(reduction.systems, reduction.members)):
-        solution = solver.solve(triangle, column_groups(equations.basis, members))
+        own = solver if priors is None else priors[i] or solver
+        solution = own.solve(triangle, column_groups(equations.basis, members))
         theta = solution.theta
         if systems and members and isinstance(triangle, Triangle):
             theta = differentiable(systems[i].matrix, systems[i].target, triangle, solution)
@@ -239,27 +257,8 @@ def conclude(
         if not any(isinstance(o, Energies) for o in equations.observations):
             model = eqx.tree_at(lambda m: m.constants, model, model.constants + offsets)
     counted = jnp.all(jnp.stack([t.rows > 0 for t in reduction.systems]), axis=0)
-    result = _outcome(~reduction.broken, counted, all_finite((model.theta, model.constants)))
-    return Fit(model, tuple(solutions), result, known, equations, reduction, solver)
-
-
-def model_of(
-    equations: Equations,
-    members: Sequence[Sequence[tuple[int, int]]],
-    thetas: Sequence[Float[Array, " _"]],
-) -> HamiltonianGraphNetwork:
-    """Model with the coefficients of all systems. Constants that no system holds are those of the
-    energies' reference."""
-    basis = equations.basis
-    unknowns = {len(basis.terms): jnp.zeros(basis.constant_count, thetas[0].dtype)}
-    for of_system, theta in zip(members, thetas):
-        parts = jnp.split(theta, _ends([width for _, width in of_system])[:-1])
-        unknowns |= {j: part for (j, _), part in zip(of_system, parts)}
-    *theta_of, constant = (unknowns[j] for j in sorted(unknowns))
-    if equations.energies is not None:
-        assert equations.energies.reference is not None
-        constant = constant + equations.energies.reference
-    return HamiltonianGraphNetwork(basis, tuple(theta_of), constant)
+    result = outcome(~reduction.broken, counted, all_finite((model.theta, model.constants)))
+    return Fit(model, tuple(solutions), result, known, equations, reduction, solver, priors=priors)
 
 
 def _of_observed(
@@ -275,7 +274,16 @@ def _of_observed(
 def _updated(fit: Fit, batch: GraphsTuple) -> Fit:
     systems = fit.equations.systems(batch)
     reduction = extend(fit.reduction, fit.equations, systems, batch)
-    return conclude(fit.equations, reduction, fit.solver)
+    return conclude(fit.equations, reduction, fit.solver, priors=fit.priors)
+
+
+@eqx.filter_jit
+def _forgotten(fit: Fit, batch: GraphsTuple) -> Fit:
+    removed = reduce(fit.equations, fit.equations.systems(batch), batch, fit.solver)
+    reduction, foreign = without(fit.reduction, removed)
+    remaining = conclude(fit.equations, reduction, fit.solver, priors=fit.priors)
+    result = RESULTS.where(foreign, RESULTS.foreign_rows, remaining.result)  # type: ignore[arg-type]
+    return eqx.tree_at(lambda f: f.result, remaining, result)
 
 
 def raise_if(throw: bool, fit: Fit) -> Fit:
@@ -288,13 +296,3 @@ def raise_if(throw: bool, fit: Fit) -> Fit:
     if is_concrete(fit.solutions) and is_poor(fit.solutions):
         warnings.warn(fit.verdict, stacklevel=3)
     return fit
-
-
-def _outcome(data: Bool[Array, ""], rows: Bool[Array, ""], model: Bool[Array, ""]) -> RESULTS:
-    result = RESULTS.where(model, RESULTS.successful, RESULTS.nonfinite_solution)  # type: ignore
-    result = RESULTS.where(rows, result, RESULTS.no_rows)  # type: ignore[arg-type]
-    return RESULTS.where(data, result, RESULTS.nonfinite_data)  # type: ignore[arg-type]
-
-
-def _ends(sizes: Sequence[int]) -> list[int]:
-    return [sum(sizes[: i + 1]) for i in range(len(sizes))]

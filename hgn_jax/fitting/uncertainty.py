@@ -11,7 +11,7 @@ from jraph import GraphsTuple
 
 from .._types import GraphScalars, Vectors
 from ..graphs.geometry import bodies, graph_mask
-from ..linear.base import LeastSquaresSolution, factor
+from ..linear.base import LeastSquaresSolution, posterior
 from .equations import Equations
 from .reduction import Reduction
 
@@ -89,7 +89,7 @@ def standard_deviation(
 
 def factors(reduction: Reduction, solutions: Sequence[LeastSquaresSolution]) -> Factors:
     """Factors of the covariance of each system's coefficients."""
-    return tuple(factor(t, s.column_ridge) for t, s in zip(reduction.systems, solutions))
+    return tuple(posterior(t, s) for t, s in zip(reduction.systems, solutions))
 
 
 def deviations(
@@ -130,7 +130,7 @@ def deviations_of_columns(
     variance = jnp.zeros(shape, solutions[0].noise.dtype)
     for rows, members, solution in zip(reduction.systems, reduction.members, solutions):
         if members:
-            known = factor(rows, solution.column_ridge), members, solution
+            known = posterior(rows, solution), members, solution
             variance = variance + _variance(*known, columns, shape)
     return jnp.sqrt(variance)
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Array, Bool
 
 from ..linear.base import LeastSquaresSolution
 
@@ -33,6 +34,20 @@ def verdict(solutions: Sequence[LeastSquaresSolution]) -> str:
 def is_poor(solutions: Sequence[LeastSquaresSolution]) -> bool:
     """True if less than 99% of the squared motion is explained; concrete values only."""
     return max(float(np.max(np.asarray(s.residual))) for s in solutions) > POOR
+
+
+def words_on_constant(constants: int, observed: bool, known: Bool[Array, ""]) -> str:
+    """What is known of the additive constant of the energy; concrete values only."""
+    if not constants:
+        return "zero: the energy fades with distance, or is kinetic"
+    if not observed:
+        return "zero: no energies were observed, and rates do not determine it"
+    if bool(known):
+        return "determined by the observed energies"
+    return (
+        "right only for graphs like the observed ones, where the numbers of bodies and of pairs of "
+        "each type always had the same proportion"
+    )
 
 
 def _explained(residual: float) -> str:

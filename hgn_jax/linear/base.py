@@ -14,6 +14,14 @@ from .ridge import floor
 from .triangle import Method, Triangle, column_norm, column_scale, triangle
 
 
+class Pull(eqx.Module):
+    """Rows of a prior, which pull the coefficients in place of a ridge."""
+
+    rows: Triangle
+    trust: Float[Array, ""]
+    """Factor of the covariance learned from other systems; 0 if the evidence left it out."""
+
+
 class LeastSquaresSolution(eqx.Module):
     """Coefficients and figures of merit. Arrays have a leading axis m if there are m targets."""
 
@@ -47,6 +55,8 @@ class LeastSquaresSolution(eqx.Module):
     """Relative residual of held-out rows; None without cross-validation over frames."""
     of_folds: Float[Array, "*m F K"] | None = None
     """Coefficients fitted without each of the folds; None without cross-validation."""
+    prior: Pull | None = None
+    """The prior from other systems; None with a ridge."""
 
     @property
     def effective_dof(self) -> Float[Array, "*m"]:
@@ -152,6 +162,11 @@ def differentiable(
     Only derivatives are taken from those, so that theta loses no digits. The systems in the
     derivatives are solved by the triangle, with a ridge that tolerates the squared condition.
     """
+    if solution.prior is not None:
+        prior = jax.lax.stop_gradient(solution.prior.rows)
+        matrix = jnp.concatenate([matrix, prior.r])
+        target = jnp.concatenate([target, prior.qu])
+        triangle = Triangle.merge([triangle, prior])
     least = float(jnp.finfo(matrix.dtype).eps) ** 0.5
     ridge = jnp.maximum(solution.column_ridge, least)
     start = jax.lax.stop_gradient(solution.theta)
@@ -179,6 +194,8 @@ def augmented(
 ) -> tuple[Float[Array, "K K"], Float[Array, " K"], Float[Array, ""]]:
     """R, Q^T u and rest of the column-scaled [R u; diag(lambda) 0], with ridges above the floor."""
     columns, dtype = triangle.columns, triangle.r.dtype
+    if not columns:
+        return triangle.r, triangle.qu, triangle.rest
     scaled = triangle.r / column_scale(triangle.r)[None]
     above = jnp.concatenate([scaled, triangle.qu[:, None]], axis=1)
     below = jnp.maximum(ridge, floor(dtype))[:, None] * jnp.eye(columns, columns + 1, dtype=dtype)
@@ -195,6 +212,15 @@ def factor(
     if isinstance(rows, Gram):
         return rows.factor(ridge)
     return augmented(rows, ridge)[0], column_scale(rows.r)
+
+
+def posterior(
+    rows: Triangle | Gram, solution: LeastSquaresSolution
+) -> tuple[Float[Array, "K K"], Float[Array, " K"]]:
+    """`factor` of these rows with the ridge or the prior of their solution."""
+    if solution.prior is not None:
+        rows = Triangle.merge([rows.triangle(), solution.prior.rows])
+    return factor(rows, solution.column_ridge)
 
 
 def column_dof(r: Float[Array, "K K"], ridge: Float[Array, " K"]) -> Float[Array, " K"]:

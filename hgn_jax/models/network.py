@@ -1,6 +1,7 @@
 """The learned model."""
 
 import dataclasses
+from typing import Literal
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -9,7 +10,9 @@ from jraph import GraphsTuple
 from .._types import Gradient, GraphScalars, NodeScalars, Rates
 from ..features.base import AbstractEnergy, AbstractRates, AbstractTerm
 from ..features.pair_base import AbstractPairFeatures
+from ..features.power_tails import with_power_tails
 from ..graphs.geometry import sum_over_graphs
+from .addition import joined, joined_constants
 from .base import AbstractModel
 from .basis import Basis, by_state
 from .equations_of_motion import AbstractDynamics, moving, total
@@ -65,6 +68,20 @@ class HamiltonianGraphNetwork(AbstractModel):
     @property
     def handles_padding(self) -> bool:
         return self.basis.known is None or self.basis.known.handles_padding
+
+    def __add__(self, other: "HamiltonianGraphNetwork") -> "HamiltonianGraphNetwork":
+        """Sum of the learned Hamiltonians: the terms of both, which act on the same bodies.
+
+        A known part that both share, such as the kinetic energy |p|^2/2m, counts once.
+
+        **Raises:** `ValueError` for other spatial dimensions, species, dynamics or known parts, or
+        if the sum would hold two kinetic energies.
+        """
+        if not isinstance(other, HamiltonianGraphNetwork):
+            return NotImplemented
+        constants = joined_constants(self.basis, other.basis, self.constants, other.constants)
+        basis = joined(self.basis, other.basis)
+        return HamiltonianGraphNetwork(basis, (*self.theta, *other.theta), constants)
 
     def __call__(self, graphs: GraphsTuple) -> GraphScalars:
         learned = sum_over_graphs(graphs, self.node_energy(graphs))
@@ -214,6 +231,36 @@ class HamiltonianGraphNetwork(AbstractModel):
         remaining = self.constants.at[: len(constants)].set(0) if taken else self.constants
         basis = dataclasses.replace(self.basis, terms=tuple(terms))
         return HamiltonianGraphNetwork(basis, tuple(theta), remaining)
+
+    def tails(
+        self, law: Literal["power"], *, below: float | None = None, above: float | None = None
+    ) -> "HamiltonianGraphNetwork":
+        r"""Continues pair potentials outside of the trained range, by the power laws inside.
+
+        Random units bend away where no data hold them. With a tail the force is
+        $\phi'(r) = \phi'(a) (r/a)^m$ beyond the distance a. It is continuous, and the exponent m is
+        measured over the nearest factor of two in distance, or over half of a narrow range. A
+        warning reports the exponents. `out_of_range` does not count the pairs that a tail covers.
+
+        Concrete models only.
+
+        **Arguments:**
+
+        - `law`: "power", the only law.
+        - `below`, `above`: distances of pairs where the tails begin (length); None for the least
+            and the greatest in training. Few pairs come as near as the nearest one, so that a
+            greater `below` is often more accurate. 0 and inf leave out a tail. Potentials with a
+            cutoff have no tail above.
+
+        **Raises:** `ValueError` for another law, for distances outside of the trained range, for
+        models without pairs in training, or where the force follows no power law: where it changes
+        sign, or is 10% off any.
+        """
+        if law != "power":
+            raise ValueError(f'law must be "power", got {law!r}')
+        terms = with_power_tails(self.terms, self.theta, below, above)
+        basis = dataclasses.replace(self.basis, terms=terms)
+        return HamiltonianGraphNetwork(basis, self.theta, self.constants)
 
     @property
     def _pair_constants(self) -> Float[Array, " T"]:

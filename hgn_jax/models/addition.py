@@ -1,0 +1,63 @@
+"""Terms, coefficients and constants of the sum of two learned Hamiltonians."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..features.base import AbstractEnergy
+from .basis import Basis
+
+
+def joined(a: Basis, b: Basis) -> Basis:
+    """Basis of the terms of both, whose known part both share.
+
+    **Raises:** `ValueError` for other dimensions, species, dynamics or known parts, or if both hold
+    a kinetic energy of their own.
+    """
+    for words, own, other in (
+        ("spatial dimensions", _dimension(a), _dimension(b)),
+        ("species", a.species, b.species),
+    ):
+        if own != other and not (words == "spatial dimensions" and None in (own, other)):
+            raise ValueError(f"models to be added have different {words}: {own} and {other}")
+    if not _equal(a.dynamics, b.dynamics):
+        names = type(a.dynamics).__name__, type(b.dynamics).__name__
+        raise ValueError(f"models to be added have different dynamics: {names[0]} and {names[1]}")
+    alike = _equal(a.known, b.known)
+    if not alike and a.known is not None and b.known is not None:
+        raise ValueError("models to be added have different known parts: give both fits the same")
+    if "momentum" in a.dynamics.state and sum(map(_learns_kinetic, (a, b))) + (not alike) > 1:
+        raise ValueError(
+            "both models hold a kinetic energy, which their sum would count twice: fit both "
+            "without Kinetic(), so that they share the known |p|^2/2m"
+        )
+    known = b.known if a.known is None else a.known
+    return Basis((*a.terms, *b.terms), a.dynamics, known, a.species)
+
+
+def joined_constants(
+    a: Basis, b: Basis, of_a: Float[Array, " _"], of_b: Float[Array, " _"]
+) -> Float[Array, " c"]:
+    """Sum of the constants of pair types and bodies."""
+    both = joined(a, b)
+    types = both.counts.pair_types
+    total = jnp.zeros(both.constant_count, of_a.dtype)
+    for basis, constants in ((a, of_a), (b, of_b)):
+        own = basis.counts.pair_types
+        total = total.at[:own].add(constants[:own])
+        total = total.at[types : types + len(constants) - own].add(constants[own:])
+    return total
+
+
+def _learns_kinetic(basis: Basis) -> bool:
+    energies = (term for term in basis.terms if isinstance(term, AbstractEnergy))
+    return any("momentum" in energy.depends_on for energy in energies)
+
+
+def _dimension(basis: Basis) -> int | None:
+    """Spatial dimension that a term requires; None if all work in any."""
+    return next((t.dimension for t in basis.terms if t.dimension is not None), None)
+
+
+def _equal(a: object, b: object) -> bool:
+    return bool(eqx.tree_equal(a, b))
