@@ -10,6 +10,7 @@ from . import metrics as metrics
 from . import systems as systems
 from ._progress import Progress as Progress
 from ._types import Gradient as Gradient
+from .deviation import Deviation as Deviation
 from .dynamics.block_average import BlockAverage as BlockAverage
 from .dynamics.block_average import block_average as block_average
 from .dynamics.ensemble import Spread as Spread
@@ -73,6 +74,7 @@ from .fitting.refinement import Refinement as Refinement
 from .fitting.result import RESULTS as RESULTS
 from .fitting.result import Fit as Fit
 from .fitting.sample import sample as sample
+from .fitting.select import select as select
 from .fitting.smooth import smooth as smooth
 from .fitting.steps import Steps as Steps
 from .fitting.stream import fit_stream as fit_stream
@@ -84,6 +86,7 @@ from .graphs.describe import describe as describe
 from .graphs.neighbour_list import Neighbours as Neighbours
 from .graphs.validate import check as check
 from .integrators import AbstractThermostat as AbstractThermostat
+from .integrators import CellRescaling as CellRescaling
 from .integrators import GaussLegendre4 as GaussLegendre4
 from .integrators import ImplicitMidpoint as ImplicitMidpoint
 from .integrators import KahanLi8 as KahanLi8
