@@ -13,6 +13,7 @@ from ._types import Gradient as Gradient
 from .deviation import Deviation as Deviation
 from .dynamics.block_average import BlockAverage as BlockAverage
 from .dynamics.block_average import block_average as block_average
+from .dynamics.elasticity import elastic_constants as elastic_constants
 from .dynamics.ensemble import Spread as Spread
 from .dynamics.ensemble import rollout_ensemble as rollout_ensemble
 from .dynamics.observables import AbstractObservable as AbstractObservable
@@ -28,8 +29,11 @@ from .dynamics.relax import Relaxed as Relaxed
 from .dynamics.relax import relax as relax
 from .dynamics.rollout import rollout as rollout
 from .dynamics.save_times import Every as Every
+from .dynamics.spectrum import Spectrum as Spectrum
+from .dynamics.spectrum import spectrum as spectrum
 from .dynamics.stress import Pressure as Pressure
 from .dynamics.stress import Stress as Stress
+from .dynamics.structure_factor import StructureFactor as StructureFactor
 from .dynamics.trajectory import Trajectory as Trajectory
 from .features import ELM as ELM
 from .features import SWIM as SWIM

@@ -14,7 +14,7 @@ from .._arguments import whole_number
 from .._tree import is_concrete
 from ..graphs.padding import pad, without_padding
 from ..graphs.schema import AXES, require
-from ..graphs.selection import frame
+from ..graphs.selection import picked
 from .equations import Equations
 from .result import Fit
 from .uncertainty import Factors, factors
@@ -61,7 +61,8 @@ def select(fit: Fit, candidates: GraphsTuple, k: int) -> Int[np.ndarray, " k"]:
     if whole_number("k", k, 1) > count:
         raise ValueError(f"k is {k}, but there are only {count} candidates")
     known = factors(fit.reduction, fit.solutions)
-    frames = [_one_size(candidates, number) for number in range(count)]
+    on_host = jax.tree.map(np.asarray, candidates)  # slices of another size would be compiled
+    frames = [_one_size(on_host, number) for number in range(count)]
     rows = [_whitened(fit.equations, known, one) for one in frames]
     systems: list[Half] = [jnp.stack(of_system) for of_system in zip(*rows)]
     chosen: list[int] = []
@@ -96,7 +97,8 @@ def labelled(equations: Equations, graphs: GraphsTuple) -> GraphsTuple:
 def _one_size(candidates: GraphsTuple, number: int) -> GraphsTuple:
     """One frame, padded to the size of the largest."""
     nodes, edges = (int(np.max(np.asarray(n))) for n in (candidates.n_node, candidates.n_edge))
-    return pad(frame(candidates, number), n_node=nodes + 1, n_edge=edges, n_graph=3)
+    one = picked(candidates, np.array([number]))
+    return pad(one, n_node=nodes + 1, n_edge=edges, n_graph=3)
 
 
 @eqx.filter_jit
