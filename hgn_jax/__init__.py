@@ -10,8 +10,10 @@ from . import metrics as metrics
 from . import systems as systems
 from ._progress import Progress as Progress
 from ._types import Gradient as Gradient
+from .deviation import Deviation as Deviation
 from .dynamics.block_average import BlockAverage as BlockAverage
 from .dynamics.block_average import block_average as block_average
+from .dynamics.elasticity import elastic_constants as elastic_constants
 from .dynamics.ensemble import Spread as Spread
 from .dynamics.ensemble import rollout_ensemble as rollout_ensemble
 from .dynamics.observables import AbstractObservable as AbstractObservable
@@ -27,8 +29,11 @@ from .dynamics.relax import Relaxed as Relaxed
 from .dynamics.relax import relax as relax
 from .dynamics.rollout import rollout as rollout
 from .dynamics.save_times import Every as Every
+from .dynamics.spectrum import Spectrum as Spectrum
+from .dynamics.spectrum import spectrum as spectrum
 from .dynamics.stress import Pressure as Pressure
 from .dynamics.stress import Stress as Stress
+from .dynamics.structure_factor import StructureFactor as StructureFactor
 from .dynamics.trajectory import Trajectory as Trajectory
 from .features import ELM as ELM
 from .features import SWIM as SWIM
@@ -76,6 +81,7 @@ from .fitting.refine import refine as refine
 from .fitting.refinement import Refinement as Refinement
 from .fitting.result import Fit as Fit
 from .fitting.sample import sample as sample
+from .fitting.select import select as select
 from .fitting.smooth import smooth as smooth
 from .fitting.steps import Steps as Steps
 from .fitting.stream import fit_stream as fit_stream
@@ -87,6 +93,7 @@ from .graphs.describe import describe as describe
 from .graphs.neighbour_list import Neighbours as Neighbours
 from .graphs.validate import check as check
 from .integrators import AbstractThermostat as AbstractThermostat
+from .integrators import CellRescaling as CellRescaling
 from .integrators import GaussLegendre4 as GaussLegendre4
 from .integrators import ImplicitMidpoint as ImplicitMidpoint
 from .integrators import KahanLi8 as KahanLi8

@@ -13,14 +13,15 @@ LAYERS = [
     {"cli"},
     {"demo"},
     {"plots", "ase", "export"},
-    {"metrics"},
+    {"metrics", "deviation"},
     {"fitting", "dynamics"},
     {"io"},
     {"systems", "integrators"},
     {"models"},
     {"features"},
     {"graphs", "linear"},
-    {"_types", "_tree", "_progress", "_block_sizes", "_arguments", "groups"},
+    {"_arguments"},
+    {"_types", "_tree", "_progress", "_block_sizes", "groups"},
 ]
 """Each layer imports only layers below it; members of a layer do not import one another."""
 FLOOR = {name: floor for floor, names in enumerate(LAYERS) for name in names}

@@ -272,6 +272,6 @@ def test_places_and_names_that_cannot_be(springs, start, tmp_path, monkeypatch):
         rolled(springs, start, output="no/run.h5")
     with pytest.raises(ValueError, match=r"run\.npz: output must end in \.h5, \.hdf5, \.h5md"):
         rolled(springs, start, output="run.npz")
-    with pytest.raises(ValueError, match="progress, checkpoint and output need concrete arrays"):
+    with pytest.raises(ValueError, match="progress, checkpoint, output and until need concrete"):
         jax.jit(lambda g: rolled(springs, g, output="run.h5"))(start)
     assert not list(tmp_path.iterdir())

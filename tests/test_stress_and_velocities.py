@@ -11,13 +11,13 @@ ATOMS = hgn.systems.lennard_jones(cutoff=2.0)
 LIST = hgn.Neighbours(2.0, 0.4)
 
 
-@pytest.fixture(scope="module")
-def liquid():
-    """64 atoms in a skewed periodic cell, moving."""
+@pytest.fixture(scope="module", params=[0.4, 0.0], ids=["skewed", "diagonal"])
+def liquid(request):
+    """64 atoms in a skewed periodic cell and in a cube, moving."""
     rng = np.random.default_rng(0)
     at = hgn.graphs.lattice((4, 4, 4), spacing=1.3).nodes["position"]
     cell = 5.2 * np.eye(3)
-    cell[1, 0] = 0.4
+    cell[1, 0] = request.param
     atoms = hgn.graphs.from_pairs(
         np.asarray(at) + rng.normal(0, 0.05, at.shape), [], momentum=rng.normal(size=at.shape),
         mass=rng.uniform(1, 2, 64),

@@ -14,7 +14,9 @@ from ..graphs.neighbour_list import Neighbours
 from ..graphs.not_graphs import not_graphs
 from ..graphs.schema import require
 from ..graphs.validate import check
+from ..integrators.cell_rescaling import CellRescaling
 from ..integrators.tao import Tao
+from ..integrators.thermostat import AbstractThermostat
 from ..models.base import AbstractModel
 from .observables import AbstractObservable
 
@@ -66,6 +68,34 @@ def check_integrator(model: AbstractModel, integrator: diffrax.AbstractSolver) -
             f"{name} needs H = T(p) + V(q), but this model mixes positions and momenta; use "
             "integrator=hgn.ImplicitMidpoint()"
         )
+
+
+def check_barostat(barostat: object, integrator: object, graph: Any) -> None:
+    """Raises `ValueError` for a barostat that cannot act."""
+    if barostat is None:
+        return
+    if not isinstance(barostat, CellRescaling):
+        raise ValueError(f"barostat must be hgn.CellRescaling(...), got {barostat!r}")
+    if not isinstance(integrator, AbstractThermostat):
+        raise ValueError(
+            f"a barostat needs a thermostat, not {type(integrator).__name__}: "
+            "integrator=hgn.Langevin(...)"
+        )
+    barostat.check(graph)
+
+
+def check_bounds(
+    until: Mapping[str, float] | None, observables: Sequence[AbstractObservable]
+) -> dict[str, float]:
+    """The bounds. Raises `ValueError` for bounds that are no numbers or of no observable."""
+    names, bounds = [o.name for o in observables], {}
+    for name, bound in ({} if until is None else until).items():
+        if name not in names:
+            raise ValueError(f"until bounds {name!r}, but the observables are {names}")
+        if not isinstance(bound, int | float) or math.isnan(bound):
+            raise ValueError(f"until must bound {name} by a number, got {bound!r}")
+        bounds[name] = float(bound)
+    return bounds
 
 
 def check_start(model: AbstractModel, graph: Any) -> None:

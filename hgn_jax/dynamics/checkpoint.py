@@ -14,7 +14,8 @@ from ..graphs.neighbour_list import Neighbours
 from ..io import array_file
 from ..io.checkpoint import Checkpoint, numbered
 from .save_times import Schedule
-from .stepper import Motion, Output, State
+from .state import Output, State
+from .stepper import Motion
 
 STATE = array_file.Format("hgn-jax rollout", 1)
 OUTPUTS = array_file.Format("hgn-jax rollout outputs", 1)

@@ -13,7 +13,8 @@ from jaxtyping import Array, Bool, Float, Int
 from .._tree import all_finite, is_concrete
 from ..graphs.neighbour_list import NeighbourList
 from .save_times import Schedule
-from .stepper import Motion, Output, Run, State
+from .state import Output, Run, State
+from .stepper import Motion
 
 T = TypeVar("T")
 
@@ -80,7 +81,9 @@ def _timely(motion: Motion, state: State, part: Float[Array, ""]) -> State:
     needed = (part > 0) | motion.late(state)
 
     def enough() -> NeighbourList | None:
-        return jax.tree.map(partial(jnp.where, needed), motion.find(state.y), state.neighbours)
+        return jax.tree.map(
+            partial(jnp.where, needed), motion.find(state.y, state.cell), state.neighbours
+        )
 
     # One list for all motions under vmap, or none.
     found = jax.lax.cond(eqxi.unvmap_any(needed), enough, lambda: state.neighbours)

@@ -12,17 +12,22 @@ from jraph import GraphsTuple
 
 from .._tree import all_finite
 from .._types import Rates
+from ..graphs.cell import Cell
 from ..graphs.geometry import distance, edge_mask, graph_index, graph_mask, node_mask
+from ..integrators.cell_rescaling import GREATEST
 from ..integrators.thermostat import AbstractThermostat
 from ..models.base import AbstractModel
 from ..models.network import HamiltonianGraphNetwork
-from .stepper import Motion, Run, State
+from .state import Run, State
+from .stepper import Motion
 from .trajectory import Trajectory
 
 TOLERATED = 0.5
 """Energy change, relative to the largest kinetic energy so far, above which a rollout failed."""
 ROUNDING = 1e4
 """Allowed rounding error of the energy, in units of its last digit."""
+NEAR = 1.03
+"""Ratio to the least height below which a cell counts as too small."""
 PERIOD = 30
 """Number of suggested steps per period of the fastest oscillation."""
 
@@ -31,6 +36,8 @@ def raise_if_wrong(motion: Motion, run: Run, path: Trajectory) -> None:
     """Raises `RuntimeError` if a rollout did not stay finite, or its energy jumped."""
     model, before = motion.model, _graph_at(motion, run.before)
     if not bool(path.finite):
+        if cell := _cell_failed(motion, run):
+            raise RuntimeError(f"rollout stopped at time {float(path.stopped_time):.6g}: {cell}")
         if not bool(run.after.solved):
             cause = "the step could not be solved"
         elif not bool(all_finite(run.after.y)):
@@ -107,6 +114,28 @@ def _left_the_skin(motion: Motion, before: GraphsTuple) -> str:
     )
 
 
+def _cell_failed(motion: Motion, run: Run) -> str:
+    """Message about a barostat that moves the cell too far, or makes it too small for its
+    neighbours; empty otherwise."""
+    if motion.barostat is None:
+        return ""
+    if not bool(run.after.solved):
+        return (
+            f"the barostat would change the cell by more than {GREATEST:.0%} at once. Check the "
+            "units of pressure (energy / length^d) and compressibility, start nearer to the "
+            "pressure, or give it a longer time"
+        )
+    cell, spec = Cell(np.asarray(run.before.cell, float)[0]), motion.neighbours
+    least = cell.heights.min()
+    if spec is None or (least > NEAR * 2 * spec.cutoff and bool(spec.spans(cell))):
+        return ""
+    return (
+        f"the cell has shrunk to the height {least:.4g}, too small for neighbours up to the cutoff "
+        f"{spec.cutoff:g} and the skin {spec.skin:g}: repeat the cell along short axes, or ask for "
+        "a lower pressure"
+    )
+
+
 def _advice(motion: Motion, graph: GraphsTuple) -> str:
     dt = abs(float(motion.dt))
     enough = float(suggested_step(motion.model, graph)) if _oscillates(motion.model) else np.inf
@@ -140,14 +169,14 @@ def culprit(model: AbstractModel, before: GraphsTuple, after: GraphsTuple) -> st
     NaN spreads within a step: if all bodies are NaN, it names the one with the greatest
     acceleration before.
     """
-    bodies = np.asarray(node_mask(before))
-    bad = bodies & ~np.isfinite(_state(after)).all(axis=1)
+    mask = np.asarray(node_mask(before))
+    bad = mask & ~np.isfinite(_state(after)).all(axis=1)
     node, words = int(np.argmax(bad)), "is not finite"
-    if bad[bodies].all():
+    if bad[mask].all():
         with np.errstate(over="ignore"):
             rate = np.linalg.norm(np.asarray(_vector_field(model, before)[-1]), axis=1)
         mass = before.nodes.get("mass", np.ones(len(rate)))
-        pull = np.where(bodies, rate / np.where(bodies, mass, 1), -np.inf)
+        pull = np.where(mask, rate / np.where(mask, mass, 1), -np.inf)
         node = int(np.argmax(np.where(np.isfinite(pull), pull, np.inf)))
         fastest = "acceleration" if _oscillates(model) else "rate"
         words = f"had the greatest {fastest} before all bodies ceased to be finite"

@@ -13,7 +13,7 @@ from .._tree import all_finite
 from .._types import Vectors
 from ..graphs.cell import Cell
 from ..graphs.dense_edges import SlottedGraphs
-from ..graphs.geometry import bodies, distance, edge_mask, movable
+from ..graphs.geometry import bodies, cell_of, distance, edge_mask, movable
 from ..graphs.neighbour_list import NeighbourList, Neighbours, find
 from ..graphs.strain import strained
 from ..models.base import AbstractModel
@@ -36,8 +36,6 @@ class Place(eqx.Module):
 
     graph: GraphsTuple
     found: NeighbourList | None
-    frame: Float[Array, "d d"]
-    """Map from the positions for which the list was found to the present ones."""
 
 
 class Walk(eqx.Module):
@@ -82,12 +80,10 @@ class Descent(eqx.Module):
 
     def first(self, graph: GraphsTuple) -> Place:
         """The place of a graph, with a new list."""
-        eye = jnp.eye(graph.nodes["position"].shape[1], dtype=graph.nodes["position"].dtype)
-        spec = self.neighbours
-        if spec is None:
-            return Place(graph, None, eye)
+        if self.neighbours is None:
+            return Place(graph, None)
         assert isinstance(graph, SlottedGraphs)
-        return Place(graph, find(spec, graph), eye)
+        return Place(graph, find(self.neighbours, graph))
 
     @eqx.filter_jit
     def again(self, walk: Walk, graph: GraphsTuple) -> Walk:
@@ -150,9 +146,10 @@ class Descent(eqx.Module):
 
     def pull(self, place: Place) -> Pull:
         """Forces on mobile bodies, and the force on the scaled strain; zero if the cell stays."""
-        graph, d = self.joined(place), place.frame.shape[0]
+        graph = self.joined(place)
         slope = self.model.gradient(graph).position
         position = graph.nodes["position"]
+        d = position.shape[1]
         force = jnp.zeros_like(position) if slope is None else -slope
         force = jnp.where(movable(graph)[:, None], force, 0)
         if self.stress is None:
@@ -167,9 +164,7 @@ class Descent(eqx.Module):
         graph = graph._replace(nodes=graph.nodes | {"position": position})
         if self.stress is None:
             return dataclasses.replace(place, graph=graph)
-        strain = move[1] / self.size
-        frame = place.frame + place.frame @ strain
-        return Place(strained(graph, strain), place.found, frame)
+        return Place(strained(graph, move[1] / self.size), place.found)
 
     def joined(self, place: Place) -> GraphsTuple:
         """The graph with its edges."""
@@ -183,15 +178,11 @@ class Descent(eqx.Module):
         spec, graph, found = self.neighbours, place.graph, place.found
         if spec is None or found is None:
             return place
-        # Distances when the list was found are at most those of today times the norm of the map
-        # back, plus two moves.
-        back = Cell(place.frame).inverse
-        rows, columns = (jnp.max(jnp.sum(jnp.abs(back), axis=k)) for k in (0, 1))
-        moves = jnp.sqrt(
-            jnp.max(jnp.sum((graph.nodes["position"] @ back - found.position) ** 2, axis=1))
-        )
-        then = spec.cutoff * jnp.sqrt(rows * columns) + 2 * moves
-        return jax.lax.cond(then <= spec.reach, lambda: place, lambda: self.first(graph))
+        if found.cell is None:
+            stale = found.stale(graph.nodes["position"], spec.skin)
+        else:
+            stale = found.stale_in(cell_of(graph), graph.nodes["position"], spec)
+        return jax.lax.cond(stale, lambda: self.first(graph), lambda: place)
 
 
 def shortest_edge(graph: GraphsTuple) -> Float[Array, ""]:

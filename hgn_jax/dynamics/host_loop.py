@@ -3,6 +3,7 @@ overflows."""
 
 import dataclasses
 import time
+from collections.abc import Mapping
 
 import equinox as eqx
 import jax
@@ -13,12 +14,14 @@ from jaxtyping import Array, Bool
 from .._progress import Reporter
 from .._tree import all_finite
 from .._types import Rates
+from ..graphs.cell import Cell
 from ..graphs.geometry import count
 from ..graphs.neighbour_list import NeighbourList
 from .checkpoint import RolloutCheckpoint, with_neighbours
 from .output_file import OutputFile
 from .save_times import Schedule
-from .stepper import Motion, Output, Run, State
+from .state import Output, Run, State
+from .stepper import Motion
 
 SECONDS = 1.0
 """Longest time between two inspections of the state."""
@@ -30,9 +33,10 @@ def stepwise(
     report: Reporter,
     checkpoint: RolloutCheckpoint | None,
     output: OutputFile | None,
+    until: Mapping[str, float],
 ) -> Run:
     """Outputs at all times, and the step at which the motion stopped, if it did: later outputs are
-    NaN."""
+    NaN. The last output is the first with an observable above its bound in `until`."""
     strides, parts = np.asarray(schedule.strides), np.asarray(schedule.parts)
     begin = motion.graph
     state: State | None = None
@@ -45,23 +49,26 @@ def stepwise(
     steps = int(strides[: len(outputs)].sum()) + ahead
     report.compiling(steps)
     if state is None:
-        motion, found = _found(motion, motion.begin())
+        motion, found = _found(motion, motion.begin(), None)
         state = _start(motion, found)
     pace, late = 1, bool(_late(motion, state))
     for number in range(len(outputs), len(strides)):
+        if outputs and exceeded(outputs[-1], until):
+            strides = strides[:number]
+            break
         left, ahead = int(strides[number]) - ahead, 0
         while left:
             now, start = min(left, pace), time.perf_counter()
             after, look = _advance(motion, state, jnp.asarray(now, jnp.int32))
             complete, sound, late = np.asarray(look)
             seconds = time.perf_counter() - start
-            if not complete:
+            if not complete and _spans(motion, state.cell):
                 # Finish with the old capacity first: another width sums in another order, and a
                 # resumed run must be bitwise identical.
                 good = int(_stop(motion, state, jnp.asarray(now, jnp.int32))[0]) - 1
                 state, _ = _advance(motion, state, jnp.asarray(good, jnp.int32))
                 left, steps = left - good, steps + good
-                motion = _with_room(motion, after.neighbours)
+                motion = _with_room(motion, after.neighbours, state.y, state.cell)
                 state = _in_room(motion, state)
                 continue
             if not sound:
@@ -79,18 +86,25 @@ def stepwise(
                 checkpoint.write(motion, state, outputs, int(strides[number]) - left)
         part, seen = jnp.asarray(parts[number], motion.dt.dtype), state
         if parts[number] > 0 or late:
-            motion, found = _found(motion, seen.y)
+            motion, found = _found(motion, seen.y, seen.cell)
             state = _in_room(motion, state)
             seen = dataclasses.replace(seen, neighbours=found)
         outputs.append(jax.tree.map(np.asarray, _output(motion, seen, part, begin)))
         if checkpoint is not None:
-            checkpoint.write(motion, state, outputs, 0, end=number == len(strides) - 1)
+            last = number == len(strides) - 1 or bool(exceeded(outputs[-1], until))
+            checkpoint.write(motion, state, outputs, 0, end=last)
         if output is not None:
             output.write(outputs)
     if output is not None:
         output.write(outputs, end=True)
     report(steps, end=True)
     return _run(outputs, state, steps, state, state, len(strides))
+
+
+def exceeded(output: Output, until: Mapping[str, float]) -> dict[str, float]:
+    """Greatest values of the observables that are above their bounds."""
+    values = {name: float(np.max(output.observed[name])) for name in until}
+    return {name: value for name, value in values.items() if value > until[name]}
 
 
 def _run(
@@ -127,19 +141,29 @@ def _complete(found: NeighbourList | None) -> bool:
     return found is None or bool(found.complete)
 
 
-def _found(motion: Motion, y: Rates) -> tuple[Motion, NeighbourList | None]:
+def _found(motion: Motion, y: Rates, cell: Array | None) -> tuple[Motion, NeighbourList | None]:
     """The motion with enough capacity for the neighbours of a state, and their list."""
-    while not _complete(found := _find(motion, y)):
-        motion = _with_room(motion, found)
+    while not _complete(found := _find(motion, y, cell)) and _spans(motion, cell):
+        motion = _with_room(motion, found, y, cell)
     return motion, found
 
 
-def _with_room(motion: Motion, found: NeighbourList | None) -> Motion:
-    """The motion with capacity for the neighbours that were found, and some to spare."""
+def _with_room(motion: Motion, found: NeighbourList | None, y: Rates, cell: Array | None) -> Motion:
+    """The motion with capacity for the neighbours that were found, and some to spare; and with a
+    new grid for a cell that became too small for the old one."""
     assert found is not None and motion.neighbours is not None
     bodies = count(motion.graph)
     larger = motion.neighbours.with_room(int(found.slots), int(found.run), bodies)
+    if cell is not None:
+        larger = larger.with_grid(np.asarray(y[0])[:-1], Cell(np.asarray(cell, float)[0]))
     return with_neighbours(motion, larger)
+
+
+def _spans(motion: Motion, cell: Array | None) -> bool:
+    """True unless the cell has become too small for nearest images."""
+    if cell is None or motion.neighbours is None:
+        return True
+    return bool(motion.neighbours.spans(Cell(np.asarray(cell)[0])))
 
 
 def _in_room(motion: Motion, state: State) -> State:

@@ -19,7 +19,8 @@ from ..io.pace import Pace
 from ..io.recording import of_motion
 from .checkpoint import call_of
 from .save_times import Schedule
-from .stepper import Motion, Output
+from .state import Output
+from .stepper import Motion
 
 SHARE = 0.02
 """Greatest fraction of the run time spent on writing, except at the end."""
@@ -117,6 +118,7 @@ class OutputFile:
                 name: values[:, :g]
                 for name, values in (("energy", stacked.energy), *stacked.observed.items())
             },
+            None if stacked.cell is None else stacked.cell[:, :g],
             self._keeps_edges,
         )
         with self._guarded():

@@ -12,7 +12,7 @@ from jraph import GraphsTuple
 
 from .._arguments import check_number, whole_number
 from .._tree import is_concrete
-from ..graphs.cell import Cell, require_cell
+from ..graphs.cell import Cell
 from ..graphs.dense_edges import SlottedGraphs, slotted
 from ..graphs.geometry import bodies
 from ..graphs.neighbour_list import Neighbours
@@ -174,32 +174,10 @@ def _prepared(
     graph: GraphsTuple, spec: Neighbours, changes: bool
 ) -> tuple[SlottedGraphs, Neighbours]:
     """The graph as the search takes it, and capacities for its neighbours."""
-    if spec.sizes is None or is_concrete(graph):
-        if not is_concrete(graph):
-            raise ValueError(
-                "inside jit the number of neighbours is unknown: allocate outside of it, "
-                "neighbours=hgn.Neighbours(cutoff, skin).allocate(graph)"
-            )
-        if changes:
-            _require_heights(graph, spec)
+    if is_concrete(graph):
         spec = spec.allocate(graph)
-    assert spec.sizes is not None
-    if changes:  # a diagonal cell does not stay diagonal
-        spec = Neighbours(spec.cutoff, spec.skin, spec.sizes._replace(diagonal=False))
+    spec = spec.allocated(graph, sheared=changes)
     return spec.prepare(graph), spec
-
-
-def _require_heights(graph: GraphsTuple, spec: Neighbours) -> None:
-    """Raises `ValueError` for a cell in which nearest images are uncertain once it is skewed."""
-    matrix = np.asarray(graph.globals["cell"], float)[0]
-    require_cell(matrix)
-    heights = Cell(matrix).heights
-    if heights.min() < 2 * spec.reach:
-        raise ValueError(
-            f"cell height {heights.min():g} is less than twice cutoff + skin, {spec.reach:g}, as a "
-            "cell that relaxes needs: repeat the cell along short axes, or take a smaller cutoff "
-            "or skin"
-        )
 
 
 def _reallocated(descent: Descent, walk: Walk, start: GraphsTuple) -> tuple[Descent, Walk]:

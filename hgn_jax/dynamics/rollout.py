@@ -1,7 +1,8 @@
 """Integration of a model or a known system with a fixed time step."""
 
+import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Literal
 
@@ -17,12 +18,20 @@ from .._progress import Progress, Reporter
 from .._tree import is_concrete
 from ..graphs.dense_edges import slotted
 from ..graphs.neighbour_list import Neighbours
+from ..integrators.cell_rescaling import CellRescaling
 from ..integrators.rattle import Rattle
 from ..integrators.stormer_verlet import StormerVerlet
 from ..integrators.thermostat import AbstractThermostat
 from ..models.base import AbstractModel
 from ..models.network import HamiltonianGraphNetwork
-from .arguments import check_integrator, check_kinds, check_reach, check_start
+from .arguments import (
+    check_barostat,
+    check_bounds,
+    check_integrator,
+    check_kinds,
+    check_reach,
+    check_start,
+)
 from .checkpoint import RolloutCheckpoint
 from .compiled_loop import whole
 from .diagnostics import raise_if_wrong, warn_about_range
@@ -31,7 +40,7 @@ from .observables import AbstractObservable
 from .output_file import OutputFile
 from .save_times import Every, Schedule, counted
 from .stepper import Motion
-from .trajectory import Trajectory, as_trajectory
+from .trajectory import Trajectory, as_trajectory, reason
 
 
 def rollout(
@@ -41,12 +50,14 @@ def rollout(
     *,
     dt: ArrayLike,
     integrator: diffrax.AbstractSolver = StormerVerlet(),
+    barostat: CellRescaling | None = None,
     neighbours: Neighbours | Literal["fixed"] | None = None,
     observables: Sequence[AbstractObservable] = (),
     states: bool = True,
     progress: Callable[[Progress], object] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
+    until: Mapping[str, float] | None = None,
     throw: bool = True,
 ) -> Trajectory:
     """Integrates the motion of `graph` from `times[0]` and returns it at all `times`.
@@ -67,6 +78,9 @@ def rollout(
         solvers (`diffrax.Dopri8()`: not symplectic, but accurate). `Rattle()` keeps rigid rods.
         `Langevin`, `VelocityRescaling` and `NoseHoover` keep a temperature; then the energy may
         change.
+    - `barostat`: `CellRescaling` lets the periodic cell follow a pressure, beside a thermostat;
+        `path.cell` then holds the cells. One whose shape changes needs heights of at least twice
+        cutoff + skin.
     - `neighbours`: edges by cutoff that follow the bodies; the graph's own edges are not used. A
         model with a cutoff needs them, unless all bodies are joined. "fixed" keeps the graph's
         edges nevertheless.
@@ -79,17 +93,20 @@ def rollout(
     - `output`: an H5MD file (`.h5`; extra `files`), to which outputs are written as often as costs
         2% of the time. It can be read while the rollout runs, and if it is killed. An existing file
         is refused, unless the same call resumes from its `checkpoint`.
+    - `until`: bounds of observables by name, such as `{"deviation": 0.2}`. The rollout ends with
+        the first output at which one is exceeded; `path.reason` says which and when.
     - `throw`: raise if the state does not stay finite or the energy jumps. If False, read
         `path.finite`.
 
     May be jitted, vmapped (over start graphs of one shape, or over models), and differentiated with
     respect to model and start. Reverse mode needs `times` that are not traced; it keeps states
     along the way and computes steps twice. Forward mode needs outputs an equal number of steps
-    apart, and no `neighbours`. `progress`, `checkpoint` and `output` need concrete arrays.
+    apart, and no `neighbours`. `progress`, `checkpoint`, `output` and `until` need concrete arrays.
 
     **Raises:** `ValueError` for bad times, a bad graph, a graph of another dimension than the
     model's, an integrator that needs H = T(p) + V(q) where the model is not separable, cell heights
-    below twice the cutoff, or a model without a cutoff or with one beyond that of the neighbours.
+    below twice the cutoff, a barostat without a thermostat, a cell or mobile bodies, or a model
+    without a cutoff or with one beyond that of the neighbours.
     `RuntimeError` if the state does not stay finite, naming time, body and closest pair; outside of
     jit also if the energy changes by more than half of the greatest kinetic energy so far, with a
     suggested step. For a checkpoint: `ValueError` if another call made it or it is damaged,
@@ -101,14 +118,19 @@ def rollout(
     check_kinds(model, integrator, dt, observables)
     check_integrator(model, integrator)
     check_start(model, graph)
+    check_barostat(barostat, integrator, graph)
     check_reach(model, graph, neighbours)
+    bounds = check_bounds(until, observables)
     schedule = counted(times, dt, graph.nodes["position"].dtype)
-    motion = _motion(model, graph, schedule, integrator, neighbours, tuple(observables), states)
+    motion = _motion(
+        model, graph, schedule, integrator, barostat, neighbours, tuple(observables), states
+    )
     concrete = is_concrete((motion, schedule))
-    followed = not (progress is checkpoint is output is None)
+    followed = not (progress is checkpoint is output is until is None)
     if not concrete and followed:
         raise ValueError(
-            "progress, checkpoint and output need concrete arrays: call rollout outside of jit"
+            "progress, checkpoint, output and until need concrete arrays: call rollout outside of "
+            "jit"
         )
     if concrete and isinstance(model, HamiltonianGraphNetwork):
         warn_about_range(motion)
@@ -121,10 +143,13 @@ def rollout(
             if output is not None:
                 file = OutputFile(output, graph, motion, schedule, resumes=held is not None)
                 written = files.enter_context(file)
-            run = stepwise(motion, schedule, report, held, written)
+            run = stepwise(motion, schedule, report, held, written, bounds)
+        schedule = schedule.first(len(run.outputs.energy))
     else:
         run = whole(motion, schedule)
     path = as_trajectory(graph, motion, schedule, run)
+    if bounds:
+        path = dataclasses.replace(path, reason=reason(path, bounds))
     if not throw:
         return path
     words = "the rollout did not stay finite: use a smaller dt, or throw=False to look at it"
@@ -142,6 +167,7 @@ def _motion(
     graph: GraphsTuple,
     schedule: Schedule,
     integrator: diffrax.AbstractSolver,
+    barostat: CellRescaling | None,
     neighbours: Neighbours | Literal["fixed"] | None,
     observables: tuple[AbstractObservable, ...],
     states: bool,
@@ -152,13 +178,8 @@ def _motion(
         laid_out, neighbours = slotted(graph) if model.handles_padding else graph, None
     else:
         neighbours.check(graph)
-        if neighbours.sizes is None:
-            if not is_concrete(graph):
-                raise ValueError(
-                    "inside jit the number of neighbours is unknown: allocate outside of it, "
-                    "neighbours=hgn.Neighbours(cutoff, skin).allocate(graph)"
-                )
-            neighbours = neighbours.allocate(graph)
+        sheared = barostat is not None and barostat.full
+        neighbours = neighbours.allocated(graph, sheared=sheared)
         laid_out = neighbours.prepare(graph)
     if isinstance(integrator, Rattle):
         integrator = integrator.of(model, laid_out, schedule.dt)
@@ -174,4 +195,5 @@ def _motion(
         neighbours=neighbours,
         observables=observables,
         states=states,
+        barostat=barostat,
     )

@@ -1,5 +1,6 @@
 """Output times, counted in steps."""
 
+import dataclasses
 import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -33,6 +34,15 @@ class Schedule(eqx.Module):
     """The stride of all outputs but the first, if it is the same for all."""
     most: int | None = eqx.field(static=True)
     """Bound on the strides, a power of two so that jit rarely compiles again; None if traced."""
+
+    def first(self, outputs: int) -> "Schedule":
+        """The schedule of that many outputs."""
+        return dataclasses.replace(
+            self,
+            times=self.times[:outputs],
+            strides=self.strides[:outputs],
+            parts=self.parts[:outputs],
+        )
 
 
 def counted(times: ArrayLike | Sequence[float] | Every, dt: ArrayLike, dtype: np.dtype) -> Schedule:

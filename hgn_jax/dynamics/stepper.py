@@ -16,54 +16,19 @@ from jraph import GraphsTuple
 from .._tree import all_finite
 from .._types import Rates, Vectors
 from ..graphs.dense_edges import SlottedGraphs
+from ..graphs.geometry import cell_of
 from ..graphs.neighbour_list import NeighbourList, Neighbours, find
+from ..graphs.strain import stretched
+from ..integrators.cell_rescaling import CellRescaling
 from ..integrators.stormer_verlet import StormerVerlet
 from ..integrators.thermostat import AbstractThermostat
 from ..models.base import AbstractModel
 from ..models.newtonian import Newtonian
 from .observables import AbstractObservable
-
-
-class State(eqx.Module):
-    """State of the chain of steps."""
-
-    y: Rates
-    solver: PyTree
-    """State of the integrator, passed from step to step."""
-    neighbours: NeighbourList | None
-    step: Int[Array, ""]
-    """Number of steps from the start."""
-    stale: Bool[Array, ""]
-    """True if the next step needs a new neighbour list: the last attempt went too far for it."""
-    solved: Bool[Array, ""]
-    """True if the integrator could solve all steps."""
-
+from .state import Output, State
 
 _Carry: TypeAlias = tuple[Int[Array, ""], State, Bool[Array, ""]]
 """Steps taken, the state after them, and whether the motion can continue from it."""
-
-
-class Output(eqx.Module):
-    """Output at one time."""
-
-    state: dict[str, Vectors]
-    """The arrays of the state by name; empty if states are not kept."""
-    energy: Float[Array, " g"]
-    kinetic: Float[Array, " g"]
-    """Scale of a tolerable change of the energy; zero if the state has no momenta."""
-    observed: dict[str, Array]
-    finite: Bool[Array, ""]
-
-
-class Run(eqx.Module):
-    """Outputs at all times, and the states around the step at which the motion failed."""
-
-    outputs: Output
-    end: State
-    steps: Int[Array, ""]
-    """Number of steps until the state was not finite, or of all steps."""
-    before: State
-    after: State
 
 
 class Motion(eqx.Module):
@@ -83,6 +48,7 @@ class Motion(eqx.Module):
     observables: tuple[AbstractObservable, ...]
     states: bool = eqx.field(static=True)
     """True if positions and momenta are part of the output."""
+    barostat: CellRescaling | None = None
 
     def begin(self) -> Rates:
         """The graph's own state."""
@@ -92,7 +58,15 @@ class Motion(eqx.Module):
         """The first state, with its neighbour list."""
         y, step = self.begin(), jnp.zeros((), jnp.result_type(int))
         solver = self.integrator.init(self._terms(found, step), 0.0, jnp.sign(self.dt), y, None)
-        return State(y, solver, found, step, jnp.array(False), jnp.array(True))
+        cell = None if self.barostat is None else self.graph.globals["cell"]
+        return State(y, solver, found, step, jnp.array(False), jnp.array(True), cell)
+
+    def within(self, cell: Float[Array, "g d d"] | None) -> "Motion":
+        """The motion in other cells; the same if there are none."""
+        if cell is None:
+            return self
+        graph = self.graph._replace(globals=self.graph.globals | {"cell": cell})
+        return dataclasses.replace(self, graph=graph)
 
     def advance(self, state: State, steps: int | Int[Array, ""], most: int | None = None) -> State:
         """The state after `steps` steps, or fewer if it ceases to be finite.
@@ -134,18 +108,18 @@ class Motion(eqx.Module):
     def output(self, state: State, part: Float[Array, ""], start: GraphsTuple) -> Output:
         """Output at a fraction `part` of a step after `state`, by one partial step that does not
         enter the trajectory; `state` must not be `late`."""
-        found = state.neighbours
+        found, within = state.neighbours, self.within(state.cell)
 
         def aside() -> Rates:
-            motion = self
+            motion = within
             if isinstance(self.integrator, AbstractThermostat):
-                motion = dataclasses.replace(self, integrator=StormerVerlet())
+                motion = dataclasses.replace(within, integrator=StormerVerlet())
             terms = motion._terms(found, state.step)
             inner = motion.integrator.init(terms, 0.0, jnp.sign(self.dt) * part, state.y, None)
             return motion._solve(terms, state.y, inner, part)[0]
 
         y = jax.lax.cond(part > 0, aside, lambda: state.y)
-        graph = self.at(y, found, self._time(state.step, part * jnp.sign(self.dt)))
+        graph = within.at(y, found, self._time(state.step, part * jnp.sign(self.dt)))
         if isinstance(self.integrator, AbstractThermostat):
             heat = {"heat": self.integrator.heat(state.solver)}
             graph = graph._replace(globals=graph.globals | heat)
@@ -156,14 +130,12 @@ class Motion(eqx.Module):
         observed = {o.name: o(self.model, graph, start) for o in self.observables}
         good = all_finite(y) & all_finite(energy) & all_finite(observed)
         kept = dict(zip(self.model.dynamics.state, y)) if self.states else {}
-        return Output(kept, energy, kinetic, observed, good)
+        return Output(kept, energy, kinetic, state.cell, observed, good)
 
     def late(self, state: State) -> Bool[Array, ""]:
         """True if the list is stale at the state itself; the last step checked it only at the
         integrator's stages."""
-        if self.neighbours is None or state.neighbours is None:
-            return jnp.array(False)
-        return state.neighbours.stale(state.y[0], self.neighbours.skin)
+        return self.within(state.cell)._stale(state.neighbours, state.y[0])
 
     def stop(self, state: State, most: Int[Array, ""]) -> tuple[Int[Array, ""], State, State]:
         """Number of steps from a finite `state` until it is not finite, at most `most`, and the
@@ -186,24 +158,50 @@ class Motion(eqx.Module):
         """The neighbour list, refreshed if it is stale."""
         if self.neighbours is None:
             return None
-        return jax.lax.cond(state.stale, lambda: self.find(state.y), lambda: state.neighbours)
+        new = partial(self.find, state.y, state.cell)
+        return jax.lax.cond(state.stale, new, lambda: state.neighbours)
 
     def _attempt(self, state: State, found: NeighbourList | None) -> tuple[State, Array]:
         """Like `_step`, with a given list, and whether it reached a finite state.
 
         A new list is never stale.
         """
-        terms = self._terms(found, state.step)
+        terms = self.within(state.cell)._terms(found, state.step)
         y, inner, solved = self._solve(terms, state.y, state.solver, 1.0)
         after = dataclasses.replace(
             state, y=y, solver=inner, step=state.step + 1, solved=state.solved & solved
         )
-        reached = all_finite(y)
+        if self.barostat is not None:
+            due = after.step % self.barostat.every == 0
+            # One branch for all motions under vmap.
+            after = jax.lax.cond(
+                eqxi.unvmap_any(due),
+                lambda: jax.tree.map(partial(jnp.where, due), self.rescaled(after, found), after),
+                lambda: after,
+            )
+        reached = all_finite(after.y)
         if self.neighbours is None:
             return after, reached
         stale = ~state.stale & ~reached
         after = jax.tree.map(lambda new, old: jnp.where(stale, old, new), after, state)
         return dataclasses.replace(after, stale=stale), reached
+
+    def rescaled(self, state: State, found: NeighbourList | None) -> State:
+        """The state after a move of the barostat, whose work counts as heat."""
+        assert self.barostat is not None and isinstance(self.integrator, AbstractThermostat)
+        time = self._time(state.step, 0.0)
+        graph = self.within(state.cell).at(state.y, found, time)
+        virial, kt = self.model.virial(graph), self.integrator.temperature
+        strain = self.barostat.strain(graph, virial, kt, state.step, self.dt)
+        solved = state.solved & (all_finite(strain) | ~all_finite(virial))
+        free = stretched(graph, strain)
+        motion = self.within(cell := free.globals["cell"])
+        moved = motion.at((free.nodes["position"], *state.y[1:]), found, time)
+        y = (moved.nodes["position"], *state.y[1:])  # NaN if the list is stale there
+        _, bath, heat = state.solver
+        work = self.model(moved) - self.model(graph)
+        solver = motion._rates(y, found, time)[1], bath, heat + work
+        return dataclasses.replace(state, y=y, solver=solver, cell=cell, solved=solved)
 
     def _solve(
         self, terms: Any, y: Rates, inner: PyTree, part: float | Array
@@ -214,11 +212,11 @@ class Motion(eqx.Module):
         solved = jnp.asarray(result == diffrax.RESULTS.successful)
         return jax.tree.map(lambda a: jnp.where(solved, a, jnp.nan), y1), inner1, solved
 
-    def find(self, y: Rates) -> NeighbourList | None:
+    def find(self, y: Rates, cell: Float[Array, "g d d"] | None = None) -> NeighbourList | None:
         """The neighbour list of that state; None if the graph keeps its edges."""
         if self.neighbours is None:
             return None
-        graph = self._moved(jax.lax.stop_gradient(y))
+        graph = jax.lax.stop_gradient(self.within(cell)._moved(y))
         assert isinstance(graph, SlottedGraphs)
         return find(self.neighbours, graph)
 
@@ -228,18 +226,26 @@ class Motion(eqx.Module):
         """The graph in that state; its positions are NaN if the list is stale there."""
         if found is None or self.neighbours is None:
             return self._moved(y, time)
-        poison = jnp.where(found.stale(y[0], self.neighbours.skin), jnp.nan, 0)
+        poison = jnp.where(self._stale(found, y[0]), jnp.nan, 0)
         graph = self._moved((y[0] + poison.astype(y[0].dtype), *y[1:]), time)
         assert isinstance(graph, SlottedGraphs)
         return found.joined(graph)
 
     def graph_at(self, state: State) -> GraphsTuple:
         """The graph in a state of the chain, at its time."""
-        return self.at(state.y, state.neighbours, self._time(state.step, 0.0))
+        return self.within(state.cell).at(state.y, state.neighbours, self._time(state.step, 0.0))
 
     def time_at_start(self) -> Float[Array, ""] | None:
         """The first time; None if the model does not depend on time."""
         return self._time(jnp.zeros((), jnp.result_type(int)), 0.0)
+
+    def _stale(self, found: NeighbourList | None, position: Vectors) -> Bool[Array, ""]:
+        """True if a pair within the cutoff might be missing from the list."""
+        if found is None or self.neighbours is None:
+            return jnp.array(False)
+        if self.barostat is None:
+            return found.stale(position, self.neighbours.skin)
+        return found.stale_in(cell_of(self.graph), position, self.neighbours)
 
     def _rates(self, y: Rates, found: NeighbourList | None, time: Array | None) -> Rates:
         """Rates times the length of a step; NaN if the list is stale.
@@ -249,7 +255,7 @@ class Motion(eqx.Module):
         """
         if found is None or self.neighbours is None:
             return self._scaled(self.model.vector_field(self._moved(y, time)))
-        bad = found.stale(y[0], self.neighbours.skin) | ~all_finite(y[1:])
+        bad = self._stale(found, y[0]) | ~all_finite(y[1:])
         sound = (jnp.where(bad, found.position, y[0]), *(jnp.where(bad, 0, a) for a in y[1:]))
         graph = self._moved(sound, time)
         assert isinstance(graph, SlottedGraphs)

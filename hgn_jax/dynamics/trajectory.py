@@ -1,5 +1,6 @@
 """The result of a rollout."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -12,7 +13,8 @@ from .._tree import all_finite
 from ..io.atoms_out import frames_of_recording, to_ase
 from ..io.recording import Recording, of_motion
 from .save_times import Schedule
-from .stepper import Motion, Run
+from .state import Run, State
+from .stepper import Motion
 
 
 class Trajectory(eqx.Module):
@@ -27,6 +29,9 @@ class Trajectory(eqx.Module):
     """Energy of the model that was integrated, `[t]`; `[t g]` for a batch of several graphs."""
     observed: dict[str, Float[Array, "t ..."]]
     """The `observables` by name, `[t ...]`; `[t g ...]` for a batch of several graphs."""
+    cell: Float[Array, "t ..."] | None
+    """Periodic cells `[t d d]` that a barostat has changed; `[t g d d]` for a batch of several
+    graphs. None if they stay."""
     end: GraphsTuple
     """The graph at the end of the last whole step: at `times[-1]`, or less than a step before.
 
@@ -41,6 +46,8 @@ class Trajectory(eqx.Module):
     """The first body without a finite state, or -1."""
     keeps_edges: bool = eqx.field(static=True, default=True)
     """True if the bodies kept the edges of the start, False if neighbours were searched."""
+    reason: str = eqx.field(static=True, default="")
+    """Which bound of `until` ended the rollout, and when; empty if none did."""
 
     def recordings(self) -> list[Recording]:
         """The trajectory of each graph as plain arrays, as `hgn.write` writes them.
@@ -66,6 +73,7 @@ class Trajectory(eqx.Module):
                 if len(values)
             },
             {name: of_graphs(v) for name, v in (("energy", self.energy), *self.observed.items())},
+            None if self.cell is None else of_graphs(self.cell),
             self.keeps_edges,
         )
 
@@ -94,7 +102,7 @@ def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: R
         kept = cut(values, graph_count)
         return kept[:, 0] if graph_count == 1 else kept
 
-    names, outputs = motion.model.dynamics.state, run.outputs
+    outputs = run.outputs
     none = jnp.zeros((0, *graph.nodes["position"].shape), motion.dt.dtype)
     position, momentum = (
         cut(outputs.state[name], n) if name in outputs.state else none
@@ -112,7 +120,8 @@ def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: R
         momentum=momentum,
         energy=of_graphs(outputs.energy),
         observed={name: of_graphs(values) for name, values in outputs.observed.items()},
-        end=_at_end(graph, motion, {k: a[:n] for k, a in zip(names, run.end.y)}, end_time),
+        cell=None if outputs.cell is None else of_graphs(outputs.cell),
+        end=_at_end(graph, motion, run.end, end_time),
         finite=chained & jnp.all(good),
         stopped_time=jnp.where(chained & ~jnp.all(good), first_bad, stopped),
         stopped_node=node,
@@ -120,13 +129,26 @@ def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: R
     )
 
 
-def _at_end(
-    graph: GraphsTuple, motion: Motion, state: dict[str, Array], time: Float[Array, ""]
-) -> GraphsTuple:
+def reason(path: Trajectory, until: Mapping[str, float]) -> str:
+    """Which observables are above their bounds at the last output; empty if none."""
+    last = {name: float(np.max(path.observed[name][-1])) for name in until}
+    words = [
+        f"{name} is {value:.3g}, above {until[name]:.3g}"
+        for name, value in last.items()
+        if value > until[name]
+    ]
+    return f"{'; '.join(words)} at time {float(path.times[-1]):.6g}" if words else ""
+
+
+def _at_end(graph: GraphsTuple, motion: Motion, end: State, time: Float[Array, ""]) -> GraphsTuple:
     """The graph in that state, without the measured quantities of its start."""
+    n, graph_count = len(graph.nodes["position"]), graph.n_node.shape[0]
+    state = {name: a[:n] for name, a in zip(motion.model.dynamics.state, end.y)}
     measured = {*motion.model.dynamics.observed, "energy", "stress"}
     nodes = {name: a for name, a in graph.nodes.items() if name not in measured}
     globals_ = {name: a for name, a in graph.globals.items() if name not in measured}
     if "time" in globals_ or motion.model.time_dependent:
         globals_ |= {"time": jnp.broadcast_to(time, graph.n_node.shape)}
+    if end.cell is not None:
+        globals_ |= {"cell": end.cell[:graph_count]}
     return graph._replace(nodes=nodes | state, globals=globals_)

@@ -6,9 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 from jraph import GraphsTuple
 
+from .._tree import is_concrete
 from .._types import Vectors
 from .cell import ROUNDING, AnyArray, Cell, require_cell
 from .cell_list import Sizes, grid_index, run_lengths, search, steps_around
@@ -97,22 +98,67 @@ class Neighbours(eqx.Module):
     def allocate(self, graph: GraphsTuple) -> "Neighbours":
         """Copy with `sizes` that suffice for the graph, and some to spare; concrete graphs only."""
         self.check(graph)
-        points = np.asarray(graph.nodes["position"], float)
+        with jax.ensure_compile_time_eval():  # inside jit the graph may be a constant
+            return self._sized(np.asarray(graph.nodes["position"]), _on_host(graph))
+
+    def _sized(self, position: np.ndarray, cell: Cell | None) -> "Neighbours":
+        points = position.astype(float)
         n, d = points.shape
-        cell = _on_host(graph)
         extent = np.ptp(points, axis=0) + self.reach if cell is None else cell.heights
         # At most about four grid cells per body, however large the system is.
         most_cells = max(1, int((4 * n) ** (1 / d)))
         grid = tuple(int(min(most_cells, max(1, 2 * side // self.reach))) for side in extent)
-        with jax.ensure_compile_time_eval():  # inside jit the graph may be a constant
-            device_cell = None if cell is None else cell_of(graph)
-            index = grid_index(graph.nodes["position"], device_cell, self.reach, grid)
-            number = np.ravel_multi_index(np.asarray(index).T, grid)
-            bodies = np.bincount(number, minlength=math.prod(grid))
-            run = int(np.max(run_lengths(bodies.reshape(-1, grid[-1]))))
+        exact = None if cell is None else Cell(cell.matrix.astype(position.dtype))
+        index = grid_index(jnp.asarray(position), exact, self.reach, grid)
+        number = np.ravel_multi_index(np.asarray(index).T, grid)
+        bodies = np.bincount(number, minlength=math.prod(grid))
+        run = int(np.max(run_lengths(bodies.reshape(-1, grid[-1]))))
         slots = most_neighbours(points, self.reach, cell)
         sizes = Sizes(slots, run, grid, cell is not None and bool(_is_diagonal(cell)))
         return Neighbours(self.cutoff, self.skin, _with_spare(sizes, n))
+
+    def with_grid(self, position: np.ndarray, cell: Cell) -> "Neighbours":
+        """Copy with another grid if the cell, on the host, has become too small for this one."""
+        assert self.sizes is not None
+        if self._grid_suffices(cell.heights, self.sizes.grid):
+            return self
+        fresh = self._sized(position, cell).sizes
+        assert fresh is not None
+        slots = max(fresh.slots, self.sizes.slots)
+        sizes = fresh._replace(slots=slots, diagonal=self.sizes.diagonal)
+        return Neighbours(self.cutoff, self.skin, sizes)
+
+    def allocated(self, graph: GraphsTuple, *, sheared: bool) -> "Neighbours":
+        """Itself if it has sizes, else `allocate`; `sheared` if the cell will change its shape.
+
+        **Raises:** `ValueError` without sizes inside jit, or for heights below twice the reach of a
+        cell that will be sheared.
+        """
+        if not is_concrete(graph):
+            if self.sizes is None:
+                raise ValueError(
+                    "inside jit the number of neighbours is unknown: allocate outside of it, "
+                    "neighbours=hgn.Neighbours(cutoff, skin).allocate(graph)"
+                )
+        elif sheared:
+            self._check_skewed(graph)
+        spec = self.allocate(graph) if self.sizes is None else self
+        assert spec.sizes is not None
+        if not sheared:
+            return spec
+        return Neighbours(self.cutoff, self.skin, spec.sizes._replace(diagonal=False))
+
+    def _check_skewed(self, graph: GraphsTuple) -> None:
+        """Raises `ValueError` for a cell that is too small once it is skewed."""
+        self.check(graph)
+        cell = _on_host(graph)
+        assert cell is not None
+        if cell.heights.min() < 2 * self.reach:
+            raise ValueError(
+                f"cell height {cell.heights.min():g} is less than twice cutoff + skin, "
+                f"{self.reach:g}, as a cell needs whose shape changes: repeat the cell along short "
+                "axes, or take a smaller cutoff or skin"
+            )
 
     def with_room(self, slots: int, run: int, bodies: int) -> "Neighbours":
         """Copy with capacities for that many neighbours and bodies of a run, and some to spare."""
@@ -134,11 +180,13 @@ class Neighbours(eqx.Module):
     def fits(self, cell: Cell) -> Bool[Array, ""]:
         """True if the search finds every pair in this cell. Works inside jit."""
         assert self.sizes is not None
+        suffices = self.spans(cell) & self._grid_suffices(cell.heights, self.sizes.grid)
+        return suffices & _is_diagonal(cell) if self.sizes.diagonal else suffices
+
+    def spans(self, cell: Cell) -> Bool[Array, ""]:
+        """True if the cell is large enough for the nearest images of all pairs of the list."""
         required = 2 * jnp.where(cell.skewed, self.reach, self.cutoff)
-        suffices = jnp.min(cell.heights) >= required * ROUNDING
-        if self.sizes.diagonal:
-            suffices &= _is_diagonal(cell)
-        return suffices & self._grid_suffices(cell.heights, self.sizes.grid)
+        return jnp.min(cell.heights) >= required * ROUNDING
 
     def _grid_suffices(self, heights: AnyArray, grid: tuple[int, ...]) -> Bool[AnyArray, ""]:
         """True if no pair within reach is more than two grid cells apart."""
@@ -158,11 +206,26 @@ class NeighbourList(eqx.Module):
     """Greatest number of bodies in a run of grid cells."""
     complete: Bool[Array, ""]
     """False if a capacity overflowed, or the cell no longer fits the sizes."""
+    cell: Float[Array, "d d"] | None
+    """Cell that they were found for; None in free space."""
 
     def stale(self, position: Vectors, skin: float) -> Bool[Array, ""]:
         """True if a pair within the cutoff might be missing."""
         moved = jnp.max(jnp.sum((position - self.position) ** 2, axis=1))
         return ~self.complete | ~(moved <= (skin / 2) ** 2)  # NaN is stale
+
+    def stale_in(self, cell: Cell, position: Vectors, spec: "Neighbours") -> Bool[Array, ""]:
+        """Like `stale`, in a cell that may have changed, and the bodies with it."""
+        assert self.cell is not None
+        back = jnp.matmul(cell.inverse, self.cell, precision="highest")
+        moves = jnp.matmul(position, back, precision="highest") - self.position
+        # Distances when the list was found are at most those of today times the norm of the map
+        # back, plus two moves.
+        rows, columns = (jnp.max(jnp.sum(jnp.abs(back), axis=k)) for k in (0, 1))
+        farthest = jnp.sqrt(jnp.max(jnp.sum(moves**2, axis=1)))
+        then = spec.cutoff * jnp.sqrt(rows * columns) + 2 * farthest
+        wide = jnp.min(cell.heights) >= 2 * spec.cutoff * ROUNDING
+        return ~self.complete | ~wide | ~(then <= spec.reach)  # NaN is stale
 
     def joined(self, graph: SlottedGraphs) -> SlottedGraphs:
         """The graph with the edges of this list."""
@@ -186,7 +249,8 @@ def find(spec: Neighbours, graph: SlottedGraphs) -> NeighbourList:
     complete = (slots <= spec.sizes.slots) & (run <= spec.sizes.run)
     if cell is not None:
         complete &= spec.fits(cell)
-    return NeighbourList(senders, position, slots, run, complete)
+    matrix = None if cell is None else cell.matrix
+    return NeighbourList(senders, position, slots, run, complete, matrix)
 
 
 def _is_diagonal(cell: Cell) -> Bool[AnyArray, ""]:

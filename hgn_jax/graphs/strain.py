@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
+from .dense_edges import DiagonalCellGraphs, SlottedGraphs
 from .geometry import graph_index
 
 
@@ -20,6 +21,16 @@ def strained(
     else:
         moved = position + jnp.einsum("nk,nkd->nd", position, strain[graph_index(graphs)])
     changed = {} if cell is None else {"cell": cell + cell @ strain}
+    if isinstance(graphs, DiagonalCellGraphs):  # sheared, it is no longer diagonal
+        graphs = SlottedGraphs(*graphs)
     return graphs._replace(
         nodes=graphs.nodes | {"position": moved}, globals=graphs.globals | changed
     )
+
+
+def stretched(graphs: GraphsTuple, strain: Float[Array, "g d d"]) -> GraphsTuple:
+    r"""Positions and cells mapped to $x e^\epsilon$, up to the fourth power of $\epsilon$."""
+    power = strain
+    for k in (4, 3, 2):
+        power = strain + jnp.einsum("gij,gjk->gik", strain, power, precision="highest") / k
+    return strained(graphs, power)

@@ -1,3 +1,4 @@
+from .cell_rescaling import CellRescaling as CellRescaling
 from .gauss_legendre4 import GaussLegendre4 as GaussLegendre4
 from .implicit_midpoint import ImplicitMidpoint as ImplicitMidpoint
 from .kahan_li8 import KahanLi8 as KahanLi8

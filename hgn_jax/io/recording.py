@@ -54,18 +54,20 @@ def of_motion(
     times: np.ndarray,
     moving: Mapping[str, np.ndarray],
     observed: Mapping[str, np.ndarray],
+    cells: np.ndarray | None,
     keeps_edges: bool,
 ) -> list[Recording]:
     """One recording per graph of a batch that moved.
 
-    `moving` holds arrays `[t n d]` of all bodies, `observed` arrays `[t g ...]`.
+    `moving` holds arrays `[t n d]` of all bodies, `observed` arrays `[t g ...]`, `cells` those that
+    moved with the bodies `[t g d d]`, if they did.
     """
     graphs: Any = without_padding(graph)
     nodes, edges = _ends(graphs.n_node), _ends(graphs.n_edge)
     found = []
     for k in range(len(graphs.n_node)):
         pairs, of_pairs = _pairs(graphs, k, nodes, edges) if keeps_edges else (None, {})
-        cell = graphs.globals.get("cell")
+        cell = np.asarray(graphs.globals["cell"])[k] if "cell" in graphs.globals else None
         found.append(
             Recording(
                 where=f"graph {k}",
@@ -78,7 +80,7 @@ def of_motion(
                 },
                 pairs=pairs,
                 of_pairs=of_pairs,
-                cell=None if cell is None else np.asarray(cell)[k],
+                cell=cell if cells is None else cells[:, k],
                 observed={name: a[:, k] for name, a in observed.items()},
             )
         )
