@@ -71,6 +71,9 @@ def cases(quick: bool) -> Iterator[Case]:
     for share in SHARES[3:4] if quick else SHARES:
         settings = {"measured": "shares", "strength": share}
         yield Case(settings, functools.partial(_of_share, share))
+    for noise in (0.0, NOISE):
+        settings = {"measured": "directions", "noise": noise}
+        yield Case(settings, functools.partial(_directions, noise))
 
 
 def _of_field(name: str, quick: bool) -> Record:
@@ -113,6 +116,40 @@ def _of_share(strength: float) -> Record:
         "parameters": group.parameters,
         "nats": group.nats,
     }
+
+
+def _directions(noise: float) -> Record:
+    """Angles (degrees) of the fields that one charge shows: electric along `DIRECTION`, magnetic
+    along `AXIS`."""
+    graph = hgn.graphs.from_pairs(np.zeros((1, 3)), np.zeros((0, 2), int))
+    q, v = jr.normal(jr.key(0), (2, 200, 1, 3))
+    data = hgn.graphs.snapshots(graph, {"position": q, "momentum": v}, {})
+    momentum = data.nodes["momentum"]
+    force = jnp.asarray(DIRECTION) + jnp.cross(momentum, jnp.asarray(AXIS)[None])
+    force += noise * jnp.std(force) * jr.normal(jr.key(1), force.shape)
+    fit = hgn.fit(
+        data._replace(nodes=data.nodes | {"force": force}), key=0, throw=False,
+        terms=(hgn.External(4, degrees=(0, 1, 2)), hgn.Magnetic(4)),
+        observations=[hgn.Forces("uniform")], solver=hgn.QR("groups"),
+    )  # fmt: skip
+    still, moving = jnp.zeros((4, 3)), jnp.concatenate([jnp.zeros((1, 3)), jnp.eye(3)])
+    at = {"position": still[:, None], "momentum": moving[:, None]}
+    electric, *magnetic = fit.model.vector_field(hgn.graphs.snapshots(graph, at, {}))[1]
+    # v x B has the components of B off the diagonal.
+    turned = jnp.stack(magnetic) - electric
+    found = jnp.stack([turned[2, 1] - turned[1, 2], turned[0, 2] - turned[2, 0],
+                       turned[1, 0] - turned[0, 1]]) / 2  # fmt: skip
+    return {
+        "electric": _angle(electric, DIRECTION),
+        "magnetic": _angle(found, AXIS),
+        "goal": 0.2 if noise else 1e-6,
+    }
+
+
+def _angle(found: Array, true: np.ndarray) -> float:
+    """Angle between two directions (degrees)."""
+    a, b = np.asarray(found) / np.linalg.norm(found), true / np.linalg.norm(true)
+    return float(np.degrees(2 * np.arcsin(np.linalg.norm(a - b) / 2)))
 
 
 def _fitted(data: GraphsTuple, terms: tuple[hgn.AbstractTermSpec, ...], solver: hgn.QR) -> hgn.Fit:

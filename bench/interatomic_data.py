@@ -27,8 +27,10 @@ class Subject(NamedTuple):
     weights: tuple[float, ...] = FEW_WEIGHTS
     stretches: tuple[float | None, ...] = (None,)
     likenesses: tuple[float, ...] = (0.8,)
+    every: int = 1
+    """Stride of the training frames that are used."""
     search_every: int = 1
-    """Stride of the training frames by which settings are chosen."""
+    """Stride of those by which settings are chosen."""
     units: tuple[int, ...] = (1000, 2000)
     search_units: int = 500
     seeds: int = 3
@@ -66,6 +68,7 @@ ALLOYS = Subject(
     cutoffs=(4.7, 5.2),
     radials=(4, 5),
     likenesses=(0.8, 0.0, 0.9, 0.95, 0.98),
+    every=2,
     search_every=4,
     units=(2000,),
     seeds=1,
@@ -111,12 +114,12 @@ def found(folder: Path, subject: Subject, name: str) -> Path:
 
 @lru_cache(maxsize=2)
 def training(
-    folder: Path, subject: Subject, cutoff: float, quick: bool, every: int = 1
+    folder: Path, subject: Subject, cutoff: float, quick: bool, every: int | None = None
 ) -> GraphsTuple:
     """Training frames, joined by the cutoff; in a quick run at most twenty of them."""
     path = found(folder, subject, subject.train)
     frames = slice(20) if quick else None
-    return hgn.read(path, cutoff=cutoff, frames=frames, every=every)
+    return hgn.read(path, cutoff=cutoff, frames=frames, every=every or subject.every)
 
 
 @lru_cache(maxsize=2)
