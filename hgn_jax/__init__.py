@@ -40,6 +40,7 @@ from .features import AbstractTerm as AbstractTerm
 from .features import AbstractTermSpec as AbstractTermSpec
 from .features import AbstractUntrained as AbstractUntrained
 from .features import Angular as Angular
+from .features import Bending as Bending
 from .features import Drive as Drive
 from .features import External as External
 from .features import Friction as Friction
@@ -53,6 +54,7 @@ from .features import Pair as Pair
 from .features import PairFriction as PairFriction
 from .features import Phase as Phase
 from .features import Powers as Powers
+from .features import Torsion as Torsion
 from .features import UniformField as UniformField
 from .features import sites as sites
 from .fitting.calibrate import calibrate as calibrate
