@@ -4,6 +4,7 @@ from importlib import import_module as _import_module
 from importlib.metadata import version as _version
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from . import flows as flows
 from . import graphs as graphs
 from . import groups as groups
 from . import metrics as metrics
@@ -45,6 +46,7 @@ from .features import AbstractTerm as AbstractTerm
 from .features import AbstractTermSpec as AbstractTermSpec
 from .features import AbstractUntrained as AbstractUntrained
 from .features import Angular as Angular
+from .features import Bending as Bending
 from .features import Drive as Drive
 from .features import External as External
 from .features import Friction as Friction
@@ -58,8 +60,11 @@ from .features import Pair as Pair
 from .features import PairFriction as PairFriction
 from .features import Phase as Phase
 from .features import Powers as Powers
+from .features import Torsion as Torsion
 from .features import UniformField as UniformField
 from .features import sites as sites
+from .fitting.brownian import Brownian as Brownian
+from .fitting.brownian import fit_brownian as fit_brownian
 from .fitting.calibrate import calibrate as calibrate
 from .fitting.energies import Energies as Energies
 from .fitting.energies import Stresses as Stresses
@@ -119,6 +124,7 @@ from .models import AbstractModel as AbstractModel
 from .models import Basis as Basis
 from .models import Constrained as Constrained
 from .models import HamiltonianGraphNetwork as HamiltonianGraphNetwork
+from .models import Overdamped as Overdamped
 from .models import Poisson as Poisson
 from .models import Rods as Rods
 from .models.equations_of_motion import Canonical as Canonical

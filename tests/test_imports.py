@@ -14,7 +14,7 @@ LAYERS = [
     {"demo"},
     {"plots", "ase", "export"},
     {"metrics", "deviation"},
-    {"fitting", "dynamics"},
+    {"fitting", "dynamics", "flows"},
     {"io"},
     {"systems", "integrators"},
     {"models"},

@@ -7,6 +7,8 @@ from .base import AbstractTermSpec as AbstractTermSpec
 from .base import AbstractUntrained as AbstractUntrained
 from .base import Counts as Counts
 from .base import Fitted as Fitted
+from .bending import Bending as Bending
+from .bending import BendingFeatures as BendingFeatures
 from .dense import Dense as Dense
 from .drive import Drive as Drive
 from .drive import DriveFeatures as DriveFeatures
@@ -38,3 +40,4 @@ from .sampling import SWIM as SWIM
 from .sampling import AbstractSampling as AbstractSampling
 from .sampling import Glorot as Glorot
 from .site_energy import AbstractSiteEnergy as AbstractSiteEnergy
+from .torsion import Torsion as Torsion

@@ -4,21 +4,26 @@ from abc import abstractmethod
 from typing import ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
 from .._types import NodeScalars
+from ..graphs.cell import Cell
 from ..graphs.geometry import (
     displacement,
     edge_kinds,
     edge_mask,
     edge_share,
     graph_index,
+    graph_mask,
     node_mask,
     sum_over_edges,
     velocity_of,
 )
+from ..graphs.tuples import TYPES
 from .base import Counts
 
 
@@ -26,9 +31,9 @@ class Site(eqx.Module):
     """Attributes of one site; arrays `[s]` for all of them."""
 
     kind: Int[Array, "..."]
-    """Type of the edge, or species of the body; 0 if the graph has none."""
+    """Type of the edge, triple or quadruple, or species of the body; 0 if the graph has none."""
     mass: Float[Array, "..."] | None
-    """Mass of the body; None for pairs and for graphs without masses."""
+    """Mass of the body; None for sites of several bodies and for graphs without masses."""
     time: Float[Array, "..."] | None
     """`globals["time"]` of the site's graph, if it has one."""
 
@@ -51,7 +56,7 @@ class AbstractSites(eqx.Module):
     needs: eqx.AbstractClassVar[tuple[str, ...]]
     """Node arrays that are read in addition to them."""
     pairs: eqx.AbstractClassVar[bool]
-    """True if bodies act on one another."""
+    """True if the sites are edges, so that bodies act on one another up to a cutoff."""
     counts: eqx.AbstractClassVar[Counts]
     """Extensive counts to which a constant value at every site adds up."""
 
@@ -129,6 +134,59 @@ class Phases(AbstractBodies):
     def of(self, graphs: GraphsTuple) -> Sites:
         both = jnp.concatenate([graphs.nodes["position"], graphs.nodes["momentum"]], axis=1)
         return Sites(both, _bodies(graphs), _real(graphs))
+
+
+class AbstractTuples(AbstractSites):
+    """Sites of several bodies that `graphs` name: no edges are needed. In a cell, bonds are those
+    between nearest images."""
+
+    depends_on: ClassVar[tuple[str, ...]] = ("position",)
+    pairs: ClassVar[bool] = False
+    counts: ClassVar[Counts] = Counts(bodies=True)
+
+    def of(self, graphs: GraphsTuple) -> Sites:
+        (name,) = self.needs
+        offsets = graphs.nodes[name]
+        n, slots, others = offsets.shape
+        used = jnp.any(offsets != 0, axis=2)
+        x = graphs.nodes["position"]
+        own = jnp.arange(n, dtype=jnp.int32)[:, None, None]
+        points = x[own + offsets]
+        # The first two bonds begin at the own body, the third at the end of the second.
+        middle = jnp.broadcast_to(x[:, None, None], (n, slots, 2, x.shape[1]))
+        bonds = points - jnp.concatenate([middle, points[:, :, 1:-1]], axis=2)
+        if "cell" in graphs.globals:
+            cell = graphs.globals["cell"]
+            unit = jnp.eye(x.shape[1], dtype=cell.dtype)[None]
+            cell = jnp.where(graph_mask(graphs)[:, None, None], cell, unit)
+            nearest = jax.vmap(lambda matrix, bond: Cell(matrix).minimum_image(bond))
+            bonds = nearest(cell[graph_index(graphs)], bonds)
+        # Independent vectors, so that no angle of an empty slot has a derivative that is NaN.
+        empty = np.arange(1, x.shape[1] + 1)[None] ** np.arange(others)[:, None]
+        bonds = jnp.where(used[:, :, None, None], bonds, jnp.asarray(empty, x.dtype)[None, None])
+        kind = graphs.nodes.get(TYPES[name], jnp.zeros_like(used, jnp.int32))
+        kind = jnp.where(used, kind.astype(jnp.int32), -1).ravel()
+        time = _time(graphs, jnp.repeat(graph_index(graphs), slots))
+        weight = used.astype(x.dtype).ravel()
+        return Sites(bonds.reshape(n * slots, -1), Site(kind, None, time), weight)
+
+    def collect(self, graphs: GraphsTuple, values: Float[Array, "s ..."]) -> Float[Array, "n ..."]:
+        n = len(graphs.nodes["position"])
+        return jnp.sum(values.reshape(n, len(values) // n, *values.shape[1:]), axis=1)
+
+
+class Triples(AbstractTuples):
+    """Triples (i, j, k) of `hgn.graphs.with_triples`, with the vectors x_i - x_j and x_k - x_j
+    (length), `[2 d]`."""
+
+    needs: ClassVar[tuple[str, ...]] = ("triples",)
+
+
+class Quadruples(AbstractTuples):
+    """Quadruples (i, j, k, l) of `hgn.graphs.with_quadruples`, with the vectors x_i - x_j,
+    x_k - x_j and x_l - x_k (length), `[3 d]`."""
+
+    needs: ClassVar[tuple[str, ...]] = ("quadruples",)
 
 
 def _bodies(graphs: GraphsTuple) -> Site:

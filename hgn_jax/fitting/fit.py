@@ -12,7 +12,6 @@ from .._types import Key
 from ..features.base import AbstractTerm
 from ..features.kinetic import Kinetic
 from ..features.pair import Pair
-from ..graphs.species import typed_by_species
 from ..graphs.validate import check, warn_about_precision
 from ..linear.base import AbstractLeastSquares
 from ..linear.qr import QR
@@ -106,10 +105,6 @@ def solve(
         dynamics.accepts(data)
     warn_about_precision(data)
     how = settled(recipe(data, terms, dynamics, known, observations, solver), data)
-    if is_concrete(data):
-        typed = typed_by_species(data, how.species)
-        for term in terms:
-            term.accepts(typed)
     if not _in_pieces(data, how):
         return raise_if(throw, _solve(data, how))
     return raise_if(throw, _of_pieces(_calibrated(data, how), data, how.solver))

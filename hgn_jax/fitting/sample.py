@@ -104,7 +104,12 @@ def given_equations(terms: tuple[Any, ...], data: GraphsTuple, how: Recipe) -> E
 
 
 def _resolved(term: Term, data: GraphsTuple) -> Term:
-    return term.resolve(data) if isinstance(term, AbstractTermSpec) else term
+    """The spec with its sizes filled in, or the term if it accepts the data."""
+    if isinstance(term, AbstractTermSpec):
+        return term.resolve(data)
+    if is_concrete(data):
+        term.accepts(data)
+    return term
 
 
 def _settled(

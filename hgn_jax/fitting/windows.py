@@ -12,6 +12,11 @@ from jraph import GraphsTuple
 from ..graphs.padding import without_padding
 from .series import longest_step, measured
 
+CONSTANT = {
+    "mass", "species", "fixed", "triples", "triple_type", "quadruples", "quadruple_type",
+}  # fmt: skip
+"""Node arrays that must not change along a trajectory."""
+
 
 class Trajectories(eqx.Module):
     """States of one system at f frames, as vectors of D numbers: the arrays of the state one after
@@ -164,7 +169,7 @@ def _check_alike(data: GraphsTuple) -> None:
             f"edges, frame 0 has {n} and {e}"
         )
     start = np.repeat(n * np.arange(frames), e)
-    fixed = {name: a for name, a in data.nodes.items() if name in ("mass", "species", "fixed")}
+    fixed = {name: a for name, a in data.nodes.items() if name in CONSTANT}
     of_edges = {
         "senders": np.asarray(data.senders) - start,
         "receivers": np.asarray(data.receivers) - start,

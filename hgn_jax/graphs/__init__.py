@@ -16,3 +16,5 @@ from .selection import frame as frame
 from .selection import split as split
 from .selection import take as take
 from .trajectories import from_trajectories as from_trajectories
+from .tuples import with_quadruples as with_quadruples
+from .tuples import with_triples as with_triples

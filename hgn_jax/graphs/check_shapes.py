@@ -30,7 +30,8 @@ def check_shapes(graphs: GraphsTuple) -> None:
         raise ValueError(f'nodes["position"] must be [n d], got {position.shape}')
     sizes = {
         "n": position.shape[0], "d": position.shape[1],
-        "e": len(graphs.senders), "g": len(graphs.n_node),
+        "e": len(graphs.senders), "g": len(graphs.n_node), "2": 2, "3": 3,
+        "t": _slots(graphs, "triples"), "q": _slots(graphs, "quadruples"),
     }  # fmt: skip
     for part, axes in AXES.items():
         check_names(part, getattr(graphs, part))
@@ -50,6 +51,11 @@ def check_shapes(graphs: GraphsTuple) -> None:
     if "shift" in graphs.edges and "cell" not in graphs.globals:
         raise ValueError('edges["shift"] requires globals["cell"]')
     require_shift(graphs)
+
+
+def _slots(graphs: GraphsTuple, name: str) -> int:
+    """Number of triples or quadruples of each node."""
+    return (*graphs.nodes.get(name, np.zeros((0, 0))).shape, 0)[1]
 
 
 def _all_arrays(graphs: GraphsTuple) -> Iterator[tuple[str, Any]]:

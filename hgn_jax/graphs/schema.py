@@ -12,6 +12,7 @@ AXES: dict[str, dict[str, str]] = {
         "position": "n d", "momentum": "n d", "velocity": "n d", "force": "n d",
         "mass": "n", "charge": "n", "weight": "n", "species": "n", "fixed": "n",
         "position_measured": "n", "momentum_measured": "n",
+        "triples": "n t 2", "triple_type": "n t", "quadruples": "n q 3", "quadruple_type": "n q",
     },
     "edges": {"shift": "e d", "coupling": "e", "type": "e"},
     "globals": {
@@ -19,8 +20,12 @@ AXES: dict[str, dict[str, str]] = {
         "energy_weight": "g", "stress_weight": "g",
     },
 }  # fmt: skip
-"""Axes of every known array: n nodes, e edges, g graphs, d dimensions."""
-INTEGERS = {"species", "type", "trajectory", "shift"}
+"""Axes of every known array: n nodes, e edges, g graphs, d dimensions, t triples and q quadruples
+of a node."""
+INTEGERS = {
+    "species", "type", "trajectory", "shift", "triples", "triple_type", "quadruples",
+    "quadruple_type",
+}  # fmt: skip
 BOOLEANS = {"fixed", "position_measured", "momentum_measured"}
 NUMBERS = {"cell", "time"}
 """Arrays of integers or floats; all others hold floats."""

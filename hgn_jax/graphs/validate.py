@@ -12,6 +12,7 @@ from .check_edges import check_indices, check_pairs
 from .check_shapes import check_arrays, check_shapes
 from .check_values import Frames, check_cells, check_finite, check_signs, padding_graphs
 from .not_graphs import not_graphs
+from .tuples import check_tuples
 
 
 def warn_about_precision(data: GraphsTuple) -> None:
@@ -33,6 +34,7 @@ def check(data: GraphsTuple) -> None:
     - NaN and Inf, masses that are not positive, negative weights, species and types;
     - edges that leave their graph, are duplicates, have length zero, or lack a reverse edge of
         equal coupling and type and opposite shift;
+    - triples and quadruples that leave their graph or repeat a body;
     - singular cells, edges without `shift` in a cell, and frames without bodies.
 
     Only `nodes["position"]` is required; `fit` raises errors of its own for the arrays that it
@@ -52,4 +54,5 @@ def check(data: GraphsTuple) -> None:
     check_indices(graphs, frames)
     check_pairs(graphs, frames, padding)
     check_signs(graphs, frames, padding)
+    check_tuples(graphs, frames)
     check_cells(graphs, padding)

@@ -7,5 +7,6 @@ from .equations_of_motion import AbstractDynamics as AbstractDynamics
 from .equations_of_motion import Canonical as Canonical
 from .network import HamiltonianGraphNetwork as HamiltonianGraphNetwork
 from .newtonian import Newtonian as Newtonian
+from .overdamped import Overdamped as Overdamped
 from .poisson import Poisson as Poisson
 from .rods import Rods as Rods

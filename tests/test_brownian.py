@@ -1,0 +1,163 @@
+"""Brownian particles: energy, mobility and temperature against the laws that made the tracks."""
+
+import math
+import warnings
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import hgn_jax as hgn
+
+STIFFNESS, MOBILITY, TEMPERATURE, STEP = 2.0, 0.5, 1.5, 0.2
+CENTRE = np.array([0.3, -0.2])
+
+
+def trapped(frames=3000, trajectories=6, bodies=3, step=STEP, seed=0):
+    """Exact tracks in a harmonic trap (Ornstein-Uhlenbeck); steps may be irregular."""
+    rng = np.random.default_rng(seed)
+    steps = np.broadcast_to(step, (frames - 1,))
+    width = math.sqrt(TEMPERATURE / STIFFNESS)
+    x = width * rng.normal(size=(frames, trajectories, bodies, 2))
+    for f, dt in enumerate(steps):
+        decay = math.exp(-MOBILITY * STIFFNESS * dt)
+        x[f + 1] = decay * x[f] + math.sqrt(1 - decay**2) * x[f + 1]
+    times = np.tile(np.append(0, np.cumsum(steps)), (trajectories, 1))
+    return times, np.swapaxes(x, 0, 1) + CENTRE
+
+
+def data_of(times, x):
+    return hgn.graphs.from_trajectories(times, x, mass=1.0, edges=[], rates=False)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return data_of(*trapped())
+
+
+@pytest.mark.parametrize("given", [{"mobility": MOBILITY}, {"temperature": TEMPERATURE}])
+def test_trap_mobility_and_temperature(data, given):
+    """Within four standard deviations, and the bias (k dt)^2 / 12 of the method."""
+    found = hgn.fit_brownian(data, key=0, terms=[hgn.HarmonicTrap()], **given)
+    bias = (MOBILITY * STIFFNESS * STEP) ** 2 / 12
+    for name, true in (("mobility", MOBILITY), ("temperature", TEMPERATURE)):
+        deviation = getattr(found, f"{name}_deviation")
+        assert (deviation == 0) == (name in given)
+        assert abs(getattr(found, name) - true) < 4 * deviation + bias * true + 1e-12
+    assert np.isclose(found.diffusion, found.mobility * found.temperature)
+    stiffness, *shift = np.asarray(found.fit.model.theta[0])
+    # The error of a rate is sqrt(2 rate / total time) for a track of one coordinate.
+    rate, total = MOBILITY * STIFFNESS, 6 * 3 * 2 * 3000 * STEP
+    assert abs(stiffness / STIFFNESS - 1) < 4 * math.sqrt(2 / rate / total) + 2 * bias
+    assert np.allclose(-np.array(shift) / stiffness, CENTRE, rtol=0, atol=0.05)
+    assert abs(found.correlation) < 0.02
+
+
+def test_error_bars_cover_the_truth():
+    """Deviations of the force are those of its errors over many data sets."""
+    graph = hgn.graphs.frame(data_of(*trapped(4, 1, 1)), 0)
+    graph = graph._replace(nodes=graph.nodes | {"position": jnp.asarray([[1.3, -0.2]])})
+    scores, scatter = [], []
+    for seed in range(25):
+        few = data_of(*trapped(400, 2, 2, 0.1, seed))
+        found = hgn.fit_brownian(few, key=0, terms=[hgn.HarmonicTrap()], mobility=MOBILITY)
+        velocity = found.fit.model.vector_field(graph)[0][0, 0]
+        deviation = found.fit.standard_deviation(graph).velocity[0, 0]
+        scores.append((velocity + MOBILITY * STIFFNESS) / deviation)
+        scatter.append((found.temperature - TEMPERATURE) / found.temperature_deviation)
+    for z in (scores, scatter):  # chi-squared with 25 degrees of freedom, beyond 1e-4 each way
+        assert 6 < np.sum(np.square(z)) < 62
+
+
+def test_irregular_steps_and_gaps():
+    rng = np.random.default_rng(1)
+    steps = rng.uniform(0.05, 0.2, 2999)
+    steps[1000] = 50.0  # a gap: nothing is remembered across it
+    found = hgn.fit_brownian(
+        data_of(*trapped(step=steps)), key=0, terms=[hgn.HarmonicTrap()], mobility=MOBILITY
+    )
+    assert abs(found.temperature - TEMPERATURE) < 4 * found.temperature_deviation + 5e-3
+    assert abs(found.fit.model.theta[0][0] / STIFFNESS - 1) < 0.15
+
+
+def brownian_springs(frames, inner=20, step=0.02):
+    """Two triangles of springs of stiffness 3 and length 1, by short Euler-Maruyama steps."""
+    pairs = np.array([(0, 1), (1, 2), (2, 0)])
+    dt = step / inner
+
+    def force(q):
+        d = q[:, pairs[:, 0]] - q[:, pairs[:, 1]]
+        r = jnp.linalg.norm(d, axis=2, keepdims=True)
+        pull = -3 * (r - 1) * d / r
+        return jnp.zeros_like(q).at[:, pairs[:, 0]].add(pull).at[:, pairs[:, 1]].add(-pull)
+
+    def move(q, key):
+        for k in jr.split(key, inner):
+            noise = jr.normal(k, q.shape, q.dtype)
+            q = q + MOBILITY * dt * force(q) + math.sqrt(2 * MOBILITY * 0.05 * dt) * noise
+        return q, q
+
+    start = jnp.asarray(np.tile([[0.0, 0], [1, 0], [0.5, 0.9]], (16, 1, 1)))
+    return np.swapaxes(jax.lax.scan(move, start, jr.split(jr.key(0), frames))[1], 0, 1), pairs
+
+
+def test_springs_of_unknown_mobility():
+    x, pairs = brownian_springs(4000)
+    times = np.tile(0.02 * np.arange(4000), (16, 1))
+    data = hgn.graphs.from_trajectories(times, x, mass=1.0, edges=pairs, rates=False)
+    found = hgn.fit_brownian(data, key=0, terms=[hgn.Powers((1, 2))], temperature=0.05)
+    assert abs(found.mobility - MOBILITY) < 4 * found.mobility_deviation + 1e-3
+    linear, square = np.asarray(found.fit.model.theta[0])
+    deviation = found.fit.standard_deviation(hgn.graphs.frame(data, 5)).velocity
+    assert float(jnp.max(deviation)) < 0.05
+    assert abs(square / 1.5 - 1) < 0.08
+    assert abs(-linear / 2 / square - 1) < 0.01  # the length of the springs
+
+
+def test_errors_of_positions_are_warned_of(data):
+    times, x = trapped()
+    noise = 0.3 * np.random.default_rng(2).normal(size=x.shape)
+    with pytest.warns(UserWarning, match="successive steps are correlated by -0"):
+        hgn.fit_brownian(
+            data_of(times, x + noise), key=0, terms=[hgn.HarmonicTrap()], mobility=MOBILITY
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        hgn.fit_brownian(data, key=0, terms=[hgn.HarmonicTrap()], mobility=MOBILITY)
+
+
+def test_overdamped_dynamics_roll_down_the_energy(tmp_path, data):
+    found = hgn.fit_brownian(data, key=0, terms=[hgn.HarmonicTrap()], mobility=MOBILITY)
+    model, start = found.fit.model, hgn.graphs.frame(data, 0)
+    path = hgn.rollout(model, start, [0.0, 1.0], dt=0.05, integrator=diffrax.Dopri8())
+    stiffness = float(model.theta[0][0])
+    centre = -np.asarray(model.theta[0][1:]) / stiffness
+    expected = centre + math.exp(-MOBILITY * stiffness) * (np.asarray(path.position[0]) - centre)
+    assert np.allclose(path.position[1], expected, rtol=0, atol=1e-8)
+    assert path.energy[1] < path.energy[0]
+    hgn.save(tmp_path / "model", model)
+    assert float(hgn.load(tmp_path / "model").dynamics.mobility) == MOBILITY
+
+
+def test_bad_input(data):
+    terms = [hgn.HarmonicTrap()]
+    with pytest.raises(ValueError, match="got neither"):
+        hgn.fit_brownian(data, key=0, terms=terms)
+    with pytest.raises(ValueError, match="got both"):
+        hgn.fit_brownian(data, key=0, terms=terms, mobility=1.0, temperature=1.0)
+    with pytest.raises(ValueError, match="temperature must be positive"):
+        hgn.fit_brownian(data, key=0, terms=terms, temperature=-1.0)
+    with pytest.raises(ValueError, match="mobility must be positive"):
+        hgn.Overdamped(0.0)
+    alone = hgn.graphs.take(data, np.arange(len(data.n_node)) % 3000 == 0)
+    with pytest.raises(ValueError, match="no two successive frames"):
+        hgn.fit_brownian(alone, key=0, terms=terms, mobility=1.0)
+    globals_ = data.globals | {"time": -data.globals["time"]}
+    with pytest.raises(ValueError, match="the time does not increase from frame 0 to frame 1"):
+        hgn.fit_brownian(data._replace(globals=globals_), key=0, terms=terms, mobility=1.0)
+    globals_ = {"time": data.globals["time"]}
+    with pytest.raises(ValueError, match="trajectory"):
+        hgn.fit_brownian(data._replace(globals=globals_), key=0, terms=terms, mobility=1.0)
