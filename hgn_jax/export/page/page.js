@@ -48,11 +48,17 @@ const shown = (i) => (cell ? motion.nearest(at(i), Math.floor) : at(i));
 
 const typical = [...start.mass].sort((a, b) => a - b)[Math.floor(n / 2)];
 const colour = start.mass.map((m, i) => COLOURS[(model.kinds > 1 ? start.kind[i] : n <= COLOURS.length * 2 ? i : 0) % COLOURS.length]);
+const gap = nearestGap();
+/** Median distance of a body to its nearest neighbour. */
+function nearestGap() {
+  const points = start.position.slice(0, 300);
+  const least = points.map((x) => Math.min(...points.map((y) => Math.hypot(...x.map((c, k) => c - y[k])) || Infinity)));
+  return Math.min(least.sort((a, b) => a - b)[Math.floor(least.length / 2)], 2 * spread.half);
+}
 /** Radius in pixels: neither hides neighbours nor vanishes. */
 function radius(i) {
   const size = Math.min(Math.max(Math.cbrt(start.mass[i] / typical), 0.6), 1.7);
-  const gap = scale * 2 * spread.half / n ** (1 / Math.min(d, 2));
-  return size * Math.min(Math.max(0.16 * gap, 4 * devicePixelRatio), 16 * devicePixelRatio);
+  return size * Math.min(Math.max(0.17 * scale * gap, 3 * devicePixelRatio), 12 * devicePixelRatio);
 }
 
 let trails = start.position.map(() => []);
@@ -122,7 +128,7 @@ function draw() {
   const order = places.map((_, i) => i).sort((a, b) => places[a][2] - places[b][2]);
   for (const i of order) {
     circle(places[i], radius(i));
-    pen.fillStyle = colour[i];
+    pen.fillStyle = start.fixed[i] ? line : colour[i];
     pen.fill();
     pen.lineWidth = ratio;
     pen.strokeStyle = page;
