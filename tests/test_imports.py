@@ -21,7 +21,7 @@ LAYERS = [
     {"features"},
     {"graphs", "linear"},
     {"_arguments"},
-    {"_types", "_tree", "_progress", "_block_sizes", "groups"},
+    {"_types", "_tree", "_page", "_progress", "_block_sizes", "groups"},
 ]
 """Each layer imports only layers below it; members of a layer do not import one another."""
 FLOOR = {name: floor for floor, names in enumerate(LAYERS) for name in names}

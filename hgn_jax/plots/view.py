@@ -2,9 +2,7 @@
 
 import base64
 import html
-import json
 import os
-import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 from jraph import GraphsTuple
 from matplotlib.colors import to_hex
 
+from .._page import as_json, filled
 from .sources import Source, States, states_of
 from .style import COLOURS, Units, colours, label
 
@@ -43,17 +42,14 @@ def view(
     states = _in_space(states_of(path))
     parts = files("hgn_jax").joinpath("plots", "viewer")
     page = parts.joinpath("viewer.html").read_text(encoding="utf-8")
-    data = json.dumps(_contents(states, names, units), separators=(",", ":"))
     pieces = {
         "TITLE": html.escape(title),
-        "DATA": data.replace("<", "\\u003c"),
+        "DATA": as_json(_contents(states, names, units)),
         "THREE": parts.joinpath("three.min.js").read_text(encoding="utf-8"),
         "VIEWER": parts.joinpath("viewer.js").read_text(encoding="utf-8"),
     }
     target = Path(file)
-    target.write_text(
-        re.sub("@(TITLE|DATA|THREE|VIEWER)@", lambda mark: pieces[mark[1]], page), encoding="utf-8"
-    )
+    target.write_text(filled(page, pieces), encoding="utf-8")
     return target
 
 
