@@ -106,6 +106,7 @@ from .integrators import Langevin as Langevin
 from .integrators import NoseHoover as NoseHoover
 from .integrators import Rattle as Rattle
 from .integrators import StormerVerlet as StormerVerlet
+from .integrators import Strang as Strang
 from .integrators import Tao as Tao
 from .integrators import VelocityRescaling as VelocityRescaling
 from .integrators import Yoshida4 as Yoshida4

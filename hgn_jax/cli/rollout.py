@@ -39,6 +39,7 @@ INTEGRATORS: dict[str, Any] = {
     "kahanli8": integrators.KahanLi8,
     "midpoint": integrators.ImplicitMidpoint,
     "gauss4": integrators.GaussLegendre4,
+    "strang": integrators.Strang,
     "dopri8": diffrax.Dopri8,
 }
 OBSERVABLES: dict[str, Any] = {"temperature": Temperature, "msd": MeanSquaredDisplacement}
@@ -71,8 +72,8 @@ def rollout(
         typer.Option(help="Draw the momenta at this temperature k T (energy).", show_default=False),
     ] = None,
     integrator: Annotated[
-        Literal["verlet", "yoshida4", "kahanli8", "midpoint", "gauss4", "dopri8"],
-        typer.Option(help="verlet for most, kahanli8 for orbits, dopri8 with friction."),
+        Literal["verlet", "yoshida4", "kahanli8", "midpoint", "gauss4", "strang", "dopri8"],
+        typer.Option(help="verlet for most, kahanli8 for orbits, strang with friction."),
     ] = "verlet",
     observe: Annotated[
         str | None, typer.Option(help="temperature, msd.", show_default=False)

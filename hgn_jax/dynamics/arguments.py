@@ -15,6 +15,7 @@ from ..graphs.not_graphs import not_graphs
 from ..graphs.schema import require
 from ..graphs.validate import check
 from ..integrators.cell_rescaling import CellRescaling
+from ..integrators.strang import Strang
 from ..integrators.tao import Tao
 from ..integrators.thermostat import AbstractThermostat
 from ..models.base import AbstractModel
@@ -58,15 +59,22 @@ def check_integrator(model: AbstractModel, integrator: diffrax.AbstractSolver) -
     """Raises `ValueError` if the integrator needs a state or a separation that the model lacks."""
     name, state = type(integrator).__name__, model.dynamics.state
     in_pairs = isinstance(integrator.term_structure, tuple)
-    if (in_pairs or isinstance(integrator, Tao)) and len(state) != 2:
+    if (in_pairs or isinstance(integrator, Strang | Tao)) and len(state) != 2:
         raise ValueError(
             f"{name} moves positions and momenta, but the state of this model is {state}; use "
             "integrator=hgn.GaussLegendre4() or an explicit solver, diffrax.Tsit5()"
         )
     if in_pairs and not model.separable:
+        explicit = "Strang" if model.separable_drift else "ImplicitMidpoint"
         raise ValueError(
             f"{name} needs H = T(p) + V(q), but this model mixes positions and momenta; use "
-            "integrator=hgn.ImplicitMidpoint()"
+            f"integrator=hgn.{explicit}()"
+        )
+    if isinstance(integrator, Strang) and not model.separable_drift:
+        raise ValueError(
+            "Strang needs dq/dt that depends on momenta alone, but in this model it may depend on "
+            "positions too; use integrator=hgn.ImplicitMidpoint(), or give terms of your own "
+            'moves = ("momentum",) if they change no other rates'
         )
 
 

@@ -184,12 +184,16 @@ class AbstractRates(AbstractTerm):
     class Friction(hgn.AbstractUntrained, hgn.AbstractRates):
         name: ClassVar[str] = "friction"
         separable: ClassVar[bool] = False
+        moves: ClassVar[tuple[str, ...]] = ("momentum",)
         acts_on_pairs: ClassVar[bool] = False
 
         def __call__(self, graphs):
             return hgn.Gradient(momentum=-graphs.nodes["momentum"][:, :, None])
     ```
     """
+
+    moves: ClassVar[tuple[str, ...]] = ("position", "momentum")
+    """State variables whose rates the columns may be; `hgn.Strang` needs "momentum" alone."""
 
     @abstractmethod
     def __call__(self, graphs: GraphsTuple) -> Gradient:

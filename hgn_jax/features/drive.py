@@ -24,6 +24,7 @@ class DriveFeatures(AbstractRates):
 
     name: ClassVar[str] = "drive"
     separable: ClassVar[bool] = True
+    moves: ClassVar[tuple[str, ...]] = ("momentum",)
     reach: ClassVar[float] = 0.0
     dimension: ClassVar[int | None] = None
     time_dependent: ClassVar[bool] = True

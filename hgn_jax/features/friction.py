@@ -26,6 +26,7 @@ class FrictionFeatures(AbstractRates):
 
     name: ClassVar[str] = "friction"
     separable: ClassVar[bool] = False
+    moves: ClassVar[tuple[str, ...]] = ("momentum",)
     reach: ClassVar[float] = 0.0
     dimension: ClassVar[int | None] = None
     needs: ClassVar[tuple[str, ...]] = ("momentum", "mass")

@@ -27,6 +27,7 @@ class MagneticFeatures(AbstractRates):
 
     name: ClassVar[str] = "magnetic"
     separable: ClassVar[bool] = False
+    moves: ClassVar[tuple[str, ...]] = ("momentum",)
     reach: ClassVar[float] = 0.0
     needs: ClassVar[tuple[str, ...]] = ("momentum", "mass")
     layer: Dense | None

@@ -28,6 +28,7 @@ class PairFrictionFeatures(AbstractRates):
 
     name: ClassVar[str] = "pair friction"
     separable: ClassVar[bool] = False
+    moves: ClassVar[tuple[str, ...]] = ("momentum",)
     dimension: ClassVar[int | None] = None
     needs: ClassVar[tuple[str, ...]] = ("momentum", "mass")
     layer: Dense

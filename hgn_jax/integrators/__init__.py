@@ -6,6 +6,7 @@ from .langevin import Langevin as Langevin
 from .nose_hoover import NoseHoover as NoseHoover
 from .rattle import Rattle as Rattle
 from .stormer_verlet import StormerVerlet as StormerVerlet
+from .strang import Strang as Strang
 from .tao import Tao as Tao
 from .thermostat import AbstractThermostat as AbstractThermostat
 from .velocity_rescaling import VelocityRescaling as VelocityRescaling

@@ -36,6 +36,11 @@ class AbstractModel(eqx.Module):
         """True if dq/dt depends on momenta alone and dp/dt on positions alone: H = T(p) + V(q)."""
 
     @property
+    def separable_drift(self) -> bool:
+        """True if dq/dt depends on momenta alone, whatever dp/dt depends on."""
+        return self.separable
+
+    @property
     @abstractmethod
     def conserves_energy(self) -> bool:
         """True if the energy is constant along the motion."""

@@ -47,6 +47,15 @@ class HamiltonianGraphNetwork(AbstractModel):
         return self.dynamics.separable and all(part.separable for part in parts)
 
     @property
+    def separable_drift(self) -> bool:
+        known = self.basis.known
+        learned = all(
+            term.moves == ("momentum",) if isinstance(term, AbstractRates) else term.separable
+            for term in self.terms
+        )
+        return learned and self.dynamics.separable and (known is None or known.separable_drift)
+
+    @property
     def conserves_energy(self) -> bool:
         known = self.basis.known
         energies = all(isinstance(term, AbstractEnergy) for term in self.terms)
