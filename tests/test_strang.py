@@ -132,7 +132,7 @@ def test_all_terms_converge_to_the_path_of_scipy():
     solved = solve_ivp(lambda t, y: rates(jnp.asarray(t), y), (0, 1), y0, rtol=1e-10, atol=1e-12)
     exact = solved.y[:, -1].reshape(8, 2)
     np.testing.assert_allclose(order(end, exact, (32, 64)), 2, atol=0.1)
-    assert np.abs(end(128) - exact).max() < 1e-4
+    assert np.abs(end(256) - exact).max() < 1e-4
 
 
 # Magnetic fields
@@ -178,7 +178,8 @@ def test_crossed_fields_let_a_charge_drift_and_its_energy_stays_bounded():
     np.testing.assert_allclose(drift, [0, -0.2 * x / np.tan(x)], atol=1e-10)
     between = hgn.rollout(model, ONE, hgn.Every(7, 2000), dt=dt, integrator=STRANG)
     # Both halves of a kick meet the same speed, so its work is the force times the displacement.
-    np.testing.assert_allclose(between.energy, between.energy[0], rtol=1e-11)
+    # What is left is rounding of 14,000 steps.
+    np.testing.assert_allclose(between.energy, between.energy[0], rtol=0, atol=1e-12)
 
 
 def test_energy_in_a_trap_and_a_field_that_varies_does_not_drift():
@@ -261,8 +262,8 @@ def test_neighbour_lists_give_the_motion_of_given_edges():
     terms = [hgn.Pair(2, cutoff=0.8), hgn.PairFriction(2, cutoff=0.8)]
     model = model_of(near, terms, [0.3 * jnp.ones(2), jnp.ones(3)])
     args = {"dt": 0.05, "integrator": STRANG}
-    lists = hgn.rollout(model, near, [0, 1.0], neighbours=hgn.Neighbours(0.8, skin=0.1), **args)
-    given = hgn.rollout(model, far, [0, 1.0], neighbours="fixed", **args)
+    lists = hgn.rollout(model, near, [0.0, 1.0], neighbours=hgn.Neighbours(0.8, skin=0.1), **args)
+    given = hgn.rollout(model, far, [0.0, 1.0], neighbours="fixed", **args)
     np.testing.assert_allclose(lists.position, given.position, atol=1e-12)
     total = lists.momentum.sum(axis=1)
     np.testing.assert_allclose(total[-1], total[0], atol=1e-13)
