@@ -147,7 +147,8 @@ def _reference(motion: Trajectory | Ephemeris, n: int, d: int) -> dict[str, list
     times, position = np.asarray(motion.times, float), np.asarray(motion.position, float)
     if position.shape != (len(times), n, d):
         raise ValueError(
-            f"reference must hold positions [{len(times)} {n} {d}], got {list(position.shape)}"
+            f"reference must hold positions [{len(times)} {n} {d}], got "
+            f"[{' '.join(map(str, position.shape))}]"
         )
     digits = 5 - int(np.ceil(np.log10(max(float(np.abs(position).max()), 1e-300))))
     return {"times": times.tolist(), "position": position.round(digits).tolist()}

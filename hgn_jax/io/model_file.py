@@ -74,9 +74,10 @@ def _check_sizes(model: HamiltonianGraphNetwork) -> None:
         raise ValueError(f"{len(model.terms)} terms, but coefficients for {len(model.theta)}")
     for term, theta in zip(model.terms, model.theta):
         columns = _columns(term, theta)
-        if columns not in (None, theta.shape[-1]):
+        if columns and theta.shape[-1] not in columns:
             raise ValueError(
-                f"{theta.shape[-1]} coefficients for the {columns} columns of {type(term).__name__}"
+                f"{theta.shape[-1]} coefficients for the {columns[-1]} columns of "
+                f"{type(term).__name__}"
             )
     count = model.basis.constant_count
     if model.constants.shape[-1:] != (count,):
@@ -87,13 +88,18 @@ def _check_sizes(model: HamiltonianGraphNetwork) -> None:
         _check_sizes(model.basis.known)
 
 
-def _columns(term: AbstractTerm, theta: Float[Array, "... K"]) -> int | None:
-    """Number of columns of a term, found by tracing it for two bodies; None if that fails."""
+def _columns(term: AbstractTerm, theta: Float[Array, "... K"]) -> list[int]:
+    """Numbers of columns of a term in the dimensions that it may have, found by tracing it for two
+    bodies; none if that fails."""
     if theta.ndim != 1:  # a vmapped model
-        return None
-    try:
-        columns: Any = term
-        pair = from_pairs(jnp.zeros((2, term.dimension or 3), theta.dtype), [(0, 1)])
-        return int(jax.tree.leaves(eqx.filter_eval_shape(lambda: columns(pair)))[0].shape[-1])
-    except Exception:  # terms of the user's may need arrays that these bodies do not have
-        return None
+        return []
+    columns: Any = term
+    found = []
+    for d in (1, 2, 3) if term.dimension is None else (term.dimension,):
+        pair = from_pairs(jnp.zeros((2, d), theta.dtype), [(0, 1)])
+        try:
+            shapes = eqx.filter_eval_shape(lambda pair=pair: columns(pair))
+            found.append(int(jax.tree.leaves(shapes)[0].shape[-1]))
+        except Exception:  # the user's terms may need other dimensions or arrays than these
+            continue
+    return found
