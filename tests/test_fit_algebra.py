@@ -240,6 +240,16 @@ def test_a_sum_can_be_saved_and_compressed(tmp_path, data, in_a_field):
     np.testing.assert_allclose(total.compress()(data), total(data), rtol=1e-6)
 
 
+def test_what_is_compressed_twice_keeps_its_constants(data, in_a_field):
+    pairs = hgn.fit(data, key=0, terms=[hgn.Pair(16)]).model
+    assert pairs.constants[0] != 0
+    for model in (pairs.compress(), pairs.compress() + in_a_field.model):
+        np.testing.assert_allclose(model.compress()(data), model(data), rtol=1e-6)
+    again = in_a_field.model + pairs
+    both = pairs.compress() + eqx.tree_at(lambda m: m.basis.known, again, None)
+    np.testing.assert_allclose(both.compress()(data), both(data), rtol=1e-6)
+
+
 def test_sums_without_a_meaning_are_refused(data, fitted, in_a_field):
     with pytest.raises(ValueError, match="kinetic energy, which their sum would count twice"):
         fitted.model + in_a_field.model

@@ -27,6 +27,7 @@ def web(
     graph: GraphsTuple,
     *,
     dt: float,
+    tolerance: float = 1e-6,
     names: Sequence[str] | None = None,
     reference: Trajectory | Ephemeris | None = None,
     title: str = "hgn_jax",
@@ -41,7 +42,7 @@ def web(
 `momentum`, `energy()` |
     | `index.html` | the page, which holds all of these and also works offline |
 
-    The motion is that of `hgn.rollout` with `model.compress()`, up to rounding. A model with a
+    The motion is that of `hgn.rollout` with the compressed model, up to rounding. A model with a
     cutoff joins nearest images, as with `hgn.Neighbours`; without one, the graph's edges stay. On
     the page bodies can be dragged, space can be turned and zoomed. It shows time, energy and how
     much the energy has changed since the start or the last drag.
@@ -52,6 +53,7 @@ def web(
     - `model`: pairs, `hgn.Powers`, `hgn.UniformField`, `hgn.HarmonicTrap` and kinetic energies.
     - `graph`: one start state of positions and momenta.
     - `dt`: step of the page (time).
+    - `tolerance`: that of `model.compress`.
     - `names`: those of the bodies, written beside them.
     - `reference`: a motion to compare with, drawn as circles. Its times are on the clock of
         `globals["time"]`, zero if the graph has none.
@@ -59,10 +61,10 @@ def web(
 
     **Raises:** `ValueError` for a model with other terms, such as many-body energies or friction,
     a known potential or constraints; for a start that `hgn.rollout` refuses, several graphs, or
-    more than three dimensions; for names or a reference of another number of bodies. `OSError` if
-    files cannot be written.
+    more than three dimensions; for names or a reference of another number of bodies; for a
+    tolerance that is not reached. `OSError` if files cannot be written.
     """
-    model = model.compress()
+    model = model.compress(tolerance=tolerance)
     plain = plain_model(model)
     check_start(model, graph)
     check_number("dt", dt)

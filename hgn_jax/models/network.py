@@ -9,6 +9,7 @@ from jraph import GraphsTuple
 
 from .._types import Gradient, GraphScalars, NodeScalars, Rates
 from ..features.base import AbstractEnergy, AbstractRates, AbstractTerm
+from ..features.compressed import CompressedPairFeatures
 from ..features.pair_base import AbstractPairFeatures
 from ..features.power_tails import with_power_tails
 from ..graphs.geometry import sum_over_graphs
@@ -228,12 +229,14 @@ class HamiltonianGraphNetwork(AbstractModel):
         if not 0 < tolerance < 1:
             raise ValueError(f"tolerance must be between 0 and 1, got {tolerance}")
         terms, theta = [], []
-        # Only the first pair term takes the constants, or they would count several times.
+        # Only the first pair term takes the constants, or they would count several times; terms
+        # that are compressed already take none.
         constants, taken = self._pair_constants, False
         for term, coefficients in zip(self.terms, self.theta):
             if isinstance(term, AbstractEnergy):
                 own = jnp.zeros_like(constants) if taken else constants
-                taken = taken or isinstance(term, AbstractPairFeatures)
+                fresh = not isinstance(term, CompressedPairFeatures)
+                taken = taken or (isinstance(term, AbstractPairFeatures) and fresh)
                 term, coefficients = term.compress(coefficients, own, tolerance)
             terms.append(term)
             theta.append(coefficients)
