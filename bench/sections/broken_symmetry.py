@@ -19,6 +19,11 @@ def figures(records: list[Record]) -> dict[str, str]:
             ]
             for r in shares
         ),
+        "directions": rows(
+            [f"{r['noise']:.0%}", *(f"{r[key]:.1e}" for key in ("electric", "magnetic", "goal"))]
+            for r in records
+            if r["measured"] == "directions"
+        ),
         "missed": "All goals are met" if not missed else f"Missed: {', '.join(missed)}",
         "absent": f"{max(r['greatest_absent'] for r in fields):.0e}",
         "wrong": f"{sum(r['wrong_verdicts'] for r in fields)} of "
