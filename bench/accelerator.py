@@ -2,8 +2,8 @@
 
 `python -m bench.accelerator --minutes 8 --out DIR` measures matrix rates, rollouts, fits, solves,
 many-body potentials, systems side by side and epochs of gradient descent. Each part runs in a
-process of its own with a time limit, and is written to DIR/accelerator.json as it ends, even if it
-failed; a second call on the same device goes on with what is missing. jax-md is timed beside where
+process of its own with a time limit, and what it measured is written to DIR/accelerator.json as it
+ends. A second call on the same device measures what was not finished. jax-md is timed beside where
 it is installed. No data are needed beyond those in the package.
 """
 
@@ -24,6 +24,7 @@ from .record import Record, environment
 NAME = "accelerator"
 SPARE = 5.0
 """Seconds below which no part is begun."""
+FINISHED = "finished"
 
 
 def main() -> None:
@@ -49,13 +50,14 @@ def main() -> None:
     path = options.out / f"{NAME}.json"
     records: list[Record] = json.loads(path.read_text()) if path.exists() else []
     where, end = environment() | {"quick": options.quick}, time.monotonic() + 60 * options.minutes
-    ended = {r["part"] for r in records if r.get("ended") and _same(r["environment"], where)}
+    mine = [r for r in records if _same(r["environment"], where)]
+    finished = {r["part"] for r in mine if r.get("ended") == FINISHED}
     for name in names:
         left = end - time.monotonic()
-        if name in ended or left < SPARE:
-            print(f"{name}: {'measured before' if name in ended else 'no time left'}")
+        if name in finished or left < SPARE:
+            print(f"{name}: {'measured before' if name in finished else 'no time left'}")
             continue
-        # What an interrupted run left of the part is measured anew.
+        # What an unfinished run left of the part is measured anew.
         records = [r for r in records if r["part"] != name or not _same(r["environment"], where)]
         for record in outcome(name, options.quick, min(PARTS[name].seconds, left)):
             print(name, record, flush=True)
@@ -74,7 +76,7 @@ def outcome(name: str, quick: bool, limit: float) -> list[Record]:
             code = process.wait(limit)
             errors.seek(0)
             last = (errors.read().strip().splitlines() or ["no message"])[-1]
-            words = f"failed: {last[-300:]}" if code else "finished"
+            words = f"failed: {last[-300:]}" if code else FINISHED
         except subprocess.TimeoutExpired:
             words = f"stopped after {limit:.0f} s"
         finally:

@@ -42,33 +42,33 @@ def rate(n: int, dtype: str) -> float:
 
 def liquid(quick: bool) -> Iterator[Record]:
     """The Lennard-Jones liquid from 6,912 to 10^7 atoms, in both precisions, beside jax-md."""
-    for copies, names in {
-        1 if quick else 3: ("compressed", "compressed, float32", "true", "jax-md"),
+    sizes = {
+        3: ("compressed", "compressed, float32", "true", "jax-md"),
         8: ("compressed", "compressed, float32", "jax-md"),
         16: ("compressed", "compressed, float32"),
         34: ("compressed, float32",),
-    }.items():
-        yield from _rollouts("liquid", copies, names, 0.05 if quick else 2.0)
-        if quick:
-            return
+    }
+    yield from _rollouts("liquid", {1: sizes[3]} if quick else sizes, 0.05 if quick else 2.0)
 
 
 def springs(quick: bool) -> Iterator[Record]:
     """Lattices of springs from 8 to 10^7 bodies."""
-    for side in (2,) if quick else (2, 22, 100, 215):
-        yield from _rollouts("springs", side, ("compressed", "true"), 0.05 if quick else 1.0)
+    sizes = dict.fromkeys((2,) if quick else (2, 22, 100, 215), ("compressed", "true"))
+    yield from _rollouts("springs", sizes, 0.05 if quick else 1.0)
 
 
-def _rollouts(system: str, size: int, names: tuple[str, ...], budget: float) -> Iterator[Record]:
+def _rollouts(system: str, sizes: dict[int, tuple[str, ...]], budget: float) -> Iterator[Record]:
     with tempfile.TemporaryDirectory() as folder:
         moves.prepare(system, folder)
-        for name in names:
-            try:
-                found = moves.times(system, size, [name], budget, folder)
-            except ImportError as error:
-                yield {"system": system, "hamiltonian": name, "left_out": str(error)}
-                continue
-            yield from ({"system": system} | record for record in found)
+        for size, names in sizes.items():
+            for name in names:
+                settings = {"system": system, "size": size}
+                try:
+                    found = moves.times(system, size, [name], budget, folder)
+                except ImportError as error:
+                    yield settings | {"hamiltonian": name, "left_out": str(error)}
+                    continue
+                yield from (settings | record for record in found)
 
 
 def small_systems(quick: bool) -> Iterator[Record]:

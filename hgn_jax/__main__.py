@@ -4,10 +4,8 @@
 def main() -> None:
     try:
         from .cli import app
-        from .cli.program_cache import keep_programs
     except ModuleNotFoundError as error:
         raise SystemExit(f'{error}. The command needs: pip install "hgn-jax[cli]"') from None
-    keep_programs()
     app()
 
 

@@ -92,20 +92,6 @@ def check_barostat(barostat: object, integrator: object, graph: Any) -> None:
     barostat.check(graph)
 
 
-def check_bounds(
-    until: Mapping[str, float] | None, observables: Sequence[AbstractObservable]
-) -> dict[str, float]:
-    """The bounds. Raises `ValueError` for bounds that are no numbers or of no observable."""
-    names, bounds = [o.name for o in observables], {}
-    for name, bound in ({} if until is None else until).items():
-        if name not in names:
-            raise ValueError(f"until bounds {name!r}, but the observables are {names}")
-        if not isinstance(bound, int | float) or math.isnan(bound):
-            raise ValueError(f"until must bound {name} by a number, got {bound!r}")
-        bounds[name] = float(bound)
-    return bounds
-
-
 def check_start(model: AbstractModel, graph: Any) -> None:
     """Raises `ValueError` for a start that is not a valid graph or lacks an array of the state."""
     if not isinstance(graph, GraphsTuple):

@@ -48,15 +48,17 @@ def elastic_constants(
     """
     check_number("strain", strain)
     require(graph, {"globals": ["cell"]}, "elastic_constants")
-    ways = _voigt(graph.nodes["position"].shape[1])
+    position = graph.nodes["position"]
+    d = position.shape[1]
+    ways = _voigt(d)
     if neighbours is not None:
         neighbours = neighbours.allocated(graph, sheared=True)
 
     def stress_under(first: int, second: int, size: float) -> Float[Array, " c"]:
-        epsilon = np.zeros((len(graph.nodes["position"][0]),) * 2)
+        epsilon = np.zeros((d, d))
         epsilon[first, second] += size / 2
         epsilon[second, first] += size / 2
-        bent = strained(graph, jnp.asarray(epsilon, graph.nodes["position"].dtype))
+        bent = strained(graph, jnp.asarray(epsilon, position.dtype))
         found = relax(
             model, bent, force=force, steps=steps,
             neighbours="fixed" if neighbours is None else neighbours,

@@ -178,10 +178,8 @@ class Descent(eqx.Module):
         spec, graph, found = self.neighbours, place.graph, place.found
         if spec is None or found is None:
             return place
-        if found.cell is None:
-            stale = found.stale(graph.nodes["position"], spec.skin)
-        else:
-            stale = found.stale_in(cell_of(graph), graph.nodes["position"], spec)
+        cell = None if self.stress is None else cell_of(graph)
+        stale = found.stale(graph.nodes["position"], spec, cell)
         return jax.lax.cond(stale, lambda: self.first(graph), lambda: place)
 
 

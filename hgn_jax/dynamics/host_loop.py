@@ -17,6 +17,7 @@ from .._types import Rates
 from ..graphs.cell import Cell
 from ..graphs.geometry import count
 from ..graphs.neighbour_list import NeighbourList
+from .bounds import exceeded
 from .checkpoint import RolloutCheckpoint, with_neighbours
 from .output_file import OutputFile
 from .save_times import Schedule
@@ -53,7 +54,7 @@ def stepwise(
         state = _start(motion, found)
     pace, late = 1, bool(_late(motion, state))
     for number in range(len(outputs), len(strides)):
-        if outputs and exceeded(outputs[-1], until):
+        if outputs and exceeded(begin, outputs[-1].observed, until):
             strides = strides[:number]
             break
         left, ahead = int(strides[number]) - ahead, 0
@@ -91,7 +92,7 @@ def stepwise(
             seen = dataclasses.replace(seen, neighbours=found)
         outputs.append(jax.tree.map(np.asarray, _output(motion, seen, part, begin)))
         if checkpoint is not None:
-            last = number == len(strides) - 1 or bool(exceeded(outputs[-1], until))
+            last = number == len(strides) - 1 or bool(exceeded(begin, outputs[-1].observed, until))
             checkpoint.write(motion, state, outputs, 0, end=last)
         if output is not None:
             output.write(outputs)
@@ -99,12 +100,6 @@ def stepwise(
         output.write(outputs, end=True)
     report(steps, end=True)
     return _run(outputs, state, steps, state, state, len(strides))
-
-
-def exceeded(output: Output, until: Mapping[str, float]) -> dict[str, float]:
-    """Greatest values of the observables that are above their bounds."""
-    values = {name: float(np.max(output.observed[name])) for name in until}
-    return {name: value for name, value in values.items() if value > until[name]}
 
 
 def _run(

@@ -17,6 +17,7 @@ from ..graphs.dense_edges import SlottedGraphs, slotted
 from ..graphs.geometry import bodies
 from ..graphs.neighbour_list import Neighbours
 from ..graphs.schema import require
+from ..graphs.strain import require_mobile
 from ..models.base import AbstractModel
 from ..models.constrained import Constrained
 from .arguments import check_reach, check_start
@@ -119,11 +120,7 @@ def _check(model: AbstractModel, graph: GraphsTuple, neighbours: object, stress:
         return
     check_number("stress", stress)  # type: ignore[arg-type]
     require(graph, {"globals": ["cell"]}, "a tolerance of the stress")
-    if "fixed" in graph.nodes:
-        raise ValueError(
-            "fixed bodies cannot stay where they are in a cell that changes: remove "
-            'nodes["fixed"], or keep the cell with stress=None'
-        )
+    require_mobile(graph, "the tolerance of the stress, which lets the cell change")
 
 
 def _begin(

@@ -26,12 +26,12 @@ from ..models.base import AbstractModel
 from ..models.network import HamiltonianGraphNetwork
 from .arguments import (
     check_barostat,
-    check_bounds,
     check_integrator,
     check_kinds,
     check_reach,
     check_start,
 )
+from .bounds import check_bounds, exceeded, reason
 from .checkpoint import RolloutCheckpoint
 from .compiled_loop import whole
 from .diagnostics import raise_if_wrong, warn_about_range
@@ -40,7 +40,7 @@ from .observables import AbstractObservable
 from .output_file import OutputFile
 from .save_times import Every, Schedule, counted
 from .stepper import Motion
-from .trajectory import Trajectory, as_trajectory, reason
+from .trajectory import Trajectory, as_trajectory
 
 
 def rollout(
@@ -150,7 +150,9 @@ def rollout(
         run = whole(motion, schedule)
     path = as_trajectory(graph, motion, schedule, run)
     if bounds:
-        path = dataclasses.replace(path, reason=reason(path, bounds))
+        last = {name: values[-1] for name, values in run.outputs.observed.items()}
+        over = exceeded(motion.graph, last, bounds)
+        path = dataclasses.replace(path, reason=reason(over, bounds, float(path.times[-1])))
     if not throw:
         return path
     words = "the rollout did not stay finite: use a smaller dt, or throw=False to look at it"

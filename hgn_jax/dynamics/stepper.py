@@ -243,9 +243,8 @@ class Motion(eqx.Module):
         """True if a pair within the cutoff might be missing from the list."""
         if found is None or self.neighbours is None:
             return jnp.array(False)
-        if self.barostat is None:
-            return found.stale(position, self.neighbours.skin)
-        return found.stale_in(cell_of(self.graph), position, self.neighbours)
+        cell = None if self.barostat is None else cell_of(self.graph)
+        return found.stale(position, self.neighbours, cell)
 
     def _rates(self, y: Rates, found: NeighbourList | None, time: Array | None) -> Rates:
         """Rates times the length of a step; NaN if the list is stale.

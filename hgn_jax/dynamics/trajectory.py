@@ -1,6 +1,5 @@
 """The result of a rollout."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -127,17 +126,6 @@ def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: R
         stopped_node=node,
         keeps_edges=motion.neighbours is None,
     )
-
-
-def reason(path: Trajectory, until: Mapping[str, float]) -> str:
-    """Which observables are above their bounds at the last output; empty if none."""
-    last = {name: float(np.max(path.observed[name][-1])) for name in until}
-    words = [
-        f"{name} is {value:.3g}, above {until[name]:.3g}"
-        for name, value in last.items()
-        if value > until[name]
-    ]
-    return f"{'; '.join(words)} at time {float(path.times[-1]):.6g}" if words else ""
 
 
 def _at_end(graph: GraphsTuple, motion: Motion, end: State, time: Float[Array, ""]) -> GraphsTuple:

@@ -49,9 +49,7 @@ class BendingFeatures(AbstractSiteColumns):
         out = kind >= len(self.layers)
         for t, range_ in enumerate(self.ranges):
             out |= outside(angle, kind == t, range_)
-        n = len(graphs.nodes["position"])
-        per_body = jnp.sum(out.reshape(n, len(out) // n), axis=1, dtype=jnp.int32)
-        return sum_over_graphs(graphs, per_body)
+        return sum_over_graphs(graphs, self.sites.collect(graphs, out.astype(jnp.int32)))
 
     def accepts(self, graphs: GraphsTuple) -> None:
         check_types(graphs, "triples", len(self.layers), "Bending")

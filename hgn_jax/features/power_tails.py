@@ -59,6 +59,8 @@ class PowerTails(AbstractPairFeatures):
         self, theta: Float[Array, " K"], constants: Float[Array, " c"], tolerance: float
     ) -> tuple[AbstractEnergy, Float[Array, " _"]]:
         curves, one = self.inner.compress(theta, constants, tolerance)
+        if curves is self.inner:
+            return self, theta
         assert isinstance(curves, AbstractPairFeatures)
         return continued(curves, self.starts, self.exponents), one
 

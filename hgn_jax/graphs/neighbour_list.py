@@ -209,13 +209,14 @@ class NeighbourList(eqx.Module):
     cell: Float[Array, "d d"] | None
     """Cell that they were found for; None in free space."""
 
-    def stale(self, position: Vectors, skin: float) -> Bool[Array, ""]:
-        """True if a pair within the cutoff might be missing."""
-        moved = jnp.max(jnp.sum((position - self.position) ** 2, axis=1))
-        return ~self.complete | ~(moved <= (skin / 2) ** 2)  # NaN is stale
-
-    def stale_in(self, cell: Cell, position: Vectors, spec: "Neighbours") -> Bool[Array, ""]:
-        """Like `stale`, in a cell that may have changed, and the bodies with it."""
+    def stale(
+        self, position: Vectors, spec: Neighbours, cell: Cell | None = None
+    ) -> Bool[Array, ""]:
+        """True if a pair within the cutoff might be missing. `cell` is given if it may have
+        changed, and the bodies with it."""
+        if cell is None:
+            moved = jnp.max(jnp.sum((position - self.position) ** 2, axis=1))
+            return ~self.complete | ~(moved <= (spec.skin / 2) ** 2)  # NaN is stale
         assert self.cell is not None
         back = jnp.matmul(cell.inverse, self.cell, precision="highest")
         moves = jnp.matmul(position, back, precision="highest") - self.position

@@ -34,3 +34,13 @@ def stretched(graphs: GraphsTuple, strain: Float[Array, "g d d"]) -> GraphsTuple
     for k in (4, 3, 2):
         power = strain + jnp.einsum("gij,gjk->gik", strain, power, precision="highest") / k
     return strained(graphs, power)
+
+
+def require_mobile(graphs: GraphsTuple, cause: str) -> None:
+    """Raises `ValueError` for fixed bodies: they cannot stay where they are in a cell that changes
+    by `cause`."""
+    if "fixed" in graphs.nodes:
+        raise ValueError(
+            "fixed bodies cannot stay where they are in a cell that changes: remove "
+            f'nodes["fixed"], or {cause}'
+        )

@@ -12,6 +12,7 @@ from .._tree import is_concrete
 from .._types import Key
 from ..graphs.geometry import bodies
 from ..graphs.schema import require
+from ..graphs.strain import require_mobile
 
 GREATEST = 0.1
 """Strain in one move above which pressure or compressibility must be wrong."""
@@ -69,11 +70,7 @@ class CellRescaling(eqx.Module):
     def check(self, graph: GraphsTuple) -> None:
         """Raises `ValueError` for graphs without a cell, or with fixed bodies."""
         require(graph, {"globals": ["cell"]}, "a barostat")
-        if "fixed" in graph.nodes:
-            raise ValueError(
-                "fixed bodies cannot stay where they are in a cell that changes: remove "
-                'nodes["fixed"], or the barostat'
-            )
+        require_mobile(graph, "the barostat")
 
     def strain(
         self,

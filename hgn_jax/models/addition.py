@@ -1,5 +1,7 @@
 """Terms, coefficients and constants of the sum of two learned Hamiltonians."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -36,13 +38,12 @@ def joined(a: Basis, b: Basis) -> Basis:
 
 
 def joined_constants(
-    a: Basis, b: Basis, of_a: Float[Array, " _"], of_b: Float[Array, " _"]
+    sum_: Basis, parts: Sequence[tuple[Basis, Float[Array, " _"]]]
 ) -> Float[Array, " c"]:
-    """Sum of the constants of pair types and bodies."""
-    both = joined(a, b)
-    types = both.counts.pair_types
-    total = jnp.zeros(both.constant_count, of_a.dtype)
-    for basis, constants in ((a, of_a), (b, of_b)):
+    """Constants of pair types and bodies of the `joined` basis: the sums of those of its parts."""
+    types = sum_.counts.pair_types
+    total = jnp.zeros(sum_.constant_count, parts[0][1].dtype)
+    for basis, constants in parts:
         own = basis.counts.pair_types
         total = total.at[:own].add(constants[:own])
         total = total.at[types : types + len(constants) - own].add(constants[own:])

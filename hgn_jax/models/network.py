@@ -9,7 +9,6 @@ from jraph import GraphsTuple
 
 from .._types import Gradient, GraphScalars, NodeScalars, Rates
 from ..features.base import AbstractEnergy, AbstractRates, AbstractTerm
-from ..features.compressed import CompressedPairFeatures
 from ..features.pair_base import AbstractPairFeatures
 from ..features.power_tails import with_power_tails
 from ..graphs.geometry import sum_over_graphs
@@ -89,8 +88,8 @@ class HamiltonianGraphNetwork(AbstractModel):
         """
         if not isinstance(other, HamiltonianGraphNetwork):
             return NotImplemented
-        constants = joined_constants(self.basis, other.basis, self.constants, other.constants)
-        basis = joined(self.basis, other.basis)
+        basis, parts = joined(self.basis, other.basis), (self, other)
+        constants = joined_constants(basis, [(part.basis, part.constants) for part in parts])
         return HamiltonianGraphNetwork(basis, (*self.theta, *other.theta), constants)
 
     def __call__(self, graphs: GraphsTuple) -> GraphScalars:
@@ -229,15 +228,15 @@ class HamiltonianGraphNetwork(AbstractModel):
         if not 0 < tolerance < 1:
             raise ValueError(f"tolerance must be between 0 and 1, got {tolerance}")
         terms, theta = [], []
-        # Only the first pair term takes the constants, or they would count several times; terms
-        # that are compressed already take none.
+        # Only the first pair term takes the constants, or they would count several times; one that
+        # is compressed already, and returns itself, takes none.
         constants, taken = self._pair_constants, False
         for term, coefficients in zip(self.terms, self.theta):
             if isinstance(term, AbstractEnergy):
                 own = jnp.zeros_like(constants) if taken else constants
-                fresh = not isinstance(term, CompressedPairFeatures)
-                taken = taken or (isinstance(term, AbstractPairFeatures) and fresh)
-                term, coefficients = term.compress(coefficients, own, tolerance)
+                short, coefficients = term.compress(coefficients, own, tolerance)
+                taken |= isinstance(term, AbstractPairFeatures) and short is not term
+                term = short
             terms.append(term)
             theta.append(coefficients)
         remaining = self.constants.at[: len(constants)].set(0) if taken else self.constants
