@@ -15,7 +15,7 @@ from .._progress import Reporter
 from .._tree import all_finite
 from .._types import Rates
 from ..graphs.cell import Cell
-from ..graphs.geometry import count
+from ..graphs.geometry import count, graph_mask
 from ..graphs.neighbour_list import NeighbourList
 from .checkpoint import RolloutCheckpoint, with_neighbours
 from .output_file import OutputFile
@@ -53,7 +53,7 @@ def stepwise(
         state = _start(motion, found)
     pace, late = 1, bool(_late(motion, state))
     for number in range(len(outputs), len(strides)):
-        if outputs and exceeded(outputs[-1], until):
+        if outputs and exceeded(motion, outputs[-1], until):
             strides = strides[:number]
             break
         left, ahead = int(strides[number]) - ahead, 0
@@ -91,7 +91,7 @@ def stepwise(
             seen = dataclasses.replace(seen, neighbours=found)
         outputs.append(jax.tree.map(np.asarray, _output(motion, seen, part, begin)))
         if checkpoint is not None:
-            last = number == len(strides) - 1 or bool(exceeded(outputs[-1], until))
+            last = number == len(strides) - 1 or exceeded(motion, outputs[-1], until)
             checkpoint.write(motion, state, outputs, 0, end=last)
         if output is not None:
             output.write(outputs)
@@ -101,10 +101,10 @@ def stepwise(
     return _run(outputs, state, steps, state, state, len(strides))
 
 
-def exceeded(output: Output, until: Mapping[str, float]) -> dict[str, float]:
-    """Greatest values of the observables that are above their bounds."""
-    values = {name: float(np.max(output.observed[name])) for name in until}
-    return {name: value for name, value in values.items() if value > until[name]}
+def exceeded(motion: Motion, output: Output, until: Mapping[str, float]) -> bool:
+    """True if an observable of a graph is above its bound. Zeros of padding do not count."""
+    real = np.asarray(graph_mask(motion.graph))
+    return any(np.any(output.observed[name][real] > bound) for name, bound in until.items())
 
 
 def _run(

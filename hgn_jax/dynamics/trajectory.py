@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jraph import GraphsTuple
 
 from .._tree import all_finite
+from ..graphs.geometry import graph_mask
 from ..io.atoms_out import frames_of_recording, to_ase
 from ..io.recording import Recording, of_motion
 from .save_times import Schedule
@@ -131,7 +132,9 @@ def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: R
 
 def reason(path: Trajectory, until: Mapping[str, float]) -> str:
     """Which observables are above their bounds at the last output; empty if none."""
-    last = {name: float(np.max(path.observed[name][-1])) for name in until}
+    real = np.asarray(graph_mask(path.end))
+    kept = real if len(real) > 1 else ...
+    last = {name: float(np.max(np.asarray(path.observed[name][-1])[kept])) for name in until}
     words = [
         f"{name} is {value:.3g}, above {until[name]:.3g}"
         for name, value in last.items()
