@@ -71,6 +71,18 @@ def test_twins_are_not_chosen_one_after_another(fit, sets):
     assert set(chosen) != {best, 9}
 
 
+def test_a_small_frame_counts_by_the_mean_of_its_own_rows(fit, sets, springs):
+    """A stretched pair of bodies is less certain per row than any cube, but has fewer rows."""
+    pair = hgn.graphs.from_pairs(np.array([[0.0, 0, 0], [1, 0, 0]]), [(0, 1)])
+    start = hgn.systems.Normal(position=0.3, momentum=1.0)
+    pairs = hgn.systems.simulate(springs, pair, key=jr.key(4), trajectories=8, start=start)
+    small = hgn.graphs.frame(pairs, 4)
+    cubes = hgn.graphs.batch([hgn.graphs.frame(sets[1], k) for k in range(6)])
+    (one,) = mean_variances(fit, small)
+    assert one > mean_variances(fit, cubes).max() > one / 4
+    assert hgn.select(fit, hgn.graphs.batch([cubes, small]), 1) == [6]
+
+
 def test_bad_choices_are_refused(fit, sets):
     candidates = sets[1]
     with pytest.raises(ValueError, match="k is 10, but there are only 9 candidates"):
@@ -103,6 +115,15 @@ def test_a_rollout_ends_where_the_deviation_passes_a_bound(fit, sets, tmp_path):
         )
     never = hgn.rollout(model, start, hgn.Every(4, 20), until={"deviation": 1e9}, **options)
     assert never.reason == "" and len(never.times) == 21
+
+
+def test_fixed_bodies_do_not_deviate(fit, sets):
+    start = hgn.graphs.frame(sets[0], 0)
+    sizes = np.linalg.norm(fit.standard_deviation(start).force, axis=1)
+    most, second = np.argsort(sizes)[:-3:-1]
+    held = start._replace(nodes=start.nodes | {"fixed": jnp.arange(8) == most})
+    found = hgn.Deviation(fit)(fit.model, held, held)
+    np.testing.assert_allclose(found, [sizes[second]], rtol=1e-9)
 
 
 def test_bounds_of_what_is_not_observed_are_refused(fit, sets):
