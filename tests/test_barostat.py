@@ -113,6 +113,39 @@ def test_the_shape_of_a_gas_in_springs():
     assert np.abs(cells[..., 1, 0]).max() > 0.5 and (cells[..., 0, 1:] == 0).all()  # no rotation
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_moves_have_the_drift_and_the_variance_of_the_stochastic_equation(full):
+    """Mean D h (n - (P V + tr W / d) / k T) and variance 2 D h of tr epsilon; 2 D h / d of each
+    component of a cell that changes its shape. h is the time between moves."""
+    virial = np.random.default_rng(0).normal(0, 30, (1, 3, 3))
+    pressure, compressibility, time, dt, every, n, sides = 2.0, 0.3, 40.0, 0.05, 7, 2, [2, 3, 4]
+    volume = np.prod(sides)
+    graph = hgn.graphs.from_pairs(np.arange(3.0 * n).reshape(n, 3), [])
+    graph = graph._replace(globals={"cell": jnp.diag(jnp.array(sides, float))[None]})
+
+    def move(key):
+        barostat = hgn.CellRescaling(
+            pressure, compressibility, time, key=key, every=every, full=full
+        )
+        return barostat.strain(graph, jnp.asarray(virial), KT, jnp.array(3), jnp.array(dt))[0]
+
+    found = np.asarray(jax.vmap(move)(jr.split(jr.key(0), 40_000)))
+    spread = compressibility * KT / time / volume * dt * every
+    trace = np.trace(found, axis1=1, axis2=2)
+    drift = n - (pressure * volume + np.trace(virial[0]) / 3) / KT
+    mean_error = np.sqrt(2 * spread / len(found))
+    assert abs(trace.mean() - spread * drift) < 4 * mean_error < 0.1 * abs(spread * drift)
+    np.testing.assert_allclose(trace.var(), 2 * spread, rtol=4 * np.sqrt(2 / len(found)))
+    if full:
+        lower = np.tril(np.ones((3, 3)))
+        np.testing.assert_allclose(
+            found.var(axis=0), 2 * spread / 3 * lower, rtol=4 * np.sqrt(2 / len(found))
+        )
+        pull = -spread / 3 * virial[0] / KT
+        off = np.tril(found.mean(axis=0) - pull, -1)
+        assert (np.abs(off) < 4 * mean_error / np.sqrt(3)).all()
+
+
 @pytest.fixture(scope="module")
 def liquid():
     graph = hgn.graphs.lattice((4, 4, 4), spacing=1.4)

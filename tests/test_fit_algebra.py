@@ -231,6 +231,12 @@ def test_hamiltonians_add(data, cube, springs, in_a_field):
     )
     other = in_a_field.model + pairs.model
     np.testing.assert_allclose(other(data), energy, rtol=1e-12)
+    still = eqx.tree_at(lambda m: m.basis.known, in_a_field.model, None)
+    for one, two in ((still, pairs.model), (pairs.model, still)):
+        np.testing.assert_allclose((one + two)(data), energy, rtol=1e-12)
+    double = total + pairs.model
+    np.testing.assert_allclose(double(data), energy + pairs.model(data) - once, rtol=1e-12)
+    assert pairs.model.constants[0] != 0
 
 
 def test_a_sum_can_be_saved_and_compressed(tmp_path, data, in_a_field):
