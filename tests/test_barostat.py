@@ -94,8 +94,8 @@ def test_the_volume_of_a_gas_in_a_cube_of_springs():
 
 
 def test_the_shape_of_a_gas_in_springs():
-    """Without pressure the lattice vectors' products G = h h^T have a Wishart distribution, of
-    m + 2 degrees of freedom and variance k T / k r: V^(m + 1) V^-2 dh."""
+    """Products G = h h^T of lattice vectors without pressure have a Wishart distribution, of m + 2
+    degrees of freedom and variance k T / k r: V^(m + 1) V^-2 dh."""
     freedom, unit = FREE + 2, KT / 2
     root = [
         np.sqrt(2) * np.exp(scipy.special.gammaln((k + 1) / 2) - scipy.special.gammaln(k / 2))
@@ -177,7 +177,7 @@ def test_a_liquid_has_the_pressure_that_is_asked_for(liquid):
 
 
 def test_a_crystal_has_the_stress_that_is_asked_for():
-    """Of all components, in a cell of any shape."""
+    """All components of it, in a cell of any shape."""
     corners = np.array([[0, 0, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1]]) / 2
     sites = [c + corner for c in itertools.product(range(3), repeat=3) for corner in corners]
     atoms = hgn.graphs.from_pairs(np.array(sites) * 1.6, [])
@@ -193,7 +193,7 @@ def test_a_crystal_has_the_stress_that_is_asked_for():
 
 
 def test_no_pair_is_missed_while_a_gas_is_compressed():
-    """From a grid of seven cells along each side to a cell that needs another grid."""
+    """A grid of seven cells along each side serves the first cell, but not the last."""
     lattice = hgn.graphs.lattice((6, 6, 6), spacing=1.5).nodes["position"]
     gas = hgn.graphs.from_pairs(lattice, [])._replace(globals={"cell": 9.0 * jnp.eye(3)[None]})
     path = pressed(gas, 8.0, 5, time=0.4, dt=0.002)

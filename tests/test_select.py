@@ -29,7 +29,7 @@ def fit(sets):
 
 
 def mean_variances(fit, candidates):
-    """Of the rows of each frame, by the fit's own deviations over the noise of each system."""
+    """Squares of the fit's own deviations over the noise of each system, in the mean of each frame."""
     found = fit.standard_deviation(candidates)
     scales = [s.noise for s in fit.solutions]
     parts = [
@@ -40,7 +40,7 @@ def mean_variances(fit, candidates):
 
 
 def test_each_choice_has_the_greatest_variance_of_a_fit_that_knows_those_before(fit, sets):
-    """With the same features, weights and ridge, the fit updated by a frame is the reference."""
+    """The reference is the fit, with the same features, weights and ridge, updated by a frame."""
     candidates = sets[1]
     chosen = hgn.select(fit, candidates, 4)
     known = fit

@@ -215,7 +215,7 @@ class NeighbourList(eqx.Module):
         return ~self.complete | ~(moved <= (skin / 2) ** 2)  # NaN is stale
 
     def stale_in(self, cell: Cell, position: Vectors, spec: "Neighbours") -> Bool[Array, ""]:
-        """Like `stale`, in a cell that may have changed, and the bodies with it."""
+        """True if a pair might be missing in a cell that may have changed, and the bodies with it."""
         assert self.cell is not None
         back = jnp.matmul(cell.inverse, self.cell, precision="highest")
         moves = jnp.matmul(position, back, precision="highest") - self.position
