@@ -210,4 +210,4 @@ PARTS = {
     "streamed": Part(90, streamed),
     "gradient_descent": Part(60, gradient_descent),
 }
-"""In order of value."""
+"""Parts, the most valuable first."""

@@ -125,7 +125,7 @@ def _directions(noise: float) -> Record:
     q, v = jr.normal(jr.key(0), (2, 200, 1, 3))
     data = hgn.graphs.snapshots(graph, {"position": q, "momentum": v}, {})
     momentum = data.nodes["momentum"]
-    force = jnp.asarray(DIRECTION) + jnp.cross(momentum, jnp.asarray(AXIS)[None])
+    force = jnp.asarray(DIRECTION)[None] + jnp.cross(momentum, jnp.asarray(AXIS)[None])
     force += noise * jnp.std(force) * jr.normal(jr.key(1), force.shape)
     fit = hgn.fit(
         data._replace(nodes=data.nodes | {"force": force}), key=0, throw=False,
@@ -136,7 +136,7 @@ def _directions(noise: float) -> Record:
     at = {"position": still[:, None], "momentum": moving[:, None]}
     electric, *magnetic = fit.model.vector_field(hgn.graphs.snapshots(graph, at, {}))[1]
     # v x B has the components of B off the diagonal.
-    turned = jnp.stack(magnetic) - electric
+    turned = jnp.stack(magnetic) - electric[None]
     found = jnp.stack([turned[2, 1] - turned[1, 2], turned[0, 2] - turned[2, 0],
                        turned[1, 0] - turned[0, 1]]) / 2  # fmt: skip
     return {

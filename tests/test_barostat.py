@@ -94,8 +94,8 @@ def test_the_volume_of_a_gas_in_a_cube_of_springs():
 
 
 def test_the_shape_of_a_gas_in_springs():
-    """Without pressure the lattice vectors' products G = h h^T have a Wishart distribution, of
-    m + 2 degrees of freedom and variance k T / k r: V^(m + 1) V^-2 dh."""
+    """Products G = h h^T of lattice vectors without pressure have a Wishart distribution, of m + 2
+    degrees of freedom and variance k T / k r: V^(m + 1) V^-2 dh."""
     freedom, unit = FREE + 2, KT / 2
     root = [
         np.sqrt(2) * np.exp(scipy.special.gammaln((k + 1) / 2) - scipy.special.gammaln(k / 2))
@@ -111,6 +111,39 @@ def test_the_shape_of_a_gas_in_springs():
     error = within(products, freedom * unit * np.eye(3))
     assert (error < 0.04 * freedom * unit).all()
     assert np.abs(cells[..., 1, 0]).max() > 0.5 and (cells[..., 0, 1:] == 0).all()  # no rotation
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_moves_have_the_drift_and_the_variance_of_the_stochastic_equation(full):
+    """Mean D h (n - (P V + tr W / d) / k T) and variance 2 D h of tr epsilon; 2 D h / d of each
+    component of a cell that changes its shape. h is the time between moves."""
+    virial = np.random.default_rng(0).normal(0, 30, (1, 3, 3))
+    pressure, compressibility, time, dt, every, n, sides = 2.0, 0.3, 40.0, 0.05, 7, 2, [2, 3, 4]
+    volume = np.prod(sides)
+    graph = hgn.graphs.from_pairs(np.arange(3.0 * n).reshape(n, 3), [])
+    graph = graph._replace(globals={"cell": jnp.diag(jnp.array(sides, float))[None]})
+
+    def move(key):
+        barostat = hgn.CellRescaling(
+            pressure, compressibility, time, key=key, every=every, full=full
+        )
+        return barostat.strain(graph, jnp.asarray(virial), KT, jnp.array(3), jnp.array(dt))[0]
+
+    found = np.asarray(jax.vmap(move)(jr.split(jr.key(0), 40_000)))
+    spread = compressibility * KT / time / volume * dt * every
+    trace = np.trace(found, axis1=1, axis2=2)
+    drift = n - (pressure * volume + np.trace(virial[0]) / 3) / KT
+    mean_error = np.sqrt(2 * spread / len(found))
+    assert abs(trace.mean() - spread * drift) < 4 * mean_error < 0.1 * abs(spread * drift)
+    np.testing.assert_allclose(trace.var(), 2 * spread, rtol=4 * np.sqrt(2 / len(found)))
+    if full:
+        lower = np.tril(np.ones((3, 3)))
+        np.testing.assert_allclose(
+            found.var(axis=0), 2 * spread / 3 * lower, rtol=4 * np.sqrt(2 / len(found))
+        )
+        pull = -spread / 3 * virial[0] / KT
+        off = np.tril(found.mean(axis=0) - pull, -1)
+        assert (np.abs(off) < 4 * mean_error / np.sqrt(3)).all()
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +177,7 @@ def test_a_liquid_has_the_pressure_that_is_asked_for(liquid):
 
 
 def test_a_crystal_has_the_stress_that_is_asked_for():
-    """Of all components, in a cell of any shape."""
+    """All components of it, in a cell of any shape."""
     corners = np.array([[0, 0, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1]]) / 2
     sites = [c + corner for c in itertools.product(range(3), repeat=3) for corner in corners]
     atoms = hgn.graphs.from_pairs(np.array(sites) * 1.6, [])
@@ -160,7 +193,7 @@ def test_a_crystal_has_the_stress_that_is_asked_for():
 
 
 def test_no_pair_is_missed_while_a_gas_is_compressed():
-    """From a grid of seven cells along each side to a cell that needs another grid."""
+    """A grid of seven cells along each side serves the first cell, but not the last."""
     lattice = hgn.graphs.lattice((6, 6, 6), spacing=1.5).nodes["position"]
     gas = hgn.graphs.from_pairs(lattice, [])._replace(globals={"cell": 9.0 * jnp.eye(3)[None]})
     path = pressed(gas, 8.0, 5, time=0.4, dt=0.002)

@@ -18,8 +18,8 @@ def data():
 
 
 def test_the_generator_follows_coulombs_law(data):
-    """Against SciPy, from frame 30 to 31: semi-implicit Euler is of order one, velocities are half
-    a step early."""
+    """SciPy moves from frame 30 to 31: semi-implicit Euler is of order one, velocities are half a
+    step early."""
     apart = data.position[:, :, bench.SENDERS] - data.position[:, :, bench.RECEIVERS]
     nearest = np.linalg.norm(apart, axis=-1).min(axis=(0, 2))
     k = int(np.argmax(nearest))
@@ -46,7 +46,7 @@ def test_the_true_law_by_the_generators_scheme_has_no_error(data):
 
 
 def test_derivatives_of_the_last_frame_are_those_of_differences(data, monkeypatch):
-    """Over one frame instead of ten, which is exact all the same."""
+    """One frame instead of ten, which is exact all the same."""
     monkeypatch.setattr(two_frames, "LAST", bench.FIRST + 1)
     (term,) = hgn.sample([hgn.Pair(6)], two_frames._ends(data), key=jr.key(0))
     theta = 0.1 * jr.normal(jr.key(1), (6,))
@@ -68,3 +68,19 @@ def test_a_table_of_a_slope_is_the_slope():
     square = jnp.array([0.01, 0.5, 4.0, 100.0])
     exact = jax.jit(lambda s: term.slopes(s, 0) @ theta)(square)
     np.testing.assert_allclose(bench.tabulated(model)(square), exact, rtol=1e-5)
+
+
+def test_the_training_forces_are_those_of_coulombs_law():
+    """The better half of them by the benchmark's own weights; the middle of a step is where they
+    are taken."""
+    data = bench._training(20)
+    q, ends = np.asarray(data.nodes["position"]), (data.senders, data.receivers)
+    apart = q[np.asarray(ends[1])] - q[np.asarray(ends[0])]
+    pull = np.asarray(data.edges["coupling"]) / np.linalg.norm(apart, axis=1) ** 3
+    force = np.zeros_like(q)
+    np.add.at(force, np.asarray(ends[1]), pull[:, None] * apart)
+    weight = np.asarray(data.nodes["weight"])
+    good = weight > np.median(weight)
+    error = np.linalg.norm(np.asarray(data.nodes["force"]) - force, axis=1)
+    assert error[good].max() < 1e-5 * np.median(np.linalg.norm(force, axis=1))
+    assert len(q) == 20 * 41 * 5

@@ -27,7 +27,8 @@ def test_its_critical_point_is_the_published_one():
 
 
 def test_the_correction_of_a_plain_cutoff_is_the_textbook_one():
-    """Of the truncated and smoothed potential it lies between those of cutoffs at both ends."""
+    """The correction of the truncated and smoothed potential lies between those of cutoffs at both
+    ends."""
 
     def plain(r, rho):
         return 16 / 3 * np.pi * rho**2 * (2 / 3 * r**-9 - r**-3)

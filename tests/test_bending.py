@@ -18,7 +18,7 @@ BONDS = [(0, 1), (1, 2), (2, 3), (3, 4)]
 TRIPLES = [(0, 1, 2), (1, 2, 3), (4, 3, 2)]
 QUADRUPLES = [(0, 1, 2, 3), (4, 3, 2, 1)]
 SERIES = np.array([0.8, 0.0, -0.5, 0.0, 1.3, 0.0])
-"""Of cos and sin of one, two and three times the dihedral."""
+"""Coefficients of cos and sin of one, two and three times the dihedral."""
 
 
 def angle(a, b):
@@ -26,7 +26,7 @@ def angle(a, b):
 
 
 def dihedral(i, j, k, l):  # noqa: E741
-    """By projection onto the plane across the bond."""
+    """Dihedral by projection onto the plane across the bond."""
     axis = (k - j) / jnp.linalg.norm(k - j)
     first, second = (v - (v @ axis) * axis for v in (i - j, l - k))
     return jnp.arctan2(jnp.cross(first, second) @ axis, first @ second)

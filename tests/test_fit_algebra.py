@@ -207,6 +207,16 @@ def test_a_column_that_only_the_removed_rows_have_is_lost_to_half_the_digits():
     )
 
 
+def test_more_rows_than_there_are_cannot_be_removed():
+    """Forty small rows fit into twenty large ones in every direction."""
+    rng = np.random.default_rng(2)
+    z, u = rng.normal(size=(20, 3)), rng.normal(size=20)
+    few = triangle(jnp.asarray(z), jnp.asarray(u))
+    small = 0.1 * np.concatenate([z, z]), 0.1 * np.concatenate([u, u])
+    assert downdated(few, triangle(*map(jnp.asarray, small)))[1]
+    assert not downdated(few, triangle(jnp.asarray(0.1 * z), jnp.asarray(0.1 * u)))[1]
+
+
 @pytest.fixture(scope="module")
 def in_a_field(cube):
     """Bodies without pair forces in a field, and their learned potential."""
@@ -231,6 +241,12 @@ def test_hamiltonians_add(data, cube, springs, in_a_field):
     )
     other = in_a_field.model + pairs.model
     np.testing.assert_allclose(other(data), energy, rtol=1e-12)
+    still = eqx.tree_at(lambda m: m.basis.known, in_a_field.model, None)
+    for one, two in ((still, pairs.model), (pairs.model, still)):
+        np.testing.assert_allclose((one + two)(data), energy, rtol=1e-12)
+    double = total + pairs.model
+    np.testing.assert_allclose(double(data), energy + pairs.model(data) - once, rtol=1e-12)
+    assert pairs.model.constants[0] != 0
 
 
 def test_a_sum_can_be_saved_and_compressed(tmp_path, data, in_a_field):

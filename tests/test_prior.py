@@ -36,7 +36,7 @@ ROOT = np.array([[0.5, 0, 0, 0], [0.4, 0.1, 0, 0], [0, 0, 0.3, 0], [-0.2, 0, 0.2
 
 
 def test_mean_and_covariance_are_those_of_the_coefficients():
-    """With many rows and little noise they are the sample's; its error is that of 100 systems."""
+    """Many rows with little noise give the sample's; its error is that of 100 systems."""
     triangles, solutions, truth = systems(100, 40, 1e-4, MEAN, ROOT)
     found = learned(triangles, solutions)
     theta = truth * np.asarray(found.scale)

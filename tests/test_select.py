@@ -29,7 +29,7 @@ def fit(sets):
 
 
 def mean_variances(fit, candidates):
-    """Of the rows of each frame, by the fit's own deviations over the noise of each system."""
+    """Squares of the own deviations over the noise of each system, in the mean of each frame."""
     found = fit.standard_deviation(candidates)
     scales = [s.noise for s in fit.solutions]
     parts = [
@@ -40,7 +40,7 @@ def mean_variances(fit, candidates):
 
 
 def test_each_choice_has_the_greatest_variance_of_a_fit_that_knows_those_before(fit, sets):
-    """With the same features, weights and ridge, the fit updated by a frame is the reference."""
+    """The reference is the fit, with the same features, weights and ridge, updated by a frame."""
     candidates = sets[1]
     chosen = hgn.select(fit, candidates, 4)
     known = fit
@@ -69,6 +69,18 @@ def test_twins_are_not_chosen_one_after_another(fit, sets):
     twins = hgn.graphs.batch([candidates, hgn.graphs.frame(candidates, best)])
     chosen = hgn.select(fit, twins, 2)
     assert set(chosen) != {best, 9}
+
+
+def test_a_small_frame_counts_by_the_mean_of_its_own_rows(fit, sets, springs):
+    """A stretched pair of bodies is less certain per row than any cube, but has fewer rows."""
+    pair = hgn.graphs.from_pairs(np.array([[0.0, 0, 0], [1, 0, 0]]), [(0, 1)])
+    start = hgn.systems.Normal(position=0.3, momentum=1.0)
+    pairs = hgn.systems.simulate(springs, pair, key=jr.key(4), trajectories=8, start=start)
+    small = hgn.graphs.frame(pairs, 4)
+    cubes = hgn.graphs.batch([hgn.graphs.frame(sets[1], k) for k in range(6)])
+    (one,) = mean_variances(fit, small)
+    assert one > mean_variances(fit, cubes).max() > one / 4
+    assert hgn.select(fit, hgn.graphs.batch([cubes, small]), 1) == [6]
 
 
 def test_bad_choices_are_refused(fit, sets):
@@ -103,6 +115,15 @@ def test_a_rollout_ends_where_the_deviation_passes_a_bound(fit, sets, tmp_path):
         )
     never = hgn.rollout(model, start, hgn.Every(4, 20), until={"deviation": 1e9}, **options)
     assert never.reason == "" and len(never.times) == 21
+
+
+def test_fixed_bodies_do_not_deviate(fit, sets):
+    start = hgn.graphs.frame(sets[0], 0)
+    sizes = np.linalg.norm(fit.standard_deviation(start).force, axis=1)
+    most, second = np.argsort(sizes)[:-3:-1]
+    held = start._replace(nodes=start.nodes | {"fixed": jnp.arange(8) == most})
+    found = hgn.Deviation(fit)(fit.model, held, held)
+    np.testing.assert_allclose(found, [sizes[second]], rtol=1e-9)
 
 
 def test_bounds_of_what_is_not_observed_are_refused(fit, sets):

@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from test_relax import CORNERS, FADING, LIST, best, crystal, faded
@@ -59,6 +60,28 @@ def test_elastic_constants_of_a_crystal_are_lattice_sums():
     expected = np.diag([diagonal] * 3 + [mixed] * 3)
     expected[:3, :3] += mixed * (1 - np.eye(3))
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3 * diagonal)
+
+
+def test_elastic_constants_of_springs_whose_bodies_relax():
+    """Rows along x of springs of stiffness 1 and 3 in turn act as springs of 3/2; diagonals along
+    y + z, of stiffness k = 2, have the share k r^2 n_i n_j n_k n_l / V in each constant."""
+    a = 0.8
+    sites = np.array([[i, a * j, a * j] for i in range(4) for j in range(4)])
+    cell = np.diag([4, 4 * a, 4 * a])
+    graph = hgn.graphs.radius(sites, 1.2, cell=cell)
+    ends = sites[np.asarray(graph.senders), 0], sites[np.asarray(graph.receivers), 0]
+    diagonal = ends[0] == ends[1]
+    strong = (np.minimum(*ends) == 1) | (np.abs(ends[0] - ends[1]) == 3)
+    stiff = np.array(2 * diagonal + (~diagonal & strong), np.int32)
+    graph = graph._replace(edges=graph.edges | {"type": jnp.asarray(stiff)})
+    springs = hgn.systems.mass_spring(
+        stiffness=np.array([1.0, 3.0, 2.0]), rest_length=np.array([1, 1, np.sqrt(2) * a])
+    )
+    found = hgn.elastic_constants(springs, graph, force=1e-9)
+    volume, expected = 4 * (4 * a) ** 2, np.zeros((6, 6))
+    expected[0, 0] = 16 * 1.5 / volume
+    expected[1:4, 1:4] = 16 * 2 * (2 * a**2) / 4 / volume
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_elastic_constants_need_a_cell():

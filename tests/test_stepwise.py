@@ -1,5 +1,7 @@
 """Rollouts with observables, progress, and errors that explain what went wrong."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 import hgn_jax as hgn
+from hgn_jax.dynamics.observables import AbstractObservable
 
 EVERY = hgn.Every(7, 6)
 DT = 0.03
@@ -90,6 +93,35 @@ def test_fixed_bodies_have_no_temperature_and_each_graph_its_own(springs, start)
         free = slice(9 * k + 4, 9 * k + 9)
         expected = (p[:, free] ** 2 / m[free]).sum((1, 2)) / 10
         np.testing.assert_allclose(path.observed["temperature"][:, k], expected, rtol=1e-12)
+
+
+class _Stillness(AbstractObservable):
+    """Negative kinetic energy; zero for padding."""
+
+    name: ClassVar[str] = "stillness"
+
+    def __call__(self, model, graphs, start):
+        return -hgn.KineticEnergy()(model, graphs, start)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_bounds_are_for_every_graph_but_not_for_padding(springs, start, padded):
+    faster = start._replace(nodes=start.nodes | {"momentum": 2 * start.nodes["momentum"]})
+    pair = hgn.graphs.batch([faster, start])
+    options = {"dt": DT, "observables": [_Stillness()], "states": False}
+    free = hgn.rollout(springs, pair, hgn.Every(3, 10), **options)
+    seen = np.asarray(free.observed["stillness"])
+    greatest = seen.max(axis=1)
+    k = int(np.argmax(greatest > greatest[0]))
+    assert 0 < k < 10 and (seen < 0).all()
+    bound = (greatest[:k].max() + greatest[k]) / 2
+    if padded:
+        pair = hgn.graphs.pad(pair, n_node=30, n_edge=100, n_graph=4)
+    path = hgn.rollout(springs, pair, hgn.Every(3, 10), until={"stillness": bound}, **options)
+    assert len(path.times) == k + 1
+    assert path.reason.startswith(f"stillness is {greatest[k]:.3g}, above {bound:.3g} at time")
+    never = hgn.rollout(springs, pair, hgn.Every(3, 3), until={"stillness": -1e-9}, **options)
+    assert len(never.times) == 4 and never.reason == ""
 
 
 def test_angular_momentum_in_space_is_the_cross_product():

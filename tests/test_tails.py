@@ -2,6 +2,7 @@
 
 import warnings
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,6 +65,28 @@ def test_any_power_is_measured(power):
     energy = np.asarray(tailed.pair_energy(jnp.array([0.4, 8.0])))
     true = np.log(20) if power == -1 else (8 ** (power + 1) - 0.4 ** (power + 1)) / (power + 1)
     assert energy[1] - energy[0] == pytest.approx(true, rel=5e-3)
+
+
+def test_an_exact_inverse_law_has_a_logarithm_for_its_energy(gravity):
+    _, tailed = gravity
+    law = eqx.tree_at(lambda m: m.terms[0].exponents, tailed, jnp.full((1, 2), -1.0))
+    for r in (np.array([0.1, 0.4]), np.array([6.0, 9.0])):
+        energy, force = np.asarray(law.pair_energy(jnp.asarray(r))), force_of(law, r)
+        assert energy[1] - energy[0] == pytest.approx(force[0] * r[0] * np.log(r[1] / r[0]))
+        assert force[1] * r[1] == pytest.approx(force[0] * r[0])
+
+
+def test_several_pair_terms_follow_the_law_of_their_sum():
+    data = pairs_at(np.linspace(*INSIDE, 120), lambda r: 3 / r**2)
+    terms = [hgn.Pair(16), hgn.Pair(16)]
+    fit = hgn.fit(data, key=0, terms=terms, observations=[hgn.Forces()])
+    with pytest.warns(UserWarning, match="pair forces follow r"):
+        tailed = fit.model.tails("power")
+    for term in tailed.terms:
+        np.testing.assert_allclose(term.exponents, [[-2, -2]], atol=2e-3)
+    np.testing.assert_allclose(
+        force_of(tailed, [SOFT, HARD]), [3 / SOFT**2, 3 / HARD**2], rtol=0.01
+    )
 
 
 def test_force_and_energy_are_continuous(gravity):

@@ -230,7 +230,7 @@ def test_noise_free_data_are_sure_to_rounding(features, clean, test):
 
 
 def test_velocities_that_no_term_explains_have_no_deviation(data):
-    """Without kinetic features the velocity rows are a system without columns."""
+    """Velocity rows are a system without columns if there are no kinetic features."""
     fit = hgn.fit(data, key=0, terms=[hgn.Pair(8)], throw=False)
     found = fit.standard_deviation(data)
     assert not found.velocity.any() and (found.force > 0).all()

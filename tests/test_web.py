@@ -35,7 +35,7 @@ for (let k = 0; k <= 1000; k++) {
 
 
 def run(folder, program):
-    """What `program`, which has `Motion`, `model` and `start`, leaves in `result`."""
+    """The `result` of `program`, which has `Motion`, `model` and `start`."""
     files = {
         name: (folder / name).read_text() for name in ("motion.js", "model.json", "start.json")
     }

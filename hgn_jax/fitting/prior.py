@@ -16,7 +16,7 @@ from .result import Fit, conclude, raise_if
 
 
 class Prior(eqx.Module):
-    """What coefficients of related systems have in common, from `hgn.prior`."""
+    """Prior of the coefficients of related systems, from `hgn.prior`."""
 
     equations: Equations
     """Those of the fits: the same features, observations and scales for the next system."""

@@ -37,7 +37,7 @@ def is_poor(solutions: Sequence[LeastSquaresSolution]) -> bool:
 
 
 def words_on_constant(constants: int, observed: bool, known: Bool[Array, ""]) -> str:
-    """What is known of the additive constant of the energy; concrete values only."""
+    """Words on how well the additive constant of the energy is known; concrete values only."""
     if not constants:
         return "zero: the energy fades with distance, or is kinetic"
     if not observed:
