@@ -40,7 +40,7 @@ def data():
 
 @pytest.mark.parametrize("given", [{"mobility": MOBILITY}, {"temperature": TEMPERATURE}])
 def test_trap_mobility_and_temperature(data, given):
-    """Within four standard deviations, and the bias (k dt)^2 / 12 of the method."""
+    """Errors are within four standard deviations and the bias (k dt)^2 / 12 of the method."""
     found = hgn.fit_brownian(data, key=0, terms=[hgn.HarmonicTrap()], **given)
     bias = (MOBILITY * STIFFNESS * STEP) ** 2 / 12
     for name, true in (("mobility", MOBILITY), ("temperature", TEMPERATURE)):

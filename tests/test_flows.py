@@ -44,7 +44,7 @@ def test_propagates_as_the_dense_matrix(channels):
     ("w", "omega", "beta"), [(1.0, None, 0.0), (-4.0, None, 0.5), (2.0, 3.0, 1.0)]
 )
 def test_the_flow_is_that_of_the_energy(w, omega, beta):
-    """Against the exponential of a dense matrix, and diffrax on the energy's gradient."""
+    """Compared with the exponential of a dense matrix, and diffrax on the energy's gradient."""
     energy, x = QuadraticEnergy(w, omega, beta), features()
     (found,) = hgn.flows.states(GRAPH, x, [GradientFlow(energy, 0.7)])
     a = w * dense() - (abs(w) if omega is None else omega) * np.eye(NODES)
