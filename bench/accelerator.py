@@ -81,6 +81,7 @@ def outcome(name: str, quick: bool, limit: float) -> list[Record]:
             words = f"stopped after {limit:.0f} s"
         finally:
             process.kill()
+            process.wait()  # its memory on the device is free for the next part
         output.seek(0)
         # A killed process may have left half a line.
         lines = [line for line in output if line.startswith("{") and line.endswith("}\n")]

@@ -175,8 +175,23 @@ def test_types_have_coefficients_of_their_own():
     terms = [hgn.Bending(32), waves]
     fit = hgn.fit(data, key=0, terms=terms, observations=[hgn.Forces()])
     assert np.allclose(fit.model.theta[1], [2, 0, 0, 3], rtol=0, atol=1e-7)
-    assert fit.model.terms[0].ranges.shape == (2, 2)
+    bending, torsion = fit.model.terms
+    bends = np.array([[angle(c[i] - c[j], c[k] - c[j]) for i, j, k in TRIPLES] for c in x])
+    for range_, own in zip(bending.ranges, (bends[:, 1:], bends[:, 0])):
+        assert np.allclose(range_, [own.min(), own.max()], rtol=1e-12)
+    assert bending.groups(64) == (32, 32) and torsion.groups(4) == (2, 2)
+    assert torsion.labels(2) == ("torsion 1 of type 0", "torsion 1 of type 1")
     assert "sin(1 phi) of type 1" in fit.law()
+    low, high = np.quantile(bends[:, 0], [0.2, 0.7])
+    ranges = jnp.array([[0, np.pi], [low, high]])
+    narrow = eqx.tree_at(lambda term: term.ranges, bending, ranges)
+    outside = (bends[:, 0] < low) | (bends[:, 0] > high)
+    assert np.array_equal(narrow.out_of_range(data), outside)
+    third = hgn.graphs.with_triples(data, TRIPLES, types=[0, 2, 2])
+    assert np.array_equal(narrow.out_of_range(third), np.full(60, 2))
+    for term in (hgn.Bending(8, types=2), bending):
+        with pytest.raises(ValueError, match=r"Bending.types=2., but the data have triple_type 2"):
+            term.resolve(third) if isinstance(term, hgn.Bending) else term.accepts(third)
     more = hgn.graphs.with_quadruples(data, QUADRUPLES, types=[0, 2])
     with pytest.raises(ValueError, match=r"Torsion.types=2., but the data have quadruple_type 2"):
         hgn.fit(more, key=0, terms=terms, observations=[hgn.Forces()])
@@ -214,6 +229,24 @@ def test_rollouts_keep_the_energy_and_files_keep_the_model(fit, tmp_path):
     assert np.array_equal(data.nodes["triples"], start.nodes["triples"])
 
 
+def test_sites_have_the_time_of_their_graph():
+    data = hgn.graphs.with_triples(data_of(chains(5, 3, 6)), TRIPLES, slots=2)
+    times = jnp.array([0.5, 1.5, 4.0])
+    data = data._replace(globals={"time": times})
+    for sites, count in ((hgn.sites.Triples(), 10), (hgn.sites.Quadruples(), 5),
+                         (hgn.sites.Pairs(), 8), (hgn.sites.Positions(), 5)):  # fmt: skip
+        assert np.array_equal(sites.of(data).site.time, np.repeat(times, count))
+
+
+def test_padding_has_no_triples():
+    bare = data_of(chains(5, 3, 7), triples=[], quadruples=[])
+    sizes = {"n_node": 24, "n_edge": 40, "n_graph": 5}
+    before = hgn.graphs.with_triples(pad(bare, **sizes), TRIPLES, types=[1, 0, 2])
+    after = pad(hgn.graphs.with_triples(bare, TRIPLES, types=[1, 0, 2]), **sizes)
+    for name in ("triples", "triple_type"):
+        assert np.array_equal(before.nodes[name], after.nodes[name])
+
+
 class Straightness(hgn.AbstractSiteEnergy):
     """The squared second difference along a triple."""
 
@@ -229,6 +262,8 @@ def test_a_users_term_on_triples_in_one_dimension():
     data = data_of(x, quadruples=[], energy=lambda x: 3 * jnp.sum(jnp.diff(x, 2, axis=0) ** 2))
     fit = hgn.fit(data, key=0, terms=[Straightness()], observations=[hgn.Forces()])
     assert np.allclose(fit.model.theta[0], 3, rtol=1e-12)
+    with pytest.raises(ValueError, match="Bending.. needs at least 2 dimensions"):
+        hgn.fit(data, key=0, terms=[hgn.Bending()], observations=[hgn.Forces()])
 
 
 @pytest.mark.parametrize(
@@ -262,6 +297,14 @@ def test_bad_arrays_and_arguments():
         hgn.graphs.with_triples(data, [(0, 1, 2), (0, 1, 3)], slots=1)
     with pytest.raises(ValueError, match="types must be one integer"):
         hgn.graphs.with_triples(data, TRIPLES, types=[0])
+    with pytest.raises(ValueError, match="types must be one integer of at least 0"):
+        hgn.graphs.with_triples(data, TRIPLES, types=[0, -1, 0])
+    for term, arguments in (
+        (hgn.Bending, {"units": 0}), (hgn.Bending, {"types": 0}),
+        (hgn.Torsion, {"order": 0}), (hgn.Torsion, {"types": 0}),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=next(iter(arguments))):
+            term(**arguments)
     bare = data._replace(nodes={k: data.nodes[k] for k in ("position", "force", "mass")})
     with pytest.raises(ValueError, match=r"Bending.. needs"):
         hgn.fit(bare, key=0, terms=[hgn.Bending()], observations=[hgn.Forces()])

@@ -83,6 +83,71 @@ def test_irregular_steps_and_gaps():
     assert abs(found.fit.model.theta[0][0] / STIFFNESS - 1) < 0.15
 
 
+def test_few_irregular_steps_as_by_numpy():
+    """Least squares weighted by the steps, with corrections until they no longer change."""
+    steps = np.random.default_rng(3).uniform(0.02, 0.3, 59)
+    times, x = trapped(60, 2, 1, steps)
+    how = {"key": 0, "terms": [hgn.HarmonicTrap()], "solver": hgn.QR(ridge=1e-10)}
+    found = hgn.fit_brownian(data_of(times, x), mobility=MOBILITY, **how)
+    dt = steps[None, :, None, None]
+
+    def rows(q):
+        axes = np.broadcast_to(np.eye(2), (*q.shape, 2))
+        return -MOBILITY * np.concatenate([q[..., None], axes], axis=-1)
+
+    before, after, change = rows(x[:, :-1]), rows(x[:, 1:]), 0.0
+    velocity = np.diff(x, axis=1) / dt
+    for _ in range(50):
+        scaled = (before * np.sqrt(dt)[..., None]).reshape(-1, 3)
+        theta = np.linalg.lstsq(scaled, ((velocity - change) * np.sqrt(dt)).ravel())[0]
+        change = (after - before) @ theta / 2
+    residual = (velocity - (before + after) @ theta / 2) * np.sqrt(dt)
+    diffusion = np.sum(residual**2) / 2 / (residual.size - 3)
+    assert np.allclose(found.fit.model.theta[0], theta, rtol=2e-3, atol=2e-3)
+    assert np.isclose(found.diffusion, diffusion, rtol=1e-3)
+    assert np.isclose(
+        found.diffusion_deviation, diffusion * math.sqrt(2 / residual.size), rtol=1e-3
+    )
+
+
+def test_a_gap_parts_a_trajectory_in_two():
+    steps = np.full(99, 0.1)
+    steps[40] = 5.0
+    data = data_of(*trapped(100, 2, 1, steps))
+    late = (data.globals["time"] > 5).astype(jnp.int32)
+    parts = data.globals | {"trajectory": 2 * data.globals["trajectory"] + late}
+    one, two = (
+        hgn.fit_brownian(d, key=0, terms=[hgn.HarmonicTrap()], mobility=MOBILITY)
+        for d in (data, data._replace(globals=parts))
+    )
+    assert np.array_equal(one.fit.model.theta[0], two.fit.model.theta[0])
+    assert (one.temperature, one.correlation) == (two.temperature, two.correlation)
+
+
+def test_trajectories_of_one_step_have_no_successive_steps():
+    data = data_of(*trapped(3, 100, 1))
+    pairs = hgn.graphs.take(data, np.arange(300) % 3 < 2)
+    found = hgn.fit_brownian(pairs, key=0, terms=[hgn.HarmonicTrap()], mobility=MOBILITY)
+    assert found.correlation == 0
+
+
+def test_bodies_that_are_fixed_do_not_count():
+    """One of three, whose positions tremble by errors alone: it says nothing of the noise."""
+    times, x = trapped(400)
+    x[:, :, 2] = 3 + 1e-3 * np.random.default_rng(4).normal(size=x[:, :, 2].shape)
+    every = data_of(times, x)
+    fixed = jnp.asarray(np.arange(len(every.nodes["mass"])) % 3 == 2)
+    both = every._replace(nodes=every.nodes | {"fixed": fixed})
+    alone, found = (
+        hgn.fit_brownian(d, key=0, terms=[hgn.HarmonicTrap()], mobility=MOBILITY)
+        for d in (data_of(times, x[:, :, :2]), both)
+    )
+    assert np.allclose(found.fit.model.theta[0], alone.fit.model.theta[0], rtol=1e-9)
+    assert np.isclose(found.temperature, alone.temperature, rtol=1e-9)
+    assert np.isclose(found.temperature_deviation, alone.temperature_deviation, rtol=1e-9)
+    assert np.isclose(found.correlation, alone.correlation, rtol=1e-9)
+
+
 def brownian_springs(frames, inner=20, step=0.02):
     """Two triangles of springs of stiffness 3 and length 1, by short Euler-Maruyama steps."""
     pairs = np.array([(0, 1), (1, 2), (2, 0)])

@@ -70,6 +70,18 @@ def test_steps_of_euler_are_powers():
     assert np.allclose(two, s @ s @ x, rtol=0, atol=1e-13)
     step = np.eye(NODES) + 0.2 * (s - np.eye(NODES))
     assert np.allclose(three, step @ step @ step @ x, rtol=0, atol=1e-13)
+    pulled = GradientFlow(QuadraticEnergy(1.0, source=0.5), 0.6, steps=3)
+    (found,) = hgn.flows.states(GRAPH, x, [pulled])
+    expected = x
+    for _ in range(3):
+        expected = step @ expected + 0.2 * 0.5 * x
+    assert np.allclose(found, expected, rtol=0, atol=1e-13)
+
+
+def test_a_source_grows_linearly_where_nothing_decays():
+    """The greatest eigenvalue of S with decay by |w|, and others so near that it looks the same."""
+    flow = GradientFlow(QuadraticEnergy(1.0, source=0.5), 3.0)
+    assert np.allclose(flow.response(np.array([1, 1 - 1e-12, 1 - 1e-9])), 2.5, rtol=1e-8)
 
 
 def test_equilibrium_with_a_source():
@@ -100,6 +112,15 @@ def test_energy_is_a_sum_over_edges():
     for w, sign in ((1.5, -1), (-1.5, 1)):
         terms = [np.sum((y[i] + sign * y[j]) ** 2) for i, j in PAIRS]
         assert np.isclose(QuadraticEnergy(w)(graph, jnp.asarray(x)), 1.5 / 2 * np.sum(terms))
+    plain, pulled = QuadraticEnergy(1.5), QuadraticEnergy(1.5, source=0.5)
+    difference = pulled(graph, jnp.asarray(x)) - plain(graph, jnp.asarray(x))
+    assert np.isclose(difference, -0.5 * np.sum(x**2))  # x itself is the source
+
+
+def test_the_kernel_of_several_flows_is_that_of_their_features_side_by_side():
+    both = jnp.stack([features(seed=0), features(seed=1)])
+    beside = np.concatenate(both, axis=1)
+    assert np.allclose(hgn.flows.linear(both), beside @ beside.T, rtol=0, atol=1e-13)
 
 
 def test_arc_cosine_is_the_mean_of_random_relu_units():
@@ -157,6 +178,17 @@ def test_ridge_regression_as_by_numpy():
     assert chosen.accuracy(validation) == max(each)
 
 
+def test_the_most_accurate_ridge_is_chosen_and_of_equal_ones_that_of_least_error():
+    _, x, labels, train, validation = planted(0.8, seed=2)
+    kernel, ridges = hgn.flows.linear(x), (1e-3, 0.1, 1.0)
+    fits = [hgn.flows.classify(kernel, labels, train, ridge=r) for r in ridges]
+    first, second, third = (fit.accuracy(validation) for fit in fits)
+    errors = [np.mean((fit.scores - np.eye(2)[labels])[validation] ** 2) for fit in fits]
+    assert first == second > third and errors[0] > errors[1] > errors[2]
+    chosen = hgn.flows.classify(kernel, labels, train, validation=validation, ridge=ridges)
+    assert chosen.ridge == 0.1 and np.array_equal(chosen.scores, fits[1].scores)
+
+
 def test_graph_symmetrises_and_drops_loops():
     graph = hgn.flows.graph([(0, 1), (1, 0), (1, 1), (2, 1)], 4)
     assert sorted(zip(graph.senders.tolist(), graph.receivers.tolist())) == [
@@ -171,12 +203,21 @@ def test_bad_graphs_and_flows():
     one_way = GRAPH._replace(senders=jnp.array([0, 1, 2]), receivers=jnp.array([1, 0, 1]))
     with pytest.raises(ValueError, match="edge 2 -> 1 has no reverse edge"):
         hgn.flows.states(one_way, features(), [flow])
+    twice = GRAPH._replace(senders=jnp.array([0, 0, 1]), receivers=jnp.array([1, 1, 0]))
+    with pytest.raises(ValueError, match="edges occur twice"):
+        hgn.flows.states(twice, features(), [flow])
+    with pytest.raises(ValueError, match=r"pair 0 = \(-1, 0\) is not between 0 and 2"):
+        hgn.flows.graph([(-1, 0)], 3)
     with pytest.raises(ValueError, match=r"x must be \[n c\] with n = 8 nodes, got \[5, 3\]"):
         hgn.flows.states(GRAPH, features()[:5], [flow])
     with pytest.raises(ValueError, match="at least one"):
         hgn.flows.states(GRAPH, features(), [])
     with pytest.raises(ValueError, match="no equilibrium: decay 1 must exceed"):
         GradientFlow(QuadraticEnergy(1.0), math.inf)
+    with pytest.raises(ValueError, match="an infinite time cannot be divided"):
+        GradientFlow(QuadraticEnergy(1.0, 2.0), math.inf, steps=3)
+    with pytest.raises(ValueError, match="steps"):
+        GradientFlow(QuadraticEnergy(1.0), 1.0, steps=0)
     with pytest.raises(ValueError, match="time must not be negative"):
         GradientFlow(QuadraticEnergy(1.0), -1.0)
     with pytest.raises(ValueError, match="attraction must be finite"):
@@ -188,6 +229,8 @@ def test_bad_graphs_and_flows():
 
 
 def test_bad_labels_and_masks(no_type_checks):
+    with pytest.raises(ValueError, match=r"states must be \[b n c\] or \[n c\], got \[8\]"):
+        hgn.flows.linear(jnp.ones(8))
     kernel, labels = hgn.flows.linear(features()), np.array([0, 1, 0, 1, 2, 0, -1, 1])
     train = np.arange(8) < 4
 
@@ -203,6 +246,7 @@ def test_bad_labels_and_masks(no_type_checks):
         ({"labels": labels.astype(float)}, "labels must be integers"),
         ({"validation": train}, "node 0 is both in train and in validation"),
         ({"ridge": 0.0}, "ridges must be positive"),
+        ({"ridge": math.inf}, "ridges must be positive and finite"),
         ({"ridge": (0.1, 1.0)}, "several ridges need validation"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -208,11 +208,77 @@ def test_every_kind_of_curve_has_its_value_and_slope(springs, spring_model, tmp_
         )
 
 
-def test_what_curves_cannot_express_is_refused_by_name(springs, tmp_path):
+def test_bodies_are_placed_at_rest_on_the_clock_of_the_start(springs, spring_model, tmp_path):
+    graph = hgn.graphs.frame(springs, 0)
+    graph = graph._replace(globals={"time": jnp.array([2.0])})
+    hgn.export.web(tmp_path, spring_model, graph, dt=0.1)
+    program = """
+    const motion = new Motion(model, start);
+    motion.step(start.dt);
+    motion.force();
+    motion.place(3, [0.5, -0.25]);
+    const result = {position: Array.from(motion.position), momentum: Array.from(motion.momentum)};
+    result.time = motion.time;
+    motion.kick(1);
+    result.kicked = Array.from(motion.momentum);
+    """
+    found = run(tmp_path, program)
+    path = hgn.rollout(spring_model, graph, [2.0, 2.1], dt=0.1)
+    position = path.position[1].at[3].set(jnp.array([0.5, -0.25]))
+    momentum = path.momentum[1].at[3].set(0)
+    moved = graph._replace(nodes=graph.nodes | {"position": position, "momentum": momentum})
+    assert np.isclose(found["time"], 2.1, rtol=1e-12)
+    kicked = momentum + spring_model.vector_field(moved)[1]
+    for name, true in (("position", position), ("momentum", momentum), ("kicked", kicked)):
+        np.testing.assert_allclose(found[name], true.ravel(), rtol=0, atol=1e-11, err_msg=name)
+
+
+def test_pairs_of_three_species_and_tails_of_a_force_like_1_over_r(springs, spring_model, tmp_path):
+    hgn.export.web(tmp_path, spring_model, hgn.graphs.frame(springs, 0), dt=0.1)
+    program = """
+    const three = new Motion({...model, kinds: 3}, {...start, kind: [0, 1, 2]});
+    const json = model.pairs[0][0], [low, high] = json.span, tails = [1.2 * low, 0.9 * high];
+    const exponents = [-1, -1], starts = tails.map(Math.sqrt);
+    const tailed = new Tailed({...json, tails: {starts, exponents}}), inner = new Curve(json);
+    const result = {
+      types: [0, 1, 2].map((i) => [0, 1, 2].map((j) => three.type(i, j))),
+      tails: tails.map((s) => [s, inner.value(s), inner.slope(s)]),
+      beyond: [tailed.value(low / 2), tailed.value(2 * high)],
+    };
+    """
+    found = run(tmp_path, program)
+    assert found["types"] == [[0, 1, 2], [1, 3, 4], [2, 4, 5]]
+    low, high = np.asarray(spring_model.terms[0].curves[0].span)
+    for s, value, (at, inner, slope) in zip((low / 2, 2 * high), found["beyond"], found["tails"]):
+        # phi' = phi'(a) a / r with phi'(a) = 2 a slope: a logarithm.
+        assert np.isclose(value, inner + slope * at * np.log(s / at), rtol=1e-12)
+
+
+def test_fields_of_several_terms_add_up(springs, spring_model, tmp_path):
+    """Each field twice, with the pairs once."""
+    terms, theta = spring_model.terms, spring_model.theta
+    basis = dataclasses.replace(spring_model.basis, terms=(*terms, *terms[2:4]))
+    twice = dataclasses.replace(spring_model, basis=basis, theta=(*theta, *theta[2:4]))
+    start = hgn.graphs.frame(springs, 0)
+    hgn.export.web(tmp_path, twice, start, dt=0.1)
+    field = json.loads((tmp_path / "model.json").read_text())["field"]
+    np.testing.assert_allclose(field["uniform"], 2 * theta[2])
+    np.testing.assert_allclose([field["stiffness"], *field["pull"]], 2 * theta[3])
+
+
+def test_what_curves_cannot_express_is_refused_by_name(springs, spring_model, tmp_path):
     terms = [hgn.Powers((1, 2)), hgn.External(2), hgn.Friction()]
     fit = hgn.fit(springs, key=0, terms=terms)
     with pytest.raises(ValueError, match="the model also has external, friction: export"):
         hgn.export.web(tmp_path, fit.model, hgn.graphs.frame(springs, 0), dt=0.01)
+    for change, words in (
+        ({"dynamics": hgn.Overdamped()}, "the dynamics Overdamped"),
+        ({"known": hgn.systems.mass_spring()}, "the known System"),
+    ):
+        basis = dataclasses.replace(spring_model.basis, **change)
+        model = dataclasses.replace(spring_model, basis=basis)
+        with pytest.raises(ValueError, match=f"the model also has {words}: export"):
+            hgn.export.web(tmp_path, model, hgn.graphs.frame(springs, 0), dt=0.01)
     assert not list(tmp_path.iterdir())
 
 
@@ -244,6 +310,15 @@ def page(springs, spring_model, tmp_path_factory):
     hgn.export.web(folder, spring_model, graph, dt=0.01, names=names, reference=path,
                    title="a </script> & @MODEL@")  # fmt: skip
     return folder / "index.html"
+
+
+def test_the_reference_is_drawn_to_five_digits(page, springs, spring_model):
+    scene = json.loads(re.search(r"\{\"names\":.*\}", page.read_text(encoding="utf-8"))[0])
+    graph = hgn.graphs.frame(springs, 0)
+    path = hgn.rollout(spring_model, graph, hgn.Every(10, 10), dt=0.01)
+    assert 1 < np.abs(path.position).max() < 10
+    error = np.abs(np.asarray(scene["reference"]["position"]) - path.position).max()
+    assert 1e-5 < error < 5.001e-5
 
 
 def test_the_page_loads_nothing(page):
