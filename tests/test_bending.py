@@ -262,7 +262,7 @@ def test_a_users_term_on_triples_in_one_dimension():
     data = data_of(x, quadruples=[], energy=lambda x: 3 * jnp.sum(jnp.diff(x, 2, axis=0) ** 2))
     fit = hgn.fit(data, key=0, terms=[Straightness()], observations=[hgn.Forces()])
     assert np.allclose(fit.model.theta[0], 3, rtol=1e-12)
-    with pytest.raises(ValueError, match="Bending.. needs at least 2 dimensions"):
+    with pytest.raises(ValueError, match=r"Bending.. needs at least 2 dimensions"):
         hgn.fit(data, key=0, terms=[hgn.Bending()], observations=[hgn.Forces()])
 
 

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 from jraph import GraphsTuple
 
 from .._types import NodeScalars
@@ -65,7 +65,7 @@ class AbstractSites(eqx.Module):
         """The sites of these graphs."""
 
     @abstractmethod
-    def collect(self, graphs: GraphsTuple, values: Float[Array, "s ..."]) -> Float[Array, "n ..."]:
+    def collect(self, graphs: GraphsTuple, values: Num[Array, "s ..."]) -> Num[Array, "n ..."]:
         """Sum of the sites' values over the sites of each node."""
 
 
@@ -87,7 +87,7 @@ class Pairs(AbstractSites):
         site = Site(edge_kinds(graphs), None, _time(graphs, graph_index(graphs)[graphs.senders]))
         return Sites(vector, site, edge_share(graphs))
 
-    def collect(self, graphs: GraphsTuple, values: Float[Array, "s ..."]) -> Float[Array, "n ..."]:
+    def collect(self, graphs: GraphsTuple, values: Num[Array, "s ..."]) -> Num[Array, "n ..."]:
         return sum_over_edges(graphs, values)
 
 
@@ -96,7 +96,7 @@ class AbstractBodies(AbstractSites):
 
     pairs: ClassVar[bool] = False
 
-    def collect(self, graphs: GraphsTuple, values: Float[Array, "s ..."]) -> Float[Array, "n ..."]:
+    def collect(self, graphs: GraphsTuple, values: Num[Array, "s ..."]) -> Num[Array, "n ..."]:
         return values
 
 
@@ -170,7 +170,7 @@ class AbstractTuples(AbstractSites):
         weight = used.astype(x.dtype).ravel()
         return Sites(bonds.reshape(n * slots, -1), Site(kind, None, time), weight)
 
-    def collect(self, graphs: GraphsTuple, values: Float[Array, "s ..."]) -> Float[Array, "n ..."]:
+    def collect(self, graphs: GraphsTuple, values: Num[Array, "s ..."]) -> Num[Array, "n ..."]:
         n = len(graphs.nodes["position"])
         return jnp.sum(values.reshape(n, len(values) // n, *values.shape[1:]), axis=1)
 
