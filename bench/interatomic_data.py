@@ -11,7 +11,6 @@ from jraph import GraphsTuple
 import hgn_jax as hgn
 
 Radial = int | tuple[int, int, int]
-FEW_WEIGHTS = (0.5, 1.0, 2.0)
 
 
 class Subject(NamedTuple):
@@ -24,7 +23,7 @@ class Subject(NamedTuple):
     """None if there is no test file: errors are then those on held-out training frames."""
     cutoffs: tuple[float, ...]
     radials: tuple[Radial, ...]
-    weights: tuple[float, ...] = FEW_WEIGHTS
+    weights: tuple[float, ...] = (1.0, 2.0, 4.0)
     stretches: tuple[float | None, ...] = (None,)
     likenesses: tuple[float, ...] = (0.8,)
     every: int = 1
@@ -41,24 +40,19 @@ class Subject(NamedTuple):
         return self.name.lower()
 
 
-def _element(
-    symbol: str,
-    test: bool,
-    cutoffs: tuple[float, ...],
-    radials: tuple[Radial, ...],
-    weights: tuple[float, ...] = FEW_WEIGHTS,
-) -> Subject:
+def _element(symbol: str, test: bool, cutoffs: tuple[float, ...]) -> Subject:
     files = f"{symbol}_train.xyz", f"{symbol}_test.xyz" if test else None
-    return Subject(symbol, "mlearn", *files, cutoffs, radials, weights)
+    # Settings for few features do not suit many.
+    return Subject(symbol, "mlearn", *files, cutoffs, (5, 7), search_units=2000)
 
 
 ELEMENTS = (
-    _element("Si", True, (5.0, 5.5, 6.0), (5, 7), (0.3, 0.5, 1.0, 2.0, 3.0)),
-    _element("Mo", True, (5.0, 5.5), (5, 7)),
-    _element("Li", True, (5.5, 6.0), (5,)),
-    _element("Ni", False, (5.0, 5.5), (5, 7)),
-    _element("Cu", False, (5.0, 5.5), (5, 7)),
-    _element("Ge", False, (5.0, 5.5, 6.0), (5, 7)),
+    _element("Si", True, (5.5, 6.0, 6.5)),
+    _element("Mo", True, (4.6, 5.0, 5.5)),
+    _element("Li", True, (5.5, 6.0, 6.5)),
+    _element("Ni", False, (4.6, 5.0, 5.5)),
+    _element("Cu", False, (4.6, 5.0, 5.5)),
+    _element("Ge", False, (5.5, 6.0, 6.5)),
 )
 ALLOYS = Subject(
     "MoNbTaW",
@@ -67,6 +61,7 @@ ALLOYS = Subject(
     "MoNbTaW_test.xyz",
     cutoffs=(4.7, 5.2),
     radials=(4, 5),
+    weights=(0.5, 1.0, 2.0),
     likenesses=(0.8, 0.0, 0.9, 0.95, 0.98),
     every=2,
     search_every=4,
@@ -83,6 +78,7 @@ def _molecule(name: str, train: str, test: str) -> Subject:
         test,
         cutoffs=(4.0, 5.0),
         radials=(5,),
+        weights=(0.5, 1.0, 2.0),
         stretches=(None, 2.0),
         units=(2000, 4000),
         # Settings for few features do not suit many here.

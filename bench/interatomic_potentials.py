@@ -26,6 +26,7 @@ import jax
 from rich.console import Console
 
 from .interatomic_data import SUBJECTS, Subject, found
+from .interatomic_dynamics import drift
 from .interatomic_figure import draw
 from .interatomic_fits import (
     DEGREE,
@@ -35,14 +36,17 @@ from .interatomic_fits import (
     learning_curve,
     search,
 )
+from .interatomic_selection import selection
 from .interatomic_snap import published_alloy
 from .interatomic_speed import evaluation_time
 from .record import Case, Record, environment, table
 
 NAME = "interatomic_potentials"
-PARTS = (*SUBJECTS, "snap", "time", "curve")
+PARTS = (*SUBJECTS, "snap", "time", "curve", "selection", "dynamics")
 TIMED = "si"
 FIT_UNITS = 1000
+SELECTED_UNITS = 400
+DYNAMICS_UNITS = 400
 
 
 @dataclasses.dataclass
@@ -117,22 +121,25 @@ def cases(
                     quick,
                 ),
             )
-    units = 40 if quick else FIT_UNITS
     subject = SUBJECTS[TIMED]
-    options: dict[str, Any] = {"units": units, "quick": quick}
 
-    def case(measured: str, measure: Callable[..., Any]) -> Case:
+    def case(measured: str, measure: Callable[..., Any], units: int) -> Case:
+        units = 40 if quick else units
         settings = chosen(results, folder, subject)
         return Case(
             {"measured": measured, "system": subject.name, "units": units},
-            partial(measure, folder, subject, settings, **options),
+            partial(measure, folder, subject, settings, units=units, quick=quick),
         )
 
     if "time" in only:
-        yield case("fit time", fit_time)
-        yield case("evaluation time", partial(evaluation_time, lammps=lammps))
+        yield case("fit time", fit_time, FIT_UNITS)
+        yield case("evaluation time", partial(evaluation_time, lammps=lammps), FIT_UNITS)
     if "curve" in only:
-        yield case("learning curve", lambda *a, **k: list(learning_curve(*a, **k)))
+        yield case("learning curve", lambda *a, **k: list(learning_curve(*a, **k)), FIT_UNITS)
+    if "selection" in only:
+        yield case("selection", selection, SELECTED_UNITS)
+    if "dynamics" in only:
+        yield case("dynamics", drift, DYNAMICS_UNITS)
     if "snap" in only and lammps is not None:
         yield Case(
             {"measured": "published", "system": "MoNbTaW", "model": "SNAP"},

@@ -10,13 +10,15 @@ from jraph import GraphsTuple
 from ..fitting.fit import fit as fitted
 from ..fitting.refine import refine
 from ..fitting.result import Fit
+from ..fitting.stream import fit_stream
 from ..graphs.selection import split
 from ..io.model_file import save
 from ..metrics import relative_error
 from .app import command
 from .data import read_data
 from .options import Coupling, Edges, Every, Json, Mass
-from .screen import say, show_json, show_table, working
+from .screen import progress, say, show_json, show_table, working
+from .stream import batches_of
 from .terms import cutoff_of, observations, parsed
 
 
@@ -44,30 +46,61 @@ def fit(
     measured: Annotated[
         bool, typer.Option("--measured", help="Noisy or coarse states: no differences, refine.")
     ] = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Read file after file, and test on the last one: for "
+                           "data larger than memory.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="With --stream: keep a checkpoint, and resume the one "
+                           "that is there.")
+    ] = False,
     every: Every = 1,
     seed: Annotated[int, typer.Option(help="Seed of the random features.")] = 0,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder for more pictures.", show_default=False)
     ] = None,
     json: Json = False,
-) -> None:
+) -> None:  # fmt: skip
     """Learns a model, tests it, and draws learned against observed rates beside it.
 
     Example: hgn-jax fit springs.csv -o springs.hgn --edges all
     """
     if not out.absolute().parent.is_dir():
         raise ValueError(f"{out}: the folder {str(out.parent)!r} does not exist")
+    if stream and measured:
+        raise ValueError("--measured follows whole trajectories: leave out --stream")
+    if resume and not stream:
+        raise ValueError("--resume goes with --stream")
+
+    def reading(files: list[Path]) -> GraphsTuple:
+        return read_data(files, edges=edges, coupling=coupling, mass=mass, every=every,
+                         measured=measured)  # fmt: skip
+
     with working("reading"):
-        whole = read_data(data, edges=edges, coupling=coupling, mass=mass, every=every,
-                          measured=measured)  # fmt: skip
-        train, tested = _split(whole, test, seed)
+        if stream:
+            learned = data[:-1] if test and len(data) > 1 else data
+            train, tested = reading(learned[:1]), None
+        else:
+            train, tested = _split(reading(data), test, seed)
     atoms = "species" in train.nodes and "momentum" not in train.nodes
-    specs = parsed(terms, cutoff_of(edges), atoms)
-    with working("solving"):
-        found = fitted(train, key=seed, terms=specs, observations=observations(train, measured))
-        if measured:
-            found = refine(found, train)
-        jax.block_until_ready(found.model)
+    how: dict[str, Any] = {
+        "key": seed,
+        "terms": parsed(terms, cutoff_of(edges), atoms),
+        "observations": observations(train, measured),
+    }
+    if stream:
+        with progress("fit") as report:
+            found = fit_stream(
+                batches_of(learned, lambda file: reading([file])), sample_from=train,
+                checkpoint=f"{out}.checkpoint" if resume else None, progress=report, **how,
+            )  # fmt: skip
+        tested = reading(data[-1:]) if len(learned) < len(data) else None
+    else:
+        with working("solving"):
+            found = fitted(train, **how)
+            if measured:
+                found = refine(found, train)
+            jax.block_until_ready(found.model)
     save(out, found.model)
     errors = {} if measured else _errors(found, train, tested)
     pictured = [] if measured else _draw(found, tested or train, out, pictures)

@@ -55,6 +55,15 @@ class AbstractTerm(eqx.Module):
     def dimension(self) -> int | None:
         """Spatial dimension that the term requires; None if it works in any."""
 
+    @property
+    def nonnegative(self) -> bool:
+        """True if no coefficient may be negative."""
+        return False
+
+    def remarks(self, theta: Float[Array, " K"]) -> tuple[str, ...]:
+        """Lines that a summary says of these coefficients; concrete values only."""
+        return ()
+
     @abstractmethod
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         """Number of sites outside of the trained range in each graph."""

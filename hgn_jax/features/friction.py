@@ -14,12 +14,13 @@ from ..graphs.geometry import movable, norm, sum_over_graphs, velocity_of
 from ..graphs.species import species_of
 from .base import AbstractRates, AbstractTermSpec, Fitted
 from .dense import Dense
+from .hats import Hats, in_words
 from .sampling import ELM, AbstractSampling
-from .trained_range import extent, outside
+from .trained_range import extent, outside, spaced
 
 
 class FrictionFeatures(AbstractRates):
-    r"""$\dot p_i = -g(|v_i|)\, v_i$ with random units g, the last one constant.
+    r"""$\dot p_i = -g(|v_i|)\, v_i$ with random units g, the last one constant, or hats.
 
     Each species has a function g of its own.
     """
@@ -30,16 +31,28 @@ class FrictionFeatures(AbstractRates):
     reach: ClassVar[float] = 0.0
     dimension: ClassVar[int | None] = None
     needs: ClassVar[tuple[str, ...]] = ("momentum", "mass")
-    layer: Dense | None
+    layer: Dense | Hats | None
     speed_range: Float[Array, " 2"]
     species: tuple[int, ...] = eqx.field(static=True)
 
     def coefficients(self, speed: Float[Array, " s"]) -> Float[Array, "s _"]:
         """Units g at these speeds (mass / time for coefficients theta)."""
+        if isinstance(self.layer, Hats):
+            return self.layer(speed[:, None])
         columns = [jnp.ones_like(speed)[:, None]]
         if self.layer is not None:
             columns.insert(0, self.layer(speed[:, None]))
         return jnp.concatenate(columns, axis=1)
+
+    @property
+    def nonnegative(self) -> bool:
+        return isinstance(self.layer, Hats)
+
+    def remarks(self, theta: Float[Array, " K"]) -> tuple[str, ...]:
+        speed = spaced(self.speed_range, 100)
+        own = theta.reshape(max(1, len(self.species)), -1)
+        values = self.coefficients(speed) @ own.T
+        return (in_words("coefficient of friction", speed, jnp.min(values, axis=1)),)
 
     def __call__(self, graphs: GraphsTuple) -> Gradient:
         velocity = velocity_of(graphs)
@@ -69,21 +82,24 @@ class Friction(AbstractTermSpec):
 
     g (mass / time) is a sum of random units of the speed and a constant, which alone is Stokes
     friction. Each species of the data has a function g of its own. A positive g takes energy from
-    the bodies: `model.power(graphs)` tells how much. Nothing keeps the learned g from being
-    negative where data are few.
+    the bodies: `model.power(graphs)` tells how much.
 
     **Arguments:**
 
     - `units`: number of random units; with 0 only the constant is left.
     - `sampling`: distribution of their weights, `hgn.ELM()` or `hgn.SWIM()`.
     - `activation`: "tanh", "erf", "sigmoid", "sin" or "relu".
+    - `nonnegative`: True keeps g from being negative: it is then piecewise linear between
+        `units + 1` equidistant speeds, and its values there are zero or positive. Use it where data
+        are few or noisy; random units are more accurate where they are not.
 
-    **Raises:** `ValueError` if `units` is negative.
+    **Raises:** `ValueError` if `units` is negative. A fit by `FrameCV` raises it if `nonnegative`.
     """
 
     units: int = eqx.field(default=12, static=True)
     sampling: AbstractSampling = ELM()
     activation: str = eqx.field(default="tanh", static=True)
+    nonnegative: bool = eqx.field(default=False, static=True, kw_only=True)
     species: tuple[int, ...] | None = eqx.field(default=None, static=True)
 
     def __check_init__(self) -> None:
@@ -101,7 +117,10 @@ class Friction(AbstractTermSpec):
     def sample(
         self, key: Key, data: GraphsTuple, previous: Fitted | None = None
     ) -> FrictionFeatures:
-        speed, mask, layer = norm(velocity_of(data)), movable(data), None
-        if self.units:
+        speed, mask = norm(velocity_of(data)), movable(data)
+        layer: Dense | Hats | None = None
+        if self.nonnegative:
+            layer = Hats(spaced(extent(speed, mask), self.units + 1))
+        elif self.units:
             layer = self.sampling(key, speed[:, None], mask, self.units, self.activation)
         return FrictionFeatures(layer, extent(speed, mask), self.species or ())

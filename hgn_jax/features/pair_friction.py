@@ -13,14 +13,15 @@ from .._types import Gradient, Key
 from ..graphs.geometry import displacement, distance, sum_over_edges, velocity_of
 from .base import AbstractRates, AbstractTermSpec, Fitted
 from .dense import Dense
+from .hats import Hats, in_words
 from .pair_base import fade, observable, pair_count
 from .sampling import ELM, AbstractSampling
-from .trained_range import extent, outside
+from .trained_range import extent, outside, spaced
 
 
 class PairFrictionFeatures(AbstractRates):
-    r"""$\dot p_i = -\sum_j h(r_{ij})\, (u_{ij} \cdot (v_i - v_j))\, u_{ij}$ with random units h and
-    u the direction of the pair.
+    r"""$\dot p_i = -\sum_j h(r_{ij})\, (u_{ij} \cdot (v_i - v_j))\, u_{ij}$ with random units or
+    hats h, and u the direction of the pair.
 
     Forces are central and equal and opposite: momentum and angular momentum are conserved, and
     the motion is the same in every frame that moves uniformly.
@@ -31,7 +32,7 @@ class PairFrictionFeatures(AbstractRates):
     moves: ClassVar[tuple[str, ...]] = ("momentum",)
     dimension: ClassVar[int | None] = None
     needs: ClassVar[tuple[str, ...]] = ("momentum", "mass")
-    layer: Dense
+    layer: Dense | Hats
     range: Float[Array, " 2"]
     cutoff: float | None = eqx.field(static=True)
 
@@ -42,8 +43,18 @@ class PairFrictionFeatures(AbstractRates):
     def coefficients(self, r: Float[Array, " s"]) -> Float[Array, "s _"]:
         """Units h at these distances (mass / time for coefficients theta); they fade to zero at
         the cutoff. The last one is constant but for that."""
-        columns = jnp.concatenate([self.layer(r[:, None]), jnp.ones_like(r)[:, None]], axis=1)
+        columns = self.layer(r[:, None])
+        if not isinstance(self.layer, Hats):
+            columns = jnp.concatenate([columns, jnp.ones_like(r)[:, None]], axis=1)
         return columns * fade(r**2, self.cutoff)[:, None]
+
+    @property
+    def nonnegative(self) -> bool:
+        return isinstance(self.layer, Hats)
+
+    def remarks(self, theta: Float[Array, " K"]) -> tuple[str, ...]:
+        r = spaced(self.range, 100)
+        return (in_words("coefficient of pair friction", r, self.coefficients(r) @ theta),)
 
     def __call__(self, graphs: GraphsTuple) -> Gradient:
         r, v = distance(graphs), velocity_of(graphs)
@@ -76,15 +87,19 @@ class PairFriction(AbstractTermSpec):
     - `cutoff`: distance at which h fades to zero (length); None for no cutoff.
     - `sampling`: distribution of their weights, `hgn.ELM()` or `hgn.SWIM()`.
     - `activation`: "tanh", "erf", "sigmoid", "sin" or "relu".
+    - `nonnegative`: True keeps h from being negative: but for the cutoff it is then piecewise
+        linear between `units + 1` equidistant distances, and its values there are zero or positive.
+        Use it where data are few or noisy; random units are more accurate where they are not.
 
     **Raises:** `ValueError` if `units` is less than 1, or for a cutoff that is not positive and
-    finite. A fit raises it for data without edges.
+    finite. A fit raises it for data without edges, and a fit by `FrameCV` if `nonnegative`.
     """
 
     units: int = eqx.field(default=32, static=True)
     cutoff: float | None = eqx.field(default=None, static=True)
     sampling: AbstractSampling = ELM()
     activation: str = eqx.field(default="tanh", static=True)
+    nonnegative: bool = eqx.field(default=False, static=True, kw_only=True)
 
     def __check_init__(self) -> None:
         whole_number("units", self.units, 1)
@@ -104,5 +119,9 @@ class PairFriction(AbstractTermSpec):
         if not len(data.senders):
             raise ValueError("the data have no edges: leave PairFriction() out, or join bodies")
         r, seen = distance(data), observable(data, self.cutoff)
-        layer = self.sampling(key, r[:, None], seen, self.units, self.activation)
+        layer: Dense | Hats = (
+            Hats(spaced(extent(r, seen), self.units + 1))
+            if self.nonnegative
+            else self.sampling(key, r[:, None], seen, self.units, self.activation)
+        )
         return PairFrictionFeatures(layer, extent(r, seen), self.cutoff)

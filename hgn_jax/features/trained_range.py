@@ -12,6 +12,11 @@ def extent(x: Float[Array, " s"], mask: Bool[Array, " s"]) -> Float[Array, " 2"]
     return jnp.stack([jnp.min(jnp.where(mask, x, jnp.inf)), jnp.max(jnp.where(mask, x, -jnp.inf))])
 
 
+def spaced(range_: Float[Array, " 2"], count: int) -> Float[Array, " _"]:
+    """That many equidistant values from the least to the greatest."""
+    return jnp.linspace(range_[0], range_[1], count)
+
+
 def outside(x: Float[Array, " s"], mask: Bool[Array, " s"], range_: Array) -> Bool[Array, " s"]:
     """True where an unmasked value lies outside of `range_`, by more than rounding."""
     # An empty range is (inf, -inf): nothing lies inside.

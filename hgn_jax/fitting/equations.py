@@ -120,6 +120,12 @@ def column_groups(basis: Basis, members: Sequence[tuple[int, int]]) -> tuple[int
     return tuple(width for of_term in widths for width in of_term if width)
 
 
+def signed_columns(basis: Basis, members: Sequence[tuple[int, int]]) -> tuple[bool, ...]:
+    """True for the columns of one system whose coefficients must not be negative."""
+    signs = [(i < len(basis.terms) and basis.terms[i].nonnegative, width) for i, width in members]
+    return tuple(sign for sign, width in signs for _ in range(width))
+
+
 def group_labels(basis: Basis, members: Sequence[tuple[int, int]]) -> tuple[str, ...]:
     """Names of the groups of `column_groups`."""
     names: list[str] = []

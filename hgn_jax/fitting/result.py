@@ -16,13 +16,14 @@ from ..features.base import AbstractEnergy
 from ..io.model_file import save
 from ..linear.base import AbstractLeastSquares, LeastSquaresSolution, differentiable
 from ..linear.gram import Gram
+from ..linear.nonnegative import nonnegative
 from ..linear.prior import GaussianPrior
 from ..linear.ridge import RidgePath, path, ridges, spectrum
 from ..linear.triangle import Triangle
 from ..models.network import HamiltonianGraphNetwork
 from .breaking import Breaking, breaking
 from .energies import Energies
-from .equations import Equations, LinearSystem, column_groups, model_of
+from .equations import Equations, LinearSystem, column_groups, model_of, signed_columns
 from .law import law
 from .outcome import RESULTS, outcome
 from .reduction import Reduction, extend, reduce, without
@@ -222,6 +223,7 @@ class Fit(eqx.Module):
         for name, ranges in self.trained_range.items():
             for low, high in jnp.reshape(ranges, (-1, 2)):
                 lines.append(f"trained range of {name}: {float(low):.4g} .. {float(high):.4g}")
+        lines += [w for t, x in zip(self.model.terms, self.model.theta) for w in t.remarks(x)]
         if self.result != RESULTS.successful:
             lines.append(f"FAILED: {RESULTS[self.result]}")  # type: ignore[misc]
         return "\n".join(lines)
@@ -240,10 +242,11 @@ def conclude(
     for i, (triangle, members) in enumerate(zip(reduction.systems, reduction.members)):
         own = solver if priors is None else priors[i] or solver
         solution = own.solve(triangle, column_groups(equations.basis, members))
+        solution = nonnegative(triangle, solution, signed_columns(equations.basis, members))
+        figures = jax.lax.stop_gradient(_of_observed(solution, triangle, reduction.observed[i]))
         theta = solution.theta
         if systems and members and isinstance(triangle, Triangle):
             theta = differentiable(systems[i].matrix, systems[i].target, triangle, solution)
-        figures = jax.lax.stop_gradient(_of_observed(solution, triangle, reduction.observed[i]))
         solutions.append(eqx.tree_at(lambda s: s.theta, figures, theta))
         thetas.append(theta)
     model, known = model_of(equations, reduction.members, thetas), jnp.array(False)
@@ -264,8 +267,7 @@ def conclude(
 def _of_observed(
     solution: LeastSquaresSolution, triangle: Triangle | Gram, observed: Float[Array, ""]
 ) -> LeastSquaresSolution:
-    """The solution with its residual relative to the observed values, rather than to the values
-    minus their known part."""
+    """The solution with its residual relative to the observed values, their known part included."""
     share = jnp.where(observed > 0, triangle.target_norm / jnp.where(observed > 0, observed, 1), 1)
     return eqx.tree_at(lambda s: s.residual, solution, solution.residual * share)
 

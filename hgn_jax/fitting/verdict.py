@@ -57,7 +57,8 @@ def _explained(residual: float) -> str:
     if residual <= POOR:
         return (
             f"The model explains {share:.4g}% of the observed motion (residual {residual:.1e}): "
-            "what is left is noise, or motion that no term describes."
+            "what is left is noise, or motion that no term describes, such as fields, friction, or "
+            "pairs with laws of their own (type=, coupling=)."
         )
     return (
         f"POOR: the model explains only {share:.3g}% of the observed motion (residual "

@@ -18,6 +18,7 @@ from ..features.base import AbstractTerm
 from ..features.curves import AbstractCurve
 from ..features.dense import Dense
 from ..features.densities import Densities
+from ..features.hats import Hats
 from ..features.signatures import Signature
 from ..models.base import AbstractModel
 from ..models.basis import Basis
@@ -28,7 +29,7 @@ from .annotations import mismatch
 
 SEAMS: tuple[type[eqx.Module], ...] = (
     AbstractModel, Basis, AbstractTerm, AbstractDynamics, AbstractCurve, AbstractPotential, Dense,
-    Densities, Rods,
+    Densities, Hats, Rods,
 )  # fmt: skip
 """Base classes of what can be saved."""
 TUPLES: tuple[type, ...] = (Signature,)

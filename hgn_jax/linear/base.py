@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from .gram import Gram, gram
 from .groups import of_columns, sums
@@ -57,6 +57,8 @@ class LeastSquaresSolution(eqx.Module):
     """Coefficients fitted without each of the folds; None without cross-validation."""
     prior: Pull | None = None
     """The prior from other systems; None with a ridge."""
+    held: Bool[Array, "*m K"] | None = None
+    """True for coefficients that must not be negative and are held at zero; None without such."""
 
     @property
     def effective_dof(self) -> Float[Array, "*m"]:
@@ -162,6 +164,10 @@ def differentiable(
     Only derivatives are taken from those, so that theta loses no digits. The systems in the
     derivatives are solved by the triangle, with a ridge that tolerates the squared condition.
     """
+    if solution.held is not None:  # they stay zero whatever changes
+        free = ~solution.held[None]
+        matrix = jnp.where(free, matrix, 0)
+        triangle = eqx.tree_at(lambda t: t.r, triangle, jnp.where(free, triangle.r, 0))
     if solution.prior is not None:
         prior = jax.lax.stop_gradient(solution.prior.rows)
         matrix = jnp.concatenate([matrix, prior.r])

@@ -1,0 +1,34 @@
+"""Piecewise linear units of one input."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class Hats(eqx.Module):
+    """Units of one input x `[s 1]`, each of which falls linearly from one at its own knot to zero
+    at the next. They add up to one; the outer two are constant beyond the last knots.
+
+    A sum of units is nowhere negative if no coefficient is, and only then.
+    """
+
+    knots: Float[Array, " K"]
+
+    def __call__(self, x: Float[Array, "s 1"]) -> Float[Array, "s K"]:
+        """Values of the units."""
+        low, high = self.knots[0], self.knots[-1]
+        width = (high - low) / max(len(self.knots) - 1, 1)
+        away = jnp.abs(jnp.clip(x, low, high) - self.knots[None])
+        return jnp.maximum(1 - away / jnp.where(width > 0, width, 1), 0)
+
+
+def in_words(name: str, x: Float[Array, " s"], values: Float[Array, " s"]) -> str:
+    """Least and greatest value of a function of x, and a warning if it is negative."""
+    least = jnp.argmin(values)
+    words = f"{name}: {float(values[least]):.3g} .. {float(jnp.max(values)):.3g}"
+    if values[least] >= 0:
+        return words
+    return (
+        f"{words}, negative at {float(x[least]):.3g}, where it feeds energy in: "
+        "nonnegative=True forbids that"
+    )
