@@ -70,7 +70,7 @@ ALLOYS = Subject(
 )
 
 
-def _molecule(name: str, train: str, test: str) -> Subject:
+def _molecule(name: str, train: str, test: str, units: tuple[int, ...]) -> Subject:
     return Subject(
         name,
         "molecules",
@@ -79,8 +79,9 @@ def _molecule(name: str, train: str, test: str) -> Subject:
         cutoffs=(4.0, 5.0),
         radials=(5,),
         weights=(0.5, 1.0, 2.0),
-        stretches=(None, 2.0),
-        units=(2000, 4000),
+        stretches=(2.0, None),
+        likenesses=(0.5, 0.0),
+        units=units,
         # Settings for few features do not suit many here.
         search_units=2000,
         seeds=1,
@@ -88,8 +89,8 @@ def _molecule(name: str, train: str, test: str) -> Subject:
 
 
 MOLECULES = (
-    _molecule("ethanol", "ethanol_train.xyz", "ethanol_test.xyz"),
-    _molecule("acetylacetone", "acac_train_300K.xyz", "acac_test_300K.xyz"),
+    _molecule("ethanol", "ethanol_train.xyz", "ethanol_test.xyz", (2000, 4000, 8000)),
+    _molecule("acetylacetone", "acac_train_300K.xyz", "acac_test_300K.xyz", (2000, 4000)),
 )
 SUBJECTS = {s.label: s for s in (*ELEMENTS, ALLOYS, *MOLECULES)}
 

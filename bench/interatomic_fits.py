@@ -1,5 +1,6 @@
 """Chooses settings by cross-validation over training frames, fits, and measures errors."""
 
+import itertools
 import statistics
 import time
 from collections.abc import Iterator
@@ -80,7 +81,8 @@ def observations(data: GraphsTuple) -> list[Any]:
 
 
 def search(folder: Path, subject: Subject, degree: int, quick: bool) -> list[Record]:
-    """All trials, with the best one marked: first of cutoffs, then radial functions, then weights.
+    """All trials, with the best one marked: of likenesses, of stretches, of cutoffs and numbers of
+    radial functions together, and of weights, one after the other.
 
     The score is that of `hgn.tune`: the mean logarithm of the errors on held-out training frames.
     """
@@ -109,17 +111,19 @@ def search(folder: Path, subject: Subject, degree: int, quick: bool) -> list[Rec
             print(f"  {subject.name} {trials[settings]}", flush=True)
         return trials[settings]["score"]
 
-    middle = subject.cutoffs[len(subject.cutoffs) // 2]
-    best = Settings(middle, subject.radials[0], 1.0, degree, likeness=subject.likenesses[0])
-    stages: list[tuple[str, tuple[Any, ...]]] = [
-        ("likeness", subject.likenesses[:1] if quick else subject.likenesses),
-        ("stretch", subject.stretches[:1] if quick else subject.stretches),
-        ("cutoff", (middle,) if quick else subject.cutoffs),
-        ("radial", subject.radials[:1] if quick else subject.radials),
-        ("energy_weight", (1.0, 2.0) if quick else subject.weights),
-    ]
-    for name, values in stages:
-        best = min((best._replace(**{name: value}) for value in values), key=score)
+    middle, weight = (some[len(some) // 2] for some in (subject.cutoffs, subject.weights))
+    best = Settings(middle, subject.radials[0], weight, degree, likeness=subject.likenesses[0])
+    shapes = itertools.product(subject.cutoffs, subject.radials)
+    stages: tuple[tuple[dict[str, Any], ...], ...] = (
+        tuple({"likeness": x} for x in subject.likenesses),
+        tuple({"stretch": x} for x in subject.stretches),
+        tuple({"cutoff": x, "radial": n} for x, n in shapes),
+        tuple({"energy_weight": x} for x in subject.weights),
+    )
+    for stage in stages:
+        # A quick run tries two weights, and of all others the first.
+        some = stage[: 2 if "energy_weight" in stage[0] else 1] if quick else stage
+        best = min((best._replace(**values) for values in some), key=score)
     return [
         {"units": units} | trial | {"chosen": settings == best}
         for settings, trial in sorted(trials.items(), key=lambda item: item[1]["score"])

@@ -4,15 +4,19 @@ import json
 import lzma
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import hgn_jax as hgn
 from bench import interatomic_potentials as bench
 from bench.interatomic_data import ALLOYS, ELEMENTS, fraction, training, weighted
+from bench.interatomic_dynamics import _slope
 from bench.interatomic_fits import Settings, search, summary
+from bench.interatomic_selection import held_out, pivots
 from bench.interatomic_speed import silicon
 from bench.sections.interatomic_potentials import figures
+from hgn_jax.linear.gram import gram as make_gram
 
 RANGE = 3.0
 """Reach of the synthetic pair energy (A): V(r) = (1 - r / RANGE)^3 eV."""
@@ -101,9 +105,9 @@ def test_search_goes_on_from_the_best_of_each_stage_and_marks_it(monkeypatch):
     monkeypatch.setattr("bench.interatomic_fits.observations", lambda data: [])
     monkeypatch.setattr(hgn, "tune", tune)
     records = search(None, subject, 4, False)
-    of_stretch = [(None, 5, 5, 1), (2, 5, 5, 1)]
-    of_cutoff = [(2, 4, 5, 1), (2, 6, 5, 1)]
-    assert tried == [*of_stretch, *of_cutoff, (2, 4, 7, 1), (2, 4, 7, 3)]
+    of_stretch = [(None, 5, 5, 3), (2, 5, 5, 3)]
+    of_shapes = [(2, r, n, 3) for r in (4, 5, 6) for n in (5, 7) if (r, n) != (5, 5)]
+    assert tried == [*of_stretch, *of_shapes, (2, 4, 7, 1)]
     (best,) = (r for r in records if r["chosen"])
     assert Settings.of(best) == Settings(4.0, 7, 3.0, 4, 2.0)
 
@@ -143,3 +147,62 @@ def test_silicon_has_four_near_neighbours():
     graph = silicon(2, 2.9)
     assert len(graph.nodes["position"]) == 64
     assert len(graph.senders) == 4 * 64
+
+
+def rows_of_folds(seed=0):
+    """Rows in which twelve candidates are nearly copies of six, of which three make the target."""
+    rng = np.random.default_rng(seed)
+    own = rng.normal(size=(3, 60, 6))
+    matrix = np.concatenate([own, own + 1e-3 * rng.normal(size=own.shape)], axis=2)
+    target = matrix[:, :, [1, 3, 4]] @ [1.0, -2.0, 0.5] + 0.1 * rng.normal(size=(3, 60))
+    return matrix, target
+
+
+def test_choices_among_candidates():
+    matrix, target = rows_of_folds()
+    total = np.einsum("fri,frj->ij", matrix, matrix)
+    aim = np.einsum("fri,fr->i", matrix, target)
+    independent = pivots(total, aim, 6, 1, greedy=False)
+    assert independent[0] == 0 and sorted(independent % 6) == list(range(6))
+    greedy = pivots(total, aim, 4, 1, greedy=True)
+    assert greedy[0] == 0 and set(greedy[1:] % 6) == {1, 3, 4}
+    # Each step takes the column that lowers the residual most.
+    rows, right = matrix.reshape(-1, 12), target.ravel()
+
+    def left(columns):
+        return np.linalg.norm(
+            right - rows[:, columns] @ np.linalg.lstsq(rows[:, columns], right)[0]
+        )
+
+    for k in range(1, 4):
+        others = [j for j in range(12) if j not in greedy[:k]]
+        best = min(others, key=lambda j: left([*greedy[:k], j]))
+        assert best == greedy[k]
+
+
+def test_errors_of_choices_are_those_of_held_out_rows():
+    matrix, target = rows_of_folds()
+    gram = None
+    for z, u in zip(matrix, target):
+        z, u, count = jnp.asarray(z), jnp.asarray(u), jnp.asarray(len(u))
+        gram = make_gram(z, u, count, 3) if gram is None else gram.append(z, u, count)
+    error, square = held_out(gram, 11, 1, "nothing")
+    norm = np.sqrt(np.sum(matrix**2, axis=(0, 1)))
+    scaled, wrong = matrix / norm, 0.0
+    for k in range(3):
+        z, u = np.delete(scaled, k, 0).reshape(-1, 12), np.delete(target, k, 0).ravel()
+        ridge = square * np.linalg.eigvalsh(z.T @ z)[-1]
+        theta = np.linalg.solve(z.T @ z + ridge * np.eye(12), z.T @ u)
+        wrong += np.sum((scaled[k] @ theta - target[k]) ** 2)
+    assert error == pytest.approx(np.sqrt(wrong / np.sum(target**2)), rel=1e-9)
+    assert held_out(gram, 3, 1, "greedy")[0] < 0.1 < held_out(gram, 3, 1, "chance")[0]
+
+
+def test_slope_of_a_line_and_its_error():
+    rng, t = np.random.default_rng(0), np.linspace(0, 10, 500)
+    found = [_slope(t, 0.3 * t + 2 + rng.normal(size=500)) for _ in range(200)]
+    slopes, errors = np.array(found).T
+    exact = 1 / np.sqrt(np.sum((t - t.mean()) ** 2))
+    assert slopes.mean() == pytest.approx(0.3, abs=4 * exact / np.sqrt(200))
+    assert slopes.std() == pytest.approx(exact, rel=0.2)
+    assert np.mean(errors) == pytest.approx(exact, rel=0.2)

@@ -27,6 +27,8 @@ def figures(records: list[Record]) -> dict[str, str]:
         "fit_time": _fit_time(records),
         "evaluation": rows(_evaluation(records)),
         "curve": rows(_curve(records)),
+        "selection": rows(_selection(records)),
+        **_dynamics(records),
     }
 
 
@@ -117,6 +119,29 @@ def _evaluation(records: list[Record]) -> list[list[str]]:
 def _curve(records: list[Record]) -> list[list[str]]:
     some = [r for r in records if r["measured"] == "learning curve"]
     return [[str(r["frames"]), *_four([r])] for r in some] or [[NOT_YET, *[""] * 4]]
+
+
+def _selection(records: list[Record]) -> list[list[str]]:
+    words = {
+        "chance": "drawn at random", "pivots": "the most independent of 2000",
+        "greedy": "greedily from 2000, by what they explain", "nothing": "all",
+    }  # fmt: skip
+    some = [r for r in records if r["measured"] == "selection"]
+    table = [[words[r["chosen_by"]], str(r["kept"]), f"{r['held_out']:.4f}"] for r in some]
+    return table or [[NOT_YET, "", ""]]
+
+
+def _dynamics(records: list[Record]) -> dict[str, str]:
+    r = next((r for r in records if r["measured"] == "dynamics"), None)
+    if r is None:
+        return {f"md_{key}": NOT_YET for key in ("size", "drift", "fluctuation", "anew")}
+    drift, error = 1e6 * r["drift_per_picosecond"], 1e6 * r["drift_error"]
+    return {
+        "md_size": f"{r['atoms']} atoms at {r['kelvin']:.0f} K, {r['steps']:,} steps of 1 fs",
+        "md_drift": f"{drift:.2f} ± {error:.2f}",
+        "md_fluctuation": f"{1e6 * r['fluctuation']:.0f}",
+        "md_anew": f"{r['energy_searched_anew']:.0e}",
+    }
 
 
 def _errors(records: list[Record], system: str) -> dict[int, list[Record]]:

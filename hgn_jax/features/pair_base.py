@@ -64,6 +64,13 @@ class AbstractPairFeatures(AbstractEnergy):
     def types(self) -> int:
         return self.ranges.shape[-2]
 
+    def groups(self, columns: int) -> tuple[int, ...]:
+        """Every edge type by itself: a type that does not interact vanishes."""
+        return (columns // self.types,) * self.types
+
+    def labels(self, count: int) -> tuple[str, ...]:
+        return ("pair",) if count == 1 else tuple(f"pair of type {k}" for k in range(count))
+
     @property
     def dimension(self) -> int | None:
         return None
