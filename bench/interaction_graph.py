@@ -9,7 +9,7 @@ from 50,000 systems; here every system is learned by itself.
 
 Forces are central differences of the velocities, and are not used where differences of two orders
 disagree, as at a wall. All pairs have types of their own, and `QR(ridge="groups")` a ridge for
-each. A pair of springs counts as joined if its group carries more than a thousandth of the motion.
+each. A pair of springs counts as joined if its evidence is more than a tenth of the greatest.
 Two charges attract if their learned energy rises with the distance; the signs of all charges are
 those that agree best with the pairs, weighted by their evidence. Units, orders and thresholds were
 chosen on systems of another seed.
@@ -32,12 +32,14 @@ BODIES, BOX, FRAMES, SUBSTEPS = 5, 5.0, 49, 100
 DT, SPEED, CLIP = 0.001, 0.5, 100.0
 PAIRS = np.array(list(itertools.combinations(range(BODIES), 2)))
 UNITS = 12
-PRESENT = 1e-3
-"""Share of the motion above which a pair of springs counts as joined."""
+LEAST, PART = 10.0, 0.1
+"""Evidence above which a pair counts as joined: in nats, and as a part of the greatest."""
 ORDERS = (2, 4)
 """Orders of the central differences."""
 AGREE = 0.1
 """Relative difference between forces of both orders above which they are not used."""
+SMALL = 0.01
+"""Share of the typical force that counts as none."""
 
 
 class Kind(NamedTuple):
@@ -77,14 +79,13 @@ def found(name: str, position: np.ndarray, velocity: np.ndarray) -> np.ndarray:
         observed(position, velocity), key=0, terms=[hgn.Pair(UNITS)],
         observations=[hgn.Derivatives(weights)], solver=hgn.QR(ridge="groups"), throw=False,
     )  # fmt: skip
-    groups = fit.breaking().groups
+    nats = np.array([max(group.nats, 0.0) for group in fit.breaking().groups])
     if name == "springs":
-        return np.array([group.share > PRESENT for group in groups])
+        return nats > max(LEAST, PART * nats.max())
     ends = fit.trained_range["pair"]
     near, far = (
         np.array([fit.model.pair_energy(ends[t, k], t) for t in range(len(PAIRS))]) for k in (0, 1)
     )
-    nats = np.array([max(group.nats, 0.0) for group in groups])
     signs = np.array([(1, *rest) for rest in itertools.product((1, -1), repeat=BODIES - 1)])
     products = signs[:, PAIRS[:, 0]] * signs[:, PAIRS[:, 1]]
     return products[np.argmax(products @ (np.sign(near - far) * nats))] < 0
@@ -103,7 +104,9 @@ def observed(position: np.ndarray, velocity: np.ndarray) -> GraphsTuple:
     )  # fmt: skip
     force = data.nodes["force"]
     away = jnp.linalg.norm(force - coarse.nodes["force"], axis=1)
-    weight = jnp.where(away < AGREE * jnp.linalg.norm(force, axis=1), 1.0, 0.0)
+    size = jnp.linalg.norm(force, axis=1)
+    # Bodies that nothing pulls have rounding errors as forces.
+    weight = jnp.where(away < AGREE * jnp.maximum(size, SMALL * jnp.median(size)), 1.0, 0.0)
     return data._replace(nodes=data.nodes | {"weight": weight})
 
 

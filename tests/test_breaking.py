@@ -161,3 +161,22 @@ def test_errors_of_axes_are_those_of_random_draws(degree, d):
 )
 def test_numbers_are_printed_with_the_error_of_their_last_digit(value, std, text):
     assert measured(value, std) == text
+
+
+def test_types_of_pairs_that_do_not_interact_are_absent(with_noise):
+    joined, apart = [(0, 1), (1, 2), (2, 3)], [(0, 2), (0, 3), (1, 3)]
+    place = jr.normal(jr.key(1), (4, 2))
+    springs = hgn.systems.mass_spring("spring", rest_length=1.0)
+    start = hgn.systems.Uniform(0.4, 0.3)
+    chain = hgn.graphs.from_pairs(place, joined)
+    seen = hgn.systems.simulate(springs, chain, key=jr.key(2), trajectories=60, start=start)
+    every = hgn.graphs.from_pairs(place, joined + apart, type=np.array([0, 0, 0, 2, 2, 2]))
+    states = {k: array.reshape(-1, 4, 2) for k, array in seen.nodes.items() if array.ndim == 2}
+    data = with_noise(hgn.graphs.snapshots(every, states, {}), 0.01)
+    terms = [hgn.Pair(8, types=3)]
+    fit = hgn.fit(data, key=0, terms=terms, observations=[hgn.Forces()], solver=SOLVER)
+    assert fit.model.terms[0].groups(24) == (8, 8, 8)
+    table = fit.breaking()
+    there = {group.name: group.present for group in table.groups}
+    assert there == {"pair of type 0": True, "pair of type 1": False, "pair of type 2": False}
+    assert table["pair of type 0"].share > 0.99 and table["pair of type 2"].share < 1e-3
