@@ -1,5 +1,6 @@
 """`hgn-jax fit`: a model from data."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,15 +11,14 @@ from jraph import GraphsTuple
 from ..fitting.fit import fit as fitted
 from ..fitting.refine import refine
 from ..fitting.result import Fit
-from ..fitting.stream import fit_stream
 from ..graphs.selection import split
 from ..io.model_file import save
 from ..metrics import relative_error
 from .app import command
 from .data import read_data
 from .options import Coupling, Edges, Every, Json, Mass
-from .screen import progress, say, show_json, show_table, working
-from .stream import batches_of
+from .screen import say, show_json, show_table, working
+from .stream import fit_files
 from .terms import cutoff_of, observations, parsed
 
 
@@ -72,32 +72,23 @@ def fit(
     if resume and not stream:
         raise ValueError("--resume goes with --stream")
 
-    def reading(files: list[Path]) -> GraphsTuple:
-        return read_data(files, edges=edges, coupling=coupling, mass=mass, every=every,
-                         measured=measured)  # fmt: skip
+    read = partial(
+        read_data, edges=edges, coupling=coupling, mass=mass, every=every, measured=measured
+    )
 
-    with working("reading"):
-        if stream:
-            learned = data[:-1] if test and len(data) > 1 else data
-            train, tested = reading(learned[:1]), None
-        else:
-            train, tested = _split(reading(data), test, seed)
-    atoms = "species" in train.nodes and "momentum" not in train.nodes
-    how: dict[str, Any] = {
-        "key": seed,
-        "terms": parsed(terms, cutoff_of(edges), atoms),
-        "observations": observations(train, measured),
-    }
+    def how(train: GraphsTuple) -> dict[str, Any]:
+        atoms = "species" in train.nodes and "momentum" not in train.nodes
+        specs = parsed(terms, cutoff_of(edges), atoms)
+        return {"key": seed, "terms": specs, "observations": observations(train, measured)}
+
     if stream:
-        with progress("fit") as report:
-            found = fit_stream(
-                batches_of(learned, lambda file: reading([file])), sample_from=train,
-                checkpoint=f"{out}.checkpoint" if resume else None, progress=report, **how,
-            )  # fmt: skip
-        tested = reading(data[-1:]) if len(learned) < len(data) else None
+        kept = f"{out}.checkpoint" if resume else None
+        found, train, tested = fit_files(data, read, how, test=test > 0, checkpoint=kept)
     else:
+        with working("reading"):
+            train, tested = _split(read(data), test, seed)
         with working("solving"):
-            found = fitted(train, **how)
+            found = fitted(train, **how(train))
             if measured:
                 found = refine(found, train)
             jax.block_until_ready(found.model)
