@@ -6,6 +6,9 @@ SITE := .venv-site/bin
 # Files of tests/ that take a few seconds each.
 FAST := cell checks datasets ensemble fixed_point from_frames graphs imports linear \
     measured_states metrics observations packaging padding read sampling site systems trajectories verdict
+# Shapes and types are checked at every call, which takes 40% more time: in the fast tests, and with
+# `make test TYPES=1` in all.
+TYPED := --jaxtyping-packages='hgn_jax,beartype.beartype(conf=beartype.BeartypeConf(violation_type=TypeError))'
 # What users run from end to end: tested as they run it, with XLA's and JAX's default settings.
 AS_USERS := tests/as_users tests/test_demo.py tests/test_pipelines.py tests/test_readme.py
 DOCS := tests/test_notebooks.py tests/test_docs_pages.py
@@ -26,11 +29,11 @@ demo: install
 
 # Under three minutes on two cores.
 check: lint
-	$(BIN)/python -m pytest -n 2 $(FAST:%=tests/test_%.py)
+	$(BIN)/python -m pytest -n 2 $(TYPED) $(FAST:%=tests/test_%.py)
 
 # About half an hour on two cores.
-test: lint
-	$(BIN)/python -m pytest -n 2 $(AS_USERS:%=--ignore=%) $(DOCS:%=--ignore=%)
+test: check
+	$(BIN)/python -m pytest -n 2 $(if $(TYPES),$(TYPED)) $(AS_USERS:%=--ignore=%) $(DOCS:%=--ignore=%) $(FAST:%=--ignore=tests/test_%.py)
 	HGN_TEST_AS_USERS=1 $(BIN)/python -m pytest -n 2 $(AS_USERS)
 
 # Executes the notebooks and the pages of docs/. Under five minutes on two cores.
