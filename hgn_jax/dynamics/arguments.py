@@ -36,10 +36,10 @@ def check_kinds(model: object, integrator: object, dt: Any, observables: object)
             f"{type(integrator).__name__}: diffrax's implicit solvers cannot take steps here; use "
             "hgn.GaussLegendre4() or hgn.ImplicitMidpoint()"
         )
-    if not isinstance(dt, jax.core.Tracer):
+    if not isinstance(dt, jax.core.Tracer):  # `counted` answers a bad traced step by NaN
         step = np.asarray(dt)
         number = step.shape == () and np.issubdtype(step.dtype, np.number)
-        if not number or np.iscomplexobj(step) or not 0 < step < np.inf:
+        if not number or np.iscomplexobj(step) or not 0 < step < np.inf:  # NaN fails, too
             raise ValueError(f"dt must be one positive, finite number, got {dt!r}")
     if not isinstance(observables, Sequence):
         raise ValueError(
@@ -58,7 +58,7 @@ def check_kinds(model: object, integrator: object, dt: Any, observables: object)
 def check_integrator(model: AbstractModel, integrator: diffrax.AbstractSolver) -> None:
     """Raises `ValueError` if the integrator needs a state or a separation that the model lacks."""
     name, state = type(integrator).__name__, model.dynamics.state
-    in_pairs = isinstance(integrator.term_structure, tuple)
+    in_pairs = isinstance(integrator.term_structure, tuple)  # one term for q, one for p
     if (in_pairs or isinstance(integrator, Strang | Tao)) and len(state) != 2:
         raise ValueError(
             f"{name} moves positions and momenta, but the state of this model is {state}; use "
@@ -131,6 +131,7 @@ def check_reach(model: AbstractModel, graph: GraphsTuple, neighbours: object) ->
         return
     if neighbours not in (None, "fixed"):
         raise ValueError(f"neighbours must be hgn.Neighbours(cutoff, skin), got {neighbours!r}")
+    # A reach of 0 means no pairs, an infinite one no cutoff.
     if neighbours is None and 0 < reach < math.inf and not _joins_all(graph):
         raise ValueError(
             f"the model acts up to the distance {reach:g}, but the graph's edges stay as they are "
@@ -144,7 +145,7 @@ def _joins_all(graph: GraphsTuple) -> bool:
     if not is_concrete((graph.n_node, graph.n_edge)):
         return True
     nodes, edges = np.asarray(graph.n_node), np.asarray(graph.n_edge)
-    return bool((edges >= nodes * (nodes - 1)).all())
+    return bool((edges >= nodes * (nodes - 1)).all())  # two edges for a pair
 
 
 def _words(reach: float) -> str:

@@ -43,10 +43,11 @@ def block_average(values: ArrayLike) -> BlockAverage:
     mean = jnp.mean(series, axis=0, keepdims=True)
     sizes = [2**k for k in range(count.bit_length()) if count // 2**k >= FEWEST]
     squares = jnp.stack([_square_of_error(series - mean, size) for size in sizes])
-    first = jnp.where(squares[:1] > 0, squares[:1], 1)
+    first = jnp.where(squares[:1] > 0, squares[:1], 1)  # constant series have no error
     blocks = jnp.asarray(sizes).reshape(-1, *[1] * mean[0].ndim)
+    # Floats, since cubes of integers overflow. Squared squares are the fourth power.
     enough = blocks.astype(series.dtype) ** 3 > 2 * count * (squares / first) ** 2
-    chosen = jnp.argmax(enough, axis=0, keepdims=True)
+    chosen = jnp.argmax(enough, axis=0, keepdims=True)  # the first that is long enough
     error = jnp.sqrt(jnp.take_along_axis(squares, chosen, axis=0)[0])
     return BlockAverage(
         mean[0], jnp.where(jnp.any(enough, axis=0), error, jnp.nan), jnp.asarray(sizes)[chosen[0]]
@@ -57,4 +58,4 @@ def _square_of_error(series: Float[Array, "t ..."], size: int) -> Float[Array, "
     """Squared error of the mean of a series without its mean, by blocks of that size."""
     number = len(series) // size
     blocks = jnp.mean(series[: number * size].reshape(number, size, *series.shape[1:]), axis=1)
-    return jnp.var(blocks, axis=0) / (number - 1)
+    return jnp.var(blocks, axis=0) / (number - 1)  # unbiased: var divides by `number`

@@ -49,10 +49,10 @@ class RolloutCheckpoint:
 
         **Raises:** `ValueError` if the folder holds another rollout, or damaged files.
         """
-        held = self._run.read()
-        if held is None:
+        saved = self._run.read()
+        if saved is None:
             return motion, None, [], 0
-        header, arrays = held
+        header, arrays = saved
         count, ahead = int(header["outputs"]), int(header["ahead"])
         self._check_times({name: arrays.pop(name) for name in self._times}, count, ahead)
         if header["sizes"] is not None:
@@ -62,9 +62,10 @@ class RolloutCheckpoint:
             sizes = spec.sizes._replace(slots=slots, run=run, grid=tuple(grid))
             motion = with_neighbours(motion, Neighbours(spec.cutoff, spec.skin, sizes))
         steps = int(self._times["strides"][:count].sum()) + ahead
-        arrays["step"] = jnp.asarray(steps, jnp.result_type(int))
-        found = eqx.filter_eval_shape(Motion.find, motion, motion.begin())
-        state = self._filled(eqx.filter_eval_shape(Motion.start, motion, found), arrays)
+        arrays["step"] = jnp.asarray(steps, jnp.result_type(int))  # not in the file, see `write`
+        # Shapes alone: nothing is computed to learn the form of the state.
+        neighbours = eqx.filter_eval_shape(Motion.find, motion, motion.begin())
+        state = self._filled(eqx.filter_eval_shape(Motion.start, motion, neighbours), arrays)
         part = jnp.zeros((), motion.dt.dtype)
         shape = eqx.filter_eval_shape(Motion.output, motion, state, part, motion.graph)
         outputs: list[Output] = []
@@ -114,8 +115,8 @@ class RolloutCheckpoint:
         """Raises `ValueError` unless the state is before the next requested time."""
         strides = self._times["strides"]
         same = all(np.array_equal(held[k][:count], v[:count]) for k, v in self._times.items())
-        left = strides[count] if count < len(strides) else 0
-        if count > len(strides) or not same or ahead > left:
+        remaining = strides[count] if count < len(strides) else 0  # no time follows the last
+        if count > len(strides) or not same or ahead > remaining:
             self._run.refuse("other times, and it is beyond the first of them that differs")
 
     def _filled(self, shape: Any, arrays: dict[str, Any]) -> Any:

@@ -22,8 +22,10 @@ T = TypeVar("T")
 def whole(motion: Motion, schedule: Schedule) -> Run:
     """Outputs at all times, and the exact step at which the motion stopped, if it did."""
     run = _intervals(motion, schedule)
+    # Only a motion that failed is followed once more, to find the exact step.
     if is_concrete(run) and bool(run.finite):
         return Run(run.outputs, run.end, run.steps, run.end, run.end)
+    # Under jit always, but without a step if nothing failed: `failing` is 0 then.
     return _located(motion, run)
 
 
@@ -51,25 +53,28 @@ def _intervals(motion: Motion, schedule: Schedule) -> _Intervals:
     ) -> tuple[tuple[State, State, Array, Array], Output]:
         state, good, steps, failing = carry
         stride, part = output
+        # A static number of steps is differentiable in both modes.
         steps_on = stride if schedule.even is None else schedule.even
         state = motion.advance(state, steps_on, schedule.most)
         fine = all_finite(state.y)
+        # A record of the motion, which must not carry derivatives through the scan.
         good = jax.tree.map(lambda new, old: jnp.where(fine, new, old), _constant(state), good)
         failing = jnp.where(fine, failing, jnp.maximum(failing, stride))
         carry = (state, good, jnp.where(fine, steps + stride, steps), failing)
         return carry, motion.output(_timely(motion, state, part), part, motion.graph)
 
     none = jnp.zeros((), strides.dtype)
-    carry, rest = jax.lax.scan(
+    carry, following = jax.lax.scan(
         interval, (start, _constant(start), none, none), (strides[1:], schedule.parts[1:])
     )
     end, good, steps, failing = carry
-    outputs = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
+    outputs = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, following)
     return _Intervals(outputs, end, steps, good, failing, all_finite(end.y))
 
 
 @eqx.filter_jit
 def _located(motion: Motion, run: _Intervals) -> Run:
+    # `stop` loops without a bound, which reverse mode cannot pass.
     taken, before, after = _constant(motion).stop(run.good, run.failing)
     return Run(run.outputs, run.end, run.steps + taken, before, after)
 
@@ -81,13 +86,14 @@ def _timely(motion: Motion, state: State, part: Float[Array, ""]) -> State:
     needed = (part > 0) | motion.late(state)
 
     def enough() -> NeighbourList | None:
+        # Under vmap one motion that needs a list takes all others here, which keep theirs.
         return jax.tree.map(
             partial(jnp.where, needed), motion.find(state.y, state.cell), state.neighbours
         )
 
     # One list for all motions under vmap, or none.
-    found = jax.lax.cond(eqxi.unvmap_any(needed), enough, lambda: state.neighbours)
-    return dataclasses.replace(state, neighbours=found)
+    neighbours = jax.lax.cond(eqxi.unvmap_any(needed), enough, lambda: state.neighbours)
+    return dataclasses.replace(state, neighbours=neighbours)
 
 
 def _constant(tree: T) -> T:

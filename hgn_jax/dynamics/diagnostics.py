@@ -54,6 +54,7 @@ def raise_if_wrong(motion: Motion, run: Run, path: Trajectory) -> None:
     if isinstance(motion.integrator, AbstractThermostat):
         return
     graph_count = path.energy.reshape(len(path.times), -1).shape[1]
+    # Outputs of the run hold padding, the path does not.
     energy, kinetic = (
         np.asarray(values)[:, :graph_count] for values in (run.outputs.energy, run.outputs.kinetic)
     )
@@ -105,6 +106,7 @@ def _left_the_skin(motion: Motion, before: GraphsTuple) -> str:
     if motion.neighbours is None:
         return ""
     velocity = np.asarray(_vector_field(motion.model, before)[0])
+    # A body whose rate is NaN must not hide the others.
     farthest = abs(float(motion.dt)) * float(np.nanmax(np.linalg.norm(velocity, axis=1)))
     if not farthest > motion.neighbours.skin / 2:
         return ""
@@ -173,10 +175,10 @@ def culprit(model: AbstractModel, before: GraphsTuple, after: GraphsTuple) -> st
     bad = mask & ~np.isfinite(_state(after)).all(axis=1)
     node, words = int(np.argmax(bad)), "is not finite"
     if bad[mask].all():
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore"):  # squares of huge forces
             rate = np.linalg.norm(np.asarray(_vector_field(model, before)[-1]), axis=1)
         mass = before.nodes.get("mass", np.ones(len(rate)))
-        pull = np.where(mask, rate / np.where(mask, mass, 1), -np.inf)
+        pull = np.where(mask, rate / np.where(mask, mass, 1), -np.inf)  # padding has no mass
         node = int(np.argmax(np.where(np.isfinite(pull), pull, np.inf)))
         fastest = "acceleration" if _oscillates(model) else "rate"
         words = f"had the greatest {fastest} before all bodies ceased to be finite"
@@ -228,10 +230,10 @@ def suggested_step(model: AbstractModel, graph: GraphsTuple) -> Float[Array, ""]
         q, p = along(along(carry[0]))
         return scaled((q, jnp.zeros_like(p)))
 
-    q, p = (jr.normal(jr.key(0), x.shape, x.dtype) for x in at)
+    q, p = (jr.normal(jr.key(0), x.shape, x.dtype) for x in at)  # random: no direction is missed
     first, _ = scaled((q, jnp.zeros_like(p)))
     _, square = jax.lax.fori_loop(0, 30, power, (first, jnp.ones((), q.dtype)))
-    return 2 * jnp.pi / PERIOD / jnp.sqrt(square)
+    return 2 * jnp.pi / PERIOD / jnp.sqrt(square)  # inf if nothing oscillates
 
 
 @eqx.filter_jit

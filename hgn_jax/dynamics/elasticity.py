@@ -52,19 +52,20 @@ def elastic_constants(
     d = position.shape[1]
     ways = _voigt(d)
     if neighbours is not None:
-        neighbours = neighbours.allocated(graph, sheared=True)
+        neighbours = neighbours.allocated(graph, sheared=True)  # a strained cell is not diagonal
 
     def stress_under(first: int, second: int, size: float) -> Float[Array, " c"]:
         epsilon = np.zeros((d, d))
+        # Twice a half: a stretch gets `size`, a shear half of it on either side, as Voigt counts.
         epsilon[first, second] += size / 2
         epsilon[second, first] += size / 2
         bent = strained(graph, jnp.asarray(epsilon, position.dtype))
-        found = relax(
+        relaxed = relax(
             model, bent, force=force, steps=steps,
             neighbours="fixed" if neighbours is None else neighbours,
         )  # fmt: skip
-        there = _stress(model, found.graph, neighbours)
-        return jnp.stack([there[i, j] for i, j in ways])
+        tensor = _stress(model, relaxed.graph, neighbours)
+        return jnp.stack([tensor[i, j] for i, j in ways])
 
     columns = [
         (stress_under(*way, strain) - stress_under(*way, -strain)) / (2 * strain) for way in ways

@@ -56,7 +56,7 @@ def rollout_ensemble(
     """
     stacked = _stacked(models) if isinstance(models, Sequence) else models
     shapes = {a.shape[:1] for a in jax.tree.leaves(eqx.filter(stacked, eqx.is_array))}
-    if len(shapes) != 1 or () in shapes:
+    if len(shapes) != 1 or () in shapes:  # a scalar has no axis of members
         raise ValueError(
             "an ensemble is a list of models, or one model whose arrays all lead with an axis of "
             f"members; the leading axes are {sorted(shapes)}"
@@ -87,13 +87,13 @@ def rollout_ensemble(
 def _stacked(models: Sequence[AbstractModel]) -> AbstractModel:
     if len({jax.tree.structure(eqx.filter(m, eqx.is_array_like)) for m in models}) != 1:
         raise ValueError("the members differ in structure: give models of the same features")
-    parts = [eqx.partition(m, eqx.is_array_like) for m in models]
-    if not all(eqx.tree_equal(rest, parts[0][1]) for _, rest in parts):
+    partitions = [eqx.partition(m, eqx.is_array_like) for m in models]
+    if not all(eqx.tree_equal(static, partitions[0][1]) for _, static in partitions):
         raise ValueError("the members differ in more than numbers: give models of the same kind")
     arrays = jax.tree.map(
-        lambda *leaves: jnp.stack(list(map(_array, leaves))), *(a for a, _ in parts)
+        lambda *leaves: jnp.stack(list(map(_array, leaves))), *(a for a, _ in partitions)
     )
-    return eqx.combine(arrays, parts[0][1])
+    return eqx.combine(arrays, partitions[0][1])
 
 
 def _array(leaf: ArrayLike) -> Array:
@@ -102,5 +102,5 @@ def _array(leaf: ArrayLike) -> Array:
 
 
 def _spread(values: Float[Array, "m t n d"]) -> Float[Array, "t n"]:
-    apart = values - jnp.mean(values, axis=0, keepdims=True)
-    return jnp.sqrt(jnp.sum(apart**2, axis=(0, 3)) / (len(values) - 1))
+    deviation = values - jnp.mean(values, axis=0, keepdims=True)
+    return jnp.sqrt(jnp.sum(deviation**2, axis=(0, 3)) / (len(values) - 1))  # over members and axes

@@ -71,18 +71,18 @@ class Descent(eqx.Module):
         pull = self.pull(place)
         length = jnp.sqrt(_dot(pull, pull))
         probe = jax.tree.map(lambda f: f * self.longest * PROBE / _positive(length), pull)
-        there = self.pull(self.moved(place, probe))
-        change = jax.tree.map(jnp.subtract, there, pull)
+        pull_after = self.pull(self.moved(place, probe))
+        change = jax.tree.map(jnp.subtract, pull_after, pull)
         stiffness = jnp.sqrt(_dot(change, change) / _positive(_dot(probe, probe)))
         dt = FIRST / jnp.sqrt(_positive(stiffness))
-        none, rest = jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, pull)
-        return Walk(place, pull, rest, dt, jnp.full_like(dt, SLOWEST), none, none)
+        none, at_rest = jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, pull)
+        return Walk(place, pull, at_rest, dt, jnp.full_like(dt, SLOWEST), none, none)
 
     def first(self, graph: GraphsTuple) -> Place:
         """The place of a graph, with a new list."""
         if self.neighbours is None:
             return Place(graph, None)
-        assert isinstance(graph, SlottedGraphs)
+        assert isinstance(graph, SlottedGraphs)  # as `Neighbours.prepare` lays it out
         return Place(graph, find(self.neighbours, graph))
 
     @eqx.filter_jit
@@ -113,13 +113,14 @@ class Descent(eqx.Module):
             return jnp.where(down, (1 - walk.mixing) * v + walk.mixing * ratio * f, 0)
 
         eager = down & (walk.downhill > PATIENCE)
-        uphill = ~down & (walk.steps > 0)
+        uphill = ~down & (walk.steps > 0)  # at rest, the first step has no power
         dt = walk.dt * jnp.where(eager, 1.1, jnp.where(uphill, 0.5, 1)).astype(walk.dt.dtype)
         mixing = jnp.where(down, jnp.where(eager, 0.99 * walk.mixing, walk.mixing), SLOWEST)
         velocity = jax.tree.map(turned, walk.velocity, walk.pull)
         velocity = jax.tree.map(lambda v, f: v + dt * f, velocity, walk.pull)
-        move = jax.tree.map(lambda v: dt * v, velocity)
+        move = jax.tree.map(lambda v: dt * v, velocity)  # by the new velocity: symplectic Euler
         count = _count(walk.place.graph).astype(dt.dtype)
+        # A strain moves neighbours by its norm times their spacing, which is size / sqrt(n).
         farthest = jnp.maximum(_greatest(move[0]), jnp.linalg.norm(move[1]) / jnp.sqrt(count))
         share = jnp.minimum(1, self.longest / _positive(farthest))
         place = self.listed(self.moved(walk.place, jax.tree.map(lambda m: share * m, move)))
@@ -142,7 +143,7 @@ class Descent(eqx.Module):
     def stresses(self, walk: Walk) -> Float[Array, "d d"]:
         """Symmetric stress of the cell (energy / length^d)."""
         volume = Cell(walk.place.graph.globals["cell"][0]).volume
-        return -walk.pull[1] * self.size / volume
+        return -walk.pull[1] * self.size / volume  # the pull is -virial / size
 
     def pull(self, place: Place) -> Pull:
         """Forces on mobile bodies, and the force on the scaled strain; zero if the cell stays."""
@@ -155,7 +156,7 @@ class Descent(eqx.Module):
         if self.stress is None:
             return force, jnp.zeros((d, d), position.dtype)
         virial = self.model.virial(graph)[0]
-        return force, -(virial + virial.T) / 2 / self.size
+        return force, -(virial + virial.T) / 2 / self.size  # symmetric: the cell does not turn
 
     def moved(self, place: Place, move: Pull) -> Place:
         """The place after a move of the bodies, and then of the cell with them."""
@@ -193,7 +194,7 @@ def _dot(a: Pull, b: Pull) -> Float[Array, ""]:
 
 
 def _greatest(vectors: Vectors) -> Float[Array, ""]:
-    return jnp.sqrt(jnp.max(jnp.sum(vectors**2, axis=1)))
+    return jnp.sqrt(jnp.max(jnp.sum(vectors**2, axis=1)))  # one root: of the greatest
 
 
 def _positive(x: Float[Array, ""]) -> Float[Array, ""]:

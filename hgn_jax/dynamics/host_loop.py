@@ -50,25 +50,27 @@ def stepwise(
     steps = int(strides[: len(outputs)].sum()) + ahead
     report.compiling(steps)
     if state is None:
-        motion, found = _found(motion, motion.begin(), None)
-        state = _start(motion, found)
+        motion, neighbours = _found(motion, motion.begin(), None)
+        state = _start(motion, neighbours)
     pace, late = 1, bool(_late(motion, state))
     for number in range(len(outputs), len(strides)):
         if outputs and exceeded(begin, outputs[-1].observed, until):
             strides = strides[:number]
             break
-        left, ahead = int(strides[number]) - ahead, 0
-        while left:
-            now, start = min(left, pace), time.perf_counter()
+        remaining, ahead = int(strides[number]) - ahead, 0
+        while remaining:
+            now, start = min(remaining, pace), time.perf_counter()
+            # An array, so that every pace runs the same program.
             after, look = _advance(motion, state, jnp.asarray(now, jnp.int32))
-            complete, sound, late = np.asarray(look)
+            complete, sound, late = np.asarray(look)  # one transfer from the device
             seconds = time.perf_counter() - start
             if not complete and _spans(motion, state.cell):
                 # Finish with the old capacity first: another width sums in another order, and a
                 # resumed run must be bitwise identical.
+                # `stop` counts the failing step, too.
                 good = int(_stop(motion, state, jnp.asarray(now, jnp.int32))[0]) - 1
                 state, _ = _advance(motion, state, jnp.asarray(good, jnp.int32))
-                left, steps = left - good, steps + good
+                remaining, steps = remaining - good, steps + good
                 motion = _with_room(motion, after.neighbours, state.y, state.cell)
                 state = _in_room(motion, state)
                 continue
@@ -77,20 +79,22 @@ def stepwise(
                 if output is not None:
                     output.write(outputs, end=True)
                 return _run(outputs, before, steps + int(taken), before, after, len(strides))
-            state, left, steps = after, left - now, steps + now
+            state, remaining, steps = after, remaining - now, steps + now
+            # The number of steps follows the speed: inspections come about once a second.
             if seconds > SECONDS:
                 pace = max(1, now // 2)
             elif now == pace:
                 pace *= 2
             report(steps)
-            if checkpoint is not None and left:
-                checkpoint.write(motion, state, outputs, int(strides[number]) - left)
-        part, seen = jnp.asarray(parts[number], motion.dt.dtype), state
+            if checkpoint is not None and remaining:
+                checkpoint.write(motion, state, outputs, int(strides[number]) - remaining)
+        part, output_state = jnp.asarray(parts[number], motion.dt.dtype), state
+        # The chain keeps its own list: outputs must not change the trajectory.
         if parts[number] > 0 or late:
-            motion, found = _found(motion, seen.y, seen.cell)
+            motion, neighbours = _found(motion, output_state.y, output_state.cell)
             state = _in_room(motion, state)
-            seen = dataclasses.replace(seen, neighbours=found)
-        outputs.append(jax.tree.map(np.asarray, _output(motion, seen, part, begin)))
+            output_state = dataclasses.replace(output_state, neighbours=neighbours)
+        outputs.append(jax.tree.map(np.asarray, _output(motion, output_state, part, begin)))
         if checkpoint is not None:
             last = number == len(strides) - 1 or bool(exceeded(begin, outputs[-1].observed, until))
             checkpoint.write(motion, state, outputs, 0, end=last)
@@ -109,7 +113,7 @@ def _run(
 
     def stacked(*values: np.ndarray) -> Array:
         reached = np.stack(values)
-        fill = False if reached.dtype == bool else np.nan
+        fill = False if reached.dtype == bool else np.nan  # booleans have no NaN
         missing = np.full((total - len(outputs), *reached.shape[1:]), fill, reached.dtype)
         return jnp.asarray(np.concatenate([reached, missing]))
 
@@ -150,6 +154,7 @@ def _with_room(motion: Motion, found: NeighbourList | None, y: Rates, cell: Arra
     bodies = count(motion.graph)
     larger = motion.neighbours.with_room(int(found.slots), int(found.run), bodies)
     if cell is not None:
+        # The last body is padding.
         larger = larger.with_grid(np.asarray(y[0])[:-1], Cell(np.asarray(cell, float)[0]))
     return with_neighbours(motion, larger)
 

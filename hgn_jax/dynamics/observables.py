@@ -114,6 +114,7 @@ class AngularMomentum(AbstractObservable):
         q, p = graphs.nodes["position"], graphs.nodes["momentum"]
         first, second = np.triu_indices(q.shape[1], 1)
         if q.shape[1] == 3:
+            # Components yz, zx, xy, as in the cross product.
             first, second = np.array([1, 2, 0]), np.array([2, 0, 1])
         return sum_over_graphs(graphs, q[:, first] * p[:, second] - q[:, second] * p[:, first])
 
@@ -204,16 +205,16 @@ class RadialDistribution(AbstractObservable):
         cell = cell_of(graphs)
 
         def counts(block: tuple[Array, Array]) -> Array:
-            here, real = block
-            apart = cell.minimum_image(position[None] - here[:, None])
-            r = jnp.sqrt(jnp.sum(apart**2, axis=-1))
+            centre, real = block
+            displacement = cell.minimum_image(position[None] - centre[:, None])
+            r = jnp.sqrt(jnp.sum(displacement**2, axis=-1))
             shell = jnp.floor(r * (self.bins / self.reach)).astype(jnp.int32)
-            counted = real[:, None] & mask[None] & (shell < self.bins) & (r > 0)
-            shell = jnp.where(counted, shell, self.bins)
+            counted = real[:, None] & mask[None] & (shell < self.bins) & (r > 0)  # not itself
+            shell = jnp.where(counted, shell, self.bins)  # one more shell for all others
             return jnp.bincount(shell.ravel(), length=self.bins + 1)[: self.bins]
 
         size = max(1, min(n, PAIRS // n))
-        missing = -n % size
+        missing = -n % size  # fills the last block
         rows = (
             jnp.concatenate([position, position[:1] + jnp.zeros((missing, d), position.dtype)]),
             jnp.concatenate([mask, jnp.zeros(missing, bool)]),
@@ -223,6 +224,7 @@ class RadialDistribution(AbstractObservable):
         bodies = jnp.sum(mask).astype(position.dtype)
         edges = np.arange(self.bins + 1) * self.reach / self.bins
         volume = jnp.asarray(BALLS[d] * np.diff(edges**d), position.dtype)
+        # Pairs were counted in both directions, hence no factor of 2.
         even = bodies * (bodies - 1) / cell.volume * volume
         g = (pairs / even)[None]
         return jnp.concatenate([g, jnp.zeros((graphs.n_node.shape[0] - 1, self.bins), g.dtype)])

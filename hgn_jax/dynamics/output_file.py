@@ -50,7 +50,7 @@ class OutputFile:
                 f"{os.fspath(path)}: output must end in {', '.join(SUFFIXES)}; hgn.write "
                 "writes other formats after the rollout"
             )
-        h5py()
+        h5py()  # fail before the run, not after it
         self.path = os.fspath(path)
         self._graph, self._resumes = graph, resumes
         self._times = np.asarray(schedule.times)
@@ -73,7 +73,7 @@ class OutputFile:
         try:
             self._file = self._opened()
             self._kept = self._file.frames
-        except BaseException:
+        except BaseException:  # also KeyboardInterrupt: no lock may stay
             self._lock.release()
             raise
         return self
@@ -82,7 +82,7 @@ class OutputFile:
         try:
             if self._file is not None:
                 self._close(self._file, failing=kind is not None)
-                if not self._kept:
+                if not self._kept:  # a run without outputs leaves no file
                     os.unlink(self.path)
         finally:
             self._lock.release()
@@ -109,6 +109,7 @@ class OutputFile:
         assert self._file is not None
         fresh = outputs[self._kept :]
         stacked = jax.tree.map(lambda *values: np.stack(values), *fresh)
+        # Outputs hold padding, the start does not.
         n, g = len(self._graph.nodes["position"]), self._graph.n_node.shape[0]
         recordings = of_motion(
             self._graph,
@@ -134,7 +135,7 @@ class OutputFile:
             self._file.truncate(self._kept)
 
     def _opened(self) -> H5MDFile:
-        if not os.path.lexists(self.path):
+        if not os.path.lexists(self.path):  # a dangling link is in the way, too
             return self._new()
         if self._resumes:
             try:

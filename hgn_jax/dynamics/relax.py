@@ -80,6 +80,7 @@ def relax(
     """
     _check(model, graph, neighbours, stress)
     check_number("force", force)
+    # An array, so that another number compiles nothing new.
     most = jnp.asarray(whole_number("steps", steps, 1), jnp.int32)
     dtype = graph.nodes["position"].dtype
     walk, descent = _begin(model, graph, dtype, force, stress, neighbours, longest)
@@ -151,6 +152,7 @@ def _begin(
         neighbours=spec,
         force=jnp.asarray(force, dtype),
         stress=None if stress is None else jnp.asarray(stress, dtype),
+        # Infinite until `_started` measures it.
         longest=jnp.asarray(math.inf if longest is None else longest, dtype),
         size=size,
     )
@@ -161,6 +163,7 @@ def _begin(
 def _started(descent: Descent, graph: GraphsTuple, measure: bool) -> tuple[Walk, Descent]:
     if measure:
         joined = descent.joined(descent.first(graph))
+        # The cutoff bounds the moves of bodies that have no neighbours within it.
         most = math.inf if descent.neighbours is None else descent.neighbours.cutoff
         longest = jnp.minimum(shortest_edge(joined), most) / 10
         descent = eqx.tree_at(lambda x: x.longest, descent, longest)
@@ -171,6 +174,7 @@ def _prepared(
     graph: GraphsTuple, spec: Neighbours, changes: bool
 ) -> tuple[SlottedGraphs, Neighbours]:
     """The graph as the search takes it, and capacities for its neighbours."""
+    # Where values are known, capacities follow them, whatever was given.
     if is_concrete(graph):
         spec = spec.allocate(graph)
     spec = spec.allocated(graph, sheared=changes)

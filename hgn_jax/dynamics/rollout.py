@@ -127,7 +127,7 @@ def rollout(
         model, graph, schedule, integrator, barostat, neighbours, tuple(observables), states
     )
     concrete = is_concrete((motion, schedule))
-    followed = not (progress is checkpoint is output is until is None)
+    followed = not (progress is checkpoint is output is until is None)  # True if any is given
     if not concrete and followed:
         raise ValueError(
             "progress, checkpoint, output and until need concrete arrays: call rollout outside of "
@@ -135,6 +135,7 @@ def rollout(
         )
     if concrete and isinstance(model, HamiltonianGraphNetwork):
         warn_about_range(motion)
+    # A neighbour list may overflow, and only Python can give it more memory.
     if concrete and (followed or motion.neighbours is not None):
         report = Reporter(progress, "step", int(np.sum(schedule.strides)))
         with ExitStack() as files:
@@ -186,7 +187,7 @@ def _motion(
         laid_out = neighbours.prepare(graph)
     if isinstance(integrator, Rattle):
         integrator = integrator.of(model, laid_out, schedule.dt)
-    dt = jnp.where(schedule.back, -schedule.dt, schedule.dt)
+    dt = jnp.where(schedule.back, -schedule.dt, schedule.dt)  # the sign is the direction of time
     if isinstance(integrator, AbstractThermostat):
         integrator = integrator.of(laid_out, dt)
     return Motion(

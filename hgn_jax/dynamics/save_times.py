@@ -57,6 +57,7 @@ def counted(times: ArrayLike | Sequence[float] | Every, dt: ArrayLike, dtype: np
         if times.steps < 1 or times.outputs < 0:
             raise ValueError(f"need at least one step to an output, got {times}")
         _check_count(times.steps, times.steps * times.outputs)
+        # A product with a whole number rounds once; a sum of steps would drift.
         numbers = jnp.asarray(times.steps * np.arange(times.outputs + 1), dtype)
         strides = np.full(times.outputs + 1, times.steps, np.int32)
         strides[0] = 0
@@ -68,15 +69,16 @@ def counted(times: ArrayLike | Sequence[float] | Every, dt: ArrayLike, dtype: np
         if is_concrete(times):
             _check_times(np.asarray(times))
         ts = jnp.asarray(times, dtype)
-        apart = jnp.diff(ts)
-        sound = (jnp.all(apart > 0) | jnp.all(apart < 0)) & (step > 0)
+        spacing = jnp.diff(ts)
+        sound = (jnp.all(spacing > 0) | jnp.all(spacing < 0)) & (step > 0)
         step = jnp.where(sound, step, jnp.nan)
-        steps, aside = _in_steps(jnp, ts, step, dtype)
+        steps, fractions = _in_steps(jnp, ts, step, dtype)
         # If times or dt are invalid, the step is NaN, so that the trajectory is not finite.
         traced = jnp.where(sound, jnp.diff(steps, prepend=0).astype(jnp.int32), 1)
-        return Schedule(ts, step, traced, aside, ts[-1] < ts[0], None, None)
+        return Schedule(ts, step, traced, fractions, ts[-1] < ts[0], None, None)
     given = np.asarray(times)
     _check_times(given)
+    # Times in float32 are no more exact than that, whatever computes with them.
     resolution = given.dtype if np.issubdtype(given.dtype, np.floating) else np.dtype(float)
     whole, parts = _in_steps(np, given.astype(float), float(np.asarray(dt)), resolution)
     counts = np.diff(whole, prepend=0)
@@ -113,8 +115,8 @@ def _check_times(given: np.ndarray) -> None:
         raise ValueError("times must be real numbers, got complex ones")
     if given.ndim != 1 or len(given) < 1 or not np.isfinite(given).all():
         raise ValueError("times must be a finite array [t] with at least one entry")
-    apart = np.diff(given)
-    if not ((apart > 0).all() or (apart < 0).all()):
+    spacing = np.diff(given)
+    if not ((spacing > 0).all() or (spacing < 0).all()):
         raise ValueError("times must be strictly increasing or strictly decreasing")
 
 
@@ -122,6 +124,6 @@ def _in_steps(np_: Any, times: Any, dt: Any, dtype: np.dtype) -> tuple[Any, Any]
     """Whole steps from the first time, and the remaining fraction, up to the rounding of times."""
     elapsed = np_.abs(times - times[0]) / dt
     size = np_.maximum(np_.max(np_.abs(times)) / dt, 1)
-    rounding = np_.minimum(8 * float(jnp.finfo(dtype).eps) * size, 0.5)
+    rounding = np_.minimum(8 * float(jnp.finfo(dtype).eps) * size, 0.5)  # never a whole step
     whole = np_.floor(elapsed + rounding)
     return whole, np_.where(elapsed - whole > rounding, elapsed - whole, 0)

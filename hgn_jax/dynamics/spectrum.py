@@ -36,13 +36,14 @@ def spectrum(times: ArrayLike, correlation: ArrayLike) -> Spectrum:
     if t.ndim != 1 or len(t) < 2 or c.shape[:1] != t.shape:
         raise ValueError(f"need times [t] and a correlation [t ...], got {t.shape}, {c.shape}")
     if is_concrete(t):
-        apart = np.diff(np.asarray(t, float))
-        if np.abs(apart - apart[0]).max() > 1e-4 * abs(apart[0]):
+        spacing = np.diff(np.asarray(t, float))
+        if np.abs(spacing - spacing[0]).max() > 1e-4 * abs(spacing[0]):
             raise ValueError("times must be an equal time apart")
     step, last = t[1] - t[0], len(t) - 1
     window = np.cos(np.pi / 2 * np.arange(len(t)) / last) ** 2
     window[0] /= 2  # the trapezoidal rule, and the window is zero at the end
     frequency = np.pi * np.arange(len(t)) / last
+    # The time between samples cancels from phases: NumPy's float64 serves under jit, too.
     cosines = np.cos(frequency[:, None] * np.arange(len(t)))
     weights = jnp.asarray(2 / np.pi * cosines * window[None], c.dtype)
     return Spectrum(

@@ -42,7 +42,7 @@ class StructureFactor(AbstractObservable):
     def vectors(self) -> np.ndarray:
         """Integer vectors h `[m d]`, shortest first."""
         every = itertools.product(range(-self.most, self.most + 1), repeat=self.dimension)
-        half = np.array([h for h in every if h > (0,) * self.dimension])
+        half = np.array([h for h in every if h > (0,) * self.dimension])  # one of h, -h
         return half[np.argsort((half**2).sum(axis=1), kind="stable")]
 
     def lengths(self, cell: np.ndarray) -> np.ndarray:

@@ -108,10 +108,11 @@ def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: R
         for name in ("position", "momentum")
     )
     bad = ~jnp.all(jnp.isfinite(jnp.concatenate(run.after.y, axis=1)[:n]), axis=1)
+    # A step that could not be solved makes all bodies NaN: none is to blame.
     node = jnp.where(jnp.any(bad) & run.after.solved, jnp.argmax(bad), -1)
     good = outputs.finite & reached
     stopped = schedule.times[0] + motion.dt * run.steps.astype(motion.dt.dtype)
-    first_bad = schedule.times[jnp.argmin(good)]
+    first_bad = schedule.times[jnp.argmin(good)]  # argmin: the first that failed
     end_time = schedule.times[0] + motion.dt * run.end.step.astype(motion.dt.dtype)
     return Trajectory(
         times=schedule.times,
@@ -122,6 +123,7 @@ def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: R
         cell=None if outputs.cell is None else of_graphs(outputs.cell),
         end=_at_end(graph, motion, run.end, end_time),
         finite=chained & jnp.all(good),
+        # The chain is finite, but an output is not: its energy, or its partial step.
         stopped_time=jnp.where(chained & ~jnp.all(good), first_bad, stopped),
         stopped_node=node,
         keeps_edges=motion.neighbours is None,

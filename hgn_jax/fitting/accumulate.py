@@ -68,6 +68,7 @@ def accumulate(
                     checkpoint.recognise(batch)
                 continue
             inspect(batch, number)
+            # By number, so that a resumed run deals the batches alike.
             workers[number % len(workers)].take(batch, number)
             done, last = seen, batch
             report(done)
@@ -75,9 +76,10 @@ def accumulate(
                 save()
         for w in _by_number(workers):
             w.finish()
-    except BaseException:
+    except BaseException:  # also KeyboardInterrupt: good batches are kept
         good = _finish(workers, done)
         if checkpoint is not None and last is not None:
+            # The last batch that was taken may be one that failed: it is not in the file then.
             known = digest(last) if good == done else None
             checkpoint.write([w.reduction for w in workers], good, known)
         raise
@@ -86,6 +88,7 @@ def accumulate(
             f"the checkpoint holds {done} batches, but the stream gave only {seen}: give the same "
             "stream again, or another checkpoint"
         )
+    # One of several processes may have no batch.
     if not seen and jax.process_count() == 1:
         raise ValueError("the stream has no batch (a generator runs only once)")
     save()
@@ -115,7 +118,7 @@ class _Worker:
         self.under_way: tuple[GraphsTuple, int, Reduction | None] | None = None
 
     def take(self, batch: GraphsTuple, number: int) -> None:
-        self.finish()
+        self.finish()  # it ran while this batch was read
         batch = self._here(batch)
         self.under_way = batch, number, self._begun(self.reduction, batch, number)
 
@@ -127,6 +130,7 @@ class _Worker:
 
     def _begun(self, before: Reduction, batch: GraphsTuple, number: int) -> Reduction | None:
         """The extended reduction, perhaps still being computed; None if out of memory."""
+        # Batches of all processes take turns in the folds.
         turn = np.asarray(number * jax.process_count() + jax.process_index(), np.int32)
         return _unless_out_of_memory(
             lambda: _extended(with_turn(before, turn), self.equations, batch)
@@ -136,6 +140,7 @@ class _Worker:
         self, before: Reduction, batch: GraphsTuple, number: int, begun: Reduction | None
     ) -> Reduction:
         if begun is not None:
+            # Computation is asynchronous: out of memory is raised where it is waited for.
             begun = _unless_out_of_memory(lambda: jax.block_until_ready(begun))
         return self._by_halves(before, batch, number) if begun is None else begun
 
@@ -154,14 +159,15 @@ class _Worker:
         )
         window, shorter_last = self.equations.window, self.equations.shorter_last
         for half in chunks(batch, -(-graphs // 2), window, shorter_last=shorter_last):
+            # The same number for both: a batch goes to one fold.
             before = self._finished(before, half, number, self._begun(before, half, number))
         return before
 
     def _here(self, tree: _Tree) -> _Tree:
         if self.device is None:
             return tree
-        arrays, rest = eqx.partition(tree, eqx.is_array)
-        return eqx.combine(jax.device_put(arrays, self.device), rest)
+        arrays, static = eqx.partition(tree, eqx.is_array)
+        return eqx.combine(jax.device_put(arrays, self.device), static)
 
 
 def _by_number(workers: Sequence[_Worker]) -> list[_Worker]:
@@ -182,6 +188,7 @@ def _finish(workers: Sequence[_Worker], done: int) -> int:
 
 def graphs_at_once(equations: Equations, data: GraphsTuple) -> int:
     """Number of graphs per piece, at least one."""
+    # Shapes only: no row is computed.
     systems = eqx.filter_eval_shape(lambda: equations.systems(data))
     entries = max(np.prod(s.matrix.shape, dtype=float) for s in systems)
     return max(1, int(ENTRIES / (entries / len(data.n_node))))
@@ -205,6 +212,7 @@ def _extended(before: Reduction, equations: Equations, batch: GraphsTuple) -> Re
 def _empty(equations: Equations, like: GraphsTuple, solver: AbstractLeastSquares) -> Reduction:
     """The reduction of no data."""
     shapes = eqx.filter_eval_shape(_reduced, equations, like, solver)
+    # Zeros are the factors of no rows.
     return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
 

@@ -42,7 +42,7 @@ def check_sequence(name: str, values: object, kind: Any) -> None:
 
 
 def _words(kind: Any) -> str:
-    names = getattr(kind, "__args__", (kind,))
+    names = getattr(kind, "__args__", (kind,))  # those of a union
     return " or ".join("None" if n is type(None) else n.__name__ for n in names)
 
 

@@ -50,17 +50,21 @@ def axis_of(
         force = amplitude @ forces
         strength = float(np.linalg.norm(force))
         e = force / strength if strength else np.eye(dimension)[0]
+        # To first order: the derivative of the unit vector by the amplitudes.
         turned = (forces - np.outer(forces @ e, e)).T / max(strength, np.finfo(float).tiny)
         along = forces @ e
     else:
         hessians = curvatures(dimension)
         values, vectors = np.linalg.eigh(np.tensordot(amplitude, hessians, 1))
+        # In two dimensions both are equal up to rounding: the stiff one is wanted.
         k = len(values) - 1 if values[-1] >= -values[0] * (1 - 1e-9) else 0
+        # An axis has no sign: its greatest component is made positive.
         e, strength = vectors[:, k] * np.sign(vectors[np.argmax(abs(vectors[:, k])), k]), values[k]
         others = [j for j in range(dimension) if j != k]
+        # Perturbation theory: other axes mix in by their matrix elements over the gaps.
         gaps = np.maximum(abs(values[k] - values[others]), np.finfo(float).tiny)
         turned = np.einsum("ja,mab,b->jm", vectors[:, others].T, hessians, e) / gaps[:, None]
-        along = e @ hessians @ e
+        along = e @ hessians @ e  # derivative of the eigenvalue
     angle = _std(turned, covariance)
     return Axis(e, min(math.degrees(angle), 90.0), float(strength), _std(along[None], covariance))
 
@@ -73,7 +77,7 @@ def measured(value: float, std: float) -> str:
         return f"{value:.12g}"
     places = -math.floor(math.log10(std))
     last = round(std * 10**places)
-    if last == 10:
+    if last == 10:  # 9.6 becomes 10: one place fewer
         places, last = places - 1, 1
     size = max(math.floor(math.log10(abs(value))) if value else 0, -places)
     if -4 <= size < 6 and places >= 0:

@@ -107,6 +107,7 @@ def _groups(
     return [
         Group(
             name,
+            # Columns of R have the norms and angles of the columns of the data.
             float(jnp.linalg.norm(triangle.r[:, a:b] @ solution.theta[a:b])) / (observed or 1.0),
             float(solution.group_dof[k]),
             float(lost[k]),
@@ -134,6 +135,7 @@ def _axes(
         for degree, columns in zip(term.degrees, term.groups(width)):
             if degree in (1, 2):
                 own = term.multipole(degree)
+                # Amplitudes are linear in the coefficients: their covariance is that of these rows.
                 rows = jnp.zeros((len(own), triangle.columns), own.dtype)
                 rows = rows.at[:, start : start + columns].set(own)
                 half = np.asarray(half_covariance(factors, solution.noise, rows))

@@ -105,7 +105,7 @@ def fit_brownian(
             raise ValueError(f"{name} must be positive and finite, got {value}")
     data = without_padding(data)
     begins, step = _steps(data)
-    starts, ends = take(data, begins), take(data, np.roll(begins, 1))
+    starts, ends = take(data, begins), take(data, np.roll(begins, 1))  # wraps a False around
     per_node = np.repeat(step, np.asarray(starts.n_node))[:, None]
     moved = np.asarray(ends.nodes["position"]) - np.asarray(starts.nodes["position"])
     velocity = moved / per_node
@@ -126,18 +126,21 @@ def fit_brownian(
         return solve(sampled, frames, **how)
 
     scale = 1.0 if mobility is None else mobility
-    found = solved(velocity, scale, None)
-    sampled: tuple[AbstractTerm, ...] = found.model.terms
+    fitted = solved(velocity, scale, None)
+    sampled: tuple[AbstractTerm, ...] = fitted.model.terms
     for _ in range(PASSES):
-        change = (_drift(found, ends) - _drift(found, starts)) / 2
-        found = solved(velocity - change, scale, sampled)
-    mean = (_drift(found, ends) + _drift(found, starts)) / 2
+        change = (_drift(fitted, ends) - _drift(fitted, starts)) / 2
+        fitted = solved(velocity - change, scale, sampled)
+    mean = (_drift(fitted, ends) + _drift(fitted, starts)) / 2
+    # White noise: the variance of a velocity is 2 D over the length of the step.
     residual = (velocity - mean) * np.sqrt(per_node)
     free = np.asarray(movable(starts))
     count = free.sum() * residual.shape[1]
-    diffusion = np.sum(residual[free] ** 2) / 2 / (count - float(found.effective_dof))
-    deviation = diffusion * math.sqrt(2 / count)
+    # The mean square is 2 D, over the freedom that the coefficients leave.
+    diffusion = np.sum(residual[free] ** 2) / 2 / (count - float(fitted.effective_dof))
+    deviation = diffusion * math.sqrt(2 / count)  # of the variance of normal numbers
     correlation = _correlation(residual, begins, starts)
+    # The error of a position enters two steps with opposite signs: they are anticorrelated.
     if correlation < -max(CORRELATED, 5 / math.sqrt(count)):
         warnings.warn(
             f"successive steps are correlated by {correlation:.3f}: the positions have errors that "
@@ -147,13 +150,14 @@ def fit_brownian(
     if mobility is None:
         assert temperature is not None
         scale = float(diffusion) / temperature
-        found = solved(velocity - change, scale, sampled)
+        # The same velocities and drift: only the scale of the energies changes.
+        fitted = solved(velocity - change, scale, sampled)
         spread = (deviation / temperature, 0.0)
     else:
         temperature = float(diffusion) / mobility
         spread = (0.0, deviation / mobility)
     return Brownian(
-        found, scale, spread[0], temperature, spread[1], float(diffusion), deviation, correlation
+        fitted, scale, spread[0], temperature, spread[1], float(diffusion), deviation, correlation
     )
 
 

@@ -50,7 +50,7 @@ def calibrate(fit: Fit, data: GraphsTuple) -> Fit:
         )
         for k in range(folds)
     ]
-    found: dict[str, list[np.ndarray]] = {}
+    by_kind: dict[str, list[np.ndarray]] = {}
     for number, piece in enumerate(pieces_of(fit.equations, data, fit.solver)):
         own = number % folds
         sizes = _deviations(
@@ -59,12 +59,13 @@ def calibrate(fit: Fit, data: GraphsTuple) -> Fit:
         values = {"energy": sizes.energy, "force": sizes.rates.get("force")}
         present = {kind: value for kind, value in values.items() if value is not None}
         expected = observed_entries(piece, present)
+        # Entries are energies per body, so this unit becomes sqrt(n) / n.
         unit = observed_entries(piece, {"energy": jnp.sqrt(bodies(piece))})["energy"]
         for kind, errors in errors_of(models[own], piece).items():
             if kind in expected:
                 units = unit if kind == "energy" else np.ones_like(errors)
-                found.setdefault(kind, []).append(np.stack([errors, expected[kind], units]))
-    scales = {kind: _likeliest(*np.concatenate(parts, axis=1)) for kind, parts in found.items()}
+                by_kind.setdefault(kind, []).append(np.stack([errors, expected[kind], units]))
+    scales = {kind: _likeliest(*np.concatenate(blocks, axis=1)) for kind, blocks in by_kind.items()}
     dtype = fit.model.theta[0].dtype
     return dataclasses.replace(
         fit,
@@ -76,10 +77,11 @@ def calibrate(fit: Fit, data: GraphsTuple) -> Fit:
 
 def _likeliest(errors: np.ndarray, sizes: np.ndarray, units: np.ndarray) -> tuple[float, float]:
     """Maximum-likelihood factor c and floor b for errors of variance (c s)^2 + (b u)^2."""
-    typical = np.mean(sizes**2) / np.mean(units**2)
+    typical = np.mean(sizes**2) / np.mean(units**2)  # shares have no unit
     best = (math.inf, 1.0, 0.0)
     for share in 10.0 ** np.arange(-8, 4.1, 0.25):
         shape = sizes**2 + share * typical * units**2
+        # The best common factor is known in closed form: only the ratio of b to c is searched.
         square = np.mean(errors**2 / shape)
         loss = np.mean(np.log(shape)) + np.log(max(square, 1e-300))
         if loss < best[0]:

@@ -44,6 +44,7 @@ class StreamCheckpoint:
         if held is None:
             return tuple(reductions), 0
         header, arrays = held
+        # Another ridge may follow, but not another form of the factors.
         if header["factors"] != _form(reductions):
             self._run.refuse("other factorisation of the rows by the solver")
         self.last = header["last"]
@@ -51,7 +52,7 @@ class StreamCheckpoint:
 
     def recognise(self, batch: GraphsTuple) -> None:
         """Raises `ValueError` if this is not the last batch that the file holds."""
-        if self.last not in (None, digest(batch)):
+        if self.last not in (None, digest(batch)):  # None: which batch it was is unknown
             self._run.refuse("other batches")
 
     @property

@@ -28,7 +28,7 @@ def contrasts(
 
     def earlier(terms: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         terms = jnp.where(mask > 0, terms, 0)
-        return series.cumulative(terms, longest) - terms
+        return series.cumulative(terms, longest) - terms  # without the sample itself
 
     number = earlier(mask)
     if not moving:
@@ -39,12 +39,14 @@ def contrasts(
     time = series.time - series.time[jnp.arange(len(seen), dtype=jnp.int32) - series.place]
     time = time.reshape(mask.shape)
     first, second = earlier(time * mask), earlier(time**2 * mask)
+    # Normal equations of the straight line through the earlier samples.
     determinant = number * second - first**2
     good = (number >= 2) & (determinant > 0)
     known = jnp.where(good, determinant, 1)
     sums, moments = earlier(values), earlier(time * values)
     level = (second * sums - first * moments) / known
     slope = (number * moments - first * sums) / known
+    # Variance of the line's value at this time, in units of the noise.
     leverage = (second - 2 * time * first + time**2 * number) / known
     rows = (values - level - slope * time) / jnp.sqrt(1 + jnp.where(good, leverage, 0))
     return _where(rows, seen & jnp.ravel(good))

@@ -66,6 +66,7 @@ class Energies(AbstractObservation):
         # An approximation is enough: the fit still solves for the constants.
         reference = energy @ counts
         if basis.constant_count:
+            # Compositions may be proportional to one another, hence the pseudo-inverse.
             reference = jnp.linalg.pinv(counts.T @ counts, hermitian=True) @ reference
         return dataclasses.replace(self, spread=spread, reference=reference)
 
@@ -74,6 +75,7 @@ class Energies(AbstractObservation):
         assert fixed.spread is not None and fixed.reference is not None
         weight = self.weight / fixed.spread * _per_graph(graphs, "energy_weight")
         constants = basis.constants(graphs)
+        # Constants are large beside the differences: taken out first, they cost no digits.
         target = _real(graphs) - constants @ fixed.reference
         known = jnp.where(graph_mask(graphs), basis.known_energy(graphs), 0)
         return (Rows((*basis.energies(graphs), constants), target, weight, known, "energy"),)
@@ -165,7 +167,7 @@ def _deviation(data: GraphsTuple) -> Float[Array, ""]:
     graph_count = jnp.maximum(jnp.sum(real), 1).astype(number.dtype)
 
     def per_body(values: GraphScalars) -> GraphScalars:
-        return jnp.where(real, values / jnp.where(real, number, 1), 0)
+        return jnp.where(real, values / jnp.where(real, number, 1), 0)  # padding has no bodies
 
     energy = per_body(data.globals["energy"])
     mean = jnp.sum(energy) / graph_count

@@ -149,9 +149,9 @@ def model_of(
     basis = equations.basis
     unknowns = {len(basis.terms): jnp.zeros(basis.constant_count, thetas[0].dtype)}
     for of_system, theta in zip(members, thetas):
-        parts = jnp.split(theta, _ends([width for _, width in of_system])[:-1])
-        unknowns |= {j: part for (j, _), part in zip(of_system, parts)}
-    *theta_of, constant = (unknowns[j] for j in sorted(unknowns))
+        blocks = jnp.split(theta, _ends([width for _, width in of_system])[:-1])
+        unknowns |= {j: block for (j, _), block in zip(of_system, blocks)}
+    *theta_of, constant = (unknowns[j] for j in sorted(unknowns))  # the constants come last
     if equations.energies is not None:
         assert equations.energies.reference is not None
         constant = constant + equations.energies.reference
@@ -165,6 +165,7 @@ def with_kinetic_energy(basis: Basis) -> Basis:
     learned = any("momentum" in energy.depends_on for energy in energies)
     if learned or basis.known is not None or "momentum" not in basis.dynamics.state:
         return basis
+    # `known` is None, which counts as a leaf only on request.
     return eqx.tree_at(lambda b: b.known, basis, Newtonian(), is_leaf=lambda x: x is None)
 
 
@@ -185,6 +186,7 @@ def require_arrays(
 def window_of(observations: Sequence[AbstractObservation]) -> int | None:
     """Number of frames that all observations together keep whole; None for whole trajectories."""
     windows = [o.window for o in observations]
+    # Cuts at common multiples split no window.
     return None if None in windows else math.lcm(*(w for w in windows if w is not None))
 
 
@@ -215,8 +217,9 @@ def independent_systems(blocks: Sequence[Rows]) -> list[tuple[list[int], list[Ro
                 f"no term contributes to the {block.name} rows: add Kinetic() for velocities, "
                 "Pair() or External() for forces"
             )
+        # Two blocks without members belong together, too, though empty sets do not intersect.
         joined = [g for g in groups if g[0] & members or g[0] == members]
-        groups = [g for g in groups if not any(g is j for j in joined)]
+        groups = [g for g in groups if not any(g is j for j in joined)]  # `==` would compare arrays
         merged = members.union(*(g[0] for g in joined))
         groups.append((merged, [*(b for g in joined for b in g[1]), block]))
     return [(sorted(members), rows) for members, rows in groups]

@@ -135,7 +135,7 @@ def _in_pieces(data: GraphsTuple, how: Recipe, *others: PyTree) -> bool:
     if not is_concrete((data, how, others)):
         return False
     several = data.nodes["position"].size > WHOLE and len(data.n_node) > 1
-    return several or how.solver.folds > 0
+    return several or how.solver.folds > 0  # folds consist of pieces
 
 
 def _of_pieces(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:

@@ -55,10 +55,11 @@ class Found(eqx.Module):
 def report_of(found: tuple[Unknowns, Float[Array, " G"]], graph: GraphsTuple) -> Found:
     """Values of all bodies of a graph of the data. Warns of those that are not known."""
     unknowns, deviations = found
-    relative = jnp.append(deviations / jnp.abs(unknowns.values), 0)[unknowns.groups]
+    relative = jnp.append(deviations / jnp.abs(unknowns.values), 0)[unknowns.groups]  # -1: known
     changed = unknowns(graph)
     name = "charge" if unknowns.kind == "charge" else "mass"
     values = changed.nodes[name] if name in graph.nodes else unknowns.of_bodies(graph)
+    # 1 / m and m have the same relative deviation.
     report = Found(values, jnp.abs(values) * relative, unknowns)
     open_ = np.flatnonzero(~np.isfinite(np.asarray(report.deviations)))
     if len(open_):
@@ -85,7 +86,9 @@ def deviations_of(
     count = len(values)
     r, s = np.asarray(of_values[:, :count]), np.asarray(of_values[:, count:-1])
     size = np.abs(np.diagonal(r))
+    # Diagonals at the level of rounding: the equations do not hold these values.
     open_ = size <= 10 * count * np.finfo(r.dtype).eps * size.max()
+    # Identity in place of open values keeps R regular; they become infinite below.
     r = np.where(open_[:, None] | open_[None], np.eye(count, dtype=r.dtype), r)
 
     def deviations(ridge: Float[Array, " K"]) -> Float[np.ndarray, " G"]:
@@ -94,6 +97,7 @@ def deviations_of(
         rows = solve_triangular(r, np.concatenate([np.eye(count, dtype=r.dtype), half], axis=1))
         return float(solution.noise) * np.linalg.norm(rows, axis=1)
 
+    # At the least ridge: what only the pull of a greater one determines counts as open.
     least = jnp.full_like(solution.column_ridge, floor(r.dtype))
     open_ |= ~(deviations(least) < np.abs(values))
     return jnp.asarray(np.where(open_, np.inf, deviations(solution.column_ridge)), values.dtype)

@@ -64,16 +64,18 @@ def equations_of(
     by theta, and weighted residuals."""
     states, by = tangents(model, trajectories, begins, starts, substeps, by_theta=by_theta)
     weights = _weights(trajectories, noise)
-    left = weights * (trajectories.state - states)
-    return jnp.concatenate([weights[:, :, None] * by, left[:, :, None]], axis=2)
+    residual = weights * (trajectories.state - states)
+    return jnp.concatenate([weights[:, :, None] * by, residual[:, :, None]], axis=2)
 
 
 @eqx.filter_jit
 def eliminated(equations: Float[Array, "f D c"], windows: Windows) -> Eliminated:
     """The equations of all windows without their starts."""
     _, d, width = equations.shape
+    # Repeated frames become rows of zeros.
     each = jnp.where(windows.real[:, :, None, None], equations[windows.frame], 0)
     each = each.reshape(len(each), -1, width)
+    # R must have a row for each column, also where a window has fewer samples.
     missing = max(width - each.shape[1], 0)
     r = jnp.linalg.qr(jnp.pad(each, ((0, 0), (0, missing), (0, 0))), mode="r")
     theta = r[:, d:].reshape(-1, width)
@@ -112,5 +114,6 @@ def _solved(r: Float[Array, "D D"], right: Float[Array, " D"]) -> Float[Array, "
     """R^-1 right; zero for what the samples of the window leave open."""
     size = jnp.abs(jnp.diagonal(r))
     unknown = size <= 10 * len(size) * jnp.finfo(r.dtype).eps * jnp.max(size)
+    # Identity in place of what is open keeps R regular.
     r = jnp.where(unknown[:, None] | unknown[None], jnp.eye(len(size), dtype=r.dtype), r)
     return jsl.solve_triangular(r, jnp.where(unknown, 0, right))

@@ -136,7 +136,7 @@ def train(
             break
         if losses[-1][1] < least:
             best, least = epoch, losses[-1][1]
-        stopped = patience is not None and epoch - best >= patience
+        stopped = patience is not None and epoch - best >= patience  # best is -1 at first
         news = f"loss {loss:.3e}, validation {checked:.3e}, best {least:.3e} after {best + 1}"
         report(epoch + 1, news, end=stopped or epoch + 1 == epochs)
         if stopped:
@@ -193,7 +193,7 @@ def _epoch(
 
     (params, state), losses = jax.lax.scan(step, (run.params, run.state), order)
     checked = _check(params, frozen, held_out)
-    better = checked < run.least
+    better = checked < run.least  # false for NaN
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), params, run.best)
     return _Run(params, state, best, jnp.where(better, checked, run.least)), losses.mean(), checked
 
@@ -227,6 +227,7 @@ def _weighted(data: GraphsTuple, weights: AbstractWeights) -> GraphsTuple:
     ones = jnp.ones_like(data.nodes["position"][:, 0])
     own = jnp.where(movable(data), data.nodes.get("weight", ones), 0)
     weighted = zip(RATES, weights(data, RATES), strict=True)
+    # A mask and no product: weights of bodies that do not count may be infinite.
     scaled = {f"{name} weight": jnp.where(own > 0, own * w, 0) for name, w in weighted}
     total = sum(
         jnp.sum((scaled[f"{name} weight"][:, None] * data.nodes[name]) ** 2) for name in RATES

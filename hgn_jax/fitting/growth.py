@@ -79,6 +79,7 @@ class Growth:
         for size in (s for s in sizes if s < longest):
             yield from self._stage(size, propose)
         before = np.full_like(self.noise, np.inf)
+        # The consumer lowers the noise between two stages, see `lower_noise`.
         while (self.noise < FELL * before).any():
             before = self.noise
             yield from self._stage(longest, propose)
@@ -86,6 +87,7 @@ class Growth:
     def _stage(self, size: int, propose: Proposal) -> Iterator[Stage]:
         stage = self.converged(windows_of(self.trajectories, size), propose)
         yield stage
+        # Only once the consumer asks for more: a stage that it refuses passes nothing on.
         self.model, self.starts = stage.model, stage.states
 
     # A motion that diverges is judged by its residual.
@@ -99,14 +101,15 @@ class Growth:
             goal = propose(model, starts, windows, self.substeps)
             before = float(squares.sum())
             for _ in range(HALVINGS):
-                found, states_there = self.squares(*goal, windows)
-                total = float(found.sum())
+                squares_there, states_there = self.squares(*goal, windows)
+                total = float(squares_there.sum())
+                # From a motion that diverged, every finite one is a gain.
                 if total <= SLACK * before or (math.isfinite(total) and not math.isfinite(before)):
                     break
                 goal = _halfway((model, starts), goal)
-            else:
+            else:  # no fraction of the step helps
                 break
-            (model, starts), squares, states = goal, found, states_there
+            (model, starts), squares, states = goal, squares_there, states_there
             iterations += 1
             squares, states = self._resolved(model, starts, windows)
             if abs(total - before) <= STILL * before:
@@ -119,9 +122,10 @@ class Growth:
         the residual over the noise that remains. Differences of the states took motion for noise
         then."""
         counts = self.counts()
+        # Degrees of freedom, shared out by the number of values.
         expected = counts * spare / max(counts.sum(), 1)
-        found = stage.squares / np.where(expected > 0, expected, 1)
-        lower = np.where(expected > 0, np.clip(found, LOWEST**2, 1), 1)
+        variance = stage.squares / np.where(expected > 0, expected, 1)
+        lower = np.where(expected > 0, np.clip(variance, LOWEST**2, 1), 1)
         self.noise = self.noise * np.sqrt(lower)
         return math.sqrt(float(np.sum(stage.squares / lower)) / max(spare, 1))
 
@@ -134,6 +138,7 @@ class Growth:
         """Measured values less the unknowns of the starts."""
         seen = np.asarray(self.trajectories.seen)[np.asarray(windows.frame)]
         seen = (seen & np.asarray(windows.real)[:, :, None]).sum(axis=(1, 2))
+        # Windows with fewer values than a start has leave no rows.
         return float(np.maximum(seen - self.trajectories.state.shape[1], 0).sum())
 
     def squares(
@@ -141,27 +146,27 @@ class Growth:
     ) -> tuple[np.ndarray, Float[Array, "f D"]]:
         """Sums of squares of residuals over the noise, for each array of the state, and the
         motion."""
-        left, states = self._residuals(model, starts, windows, self.substeps)
-        return self._by_array(left), states
+        residual, states = self._residuals(model, starts, windows, self.substeps)
+        return self._by_array(residual), states
 
     def _resolved(
         self, model: Mover, starts: Float[Array, "f D"], windows: Windows
     ) -> tuple[np.ndarray, Float[Array, "f D"]]:
         """Squares of the residuals, with as many sub-steps as make the error of the integration
         small beside them, or beside the noise."""
-        left, states = self._residuals(model, starts, windows, self.substeps)
+        residual, states = self._residuals(model, starts, windows, self.substeps)
         while self.substeps < MOST_SUBSTEPS:
             fine, finer = self._residuals(model, starts, windows, 2 * self.substeps)
             size = max(float(np.linalg.norm(fine)), math.sqrt(self.counts().sum()))
-            if not float(np.linalg.norm(fine - left)) > EXACT * size:
+            if not float(np.linalg.norm(fine - residual)) > EXACT * size:  # NaN stops it, too
                 break
             self.substeps *= 2
-            left, states = fine, finer
-        return self._by_array(left), states
+            residual, states = fine, finer
+        return self._by_array(residual), states
 
-    def _by_array(self, left: Float[np.ndarray, "f D"]) -> Float[np.ndarray, " s"]:
+    def _by_array(self, residual: Float[np.ndarray, "f D"]) -> Float[np.ndarray, " s"]:
         """Sums of squares of residuals for each array of the state."""
-        kinds, each = np.asarray(self.trajectories.kinds), (left**2).sum(axis=0)
+        kinds, each = np.asarray(self.trajectories.kinds), (residual**2).sum(axis=0)
         return np.array([each[kinds == k].sum() for k in range(len(self.noise))])
 
     def _residuals(
@@ -169,15 +174,15 @@ class Growth:
     ) -> tuple[np.ndarray, Float[Array, "f D"]]:
         noise = jnp.asarray(self.noise, starts.dtype)
         count = jnp.asarray(substeps, jnp.int32)
-        left, states = residuals(model, self.trajectories, windows.begins, starts, noise, count)
-        return np.asarray(left), states
+        residual, states = residuals(model, self.trajectories, windows.begins, starts, noise, count)
+        return np.asarray(residual), states
 
 
 def _halfway(near: _Point, far: _Point) -> _Point:
     """The point between two models and their starts."""
 
     def mean(a: Any, b: Any) -> Any:
-        return (a + b) / 2 if eqx.is_inexact_array(a) else a
+        return (a + b) / 2 if eqx.is_inexact_array(a) else a  # indices agree
 
     return jax.tree.map(mean, near, far)
 

@@ -36,11 +36,11 @@ def held_out(fit: Fit, data: GraphsTuple) -> Errors:
     **Raises:** `ValueError` for a fit without folds.
     """
     models = [fold_model(fit, k) for k in range(folds_of(fit, data))]
-    found: dict[str, list[np.ndarray]] = {}
+    by_kind: dict[str, list[np.ndarray]] = {}
     for number, piece in enumerate(pieces_of(fit.equations, data, fit.solver)):
         for kind, errors in errors_of(models[number % len(models)], piece).items():
-            found.setdefault(kind, []).append(errors)
-    return {kind: np.concatenate(errors) for kind, errors in found.items()}
+            by_kind.setdefault(kind, []).append(errors)
+    return {kind: np.concatenate(errors) for kind, errors in by_kind.items()}
 
 
 def folds_of(fit: Fit, data: GraphsTuple) -> int:
@@ -58,6 +58,7 @@ def fold_model(fit: Fit, fold: int) -> HamiltonianGraphNetwork:
     """Model that was fitted without that fold."""
     thetas = [s.theta if s.of_folds is None else s.of_folds[fold] for s in fit.solutions]
     members = fit.reduction.members
+    # Constants that no system holds were not fitted by folds.
     if any(len(fit.model.terms) == i for of_system in members for i, _ in of_system):
         return model_of(fit.equations, members, thetas)
     return eqx.tree_at(
@@ -89,7 +90,7 @@ def observed_entries(graphs: GraphsTuple, values: Mapping[str, Array]) -> Errors
         if kind == "energy":
             picked[kind] = value[there] / np.asarray(bodies(graphs))[there]
         else:
-            rows, columns = np.triu_indices(value.shape[1])
+            rows, columns = np.triu_indices(value.shape[1])  # each component once
             picked[kind] = value[there][:, rows, columns].ravel()
     return picked
 
@@ -97,13 +98,14 @@ def observed_entries(graphs: GraphsTuple, values: Mapping[str, Array]) -> Errors
 @eqx.filter_jit
 def _predicted(model: HamiltonianGraphNetwork, graphs: GraphsTuple) -> dict[str, Array]:
     """Predictions of the model for each kind of label that the data hold."""
-    found = {}
+    predicted = {}
     if "energy" in graphs.globals:
-        found["energy"] = model(graphs)
+        predicted["energy"] = model(graphs)
     if "force" in graphs.nodes:
         rates = dict(zip(model.dynamics.observed, model.vector_field(graphs)))
-        found["force"] = rates["force"]
+        predicted["force"] = rates["force"]
     if "stress" in graphs.globals:
         volume = jnp.abs(jnp.linalg.det(graphs.globals["cell"]))[:, None, None]
-        found["stress"] = model.virial(graphs) / jnp.where(volume > 0, volume, 1)
-    return found
+        # Padding has no volume.
+        predicted["stress"] = model.virial(graphs) / jnp.where(volume > 0, volume, 1)
+    return predicted

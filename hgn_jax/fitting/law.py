@@ -30,25 +30,26 @@ def law(basis: Basis, reduction: Reduction, solutions: Sequence[LeastSquaresSolu
                 continue
             term, theta = basis.terms[i], solution.theta[own]
             # Columns of the triangle have the norms and the angles of the columns of the data.
-            parts = np.asarray(triangle.r[:, own] * theta[None])
+            contributions = np.asarray(triangle.r[:, own] * theta[None])
             if not isinstance(term, AbstractExact):
-                share = np.linalg.norm(parts.sum(axis=1)) / size
+                share = np.linalg.norm(contributions.sum(axis=1)) / size
                 lines[i] = f"{term.name}: {width} columns, {share:.1e} of the motion"
                 continue
+            # Unit columns predict the coefficients themselves.
             columns = [
                 jnp.eye(width, dtype=theta.dtype) if t is term else None for t in basis.terms
             ]
             deviations = deviations_of_columns(reduction, solutions, columns)
-            found = [
+            formulas = [
                 measured(float(value), float(std)) + formula
                 for value, std, formula, share in zip(
                     theta,
                     deviations,
                     term.formulas(width),
-                    np.linalg.norm(parts, axis=0) / size,
+                    np.linalg.norm(contributions, axis=0) / size,
                 )
                 if share > ABSENT
             ]
-            joined = " + ".join(found).replace("+ -", "- ")
+            joined = " + ".join(formulas).replace("+ -", "- ")
             lines[i] = f"{term.name}: {joined or 'nothing'}"
     return "\n".join(lines[i] for i in sorted(lines))

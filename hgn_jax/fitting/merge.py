@@ -35,8 +35,8 @@ def merge(fits: Sequence[Fit], *, throw: bool = True) -> Fit:
     require_same(fits, "merge")
     first = fits[0]
     reduction = merged([fit.reduction for fit in fits])
-    found = concluded(first.equations, reduction, first.solver, priors=first.priors)
-    return raise_if(throw, found)
+    combined = concluded(first.equations, reduction, first.solver, priors=first.priors)
+    return raise_if(throw, combined)
 
 
 def require_same(fits: Sequence[Fit], where: str, free: Sequence[str] = ()) -> None:

@@ -16,9 +16,9 @@ def agreed(equations: Equations) -> Equations:
     """Equations of process 0, broadcast to all processes."""
     if jax.process_count() == 1:
         return equations
-    arrays, rest = eqx.partition(equations, eqx.is_array)
+    arrays, static = eqx.partition(equations, eqx.is_array)
     with _lost("before the first batch"):
-        return eqx.combine(multihost_utils.broadcast_one_to_all(arrays), rest)
+        return eqx.combine(multihost_utils.broadcast_one_to_all(arrays), static)
 
 
 def of_all_processes(reduction: Reduction) -> Reduction:

@@ -32,7 +32,9 @@ def noise_of(graphs: GraphsTuple, name: str, longest_step: Float[Array, ""]) -> 
     values, seen = graphs.nodes[name][along.order], measured(graphs, name)[along.order]
     time, own = along.time, jnp.arange(len(seen), dtype=jnp.int32)
     dtype = values.dtype
+    # Weights of the sample itself, the one before it, and so on.
     weights = jnp.zeros((len(seen), HIGHEST + 1), dtype).at[:, 0].set(1)
+    # Times in units of a step: their products up to the highest order stay near one.
     unit = jnp.maximum(longest_step, jnp.finfo(dtype).tiny)
 
     def raised(
@@ -41,9 +43,10 @@ def noise_of(graphs: GraphsTuple, name: str, longest_step: Float[Array, ""]) -> 
         """Differences of one order more, their weights of the samples, and where they exist."""
         values, weights, valid = lower
         valid &= jnp.roll(valid, 1) & (along.place >= order)
-        apart = jnp.where(valid, (time - time[own - order]) / unit, 1)[:, None]
-        values = (values - jnp.roll(values, 1, axis=0)) / apart
-        weights = (weights - jnp.roll(weights, (1, 1), axis=(0, 1))) / apart
+        span = jnp.where(valid, (time - time[own - order]) / unit, 1)[:, None]
+        values = (values - jnp.roll(values, 1, axis=0)) / span
+        # The neighbour's weights belong to samples one further back.
+        weights = (weights - jnp.roll(weights, (1, 1), axis=(0, 1))) / span
         sizes = jnp.abs(values) / jnp.linalg.norm(weights, axis=1, keepdims=True)
         size = jnp.nanmedian(jnp.where(valid[:, None], sizes, jnp.nan)) / NORMAL
         number = values.shape[1] * jnp.sum(valid).astype(dtype)

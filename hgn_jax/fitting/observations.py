@@ -137,6 +137,7 @@ def _node_rows(
     if "weight" in graphs.nodes:
         weight = weight * graphs.nodes["weight"]
     return Rows(
+        # The last entry: rates do not depend on constants.
         (*(None if c is None else c.reshape(-1, c.shape[2]) for c in columns), None),
         jnp.where(mask[:, None], target, 0).ravel(),
         jnp.repeat(jnp.where(mask, weight, 0), target.shape[1]),

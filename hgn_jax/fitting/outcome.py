@@ -25,6 +25,7 @@ class RESULTS(eqx.Enumeration):
 def outcome(data: Bool[Array, ""], rows: Bool[Array, ""], model: Bool[Array, ""]) -> RESULTS:
     """Outcome from three conditions: the data are finite, every system has rows, the model is
     finite."""
+    # The last condition that fails wins: bad data explain all others.
     result = RESULTS.where(model, RESULTS.successful, RESULTS.nonfinite_solution)  # type: ignore
     result = RESULTS.where(rows, result, RESULTS.no_rows)  # type: ignore[arg-type]
     return RESULTS.where(data, result, RESULTS.nonfinite_data)  # type: ignore[arg-type]

@@ -29,6 +29,7 @@ def pair_standard_deviation(
         """Columns of the energy and of the force."""
         if not isinstance(term, AbstractPairFeatures) or type >= term.types:
             return None, None
+        # One product for all r, since each row of units depends on its own r alone.
         units, slopes = jax.jvp(lambda x: term.units_at(x, type), (r,), (jnp.ones_like(r),))
         return units - term.units_at(at, type), slopes
 

@@ -69,8 +69,9 @@ def prior(fits: Sequence[Fit]) -> Prior:
     of_fits = zip(
         zip(*(fit.reduction.triangles for fit in fits)), zip(*(fit.solutions for fit in fits))
     )
-    parts = tuple(learned(*rows) if rows[0][0].columns else None for rows in of_fits)
-    return Prior(fits[0].equations, parts)
+    # Rows that the known part explains alone have no columns.
+    priors = tuple(learned(*rows) if rows[0][0].columns else None for rows in of_fits)
+    return Prior(fits[0].equations, priors)
 
 
 @eqx.filter_jit

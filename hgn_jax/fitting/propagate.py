@@ -32,8 +32,8 @@ def motion(
     def rates(state: Array, time: Array) -> Array:
         return _field(model, trajectories, state, time)
 
-    found = _along(rates, trajectories, begins, starts, substeps, lambda start: start)
-    return starts.at[trajectories.series].set(found)
+    states = _along(rates, trajectories, begins, starts, substeps, lambda start: start)
+    return starts.at[trajectories.series].set(states)
 
 
 def tangents(
@@ -63,6 +63,7 @@ def tangents(
             moved = with_values(model, arguments[d:])
             return _field(moved, trajectories, arguments[:d], time)
 
+        # One linearisation of the rates serves all columns.
         value, push = jax.linearize(field, jnp.concatenate([state, unknown]))
         jacobian = jax.vmap(push, in_axes=1, out_axes=1)(jnp.eye(both, dtype=state.dtype))
         change = (jacobian[:, :d] @ tangent).at[:, d:both].add(jacobian[:, d:])
@@ -73,8 +74,8 @@ def tangents(
     def begun(start: Array) -> tuple[Array, Array]:
         return start, jnp.eye(d, both + width, dtype=start.dtype)
 
-    states, found = _along(rates, trajectories, begins, starts, substeps, begun)
-    return starts.at[trajectories.series].set(states), trajectories.by_frame(found)
+    states, derivatives = _along(rates, trajectories, begins, starts, substeps, begun)
+    return starts.at[trajectories.series].set(states), trajectories.by_frame(derivatives)
 
 
 def _moved(trajectories: Trajectories, state: Array, time: Array) -> GraphsTuple:
@@ -137,7 +138,7 @@ def _along(
             return (slope, add(total, weight * h, slope)), None
 
         # A loop, so that the rates are compiled once and not four times.
-        still = jax.tree.map(jnp.zeros_like, y)
+        still = jax.tree.map(jnp.zeros_like, y)  # unused: the first node is 0
         return jax.lax.scan(stage, (still, y), jnp.asarray(_RUNGE_KUTTA, t.dtype))[0][1]
 
     def stretch(
@@ -148,12 +149,14 @@ def _along(
         def frame(y: PyTree, to: tuple[Array, Array, Array, Array]) -> tuple[PyTree, PyTree]:
             before, after, begins, start = to
             h = (after - before) / count
+            # A traced number of steps: more of them need no compilation.
             y = jax.lax.fori_loop(
                 jnp.zeros_like(substeps),
                 substeps,
                 lambda k, y: step(y, before + k.astype(h.dtype) * h, h),
                 y,
             )
+            # A window that begins here discards the motion so far.
             y = jax.tree.map(lambda new, old: jnp.where(begins, new, old), begun(start), y)
             return y, y
 

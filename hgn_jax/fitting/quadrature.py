@@ -22,12 +22,15 @@ def integrals(
     place, size = series.place, series.size
     own = jnp.arange(len(place), dtype=jnp.int32)
     count = jnp.minimum(order + 1, size)
+    # Centred on the step, but inside the window.
     first = jnp.clip(place - (order + 1) // 2, 0, size - count)
+    # Points beyond `count` have weight zero, but need an index that exists.
     nodes = jnp.clip(
         (own - place + first)[:, None] + jnp.arange(points, dtype=jnp.int32)[None], 0, len(own) - 1
     )
     before = jnp.maximum(own - 1, 0)
     step = jnp.where(place > 0, series.time - series.time[before], 1)
+    # In units of the step, which runs from 0 to 1.
     offsets = (series.time[nodes] - series.time[before][:, None]) / step[:, None]
     weights = jnp.where((place > 0)[:, None], _weights(offsets, count) * step[:, None], 0)
     total = jnp.zeros_like(rates)
@@ -45,6 +48,7 @@ def _weights(offsets: Float[Array, "n s"], count: Int[Array, " n"]) -> Float[Arr
     both = used[:, :, None] & used[:, None, :]
     exponent = power.astype(offsets.dtype)
     powers = jnp.where(used, offsets, 0)[:, None, :] ** exponent[None, :, None]
+    # Identity for unused points keeps the system regular.
     system = jnp.where(both, powers, jnp.eye(len(power), dtype=offsets.dtype)[None])
     moments = jnp.where(used, 1 / (1 + exponent)[None], 0)
     return jnp.linalg.solve(system, moments[..., None])[..., 0]

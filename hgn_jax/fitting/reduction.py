@@ -72,7 +72,7 @@ def reduce(
     solver: AbstractLeastSquares,
 ) -> Reduction:
     """Factorises the rows of one batch; `systems` are those of `equations` for the batch."""
-    still = jax.lax.stop_gradient(tuple(systems))
+    still = jax.lax.stop_gradient(tuple(systems))  # `differentiable` gives derivatives
     return Reduction(
         tuple(solver.reduce(s.matrix, s.target, s.rows) for s in still),
         _offsets(equations, data),
@@ -117,7 +117,7 @@ def merged(reductions: Sequence[Reduction]) -> Reduction:
     """Reduction of all their data."""
     offsets = [r.offsets for r in reductions if r.offsets is not None]
     return Reduction(
-        tuple(type(parts[0]).merge(parts) for parts in zip(*(r.systems for r in reductions))),
+        tuple(type(systems[0]).merge(systems) for systems in zip(*(r.systems for r in reductions))),
         _merged(offsets) if offsets else None,
         tuple(
             functools.reduce(jnp.hypot, sizes) for sizes in zip(*(r.observed for r in reductions))
@@ -131,20 +131,21 @@ def without(reduction: Reduction, removed: Reduction) -> tuple[Reduction, Bool[A
     """Reduction without the rows of another one, and True if some of them cannot have been in it.
     Triangles only."""
     systems, foreign = [], []
-    for all_rows, some in zip(reduction.triangles, removed.triangles):
-        remaining, other = downdated(all_rows, some)
+    for all_rows, removed_rows in zip(reduction.triangles, removed.triangles):
+        remaining, other = downdated(all_rows, removed_rows)
         systems.append(remaining)
         foreign.append(other)
     offsets = reduction.offsets
     if offsets is not None and removed.offsets is not None:
         offsets = _reduced(offsets, removed.offsets)
     remaining_size = tuple(
+        # Difference of squares without cancellation.
         jnp.sqrt(jnp.maximum((size - part) * (size + part), 0))
         for size, part in zip(reduction.observed, removed.observed)
     )
     broken = reduction.broken | removed.broken
-    found = Reduction(tuple(systems), offsets, remaining_size, broken, reduction.members)
-    return found, jnp.any(jnp.stack(foreign))
+    result = Reduction(tuple(systems), offsets, remaining_size, broken, reduction.members)
+    return result, jnp.any(jnp.stack(foreign))
 
 
 def _offsets(equations: Equations, data: GraphsTuple) -> Offsets | None:
@@ -175,6 +176,7 @@ def _reduced(offsets: Offsets, removed: Offsets) -> Offsets:
     gram = offsets.r.T @ offsets.r - removed.r.T @ removed.r
     projected = offsets.r.T @ offsets.projected - removed.r.T @ removed.projected
     square, axes = jnp.linalg.eigh(gram)
+    # Directions of graphs that are all removed hold nothing but rounding.
     present = square > 1e3 * jnp.finfo(gram.dtype).eps * jnp.sum(offsets.r**2)
     root = jnp.sqrt(jnp.where(present, square, 1))
     along = jnp.where(present[:, None], axes.T @ projected / root[:, None], 0)
@@ -185,7 +187,7 @@ def _reduced(offsets: Offsets, removed: Offsets) -> Offsets:
 def _orthogonal(
     counts: Float[Array, "g c"], columns: Float[Array, "g _"], graphs: Int[Array, ""]
 ) -> Offsets:
-    missing = max(counts.shape[1] - len(counts), 0)
+    missing = max(counts.shape[1] - len(counts), 0)  # R must be square
     counts, columns = (jnp.pad(a, ((0, missing), (0, 0))) for a in (counts, columns))
     q, r = jnp.linalg.qr(counts)
     return Offsets(r, q.T @ columns, graphs)

@@ -111,7 +111,7 @@ def refine(fit: Fit, data: GraphsTuple, *, unknown: Kind | None = None, throw: b
         best, before, frames = stage, growth.lower_noise(stage, spare), stage.frames
     if best is None:
         raise RuntimeError(f"refine could not follow the states: {reason}")
-    found, unknowns = _final(steps, growth, best)
+    refined, unknowns = _final(steps, growth, best)
     tried, residuals = zip(*path)
     report = Refinement(
         frames=jnp.asarray([s.frames for s in tried]),
@@ -119,11 +119,11 @@ def refine(fit: Fit, data: GraphsTuple, *, unknown: Kind | None = None, throw: b
         iterations=jnp.asarray([s.iterations for s in tried]),
         substeps=jnp.asarray([s.substeps for s in tried]),
         noise={n: jnp.asarray(s) for n, s in zip(names, growth.noise) if n in data.nodes},
-        accepted=len(path) - (tried[-1] is not best),
+        accepted=len(path) - (tried[-1] is not best),  # the last may be refused
         reason=reason,
         found=None if unknowns is None else report_of(unknowns, trajectories.graph),
     )
-    return raise_if(throw, dataclasses.replace(found, refinement=report))
+    return raise_if(throw, dataclasses.replace(refined, refinement=report))
 
 
 class GaussNewton:
@@ -146,6 +146,7 @@ class GaussNewton:
         count = jnp.asarray(substeps, jnp.int32)
         each = equations_of(model, growth.trajectories, windows.begins, starts, noise, count)
         theta = jnp.concatenate(network_of(model).theta)
+        # Rows for theta: starts and unknown values have taken theirs.
         number = jnp.asarray(int(growth.rows(windows)) - len(values))
         triangle, self.of_values, rows = _factorised(
             self.solver, each, windows, theta, len(values), number
@@ -158,6 +159,7 @@ class GaussNewton:
         if not isinstance(model, Rescaled):
             return network, changed(starts, windows, rows, change)
         unknowns = model.unknowns.moved(substituted(self.of_values, change))
+        # Values were clipped: the starts follow the change that is made.
         change = jnp.concatenate([unknowns.values - values, change])
         return Rescaled(network, unknowns), changed(starts, windows, rows, change)
 
@@ -205,14 +207,15 @@ def _final(
 ) -> tuple[Fit, tuple[Unknowns, Float[Array, " G"]] | None]:
     """The fit whose triangle holds the rows around the best motion, and to which `update` adds rows
     of `Steps`; unknown masses or charges and the standard deviations of their values."""
-    growth.substeps = best.substeps
+    growth.substeps = best.substeps  # a refused stage may have raised them
     model, starts = steps(best.model, best.states, best.windows, best.substeps)
-    found = steps.found
+    refined = steps.found
     before, _ = growth.squares(best.model, best.states, best.windows)
     after, _ = growth.squares(model, starts, best.windows)
+    # A last step that makes the motion worse is undone; its rows and deviations serve all the same.
     if not after.sum() <= SLACK * before.sum():
         model = best.model
-        found = eqx.tree_at(lambda f: f.model, found, network_of(model))
+        refined = eqx.tree_at(lambda f: f.model, refined, network_of(model))
     measured = [k for k, name in enumerate(growth.trajectories.names) if growth.counts()[k]]
     further = Steps(
         WINDOW if len(measured) > 1 else WINDOW_OF_POSITIONS,
@@ -220,16 +223,17 @@ def _final(
         longest_step=growth.trajectories.longest_step,
         joint=True,
     )
-    found = eqx.tree_at(lambda f: f.equations.observations, found, (further,))
+    refined = eqx.tree_at(lambda f: f.equations.observations, refined, (further,))
     if not isinstance(model, Rescaled):
-        return found, None
-    (triangle,), (solution,) = found.reduction.triangles, found.solutions
+        return refined, None
+    (triangle,), (solution,) = refined.reduction.triangles, refined.solutions
     values = model.unknowns.values
-    return found, (model.unknowns, deviations_of(steps.of_values, values, triangle, solution))
+    return refined, (model.unknowns, deviations_of(steps.of_values, values, triangle, solution))
 
 
 def _by_groups(solver: AbstractLeastSquares) -> AbstractLeastSquares:
     """The solver with a ridge of its own for each term, where the data choose the ridge."""
+    # Cross-validation needs rows by folds, and here is a triangle: "frames" cannot stay either.
     if isinstance(solver, QR) and solver.choice in ("auto", "evidence", "frames"):
         return QR("groups", solver.how)
     return solver

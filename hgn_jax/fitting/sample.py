@@ -87,7 +87,7 @@ def sampled_equations(data: GraphsTuple, key: Key, how: Recipe) -> Equations:
     systems = drawn.systems(data)
     solver = how.solver_of_one_batch
     result = conclude(drawn, reduce(drawn, systems, data, solver), solver, systems)
-    second = jr.split(jr.fold_in(key, 1), len(how.terms))
+    second = jr.split(jr.fold_in(key, 1), len(how.terms))  # other draws than in the first pass
     guided = tuple(
         spec.sample(k, typed, (term, theta))
         if isinstance(spec, AbstractTermSpec) and spec.guided
@@ -118,6 +118,7 @@ def _settled(
     """The solver, with "auto" replaced by cross-validation if a term expects model errors."""
     expected = any(term.expects_model_error for term in terms)
     if isinstance(solver, QR) and solver.choice == "auto" and expected and concrete:
+        # Inside jit a sum of concrete arrays would be traced.
         with jax.ensure_compile_time_eval():
             frames = int(jnp.sum(graph_mask(data)))
         return QR(FrameCV(), solver.how) if frames >= FrameCV().folds else solver

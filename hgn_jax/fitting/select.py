@@ -98,7 +98,7 @@ def _one_size(candidates: GraphsTuple, number: int) -> GraphsTuple:
     """One frame, padded to the size of the largest."""
     nodes, edges = (int(np.max(np.asarray(n))) for n in (candidates.n_node, candidates.n_edge))
     one = picked(candidates, np.array([number]))
-    return pad(one, n_node=nodes + 1, n_edge=edges, n_graph=3)
+    return pad(one, n_node=nodes + 1, n_edge=edges, n_graph=3)  # one and its padding
 
 
 @eqx.filter_jit
@@ -107,10 +107,10 @@ def _whitened(
 ) -> list[Float[Array, "r K"]]:
     """H of each system: rows times the root of the coefficients' covariance, in units of the
     noise."""
-    found = []
+    rows = []
     for (r, scale), system in zip(known, equations.systems(graphs)):
-        found.append(jsl.solve_triangular(r, (system.matrix / scale[None]).T, trans=1).T)
-    return found
+        rows.append(jsl.solve_triangular(r, (system.matrix / scale[None]).T, trans=1).T)
+    return rows
 
 
 @jax.jit
@@ -125,6 +125,7 @@ def _variances(half: Half) -> Float[Array, " f"]:
 def _learned(half: Half, number: Int[Array, ""]) -> Half:
     """H once that frame is learned."""
     z = half[number]
+    # H (1 + z^T z)^-1 H^T by a factor of size K, whatever the number of rows.
     lower = jnp.linalg.cholesky(jnp.eye(z.shape[1], dtype=z.dtype) + z.T @ z)
     flat = half.reshape(-1, z.shape[1])
     return jsl.solve_triangular(lower, flat.T, lower=True).T.reshape(half.shape)

@@ -29,6 +29,7 @@ class Series(eqx.Module):
 
     def shifted(self, values: Float[Array, "n ..."], back: int) -> Float[Array, "n ..."]:
         """The values `back` frames earlier, zero where the window had not begun."""
+        # The mask hides what `roll` wraps around: the first frame has place 0.
         return jnp.where(_like(self.place >= back, values), jnp.roll(values, back, axis=0), 0)
 
     def cumulative(self, values: Float[Array, "n ..."], longest: int) -> Float[Array, "n ..."]:
@@ -54,15 +55,18 @@ def series(
     time, number = graphs.globals["time"], graphs.globals["trajectory"]
     frame = jnp.arange(len(time), dtype=jnp.int32)
     step = jnp.diff(time, prepend=time[:1])
+    # Times that do not increase, or are NaN, begin a stretch of their own.
     begins = _changes(number) | _changes(graphs.n_node) | ~(step > 0) | ~graph_mask(graphs)
     cuts = begins | (step > longest_step)
     if window is not None:
+        # From the start of the trajectory, not from a gap: chunks are cut in the same places.
         cuts |= _since(begins) % window == 0
     number_of = jnp.cumsum(cuts, dtype=jnp.int32) - 1
     sizes = jax.ops.segment_sum(jnp.ones_like(frame), number_of, len(frame))[number_of]
     of_node = graph_index(graphs)
     n_node = graphs.n_node.astype(jnp.int32)
     body = jnp.arange(len(of_node), dtype=jnp.int32) - (jnp.cumsum(n_node) - n_node)[of_node]
+    # The last key is the primary one: stretch, then body, then frame.
     order = jnp.lexsort((of_node, body, jnp.cumsum(begins, dtype=jnp.int32)[of_node]))
     f = of_node[order]
     return Series(order, time[f], _since(cuts)[f], sizes[f])

@@ -62,6 +62,7 @@ def settled(how: Recipe, data: GraphsTuple, key: Key | None = None) -> Recipe:
     few = _first_trajectories(data)
     terms = how.terms if key is None else sampled_equations(data, key, how).basis.terms
     alone = measured_arrays(data, Basis(())) == ("position",)
+    # A dict, not a set: each order once, and the given one first.
     orders = dict.fromkeys((steps[0].order, min(LOW_ORDER, steps[0].order)))
     tried = list(itertools.product(WINDOWS_OF_POSITIONS if alone else WINDOWS, orders))
     scores = [_misfit(how, terms, few, *candidate) for candidate in tried]
@@ -95,7 +96,7 @@ class _Candidate(AbstractObservation):
         ready = self.steps
         assert ready.noise is not None and ready.longest_step is not None
         along = series(graphs, self.frames, ready.longest_step)
-        longest = max(WINDOWS_OF_POSITIONS)
+        longest = max(WINDOWS_OF_POSITIONS)  # static, so that all candidates share shapes
         return step_rows(basis, graphs, along, self.order, ready.noise, ready.order, longest)
 
 
@@ -135,7 +136,7 @@ def _first_trajectories(data: GraphsTuple) -> GraphsTuple:
     if len(number) <= ENOUGH:
         return data
     ends = np.append(np.flatnonzero(np.diff(number)) + 1, len(number))
-    end = int(ends[np.argmax(ends >= min(ENOUGH, ends[-1]))])
+    end = int(ends[np.argmax(ends >= min(ENOUGH, ends[-1]))])  # the first that is enough
     return take(data, np.arange(len(number)) < end)
 
 

@@ -82,10 +82,10 @@ def followed(
         each = equations_of(
             model, trajectories, windows.begins, starts, noise, count, by_theta=False
         )
-        nothing = jnp.zeros(0, starts.dtype)
+        nothing = jnp.zeros(0, starts.dtype)  # no coefficients
         return model, changed(starts, windows, eliminated(each, windows), nothing)
 
     for stage in growth.stages(propose, sizes):
         spare = growth.rows(stage.windows)
         yield stage, chi(stage, spare)
-        growth.lower_noise(stage, spare)
+        growth.lower_noise(stage, spare)  # before the next stage

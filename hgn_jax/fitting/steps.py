@@ -92,6 +92,7 @@ class Steps(AbstractObservation):
         if not self.joint:
             return blocks
         widths = [
+            # Each term has columns in some block, or the fit before would have refused it.
             max(c.shape[1] for c in of_term if c is not None)
             for of_term in zip(*(b.columns[:-1] for b in blocks))
         ]
@@ -133,7 +134,7 @@ def step_rows(
         _require_newtonian(basis)
     rates, known = basis.rates(graphs), basis.known_rates(graphs)
     if twice:
-        rates, known = rates[1:], known[1:]
+        rates, known = rates[1:], known[1:]  # forces, integrated twice below
     own = graphs.nodes["weight"] if "weight" in graphs.nodes else None
 
     def integrated(values: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
@@ -142,7 +143,7 @@ def step_rows(
             mass = graphs.nodes["mass"][along.order]
             mass = jnp.where(mass > 0, mass, 1)  # padding
             values = values / mass.reshape(-1, *[1] * (values.ndim - 1))
-            values = integrals(along, values, order, highest + 1, longest)
+            values = integrals(along, values, order, highest + 1, longest)  # to velocities
         return integrals(along, values, order, highest + 1, longest)
 
     blocks = []

@@ -78,13 +78,13 @@ def fit_stream(
     )
     if isinstance(batches, GraphsTuple):
         raise ValueError("batches is a single data set: give a list of them, or call hgn.fit")
-    total = len(batches) if isinstance(batches, Sized) else None
+    total = len(batches) if isinstance(batches, Sized) else None  # generators have none
     stream, where = iter(batches), "sample_from"
     if sample_from is None:
         sample_from, where = next(stream, None), "batch 0"
         if sample_from is None:
             raise ValueError("the stream has no batch (a generator runs only once)")
-        stream = chain([sample_from], stream)
+        stream = chain([sample_from], stream)  # the first batch gives rows, too
     with _named(where):
         check(sample_from)
         how = recipe(sample_from, terms, dynamics, known, observations, solver)

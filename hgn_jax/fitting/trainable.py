@@ -28,8 +28,8 @@ def trainable(model: PyTree) -> PyTree:
         if isinstance(node, HamiltonianGraphNetwork):
             # Rates do not depend on the constants, but weight decay would shrink them.
             mask = jax.tree.map(eqx.is_inexact_array, node)
-            parts = tuple(map(of_part, node.terms))
-            return eqx.tree_at(lambda m: (m.basis.terms, m.constants), mask, (parts, False))
+            masks = tuple(map(of_part, node.terms))
+            return eqx.tree_at(lambda m: (m.basis.terms, m.constants), mask, (masks, False))
         return eqx.is_inexact_array(node)
 
     parts = (AbstractTerm, HamiltonianGraphNetwork)

@@ -86,8 +86,8 @@ def tune(
     best: tuple[float, Fit] | None = None
     for values in itertools.product(*grid.values()):
         chosen = dict(zip(grid, values))
-        found = fit(data, key=key, solver=QR(ridge=FrameCV(folds)), **settings, **chosen)
-        errors = held_out(found, data)
+        fitted = fit(data, key=key, solver=QR(ridge=FrameCV(folds)), **settings, **chosen)
+        errors = held_out(fitted, data)
         squares = {kind: float(np.sqrt(np.mean(e**2))) for kind, e in errors.items()}
         absolute = {kind: float(np.mean(np.abs(e))) for kind, e in errors.items()}
         score = float(np.mean(np.log(list(squares.values()))))
@@ -95,6 +95,6 @@ def tune(
         if report is not None:
             report(trials[-1])
         if best is None or score < best[0]:
-            best = score, found
+            best = score, fitted
     assert best is not None
     return Tuning(best[1], tuple(sorted(trials, key=lambda trial: trial.score)))

@@ -83,8 +83,8 @@ def standard_deviation(
     reference: GraphsTuple | None,
 ) -> StandardDeviation:
     """Predictive standard deviations, see `StandardDeviation`."""
-    found = factors(reduction, solutions)
-    return deviations(equations, found, reduction.members, solutions, graphs, reference)
+    factored = factors(reduction, solutions)
+    return deviations(equations, factored, reduction.members, solutions, graphs, reference)
 
 
 def factors(reduction: Reduction, solutions: Sequence[LeastSquaresSolution]) -> Factors:
@@ -103,6 +103,7 @@ def deviations(
     """Standard deviations from the factors of the covariances."""
     basis = equations.basis
     rates = basis.rates(graphs)
+    # So few graphs are explained by the constants exactly.
     few = reference is None and len(graphs.n_node) <= max(1, basis.constant_count)
     if _constants_by_folds(equations, members, solutions):
         few, energies = False, [*basis.energies(graphs), basis.constants(graphs)]
@@ -111,6 +112,7 @@ def deviations(
     shape, dtype = graphs.nodes["position"].shape, graphs.nodes["position"].dtype
     variances = {name: jnp.zeros(shape, dtype) for name in basis.dynamics.observed}
     energy = jnp.zeros(graphs.n_node.shape, dtype)
+    # Systems are independent: variances add.
     for known in zip(factors, members, solutions):
         for name, columns in zip(basis.dynamics.observed, rates):
             variances[name] = variances[name] + _variance(*known, columns, shape)
@@ -156,14 +158,15 @@ def _variance(
     shape: tuple[int, ...],
 ) -> Array:
     """Variance of rows times theta; column sets that are None count as zero."""
-    parts = []
+    blocks = []
     r, scale = factor
     for i, width in members:
+        # `columns` may lack the last entry, the constants.
         column = columns[i] if i < len(columns) else None
-        parts.append(jnp.zeros((*shape, width), r.dtype) if column is None else column)
+        blocks.append(jnp.zeros((*shape, width), r.dtype) if column is None else column)
     if not members:
         return jnp.zeros(shape, r.dtype)
-    z = jnp.concatenate(parts, axis=-1).reshape(-1, len(scale))
+    z = jnp.concatenate(blocks, axis=-1).reshape(-1, len(scale))
     return jnp.sum(half_covariance(factor, solution.noise, z) ** 2, axis=0).reshape(shape)
 
 
@@ -188,6 +191,7 @@ def _centred(
         ones = graph_mask(of).astype(of.nodes["position"].dtype)[:, None]
         return basis.constants(of) if basis.constant_count else ones
 
+    # Without counts of constants, a column of ones: deviations from the mean energy.
     mean = jnp.linalg.pinv(counts(reference))
     return [
         None if phi is None or expected is None else phi - counts(graphs) @ (mean @ expected)

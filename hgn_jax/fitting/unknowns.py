@@ -37,7 +37,7 @@ class Unknowns(eqx.Module):
     def of_bodies(self, graphs: GraphsTuple) -> NodeScalars:
         """Factor of every body, for batches of the one system too."""
         known = jnp.ones(1, self.values.dtype)
-        each = jnp.concatenate([self.values, known])[self.groups]
+        each = jnp.concatenate([self.values, known])[self.groups]  # -1 takes the last
         factor = 1 / each if self.kind == "mass" else each
         return jnp.tile(factor, len(graphs.nodes["position"]) // len(factor))
 
@@ -151,6 +151,7 @@ def unknowns_of(kind: Kind, graph: GraphsTuple, network: HamiltonianGraphNetwork
     takes_part = np.asarray(movable(graph) if kind == "mass" else graph.nodes["mass"] > 0)
     names = np.asarray(graph.nodes.get("species", np.arange(len(takes_part))))
     scale_is_open = network.basis.known is None or isinstance(network.basis.known, Newtonian)
+    # True is 1: the first name keeps its value where the scale is open.
     free = np.unique(names[takes_part])[int(scale_is_open) :]
     if not len(free):
         raise ValueError(

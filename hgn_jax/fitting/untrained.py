@@ -55,9 +55,10 @@ def _untrained(
     dtype = data.nodes["position"].dtype
     theta = []
     for k, f in zip(jr.split(key, len(features)), features):
-        draw = jr.normal(k, (jax.eval_shape(f, data).shape[1],), dtype)
+        draw = jr.normal(k, (jax.eval_shape(f, data).shape[1],), dtype)  # its width alone
         alone = _without_constants((f,), (draw,), data)
         rates = [jnp.where(movable(data)[:, None], r, 0) for r in alone.vector_field(data)]
+        # Rates that the term does not change are no measure of it: Kinetic moves no momenta.
         observed = [
             jnp.where(movable(data)[:, None] & jnp.any(r != 0), data.nodes[name], 0)
             for name, r in zip(RATES, rates)

@@ -20,6 +20,7 @@ def verdict(solutions: Sequence[LeastSquaresSolution]) -> str:
     lines = [_explained(residual)]
     for solution in solutions:
         lost = float(np.max(solution.cancellation)) * float(np.finfo(solution.theta.dtype).eps)
+        # A residual below this is rounding itself.
         least = math.sqrt(float(np.finfo(solution.theta.dtype).eps))
         own = float(np.max(solution.residual))
         if own > least and lost > ROUNDING * own:
@@ -51,7 +52,7 @@ def words_on_constant(constants: int, observed: bool, known: Bool[Array, ""]) ->
 
 
 def _explained(residual: float) -> str:
-    share = 100 * (1 - min(residual, 1.0) ** 2)
+    share = 100 * (1 - min(residual, 1.0) ** 2)  # of the squared motion
     if residual <= 1e-5:
         return f"Good: the model explains the observed motion to {residual:.0e}."
     if residual <= POOR:

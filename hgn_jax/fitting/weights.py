@@ -131,7 +131,7 @@ def _size(graphs: GraphsTuple, name: str) -> NodeScalars:
     """Length of each node's vector, without squares that overflow; zero where there is none."""
     still = jnp.zeros_like(graphs.nodes["position"])
     vectors = graphs.nodes.get(name, still)
-    return column_norm(vectors.T)
+    return column_norm(vectors.T)  # one column for each body
 
 
 def _unit(graphs: GraphsTuple, name: str) -> NodeScalars:
@@ -154,5 +154,6 @@ def root_mean_square(data: GraphsTuple, name: str) -> Float[Array, ""]:
 
 def _floor(size: NodeScalars, mask: NodeMask) -> Float[Array, ""]:
     median = jnp.nanmedian(jnp.where(mask, size, jnp.nan))
+    # Where most bodies rest the median is zero.
     floor = jnp.where(median > 0, 1e-2 * median, jnp.max(jnp.where(mask, size, 0)))
     return jnp.where(floor > 0, floor, 1)

@@ -93,10 +93,10 @@ def trajectories_of(data: GraphsTuple, names: tuple[str, ...]) -> Trajectories:
             position = np.asarray(data.nodes["position"]).reshape(shape)
             slope = np.zeros_like(position)
             for a, b in spans:
-                slope[a:b] = np.gradient(position[a:b], time[a:b], axis=0)
+                slope[a:b] = np.gradient(position[a:b], time[a:b], axis=0)  # at irregular times
             mass = np.asarray(data.nodes["mass"]).reshape(frames, -1, 1)
             states.append((mass * slope).reshape(frames, -1))
-            marks.append(np.zeros(mass.shape[:2], bool))
+            marks.append(np.zeros(mass.shape[:2], bool))  # a guess, not measured
     seen = np.repeat(np.concatenate(marks, axis=1), shape[2], axis=1)
     alone = np.ones(frames, bool)
     for a, b in spans:
@@ -120,6 +120,7 @@ def windows_of(trajectories: Trajectories, size: int) -> Windows:
     """Windows of nearly equal length, at most `size` frames, that cover every stretch."""
     spans: list[tuple[int, int]] = []
     for a, b in trajectories.spans:
+        # Rounded up: no window is longer than `size`, and none is much shorter than others.
         cuts = np.linspace(a, b, -(-(b - a) // size) + 1).round().astype(int)
         spans += itertools.pairwise(cuts.tolist())
     first, count = (np.array(x)[:, None] for x in zip(*((a, b - a) for a, b in spans)))
@@ -134,7 +135,7 @@ def _spans(time: np.ndarray, number: np.ndarray, gap: float) -> list[tuple[int, 
     step = np.diff(time)
     cuts = np.flatnonzero((np.diff(number) != 0) | ~(step > 0) | (step > gap)) + 1
     ends = [0, *cuts.tolist(), len(time)]
-    spans = [(a, b) for a, b in itertools.pairwise(ends) if b - a > 1]
+    spans = [(a, b) for a, b in itertools.pairwise(ends) if b - a > 1]  # one frame has no motion
     if not spans:
         raise ValueError("no two frames of a trajectory follow one another without a gap")
     return spans
@@ -168,7 +169,7 @@ def _check_alike(data: GraphsTuple) -> None:
             f"{words}; frame {other[0]} has {n_node[other[0]]} bodies and {n_edge[other[0]]} "
             f"edges, frame 0 has {n} and {e}"
         )
-    start = np.repeat(n * np.arange(frames), e)
+    start = np.repeat(n * np.arange(frames), e)  # edges count the nodes of all frames
     fixed = {name: a for name, a in data.nodes.items() if name in CONSTANT}
     of_edges = {
         "senders": np.asarray(data.senders) - start,

@@ -84,12 +84,13 @@ class CellRescaling(eqx.Module):
         large."""
         dtype, d = virial.dtype, virial.shape[1]
         volume = jnp.abs(jnp.linalg.det(graphs.globals["cell"]))
-        real = volume > 0
+        real = volume > 0  # false for padding
         kt, pressure, beta, time = (
             jnp.asarray(x, dtype)
             for x in (temperature, self.pressure, self.compressibility, self.time)
         )
         spread = beta * kt / time * dt * self.every / jnp.where(real, volume, 1)  # D h
+        # Keyed by the step: a resumed rollout draws the same numbers.
         key = jr.fold_in(self.key, step.astype(jnp.uint32))
         eye = jnp.eye(d, dtype=dtype)[None]
         pull = (virial + (pressure * volume)[:, None, None] * eye) / kt
@@ -102,6 +103,7 @@ class CellRescaling(eqx.Module):
         else:
             push = bodies(graphs) - jnp.trace(pull, axis1=1, axis2=2) / d
             noise = jnp.sqrt(2 * spread) * jr.normal(key, spread.shape, dtype)
+            # The trace in equal shares on all axes.
             strain = ((spread * push + noise) / d)[:, None, None] * eye
         strain = jnp.where(jnp.abs(strain) > GREATEST, jnp.nan, strain)
         return jnp.where(real[:, None, None], strain, 0)

@@ -44,6 +44,7 @@ class AbstractComposition(AbstractSeparable):
         h = [jnp.asarray(term.contr(t0, t1), dtype) for term in terms]
         t0, t1 = jnp.asarray(t0, dtype), jnp.asarray(t1, dtype)
         ends = np.cumsum(self.stages)
+        # Length, start and end of each stage in units of the step.
         table = np.stack([self.stages, ends - self.stages, ends], axis=1)
 
         def stage(carry: tuple[State, PyTree], row: Any) -> tuple[tuple[State, PyTree], None]:

@@ -34,23 +34,25 @@ def fixed_point(
 
     def tangent(product: Callable[[T], T], b: T) -> T:
         # One flat vector: JAX transposes a system of arrays only if all depend on the input.
-        flat, parts = ravel_pytree(b)
+        flat, unravel = ravel_pytree(b)
 
         def linear(product: Callable[[Array], Array], b: Array) -> Array:
             """Solves product(y) = b, the product being that with f' - 1."""
 
             def update(y: T) -> T:
                 vector = ravel_pytree(y)[0]
-                return parts(vector + product(vector) - b)
+                return unravel(vector + product(vector) - b)  # f' y - b
 
+            # Derivatives have no scale of their own; -b is the iterate that follows y = 0.
             none, most = jnp.zeros_like(floor), PATIENCE * iterations
-            y, solved = _iterated(update, parts(-b), none, tolerance, most)
+            y, solved = _iterated(update, unravel(-b), none, tolerance, most)
             return jnp.where(solved, ravel_pytree(y)[0], jnp.nan)
 
         def joined(y: Array) -> Array:
-            return ravel_pytree(product(parts(y)))[0]
+            return ravel_pytree(product(unravel(y)))[0]
 
-        return parts(jax.lax.custom_linear_solve(joined, flat, linear, linear))
+        # The same iteration solves the transposed system, whose product JAX passes in.
+        return unravel(jax.lax.custom_linear_solve(joined, flat, linear, linear))
 
     def solve(_: Callable[[T], T], start: T) -> tuple[T, Array]:
         x, solved = _iterated(function, start, floor, tolerance, iterations)
@@ -69,10 +71,11 @@ def _iterated(
     """The last iterate, and whether it has converged."""
 
     def going(carry: tuple[T, Array, Array]) -> Bool[Array, ""]:
+        # `whole` compares with the greatest array, `each` with every array by itself.
         _, (whole, each, _, before), count = carry
         # Changes of positions and momenta alternate between iterations: every second one falls.
-        rest = (each > tolerance) & (each < before)
-        return ((whole > tolerance) | rest) & (count < iterations)
+        improving = (each > tolerance) & (each < before)
+        return ((whole > tolerance) | improving) & (count < iterations)
 
     def step(carry: tuple[T, Array, Array]) -> tuple[T, Array, Array]:
         old, (_, last, before, _), count = carry
@@ -80,15 +83,17 @@ def _iterated(
         change = _greatest(jax.tree.map(jnp.subtract, new, old))
         size = jnp.maximum(floor, _greatest(new))
         whole = _ratio(jnp.max(change), jnp.max(size))
+        # The change before the last is kept, too, since changes alternate.
         return new, jnp.stack([whole, jnp.max(_ratio(change, size)), last, before]), count + 1
 
+    # Infinite: the first changes have nothing to compare with.
     first = (start, jnp.full(4, jnp.inf, floor.dtype), jnp.zeros((), jnp.int32))
     end, (whole, *_), _ = jax.lax.while_loop(going, step, first)
     return end, whole <= tolerance
 
 
 def _ratio(change: Array, size: Array) -> Array:
-    return jnp.where(change == 0, 0, change / jnp.where(size == 0, 1, size))
+    return jnp.where(change == 0, 0, change / jnp.where(size == 0, 1, size))  # zeros stay converged
 
 
 def _greatest(tree: PyTree[Array]) -> Float[Array, " l"]:

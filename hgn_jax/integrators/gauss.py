@@ -65,6 +65,7 @@ class AbstractGauss(AbstractNonseparable):
             ]
 
         stages = len(self.b)
+        # All stages start from the slope at y0. Scales have the tree of the stages, a list.
         first, scale = [terms.vf_prod(t0, y0, args, h)] * stages, [y0] * stages
         solution, solved = fixed_point(changes, first, scale, tolerance, self.iterations)
         # One more iteration: the error left by the tolerance would add up over millions of steps.

@@ -52,10 +52,12 @@ class Langevin(AbstractThermostat):
     ) -> tuple[Vectors, UInt32[Array, ""], GraphScalars]:
         graph, _ = self.bound()
         rate = jnp.asarray(self.friction, p.dtype) * time
+        # Padding has no mass; what it and fixed bodies get here is ignored by `step`.
         mass = jnp.where(movable(graph), graph.nodes["mass"], 1)
         # 1 - c^2 without cancellation.
         variance = -jnp.expm1(-2 * rate) * mass * self.temperature
         noise = jr.normal(jr.fold_in(self.key, state), p.shape, p.dtype)
         after = jnp.exp(-rate) * p + jnp.sqrt(variance)[:, None] * noise
+        # Exact, since positions stay while this acts.
         heat = kinetic_energy(graph, after) - kinetic_energy(graph, p)
         return after, state + jnp.uint32(1), heat

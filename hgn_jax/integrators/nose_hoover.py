@@ -65,12 +65,14 @@ class NoseHoover(AbstractThermostat):
         graph, _ = self.bound()
         position, velocity = state
         doubled = 2 * kinetic_energy(graph, p)
+        # Last link to first, then back: the order is symmetric, hence time-reversible.
         velocity = self._kicked(doubled, velocity, time / 2, outwards=False)
         factor = jnp.exp(-time * velocity[:, 0])
         position = position + time * velocity
+        # The kinetic energy after scaling, without a second sum over bodies.
         velocity = self._kicked(factor**2 * doubled, velocity, time / 2, outwards=True)
         after = position, velocity
-        heat = self.chain_energy(state) - self.chain_energy(after)
+        heat = self.chain_energy(state) - self.chain_energy(after)  # what the chain loses
         return factor[graph_index(graph)][:, None] * p, after, heat
 
     def chain_energy(self, state: Chain) -> GraphScalars:
@@ -82,7 +84,7 @@ class NoseHoover(AbstractThermostat):
     def _masses(self) -> tuple[Float[Array, "g c"], Float[Array, "g c"]]:
         """Masses $Q_k$ (energy time^2), and the energies $N_f k T$, k T, ... of their targets."""
         graph, _ = self.bound()
-        free = degrees_of_freedom(graph, self.constraints)
+        free = degrees_of_freedom(graph, self.constraints)  # at least one: padding divides by it
         ones = jnp.ones((len(free), self.chain - 1), free.dtype)
         targets = jnp.concatenate([free[:, None], ones], axis=1) * self.temperature
         return targets * jnp.asarray(self.time, free.dtype) ** 2, targets

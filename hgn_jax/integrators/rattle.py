@@ -74,6 +74,7 @@ class Rattle(AbstractNonseparable):
         squares, force = solver_state
         dtype = y0[0].dtype
         h = jnp.asarray(terms.contr(t0, t1), dtype)
+        # Starts of the stages; the middle one goes back in time.
         starts = np.cumsum((0, *Yoshida4.stages[:-1]))
         table = jnp.asarray(np.stack([Yoshida4.stages, starts], axis=1), dtype)
 
@@ -83,8 +84,8 @@ class Rattle(AbstractNonseparable):
             y, force, solved = carry
             share, start = row
             times = t0 + start * (t1 - t0), t0 + (start + share) * (t1 - t0)
-            y, force, here = self._stage(terms, times, share * h, y, force, args, squares)
-            return (y, force, solved & here), None
+            y, force, converged = self._stage(terms, times, share * h, y, force, args, squares)
+            return (y, force, solved & converged), None
 
         (y1, force, solved), _ = jax.lax.scan(stage, (y0, force, jnp.array(True)), table)
         result = RESULTS.where(solved, RESULTS.successful, RESULTS.nonlinear_max_steps_reached)
@@ -108,6 +109,7 @@ class Rattle(AbstractNonseparable):
         rods, graph, dt = self._bound()
         (q, p), (t0, t1) = y, times
         x = rods.vectors(graph, q)
+        # Without tensions: `corrected` adds them until the rods keep their lengths.
         kicked = p + h / 2 * force
 
         def moved(p: Array) -> Array:
@@ -116,7 +118,9 @@ class Rattle(AbstractNonseparable):
         def corrected(p: Array) -> Array:
             """Momenta whose motion misses the rods' lengths by the square of what p misses."""
             after = rods.vectors(graph, moved(p))
+            # d|x|^2 = 2 x dx, and dx = h |dt| v: rates are per step, tensions per time.
             missed = (jnp.sum(after**2, axis=2) - squares) / (2 * h * jnp.abs(dt))
+            # Rods pull along their directions at the start of the step: G(q)^T.
             return p - rods.pulls(graph, x, rods.tensions(graph, after, x, missed))
 
         # Lengths fix the momenta to the rounding of positions over a step, no better.
@@ -124,11 +128,11 @@ class Rattle(AbstractNonseparable):
         scale = jnp.maximum(jnp.maximum(jnp.abs(kicked), jnp.abs(p)), rounded)
         tolerance = 100 * float(jnp.finfo(p.dtype).eps)
         half, solved = fixed_point(corrected, kicked, scale, tolerance, ITERATIONS)
-        q = moved(half)
+        q = moved(half)  # positions come from the final momenta: q and p agree to rounding
         force = terms.vf(t1, (q, half), args)[1]
         p = half + h / 2 * force
         x = rods.vectors(graph, q)
-        along = rods.along(graph, x, p)
+        along = rods.along(graph, x, p)  # velocity along the rods, which must vanish
         p = p - rods.pulls(graph, x, rods.tensions(graph, x, x, along))
         return (q, p), force, solved
 

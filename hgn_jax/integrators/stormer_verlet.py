@@ -17,6 +17,7 @@ def kick_drift_kick(
     drift, kick = terms
     q0, p0 = y0
     half = (p0**ω + (kick.prod(force, h[1]) ** ω) / 2).ω
+    # At the middle of the step, in case T depends on time.
     q1 = (q0**ω + drift.vf_prod(t0 + (t1 - t0) / 2, half, args, h[0]) ** ω).ω
     force = kick.vf(t1, q1, args)
     return (q1, (half**ω + (kick.prod(force, h[1]) ** ω) / 2).ω), force

@@ -69,7 +69,7 @@ class Strang(AbstractNonseparable):
         q, p = y0
         q = q + changes(q, p)[0] / 2
         change, product = jax.linearize(lambda p: changes(q, p)[1], p)
-        kick = (change - product(p)) / 2
+        kick = (change - product(p)) / 2  # without what is linear in p: the exponential has it
         p, converged = _exponential(product, p + kick)
         p = p + kick
         y1 = (q + changes(q, p)[0] / 2, p)
@@ -94,5 +94,6 @@ def _exponential(
         return total + term, size + jnp.abs(term), term, k + 1
 
     first = (p, jnp.abs(p), p, jnp.ones((), p.dtype))
+    # Bounded, so that reverse mode passes through.
     last = eqxi.while_loop(going, add, first, max_steps=MOST, kind="bounded")
     return last[0], ~going(last)

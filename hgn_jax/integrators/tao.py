@@ -71,9 +71,10 @@ class Tao(AbstractNonseparable):
         q, y = q + dq / 2, y + dp / 2
 
         cos = math.cos(self.angle)
-        sin = jnp.asarray(math.sin(self.angle) * jnp.sign(h), q.dtype)
-        apart, askew = q - x, p - y
-        turned = cos * apart + sin * askew, cos * askew - sin * apart
+        sin = jnp.asarray(math.sin(self.angle) * jnp.sign(h), q.dtype)  # turns back if time does
+        gap_q, gap_p = q - x, p - y
+        turned = cos * gap_q + sin * gap_p, cos * gap_p - sin * gap_q
+        # The means stay, only half differences turn.
         q, x = (q + x + turned[0]) / 2, (q + x - turned[0]) / 2
         p, y = (p + y + turned[1]) / 2, (p + y - turned[1]) / 2
 

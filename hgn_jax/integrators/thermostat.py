@@ -97,10 +97,11 @@ class AbstractThermostat(AbstractSeparable):
         middle = t0 + (t1 - t0) / 2
         p = p + h / 2 * force
         q = q + h / 2 * drift.vf(middle, p, args)
-        after, state, gained = self.act(p, state, h * jnp.abs(dt))
+        after, state, gained = self.act(p, state, h * jnp.abs(dt))  # h counts steps
+        # Fixed bodies and padding keep their momenta, whatever the thermostat returns.
         p = jnp.where(movable(graph)[:, None], after, p)
         q = q + h / 2 * drift.vf(middle, p, args)
-        force = kick.vf(t1, q, args)
+        force = kick.vf(t1, q, args)  # reused by the next step
         y1 = (q, p + h / 2 * force)
         carry = force, state, heat + gained
         return y1, None, {"y0": y0, "y1": y1}, carry, RESULTS.successful  # type: ignore[return-value]

@@ -61,10 +61,11 @@ class VelocityRescaling(AbstractThermostat):
         one, others = jr.split(jr.fold_in(self.key, state))
         normal = jr.normal(one, kinetic.shape, p.dtype)
         # Sum of the squares of N_f - 1 normal numbers.
-        shape = jnp.where(free > 1, (free - 1) / 2, 1)
+        shape = jnp.where(free > 1, (free - 1) / 2, 1)  # gamma needs a positive shape
         squares = jnp.where(free > 1, 2 * jr.gamma(others, shape, dtype=p.dtype), 0)
         share = (1 - c) * self.temperature / (2 * kinetic)
         along = jnp.sqrt(c) + jnp.sqrt(share) * normal
+        # The sign is part of the exact solution: momenta of few degrees of freedom may reverse.
         factor = jnp.sign(along) * jnp.sqrt(along**2 + share * squares)
-        heat = (factor**2 - 1) * before
+        heat = (factor**2 - 1) * before  # `before`: bodies at rest take none
         return factor[graph_index(graph)][:, None] * p, state + jnp.uint32(1), heat

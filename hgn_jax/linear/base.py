@@ -97,7 +97,7 @@ class AbstractLeastSquares(eqx.Module):
         self, matrix: Float[Array, "r K"], target: Float[Array, " r"], rows: Int[Array, ""]
     ) -> Triangle | Gram:
         """Reduces a first batch of rows to their triangle, or to normal equations by folds."""
-        if self.folds and matrix.shape[1]:
+        if self.folds and matrix.shape[1]:  # without columns: a triangle
             return gram(matrix, target, rows, self.folds)
         return self.factorise(matrix, target, rows)
 
@@ -123,7 +123,7 @@ class AbstractLeastSquares(eqx.Module):
         **Raises:** `ValueError` if the widths do not add up to the columns.
         """
         if not triangle.columns:
-            assert isinstance(triangle, Triangle)
+            assert isinstance(triangle, Triangle)  # `reduce` makes no Gram without columns
             return _without_columns(triangle)
         groups = (triangle.columns,) if groups is None else groups
         if sum(groups) != triangle.columns or min(groups) < 1:
@@ -146,10 +146,10 @@ class AbstractLeastSquares(eqx.Module):
         target: Float[Array, " r"],
         rows: Int[Array, ""] | None = None,
     ) -> LeastSquaresSolution:
-        found = self.factorise(*jax.lax.stop_gradient((matrix, target)), rows)
-        solution = self.solve(found)
+        reduced = self.factorise(*jax.lax.stop_gradient((matrix, target)), rows)
+        solution = self.solve(reduced)
         return eqx.tree_at(
-            lambda s: s.theta, solution, differentiable(matrix, target, found, solution)
+            lambda s: s.theta, solution, differentiable(matrix, target, reduced, solution)
         )
 
 
@@ -178,19 +178,21 @@ def differentiable(
     start = jax.lax.stop_gradient(solution.theta)
 
     def gradient(theta: Float[Array, " K"]) -> Float[Array, " K"]:
+        # Norms are differentiated, too, since the ridge is relative to them.
         pull = (ridge * column_scale(matrix)) ** 2
         return (matrix @ theta - target) @ matrix + pull * theta
 
     def normal(_: object, right: Float[Array, " K"]) -> Float[Array, " K"]:
         scale = column_scale(triangle.r)
+        # This only solves: derivatives of any order come from `gradient`.
         r, _, _ = jax.lax.stop_gradient(augmented(triangle, ridge))
-        half = jsl.solve_triangular(r, right / scale, trans=1)
+        half = jsl.solve_triangular(r, right / scale, trans=1)  # (D R^T R D) x = right, D the norms
         return jsl.solve_triangular(r, half) / scale
 
     return jax.lax.custom_root(
         gradient,
         start,
-        lambda f, initial: initial,
+        lambda f, initial: initial,  # QR has solved it already
         lambda linear, right: jax.lax.custom_linear_solve(linear, right, normal, symmetric=True),
     )
 
@@ -245,12 +247,12 @@ def _without_columns(triangle: Triangle) -> LeastSquaresSolution:
     """Solution of rows without columns, whose residual is all of u."""
     rest = triangle.rest
     none = jnp.zeros((*rest.shape, 0), rest.dtype)
-    rows = jnp.maximum(triangle.rows, 1).astype(rest.dtype)
+    rows = jnp.maximum(triangle.rows, 1).astype(rest.dtype)  # all weights may be zero
     return LeastSquaresSolution(
         none,
         rank=jnp.zeros(rest.shape, int),
         condition=jnp.ones_like(rest),
-        residual=jnp.where(rest > 0, jnp.ones_like(rest), 0),
+        residual=jnp.where(rest > 0, jnp.ones_like(rest), 0),  # relative to |u|, which may be zero
         ridge=none,
         group_dof=none,
         evidence=jnp.zeros_like(rest),

@@ -25,18 +25,20 @@ def downdated(triangle: Triangle, removed: Triangle) -> tuple[Triangle, Bool[Arr
     part of the triangle have s of at most one.
     """
     eps = jnp.finfo(triangle.r.dtype).eps
+    # The target is one more column, so that the residual is downdated, too.
     above, below = _system(triangle), _system(removed)
     scale = column_scale(above)
+    # Below the triangle, the shift makes it regular: W S^-1 exists even for dependent columns.
     shift = FLOOR * eps * jnp.eye(len(scale), dtype=above.dtype)
     s = jnp.linalg.qr(jnp.concatenate([above / scale[None], shift]), mode="r")
     shares = jsl.solve_triangular(s, (below / scale[None]).T, trans=1).T
     _, share, axes = jnp.linalg.svd(shares)
-    kept = jnp.sqrt(jnp.maximum((1 - share) * (1 + share), 0))
+    kept = jnp.sqrt(jnp.maximum((1 - share) * (1 + share), 0))  # 1 - s^2 without cancellation
     r = jnp.linalg.qr(kept[:, None] * (axes @ s), mode="r") * scale[None]
     rows = triangle.rows - removed.rows
-    foreign = ~(jnp.max(share) <= 1 + EXCESS) | (rows < 0)
+    foreign = ~(jnp.max(share) <= 1 + EXCESS) | (rows < 0)  # true for NaN, too
     columns = triangle.columns
-    rest = jnp.abs(r[columns, columns])
+    rest = jnp.abs(r[columns, columns])  # QR leaves the sign open
     return Triangle(
         r[:columns, :columns], r[:columns, columns], rest, rows, triangle.method
     ), foreign

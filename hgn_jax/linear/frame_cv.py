@@ -43,38 +43,44 @@ def cross_validated(gram: Gram, groups: tuple[int, ...]) -> LeastSquaresSolution
     exponents = jnp.linspace(0, 1, STEPS, dtype=gram.matrix.dtype)
     # In single precision smaller ridges are lost in rounding errors.
     least = max(LEAST, 10 * columns * float(jnp.finfo(gram.matrix.dtype).eps))
+    # At least two decades, also where rounding raises the least ridge.
     squares = least * (max(GREATEST, 100 * least) / least) ** exponents * largest
     identity = jnp.eye(columns, dtype=gram.matrix.dtype)
 
     def without(fold: Array, square: Array) -> tuple[Array, Array]:
         """Coefficients from all other folds, and their squared error on this one."""
         own, right = scaled.matrix[fold], scaled.projected[fold]
+        # Normal equations add up: a fold is left out by subtraction.
         factor = jsl.cho_factor(total - own + square * identity)
         theta = jsl.cho_solve(factor, projected - right)
+        # |Z theta - u|^2 of the fold, expanded
         return theta, theta @ own @ theta - 2 * theta @ right + scaled.square[fold]
 
     def of_ridge(square: Array) -> tuple[Array, Array]:
         folds = jnp.arange(len(scaled.square))
         return jax.lax.map(lambda fold: without(fold, square), folds)
 
+    # One factor at a time: vmap would hold one K x K factor for each ridge and fold.
     _, errors = jax.lax.map(of_ridge, squares)
     square = squares[jnp.argmin(jnp.sum(errors, axis=1))]
-    of_folds, errors = of_ridge(square)
+    of_folds, errors = of_ridge(square)  # solved again: the path keeps only errors
     held_out = jnp.sqrt(jnp.maximum(jnp.sum(errors), 0))
 
     factor = jsl.cho_factor(total + square * identity)
     theta = jsl.cho_solve(factor, projected)
+    # A difference of squares, which rounding may make negative.
     misfit = jnp.maximum(jnp.sum(gram.square) - 2 * theta @ projected + theta @ total @ theta, 0)
     freedom = 1 - square * jnp.diagonal(jsl.cho_solve(factor, identity))
+    # At the minimum |u|^2 - theta Z^T u equals |Z theta - u|^2 + ridge^2 |theta|^2.
     variance = jnp.maximum(
         jnp.sum(gram.square) - theta @ projected, jnp.finfo(gram.matrix.dtype).tiny
     )
-    determinant = 2 * jnp.sum(jnp.log(jnp.diagonal(factor[0])))
+    determinant = 2 * jnp.sum(jnp.log(jnp.diagonal(factor[0])))  # log det A
     evidence = (columns * jnp.log(square) - determinant - rows * jnp.log(variance / rows)) / 2
     rounding = columns * jnp.finfo(gram.matrix.dtype).eps * largest
     size = gram.target_norm
     return LeastSquaresSolution(
-        theta / norm,
+        theta / norm,  # back to the units of the columns
         rank=jnp.sum(eigenvalues > rounding),
         condition=jnp.sqrt(largest / jnp.maximum(eigenvalues[0], rounding)),
         residual=jnp.sqrt(misfit) / size,
@@ -82,7 +88,7 @@ def cross_validated(gram: Gram, groups: tuple[int, ...]) -> LeastSquaresSolution
         group_dof=sums(freedom, groups),
         evidence=evidence,
         noise=held_out / jnp.sqrt(jnp.maximum(rows, 1)),
-        cancellation=jnp.sum(jnp.abs(theta)) / size,
+        cancellation=jnp.sum(jnp.abs(theta)) / size,  # scaled columns have the norm 1
         method="cholesky",
         groups=groups,
         held_out=held_out / size,

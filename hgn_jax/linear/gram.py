@@ -45,6 +45,7 @@ class Gram(eqx.Module):
     ) -> "Gram":
         """Normal equations with a batch of rows added to the fold whose turn it is."""
         fold = self.batches % len(self.square)
+        # GPUs may multiply float32 in TF32, too coarse for a squared condition number.
         return Gram(
             self.matrix.at[fold].add(jnp.dot(matrix.T, matrix, precision="highest")),
             self.projected.at[fold].add(jnp.dot(target, matrix, precision="highest")),
@@ -61,11 +62,13 @@ class Gram(eqx.Module):
             return jnp.sum(jnp.stack([getattr(g, name) for g in grams]), axis=0)
 
         names = ("matrix", "projected", "square", "fold_rows")
+        # Every worker counts the batches of all of them, see `with_turn`.
         latest = jnp.max(jnp.stack([g.batches for g in grams]))
         return Gram(**{name: total(name) for name in names}, batches=latest)
 
     def without(self, fold: int) -> "Gram":
         """Normal equations of all other folds."""
+        # Zeros in place, so that shapes and the numbers of the other folds stay.
         empty = jnp.zeros_like(self.matrix[fold])
         return Gram(
             self.matrix.at[fold].set(empty),
@@ -100,6 +103,7 @@ class Gram(eqx.Module):
         """
         r, norm = self.factor(jnp.zeros(self.columns, self.matrix.dtype))
         qu = jsl.solve_triangular(r, jnp.sum(self.projected, axis=0) / norm, trans=1)
+        # A difference of squares, which rounding may make negative.
         rest = jnp.sqrt(jnp.maximum(jnp.sum(self.square) - jnp.sum(qu**2), 0))
         return Triangle(r * norm[None], qu, rest, self.rows, "cholesky")
 

@@ -50,25 +50,26 @@ def group_evidence(
     qu, rest = triangle.qu / size, triangle.rest / size
     scaled = Triangle(triangle.r, qu, rest, triangle.rows, triangle.method)
     pull = of_columns(ridge, groups)
-    r, qu, rest = augmented(scaled, pull)
-    variance = jnp.maximum(rest**2 / n, jnp.finfo(ridge.dtype).tiny)
+    r, qu, rest = augmented(scaled, pull)  # this rest includes |Lambda t|^2
+    variance = jnp.maximum(rest**2 / n, jnp.finfo(ridge.dtype).tiny)  # exact fits: finite logarithm
     # Lambda A^-1 Lambda: no entry exceeds one, however small or large the ridges are.
     half = jsl.solve_triangular(r, jnp.diag(pull), trans=1)
     shrunk = half.T @ half
-    t = pull * jsl.solve_triangular(r, qu) / jnp.sqrt(variance)
+    t = pull * jsl.solve_triangular(r, qu) / jnp.sqrt(variance)  # Lambda t / sigma
 
     def in_groups(matrix: Float[Array, "K K"]) -> Float[Array, "G G"]:
         return sums(sums(matrix, groups).T, groups)
 
     prior, square = sums(jnp.diagonal(shrunk), groups), sums(t**2, groups)
     freedom = sums(1 - jnp.diagonal(shrunk), groups)
-    determinants = jnp.sum(jnp.log(pull) - jnp.log(jnp.abs(jnp.diagonal(r))))
+    determinants = jnp.sum(jnp.log(pull) - jnp.log(jnp.abs(jnp.diagonal(r))))  # signs are arbitrary
     curvature = in_groups(shrunk**2 + 2 * t[:, None] * shrunk * t[None])
     curvature += square[:, None] * square[None] / n - jnp.diag(prior + square)
     return GroupEvidence(
         ridge,
         freedom,
         noise=size * rest / jnp.sqrt(n),
+        # The target was divided by its size above.
         evidence=determinants - n / 2 * jnp.log(variance) - n * jnp.log(size),
         slope=(freedom - square) / 2,
         curvature=curvature / 2,

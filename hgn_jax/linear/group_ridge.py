@@ -48,13 +48,14 @@ def group_ridges(
 
     def at(y: Float[Array, " G"]) -> GroupEvidence:
         ridge = jnp.sqrt(widths / jnp.expm1(y))
+        # Rounding of the map from y may end below the floor.
         return group_evidence(triangle, groups, jnp.maximum(ridge, floor(dtype)))
 
     def newton(search: _Search) -> tuple[Float[Array, " G"], Float[Array, ""]]:
         return _newton(search, least, most)
 
     def promising(search: _Search) -> Bool[Array, ""]:
-        return (newton(search)[1] > tolerance) & (search.sweeps < SWEEPS)
+        return (newton(search)[1] > tolerance) & (search.sweeps < SWEEPS)  # G x G: cheap to repeat
 
     def sweep(search: _Search) -> _Search:
         step, _ = newton(search)
@@ -71,6 +72,7 @@ def group_ridges(
     y = jnp.clip(jnp.log1p(widths / start**2), least, most)
     search = _Search(y, at(y), jnp.asarray(4, dtype), jnp.asarray(0))
     search = jax.lax.while_loop(promising, sweep, search)
+    # At the bound, and the evidence still grows with the ridge.
     absent = (search.y <= least) & (search.best.slope > 0)
     ridge = jnp.where(absent, jnp.finfo(dtype).eps ** -0.5, search.best.ridge)
     return group_evidence(triangle, groups, ridge)
@@ -84,12 +86,15 @@ def _newton(
     stretch = 1 + 1 / jnp.expm1(y)  # -d log(lambda^2) / dy
     slope = -stretch * best.slope
     curvature = stretch[:, None] * best.curvature * stretch[None]
+    # The chain rule for log(lambda^2) as a function of y, whose second derivative is this factor.
     curvature += jnp.diag(best.slope * stretch * (stretch - 1))
+    # A group at a bound whose slope points outwards is held there.
     inside = jnp.where(slope > 0, y < most, y > least)
     slope = jnp.where(inside, slope, 0)
     curvature = jnp.where(inside[:, None] & inside[None], curvature, 0)
     bend, axes = jnp.linalg.eigh(curvature)
     along = slope @ axes
+    # The absolute value makes every step go uphill; the second one keeps it within the radius.
     bend = jnp.maximum(jnp.abs(bend), jnp.abs(along) / search.radius)
-    step = along / jnp.where(bend > 0, bend, 1)
+    step = along / jnp.where(bend > 0, bend, 1)  # held groups have neither slope nor bend
     return axes @ step, along @ step / 2

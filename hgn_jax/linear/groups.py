@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 def of_columns(values: Float[Array, "*m G"], groups: tuple[int, ...]) -> Float[Array, "*m K"]:
     """Value of each column's group."""
+    # NumPy: widths are static, so the indices are a constant of the program.
     return values[..., np.repeat(np.arange(len(groups)), groups)]
 
 

@@ -32,6 +32,7 @@ class LSTSQ(AbstractLeastSquares):
             larger * jnp.finfo(dtype).eps if self.rcond is None else jnp.asarray(self.rcond, dtype)
         )
         scaled = triangle.r / scale[None]
+        # Already scaled: the cut is relative to the greatest singular value of unit columns.
         theta, _, rank, singular = jnp.linalg.lstsq(
             scaled,
             triangle.qu,
@@ -39,9 +40,10 @@ class LSTSQ(AbstractLeastSquares):
         )
         misfit = residual(triangle, theta / scale)
         spare = jnp.maximum(triangle.rows.astype(dtype) - rank.astype(dtype), 1)
+        # `lstsq` keeps the singular vectors to itself, hence a second decomposition.
         # Share of every column in the kept directions.
         _, _, directions = jnp.linalg.svd(scaled, full_matrices=False)
-        kept = jnp.arange(len(singular)) < rank
+        kept = jnp.arange(len(singular)) < rank  # singular values descend
         freedom = jnp.sum(jnp.where(kept[:, None], directions**2, 0), axis=0)
         ridge, evidence = jnp.zeros(len(groups), dtype), jnp.asarray(-jnp.inf, dtype)
         noise = misfit / jnp.sqrt(spare)

@@ -36,14 +36,16 @@ def nonnegative(
         rows = Triangle.merge([triangle, solution.prior.rows])
     r, qu, _ = augmented(rows, solution.column_ridge)
     marked = np.array(columns)
+    # Free columns first, so that QR eliminates them from the rows below theirs.
     order, free = np.argsort(marked, kind="stable"), np.count_nonzero(~marked)
     system = jnp.linalg.qr(jnp.concatenate([r[:, order], qu[:, None]], axis=1), mode="r")
+    # Rows below the free columns hold the marked ones alone. Scales are positive: signs stay.
     signed = least_squares(system[free:, free:-1], system[free:, -1])
     right = system[:free, -1] - system[:free, free:-1] @ signed
     unsigned = jax.scipy.linalg.solve_triangular(system[:free, :free], right)
     scaled = jnp.zeros_like(qu).at[order].set(jnp.concatenate([unsigned, signed]))
     theta = scaled / column_scale(rows.r)
-    size = triangle.target_norm
+    size = triangle.target_norm  # of the data alone, without the prior
     return dataclasses.replace(
         solution,
         theta=theta,
@@ -70,6 +72,7 @@ def least_squares(matrix: Float[Array, "r K"], target: Float[Array, " r"]) -> Fl
     tolerance = 10 * (len(matrix) + columns) * eps * scale
 
     def unsigned(passive: Bool[Array, " K"]) -> Float[Array, " K"]:
+        # Held columns get a row of their own in place of zeros: R stays regular, shapes stay fixed.
         held = jnp.diag(jnp.where(passive, 0, column_scale(matrix)))
         system = jnp.concatenate([jnp.where(passive[None], matrix, 0), held])
         q, r = jnp.linalg.qr(system)
@@ -81,13 +84,16 @@ def least_squares(matrix: Float[Array, "r K"], target: Float[Array, " r"]) -> Fl
         x, passive = search.x, search.passive
         best = unsigned(passive)
         crossing = passive & (best <= 0)
+        # Share of the way to `best` at which a coefficient crosses zero.
         share = jnp.where(crossing, x / jnp.where(x > best, x - best, 1), jnp.inf)
         least = jnp.min(share, initial=1)
         inside = ~jnp.any(crossing)
         x = jnp.where(inside, best, x + least * (best - x))
+        # Held coefficients compete to be freed; slopes at the level of rounding do not count.
         slope = jnp.where(passive, -jnp.inf, (target - matrix @ x) @ matrix - tolerance)
         steepest = jnp.argmax(slope)
         further = passive.at[steepest].set(True)
+        # Those that reach zero first are held again; only a feasible minimum frees another one.
         passive = jnp.where(inside, further, passive & (share > least))
         going = ~inside | (slope[steepest] > 0)
         x = jnp.where(passive, x, 0)
@@ -95,4 +101,5 @@ def least_squares(matrix: Float[Array, "r K"], target: Float[Array, " r"]) -> Fl
 
     none = jnp.zeros(columns, matrix.dtype)
     search = _Search(none, jnp.zeros(columns, bool), jnp.asarray(0), jnp.asarray(True))
+    # Rounding may make the sets cycle, hence a bound.
     return jax.lax.while_loop(lambda s: s.going & (s.steps < 10 * columns), step, search).x

@@ -28,4 +28,5 @@ def evidence_without(
         remaining = Triangle(r, triangle.qu, triangle.rest, triangle.rows, triangle.method)
         return group_ridges(remaining, groups, ridge, GAIN).evidence
 
+    # One after another: under vmap all searches would run as long as the longest.
     return jax.lax.map(without, jnp.arange(len(groups)))

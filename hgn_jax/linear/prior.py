@@ -69,12 +69,14 @@ def _solve(data: Triangle, prior: GaussianPrior, groups: tuple[int, ...]) -> Lea
 
     def at(trust: Float[Array, ""], width: Float[Array, ""]) -> _Tried:
         spread = r @ _covariance(prior, trust, width) @ r.T
+        # One decomposition serves all noises: only eigenvalues are divided by their squares.
         variance, axes = jnp.linalg.eigh(spread)
-        off = axes.T @ (data.qu - r @ _mean(prior, trust))
+        off = axes.T @ (data.qu - r @ _mean(prior, trust))  # what the mean leaves
 
         def of_noise(noise: Float[Array, ""], step: Float[Array, ""]) -> Float[Array, ""]:
-            grown = 1 + jnp.maximum(variance, 0) / noise**2
+            grown = 1 + jnp.maximum(variance, 0) / noise**2  # rounding makes some negative
             misfit = (jnp.sum(off**2 / grown) + data.rest**2) / noise**2
+            # Less n, the constant that `RidgePath` leaves out; step^2 is the prior of log noise.
             return -n * jnp.log(noise) - (jnp.sum(jnp.log(grown)) + misfit - n + step**2) / 2
 
         every = jax.vmap(of_noise)(noises, steps)
@@ -82,22 +84,24 @@ def _solve(data: Triangle, prior: GaussianPrior, groups: tuple[int, ...]) -> Lea
         return _Tried(every[best], trust, width, noises[best])
 
     grid = [x.ravel() for x in jnp.meshgrid(jnp.asarray(TRUST, dtype), widths, indexing="ij")]
-    tried = jax.lax.map(lambda x: at(*x), tuple(grid))
+    tried = jax.lax.map(lambda x: at(*x), tuple(grid))  # one decomposition in memory
     best = jax.tree.map(lambda a: a[jnp.argmax(tried.evidence)], tried)
     factor = jnp.linalg.cholesky(_covariance(prior, best.trust, best.width))
+    # The prior as rows, L^-1 (theta - mean) with L L^T the covariance, at the noise of the data.
     pull = jsl.solve_triangular(factor, jnp.diag(prior.scale), lower=True)
     to = jsl.solve_triangular(factor, _mean(prior, best.trust), lower=True)
     rows = triangle(best.noise * pull, best.noise * to, jnp.zeros_like(data.rows))
     posterior = Triangle.merge([data, rows])
     theta = jsl.solve_triangular(posterior.r, posterior.qu)
     half = jsl.solve_triangular(posterior.r, data.r.T, trans=1)
-    freedom = jnp.sum(jsl.solve_triangular(posterior.r, half) * data.r.T, axis=1)
+    freedom = jnp.sum(jsl.solve_triangular(posterior.r, half) * data.r.T, axis=1)  # diag A^-1 R^T R
     none = jnp.zeros(len(groups), dtype)
-    found = describe(
+    solution = describe(
         data, theta, spectrum(data)[0], none, freedom, best.evidence, best.noise, groups
     )
+    # `prior` is None, which counts as a leaf only on request.
     return eqx.tree_at(
-        lambda s: s.prior, found, Pull(rows, best.trust), is_leaf=lambda x: x is None
+        lambda s: s.prior, solution, Pull(rows, best.trust), is_leaf=lambda x: x is None
     )
 
 
@@ -133,15 +137,16 @@ def learned(
     square = sum(jnp.sum(t.r**2, axis=0) for t in triangles)
     scale = jnp.where(square > 0, jnp.sqrt(square / rows), 1)
     noise = jnp.stack([s.noise for s in solutions])
+    # Exact fits have no noise, but weights must be finite.
     tiny = 1e-12 * jnp.stack([t.target_norm / jnp.sqrt(rows) for t in triangles])
     noise = jnp.maximum(noise, tiny)
     r = jnp.stack([t.r / scale[None] for t in triangles]) / noise[:, None, None]
     u = jnp.stack([t.qu for t in triangles]) / noise[:, None]
     first = jnp.stack([s.theta for s in solutions]) * scale[None]
-    found = _maximised(r, u, first)
+    search = _maximised(r, u, first)
     logs = jnp.log(noise)
     spread = jnp.maximum(jnp.std(logs), LEAST_SPREAD)
-    return GaussianPrior(found.mean, found.covariance, scale, jnp.mean(logs), spread)
+    return GaussianPrior(search.mean, search.covariance, scale, jnp.mean(logs), spread)
 
 
 @eqx.filter_jit
@@ -152,9 +157,10 @@ def _maximised(
 
     def sweep(search: _Search) -> _Search:
         def expected(
-            held: tuple[Array, Array],
+            system: tuple[Array, Array],
         ) -> tuple[Float[Array, " K"], Float[Array, "K K"], Float[Array, ""]]:
-            own, target = held
+            # Woodbury: the covariance is never inverted, since it may be nearly singular.
+            own, target = system
             spread = own @ search.covariance
             factor = jnp.linalg.cholesky(spread @ own.T + jnp.eye(columns, dtype=own.dtype))
             off = jsl.solve_triangular(factor, target - own @ search.mean, lower=True)
@@ -164,19 +170,21 @@ def _maximised(
 
         means, covariances, evidence = jax.lax.map(expected, (r, u))
         mean = jnp.mean(means, axis=0)
-        apart = means - mean[None]
-        covariance = jnp.mean(covariances, axis=0) + apart.T @ apart / count
+        deviation = means - mean[None]
+        covariance = jnp.mean(covariances, axis=0) + deviation.T @ deviation / count
         total = jnp.sum(evidence)
         gain = (total - search.evidence) / jnp.abs(total)
+        # Rounding makes the covariance asymmetric.
         return _Search(mean, (covariance + covariance.T) / 2, total, gain, search.sweeps + 1)
 
     def unfinished(search: _Search) -> Array:
         return (search.sweeps < 2) | ((search.gain > GAIN) & (search.sweeps < SWEEPS))
 
     mean = jnp.mean(first, axis=0)
-    apart = first - mean[None]
+    deviation = first - mean[None]
     size = jnp.mean(first**2)
-    start = apart.T @ apart / count + size * jnp.eye(columns, dtype=first.dtype)
+    # Few systems span few directions: the identity opens all others.
+    start = deviation.T @ deviation / count + size * jnp.eye(columns, dtype=first.dtype)
     worst = jnp.asarray(-jnp.inf, first.dtype)
     return jax.lax.while_loop(
         unfinished, sweep, _Search(mean, start, worst, -worst, jnp.asarray(0))

@@ -109,9 +109,10 @@ class QR(AbstractLeastSquares):
         ridge = jnp.broadcast_to(chosen.ridge, len(groups))
         evidence, noise = chosen.evidence, chosen.noise
         if self.choice == "groups":
-            found = group_ridges(triangle, groups, chosen.ridge)
-            ridge, evidence, noise = found.ridge, found.evidence, found.noise
+            grouped = group_ridges(triangle, groups, chosen.ridge)
+            ridge, evidence, noise = grouped.ridge, grouped.evidence, grouped.noise
         elif self.choice not in ("auto", "evidence"):
+            # The evidence did not choose this ridge, and its noise does not belong to it.
             spare = jnp.maximum(triangle.rows.astype(dtype) - chosen.effective_dof, 1)
             noise = chosen.residual / jnp.sqrt(spare)
         per_column = of_columns(ridge, groups)
@@ -121,4 +122,4 @@ class QR(AbstractLeastSquares):
         return describe(triangle, theta, singular, ridge, freedom, evidence, noise, groups)
 
     def _given(self, dtype: jnp.dtype) -> Float[Array, " 1"]:
-        return jnp.maximum(jnp.asarray(self.ridge, dtype), floor(dtype))[None]
+        return jnp.maximum(jnp.asarray(self.ridge, dtype), floor(dtype))[None]  # a path of one

@@ -76,7 +76,7 @@ def path(
         squares = rest**2 + jnp.sum((f * b) ** 2)
         variance = (rest**2 + jnp.sum(f * b**2)) / n
         evidence = (jnp.sum(jnp.log(f)) - n * jnp.log(jnp.maximum(variance, tiny))) / 2
-        spare = jnp.maximum(n - freedom, jnp.finfo(s.dtype).eps * n)
+        spare = jnp.maximum(n - freedom, jnp.finfo(s.dtype).eps * n)  # n columns leave no freedom
         gcv = n * squares / spare**2 * size**2
         noise = size * jnp.sqrt(variance)
         evidence = evidence - n * jnp.log(size)
@@ -103,8 +103,10 @@ def keeping_digits(
     eps = jnp.finfo(s.dtype).eps
 
     def loses_digits(k: Int[Array, ""]) -> Bool[Array, ""]:
+        # Sizes of terms: coefficients of columns of unit norm.
         scaled = (s * b / (s**2 + path.ridge[k] ** 2)) @ vt
         lost = 10 * eps * jnp.sum(jnp.abs(scaled)) > path.residual[k]
+        # The last condition stops the search at the greatest ridge.
         return lost & (path.residual[k] > jnp.sqrt(eps) * target) & (k < len(path.ridge) - 1)
 
     return jax.lax.while_loop(loses_digits, lambda k: k + 1, best)

@@ -55,6 +55,7 @@ class Triangle(eqx.Module):
         """Triangle of all their rows."""
         rest = jnp.linalg.norm(jnp.stack([t.rest for t in triangles]), axis=0)
         count = jnp.sum(jnp.stack([t.rows for t in triangles]))
+        # A list of triangles, whose rows are few: no blocks are needed.
         return _factorise([(t.r, t.qu) for t in triangles], rest, count, triangles[0].method)
 
     def triangle(self) -> "Triangle":
@@ -74,7 +75,7 @@ def triangle(
     "cholesky" is shifted Cholesky QR in four passes, made of the matrix products that GPUs are best
     at (Fukaya, Kannan, Nakatsukasa, Yamamoto, Yanagisawa, SIAM J. Sci. Comput. 42, 2020).
     """
-    nothing = matrix[:0], target[:0]
+    nothing = matrix[:0], target[:0]  # one path for first and further rows
     count = jnp.asarray(len(matrix) if rows is None else rows)
     rest = jnp.zeros_like(target, shape=target.shape[1:])
     return _over_blocks(nothing, rest, matrix, target, count, method)
@@ -90,6 +91,7 @@ def _over_blocks(
 ) -> Triangle:
     """Appends rows to the triangle so far, block by block, so that blocks stay in the cache."""
     step = max(BLOCK, 8 * matrix.shape[1])
+    # The remainder comes first: all later blocks have one shape, and one QR is compiled.
     odd = len(matrix) % step if len(matrix) > 2 * step else len(matrix)
     first = _factorise([above, (matrix[:odd], target[:odd])], rest, rows, method)
     if odd == len(matrix):
@@ -107,6 +109,7 @@ def _factorise(
 ) -> Triangle:
     matrix = jnp.concatenate([z for z, _ in pieces])
     target = jnp.concatenate([u for _, u in pieces])
+    # One target is a matrix of one column.
     r, qu, outside = _METHODS[method](matrix, target.reshape(len(target), rest.size))
     rest = jnp.hypot(rest, outside.reshape(rest.shape))
     return Triangle(r, qu.reshape(len(qu), *target.shape[1:]), rest, rows, method)
@@ -117,6 +120,7 @@ def _householder(
 ) -> tuple[Float[Array, "K K"], Float[Array, "K m"], Float[Array, " m"]]:
     columns = matrix.shape[1]
     system = jnp.concatenate([matrix, target], axis=1)
+    # With fewer rows than columns R would not be square.
     missing = max(system.shape[1] - len(system), 0)
     r = jnp.linalg.qr(jnp.pad(system, ((0, missing), (0, 0))), mode="r")
     return (
@@ -132,7 +136,7 @@ def _cholesky(
 ) -> tuple[Float[Array, "K K"], Float[Array, "K m"], Float[Array, " m"]]:
     columns, eps = matrix.shape[1], jnp.finfo(matrix.dtype).eps
     scale = column_scale(matrix)
-    q, r = matrix / scale[None], jnp.diag(scale)
+    q, r = matrix / scale[None], jnp.diag(scale)  # scaled: Cholesky squares the condition number
     # Without a shift, dependent columns would make the factorisation fail.
     shift = 10 * columns * eps
     for _ in range(4):
@@ -155,10 +159,12 @@ def column_scale(matrix: Float[Array, "r K"]) -> Float[Array, " K"]:
 
 def column_norm(matrix: Float[Array, "r K"]) -> Float[Array, " K"]:
     """Norm of every column, without squares that overflow; its derivative at zero is zero."""
+    # A factor that cancels needs no derivative.
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(matrix), axis=0, initial=0))
     zero = largest == 0
     unit = jnp.where(zero, 1, largest)
     square = jnp.sum((matrix / unit[None]) ** 2, axis=0)
+    # The inner condition keeps the derivative of the root finite at zero.
     return jnp.where(zero, 0, unit * jnp.sqrt(jnp.where(zero, 1, square)))
 
 
