@@ -44,11 +44,14 @@ def selection(
 def held_out(gram: Gram, kept: int, first: int, chosen_by: str) -> tuple[float, float]:
     """Relative error of held-out rows with the best ridge, and that ridge squared. The `first`
     columns are always kept."""
-    scaled, _ = gram.scaled()
-    matrix, right = np.asarray(scaled.matrix), np.asarray(scaled.projected)
+    norm, squares = np.asarray(gram.norm()), np.asarray(gram.square)
+    matrix, right = (
+        np.asarray(gram.matrix) / np.outer(norm, norm),
+        np.asarray(gram.projected) / norm,
+    )
     total, target = matrix.sum(axis=0), right.sum(axis=0)
     errors = np.zeros(len(RIDGES))
-    for own, own_right, square in zip(matrix, right, np.asarray(scaled.square)):
+    for own, own_right, square in zip(matrix, right, squares):
         others, aim = total - own, target - own_right
         columns = _columns(others, aim, kept, first, chosen_by)
         inner, part = others[np.ix_(columns, columns)], own[np.ix_(columns, columns)]
@@ -57,7 +60,7 @@ def held_out(gram: Gram, kept: int, first: int, chosen_by: str) -> tuple[float, 
             theta = axes @ ((axes.T @ aim[columns]) / (values + ridge))
             errors[k] += theta @ part @ theta - 2 * theta @ own_right[columns] + square
     best = int(errors.argmin())
-    relative = np.sqrt(errors[best] / np.asarray(scaled.square).sum())
+    relative = np.sqrt(errors[best] / squares.sum())
     return float(relative), float(RIDGES[best])
 
 

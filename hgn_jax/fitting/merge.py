@@ -18,8 +18,8 @@ def merge(fits: Sequence[Fit], *, throw: bool = True) -> Fit:
     r"""Fit to the data of all fits, from their triangles alone.
 
     Triangles of separate rows merge into that of all, so the result is the fit to all data, to
-    rounding, with the ridge chosen anew. Those who share fits share no data: a triangle has as many
-    rows as there are coefficients, however many data went into it.
+    rounding, with the ridge chosen again. Those who share fits share no data: a triangle has as
+    many rows as there are coefficients, however many data went into it.
 
     **Arguments:**
 

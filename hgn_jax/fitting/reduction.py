@@ -115,6 +115,8 @@ def with_turn(reduction: Reduction, number: ArrayLike) -> Reduction:
 
 def merged(reductions: Sequence[Reduction]) -> Reduction:
     """Reduction of all their data."""
+    if len(reductions) == 1:
+        return reductions[0]
     offsets = [r.offsets for r in reductions if r.offsets is not None]
     return Reduction(
         tuple(type(systems[0]).merge(systems) for systems in zip(*(r.systems for r in reductions))),

@@ -37,7 +37,7 @@ class Steps(AbstractObservation):
     differences, mean inverse integrators (Noren, Eidnes, Celledoni, arXiv 2306.03548) and weak
     forms with optimal weights (Messenger, Bortz, J. Comput. Phys. 443, 2021) are one estimator,
     which differs by its window and quadrature only. Long windows are worse, since the noisy samples
-    stand in Z, too: `hgn.refine` goes on from here.
+    stand in Z, too: `hgn.refine` continues from this fit.
 
     Positions alone are integrated twice, $E q = E \int\!\!\int F / m$ with E orthonormal to
     constants and to the time; the kinetic energy is then the known $|p|^2 / 2m$.

@@ -59,7 +59,7 @@ class H5MDFile:
         *,
         fresh: bool = False,
     ) -> None:
-        """Opens the file, or creates it anew if `fresh`. `units` are those of length, time, mass.
+        """Opens the file, or overwrites it if `fresh`. `units` are those of length, time, mass.
 
         **Raises:** `OSError` if it cannot be opened, or is no HDF5 file.
         """

@@ -35,8 +35,13 @@ class FrameCV(eqx.Module):
 
 def cross_validated(gram: Gram, groups: tuple[int, ...]) -> LeastSquaresSolution:
     """Solution with the ridge of least squared error on held-out rows."""
-    scaled, norm = gram.scaled()
-    total, projected = jnp.sum(scaled.matrix, axis=0), jnp.sum(scaled.projected, axis=0)
+    norm = gram.norm()
+    projected = jnp.sum(gram.projected, axis=0) / norm
+
+    def scaled(matrix: Array) -> Array:
+        return matrix / (norm[:, None] * norm[None])
+
+    total = scaled(jnp.sum(gram.matrix, axis=0))
     columns, rows = gram.columns, gram.rows.astype(gram.matrix.dtype)
     eigenvalues = jnp.linalg.eigvalsh(total)
     largest = eigenvalues[-1]
@@ -49,15 +54,14 @@ def cross_validated(gram: Gram, groups: tuple[int, ...]) -> LeastSquaresSolution
 
     def without(fold: Array, square: Array) -> tuple[Array, Array]:
         """Coefficients from all other folds, and their squared error on this one."""
-        own, right = scaled.matrix[fold], scaled.projected[fold]
-        # Normal equations add up: a fold is left out by subtraction.
+        # One fold at a time: a scaled copy of all would take as much memory as they do.
+        own, right = scaled(gram.matrix[fold]), gram.projected[fold] / norm
         factor = jsl.cho_factor(total - own + square * identity)
         theta = jsl.cho_solve(factor, projected - right)
-        # |Z theta - u|^2 of the fold, expanded
-        return theta, theta @ own @ theta - 2 * theta @ right + scaled.square[fold]
+        return theta, theta @ own @ theta - 2 * theta @ right + gram.square[fold]
 
     def of_ridge(square: Array) -> tuple[Array, Array]:
-        folds = jnp.arange(len(scaled.square))
+        folds = jnp.arange(len(gram.square))
         return jax.lax.map(lambda fold: without(fold, square), folds)
 
     # One factor at a time: vmap would hold one K x K factor for each ridge and fold.

@@ -78,23 +78,19 @@ class Gram(eqx.Module):
             self.batches,
         )
 
-    def scaled(self) -> tuple["Gram", Float[Array, " K"]]:
-        """Copy with columns of unit norm (over all folds), and the norms; 1 for zero columns."""
-        norm = jnp.sqrt(jnp.diagonal(jnp.sum(self.matrix, axis=0)))
-        norm = jnp.where(norm > 0, norm, 1)
-        matrix = self.matrix / (norm[:, None] * norm[None])[None]
-        return Gram(
-            matrix, self.projected / norm[None], self.square, self.fold_rows, self.batches
-        ), norm
+    def norm(self) -> Float[Array, " K"]:
+        """Norm of every column over all folds; one for columns of zeros."""
+        norm = jnp.sqrt(jnp.sum(jnp.diagonal(self.matrix, axis1=1, axis2=2), axis=0))
+        return jnp.where(norm > 0, norm, 1)
 
     def factor(self, ridge: Float[Array, " K"]) -> tuple[Float[Array, "K K"], Float[Array, " K"]]:
         """R and the column norms D of all rows with a ridge: (R D)^T (R D) is the inverse
         covariance of the coefficients, up to the noise."""
-        scaled, norm = self.scaled()
+        norm = self.norm()
         # Without a shift, dependent columns would make the factorisation fail.
         shift = 10 * self.columns * jnp.finfo(self.matrix.dtype).eps
-        diagonal = jnp.diag(ridge**2 + shift)
-        return jnp.linalg.cholesky(jnp.sum(scaled.matrix, axis=0) + diagonal, upper=True), norm
+        scaled = jnp.sum(self.matrix, axis=0) / (norm[:, None] * norm[None])
+        return jnp.linalg.cholesky(scaled + jnp.diag(ridge**2 + shift), upper=True), norm
 
     def triangle(self) -> Triangle:
         """Triangle of all rows, by Cholesky of the scaled normal equations.
