@@ -14,6 +14,7 @@ from ._tree import is_concrete
 def whole_number(name: str, value: object, least: int) -> int:
     """The value as an int. Raises `ValueError` if it is not an integer, or is less than `least`."""
     try:
+        # Unlike int(), `operator.index` refuses 3.0, and accepts integers of NumPy and JAX.
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise ValueError(f"{name} must be an integer, got {value!r}") from None
@@ -28,7 +29,7 @@ def check_number(name: str, value: ArrayLike, zero: bool = False) -> None:
     if not is_concrete(value):
         return
     number = np.asarray(value)
-    real = number.shape == () and number.dtype.kind in "fiu"
+    real = number.shape == () and number.dtype.kind in "fiu"  # no booleans, no complex numbers
     if not real or not 0 <= number < np.inf or (number == 0 and not zero):
         kind = "not negative" if zero else "positive"
         raise ValueError(f"{name} must be one finite number, {kind}, got {value!r}")
@@ -40,6 +41,6 @@ def as_key(key: Any) -> jax.Array:
         return jr.key(int(key))
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     typed = jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
-    if not typed and not (dtype == np.uint32 and shape == (2,)):
+    if not typed and not (dtype == np.uint32 and shape == (2,)):  # as jax.random.PRNGKey makes them
         raise ValueError(f"key must be one JAX key, jax.random.key(0), or a seed, got {key!r}")
     return key

@@ -16,6 +16,6 @@ def all_finite(tree: PyTree) -> Bool[Array, ""]:
     arrays = jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
     return (
         jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in arrays]))
-        if arrays
+        if arrays  # stack() refuses an empty list
         else jnp.array(True)
     )

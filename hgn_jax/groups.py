@@ -40,19 +40,21 @@ def generated(generators: Sequence[ArrayLike]) -> Matrices:
     **Raises:** `ValueError` if they are not orthogonal or make more than 1000 elements.
     """
     given = _orthogonal(generators)
-    found = np.eye(given.shape[1])[None]
-    fresh = found
+    members = np.eye(given.shape[1])[None]
+    fresh = members
+    # Inverses need no products of their own: they are powers, since the group is finite.
     while len(fresh):
+        # Of the new elements only: products of the older ones are known.
         products = np.einsum("gij,hjk->ghik", given, fresh).reshape(-1, *given.shape[1:])
         # Exact zeros and ones stay exact.
         products = np.where(
             abs(products - np.round(products)) < 1e-14, np.round(products), products
         )
-        fresh = _new(products, found)
-        found = np.concatenate([found, fresh])
-        if len(found) > GREATEST:
+        fresh = _new(products, members)
+        members = np.concatenate([members, fresh])
+        if len(members) > GREATEST:
             raise ValueError(f"the generators make more than {GREATEST} elements")
-    return found
+    return members
 
 
 def checked(elements: ArrayLike | Sequence[ArrayLike]) -> Matrices:
@@ -65,6 +67,7 @@ def checked(elements: ArrayLike | Sequence[ArrayLike]) -> Matrices:
     if same.sum() > len(group):
         first, second = np.argwhere(same & ~np.eye(len(group), dtype=bool))[0]
         raise ValueError(f"elements {first} and {second} of the group are equal")
+    # Closure suffices: in a finite set, a power of each element is its inverse.
     for g, element in enumerate(group):
         inside = _same(element @ group, group).any(axis=1)
         if not inside.all():
@@ -88,7 +91,7 @@ def _generators(name: str, dimension: int) -> list[np.ndarray] | None:
     if match is not None:
         kind, n, plane = match[1] + match[3], int(match[2]), np.diag([1.0, 1.0, -1.0])
         turn, mirror, flip = _turn(n), np.diag([1.0, -1.0, 1.0]), np.diag([1.0, -1.0, -1.0])
-        if kind == "S" and n % 2:
+        if kind == "S" and n % 2:  # the same group as Cnh
             return None
         return {
             "C": [turn],
@@ -96,11 +99,13 @@ def _generators(name: str, dimension: int) -> list[np.ndarray] | None:
             "Ch": [turn, plane],
             "D": [turn, flip],
             "Dh": [turn, flip, plane],
-            "Dd": [turn, flip, _turn(2 * n) @ plane],
+            "Dd": [turn, flip, _turn(2 * n) @ plane],  # a rotation-reflection by pi / n
             "S": [turn @ plane],
         }.get(kind)
+    # A third of a turn about (1, 1, 1) permutes the axes.
     three, two = np.roll(np.eye(3), 1, axis=0), np.diag([-1.0, -1.0, 1.0])
     swap, invert = np.eye(3)[[1, 0, 2]], -np.eye(3)
+    # (0, 1, golden ratio) is a vertex of the icosahedron.
     five = _about(np.array([0, 1, (1 + 5**0.5) / 2]), 2 * np.pi / 5)
     return {
         "Cs": [np.diag([1.0, 1.0, -1.0])],
@@ -132,7 +137,7 @@ def _orthogonal(matrices: object) -> np.ndarray:
     if group.ndim != 3 or group.shape[1] != group.shape[2] or not group.size:
         raise ValueError(f"expected matrices [G d d], got shape {list(group.shape)}")
     error = abs(np.einsum("gij,gkj->gik", group, group) - np.eye(group.shape[1])).max(axis=(1, 2))
-    if not (error < SAME).all():
+    if not (error < SAME).all():  # NaN is refused, too
         raise ValueError(f"element {int(np.argmax(~(error < SAME)))} is not orthogonal")
     return group
 

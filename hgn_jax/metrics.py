@@ -52,6 +52,7 @@ def _squares(
     rates = dict(zip(model.dynamics.observed, model.vector_field(data), strict=True))
     # Frames from quantum mechanics have no momenta, hence no velocities.
     if not set(model.dynamics.state) <= data.nodes.keys():
+        # If the data have none of them, all remain, for `require` to name.
         rates = {name: rate for name, rate in rates.items() if name in data.nodes} or rates
     require(data, {"nodes": list(rates)}, "the error of a model")
     sums = {}

@@ -106,8 +106,9 @@ class Calculator(ase_calculator.Calculator):
     def _evaluate(self, graph: GraphsTuple, n: int) -> None:
         result = evaluate(self.model, graph)
         energy = float(result.energy)
+        # ASE's optimisers ask for "free_energy", the one whose gradient the forces are.
         self.results |= {"energy": energy, "free_energy": energy}
-        self.results["forces"] = np.asarray(result.force, float)[:n]
+        self.results["forces"] = np.asarray(result.force, float)[:n]  # without padding
         if result.of_atoms is not None:
             self.results["energies"] = np.asarray(result.of_atoms, float)[:n]
         outside = {name: int(k) for name, k in result.outside.items() if k}

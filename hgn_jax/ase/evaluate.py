@@ -34,7 +34,7 @@ def evaluate(model: AbstractModel, graphs: GraphsTuple) -> Evaluation:
     outside = {}
     if isinstance(model, HamiltonianGraphNetwork):
         counted = model.out_of_range(graphs)
-        outside = {name: counts[0] for name, counts in counted.items()}
+        outside = {name: counts[0] for name, counts in counted.items()}  # other graphs are padding
     return Evaluation(model(graphs)[0], force, atom_energies(model, graphs), outside)
 
 

@@ -66,7 +66,7 @@ class PaddedAtoms:
         padded[: len(position)] = position
         globals_ = graph.globals
         if current.matrix is not None:
-            cells = np.zeros(globals_["cell"].shape, self.dtype)
+            cells = np.zeros(globals_["cell"].shape, self.dtype)  # graphs of padding have zeros
             cells[0] = _with_rows(current.matrix, periodic, cell)
             globals_ = {"cell": jnp.asarray(cells)}
         nodes = graph.nodes | {"position": jnp.asarray(padded)}
@@ -92,6 +92,7 @@ class PaddedAtoms:
             return False
         least, deformed = 1.0, old.position
         if old.matrix is not None:
+            # Positions are rows, so the deformation acts from the right.
             f = np.linalg.solve(old.matrix, _with_rows(old.matrix, periodic, cell))
             least, deformed = np.linalg.svd(f, compute_uv=False).min(), old.position @ f
         moved = position - deformed
@@ -139,6 +140,7 @@ class PaddedAtoms:
         if self.pads:
             nodes, edges = self._capacity = _capacity(self._capacity, n + 1, 2 * len(pairs))
             graph = pad(graph, n_node=nodes, n_edge=edges, n_graph=1 + PADDING_GRAPHS)
+        # Copies, because simulations change the atoms in place.
         return _List(
             np.array(atoms.numbers), periodic.copy(), position.copy(), matrix, graph, nodes
         )

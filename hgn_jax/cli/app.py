@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-FAILED, INTERRUPTED = 2, 130
+FAILED, INTERRUPTED = 2, 130  # 128 + SIGINT, as shells report it
 _shown = SimpleNamespace(traceback=False)
 """Set by the global options of each call."""
 
@@ -59,11 +59,11 @@ def main(
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """Registers a subcommand whose errors are one line on stderr, with exit code 2."""
 
-    @functools.wraps(function)
+    @functools.wraps(function)  # typer reads the options from the signature
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
             function(*args, **kwargs)
-        except (typer.Exit, typer.Abort):
+        except (typer.Exit, typer.Abort):  # no errors: typer leaves a command by them
             raise
         except KeyboardInterrupt:
             typer.echo("interrupted: what is written remains", err=True)
@@ -97,5 +97,5 @@ def _as_option(argument: re.Match[str]) -> str:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
-    if issubclass(category, UserWarning):
+    if issubclass(category, UserWarning):  # others, such as deprecations, are for developers
         print(f"warning: {message}", file=sys.stderr)

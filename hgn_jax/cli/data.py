@@ -47,11 +47,12 @@ def look_at(file: Path) -> GraphsTuple:
     differentiated."""
     if holds_atoms(file):
         return read(file, cutoff=TINY, labels=False)
-    found = trajectories(file, None, slice(None), 0)
-    if isinstance(found, GraphsTuple):
-        return found
-    unknown = any(recording.pairs is None for recording in found)
-    massless = any("mass" not in recording.bodies for recording in found)
+    recordings = trajectories(file, None, slice(None), 0)
+    if isinstance(recordings, GraphsTuple):
+        return recordings
+    unknown = any(recording.pairs is None for recording in recordings)
+    # Reading demands pairs and masses, but without rates nothing is computed from them.
+    massless = any("mass" not in recording.bodies for recording in recordings)
     data = read(file, rates=False, edges=NO_EDGES if unknown else None,
                 mass=1.0 if massless else None)  # fmt: skip
     if massless:
@@ -63,7 +64,7 @@ def _edges(text: str) -> Any:
     if text == "all":
         return text
     try:
-        if "-" in text.strip("-"):
+        if "-" in text.strip("-"):  # a leading one is a sign
             return np.array([[int(i) for i in pair.split("-")] for pair in text.split(",")])
         return float(text)
     except ValueError:

@@ -20,7 +20,7 @@ def demo(
     """
     import matplotlib
 
-    matplotlib.use("Agg")
+    matplotlib.use("Agg")  # before pyplot is imported: servers have no screen
     from rich.console import Console
 
     from ..demo import run

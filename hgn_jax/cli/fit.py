@@ -65,7 +65,7 @@ def fit(
 
     Example: hgn-jax fit springs.csv -o springs.hgn --edges all
     """
-    if not out.absolute().parent.is_dir():
+    if not out.absolute().parent.is_dir():  # now, not after the fit
         raise ValueError(f"{out}: the folder {str(out.parent)!r} does not exist")
     if stream and measured:
         raise ValueError("--measured follows whole trajectories: leave out --stream")
@@ -91,8 +91,9 @@ def fit(
             found = fitted(train, **how(train))
             if measured:
                 found = refine(found, train)
-            jax.block_until_ready(found.model)
+            jax.block_until_ready(found.model)  # JAX returns before it has computed
     save(out, found.model)
+    # Measured states have no rates to compare with.
     errors = {} if measured else _errors(found, train, tested)
     pictured = [] if measured else _draw(found, tested or train, out, pictures)
     if json:
@@ -116,6 +117,7 @@ def _split(data: GraphsTuple, fraction: float, seed: int) -> tuple[GraphsTuple, 
     if "trajectory" in data.globals:
         return split(data, fraction, key=seed)
     frames = jax.numpy.arange(len(data.n_node))
+    # `split` keeps trajectories whole: here each frame is one.
     return split(data._replace(globals=data.globals | {"trajectory": frames}), fraction, key=seed)
 
 
@@ -133,7 +135,7 @@ def _draw(found: Fit, data: GraphsTuple, out: Path, folder: Path | None) -> list
     """Writes the pictures, and returns their files."""
     import matplotlib
 
-    matplotlib.use("Agg")
+    matplotlib.use("Agg")  # before pyplot is imported: servers have no screen
     from .. import plots
 
     files = {out.with_suffix(".png"): lambda: plots.parity(found, data)}

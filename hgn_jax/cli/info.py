@@ -53,6 +53,7 @@ def _of_model(model: HamiltonianGraphNetwork, file: Path) -> dict[str, Any]:
         ranges = term.trained_range()
         words = f"{theta.shape[-1]} coefficients"
         if ranges is not None:
+            # Ranges have one row for each edge type or input, or are a single row.
             parts = [f"{a:.4g} to {b:.4g}" for a, b in np.reshape(ranges, (-1, 2))]
             words += f", trained from {', '.join(parts)}"
         record[term.name] = words

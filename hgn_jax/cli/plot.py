@@ -49,9 +49,9 @@ def plot(
     """
     import matplotlib
 
-    matplotlib.use("Agg")
+    matplotlib.use("Agg")  # before pyplot is imported: servers have no screen
     chosen = kind or ("tracks" if is_data(file) else "potential")
-    if (chosen in OF_MODELS) == is_data(file):
+    if (chosen in OF_MODELS) == is_data(file):  # pictures of models need a model, others need data
         held = "data" if is_data(file) else "a model"
         raise ValueError(f"{chosen} cannot be drawn of {held}, and {file} is {held}")
     target = out or file.with_name(f"{file.stem}_{chosen}{SUFFIX.get(chosen, '.png')}")

@@ -114,7 +114,7 @@ def rollout(
             output=out if h5 else None,
         )  # fmt: skip
     if not h5:
-        write(out, path, overwrite=resume)
+        write(out, path, overwrite=resume)  # a run that was interrupted may have left it
     record = _record(path, out, step, time.perf_counter() - began)
     if json:
         show_json(record)
@@ -187,6 +187,7 @@ def _rounded(step: float) -> float:
 
 def _record(path: Trajectory, out: Path, step: float, seconds: float) -> dict[str, Any]:
     energy = np.asarray(jax.block_until_ready(path.energy))
+    # Relative to an energy of zero there is no change.
     change = float(np.abs(energy - energy[0]).max() / abs(energy[0])) if energy[0] else 0.0
     return {
         "run": str(out), "dt": step, "frames": len(path.times), "time": float(path.times[-1]),

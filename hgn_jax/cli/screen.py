@@ -20,6 +20,7 @@ def say(text: str) -> None:
 
 
 def show_json(record: Mapping[str, Any]) -> None:
+    # `default` converts the scalars of NumPy and JAX.
     typer.echo(json.dumps(record, indent=2, allow_nan=False, default=float))
 
 

@@ -29,14 +29,14 @@ def fit_files(
 ) -> tuple[Fit, GraphsTuple, GraphsTuple | None]:
     """Fit to all files, or if `test` to all but the last of several; the data of the first one,
     from which features are sampled and `how` to fit is decided; and those of the test."""
-    held_out = files[-1:] if test and len(files) > 1 else []
+    held_out = files[-1:] if test and len(files) > 1 else []  # a single file is needed to train
     first = read(files[:1])
     with progress("fit") as report:
-        found = fit_stream(
+        fitted = fit_stream(
             _batches(files[: len(files) - len(held_out)], read), sample_from=first,
             checkpoint=checkpoint, progress=report, **how(first),
         )  # fmt: skip
-    return found, first, read(held_out) if held_out else None
+    return fitted, first, read(held_out) if held_out else None
 
 
 def _batches(files: Sequence[Path], read: Read) -> Iterator[GraphsTuple]:

@@ -55,23 +55,23 @@ def observations(data: GraphsTuple, measured: bool) -> list[AbstractObservation]
         return [Steps()]
     if "velocity" in data.nodes and "force" in data.nodes:
         return [Derivatives()]
-    found: list[AbstractObservation] = []
+    kinds: list[AbstractObservation] = []
     if "energy" in data.globals:
-        found.append(Energies())
+        kinds.append(Energies())
     if "force" in data.nodes:
-        found.append(Forces())
+        kinds.append(Forces())
     if "stress" in data.globals:
-        found.append(Stresses())
-    if not found:
+        kinds.append(Stresses())
+    if not kinds:
         names = ", ".join([*data.nodes, *data.globals])
         raise ValueError(f"the data hold no rates, forces, energies or stresses, only {names}")
-    return found
+    return kinds
 
 
 def cutoff_of(edges: str | None) -> float | None:
     """The cutoff, if the edges are given by one."""
     try:
-        value = float(edges or "")
+        value = float(edges or "")  # "" is no number: ValueError
     except ValueError:
         return None
-    return value if np.isfinite(value) else None
+    return value if np.isfinite(value) else None  # float() also reads "inf" and "nan"

@@ -84,6 +84,7 @@ def run(out: Path, console: Console) -> dict[str, Any]:
         table.add_column(heading, justify="left" if heading == "body" else "right")
     for i, name in enumerate(names):
         row = [f"{against[k][i]:.1e}" for k in against]
+        # The Sun is the origin, and has no error.
         row += [f"{e[:, i].max():.1e}" if i else "" for e in (errors, newton_errors)]
         table.add_row(name, *row)
     console.print(table)

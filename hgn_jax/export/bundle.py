@@ -105,13 +105,14 @@ def _padded(
         nodes={
             "position": position,
             "momentum": jnp.zeros_like(position),
-            "mass": real.astype(position.dtype),
+            "mass": real.astype(position.dtype),  # any mass will do for atoms at rest
             "species": jnp.where(real, species, 0),
         },
         edges={"shift": jnp.where(joined[:, None], shift, 0)},
-        senders=jnp.where(joined, senders, atoms),
+        senders=jnp.where(joined, senders, atoms),  # node `atoms` is the first of the padding
         receivers=jnp.where(joined, receivers, atoms),
         globals={"cell": jnp.broadcast_to(cell, (3, 3, 3))},
+        # The atoms, the padding, and the empty graph that marks it as such, see `pad`.
         n_node=jnp.stack([atoms, n - atoms, jnp.zeros_like(atoms)]),
         n_edge=jnp.stack([pairs, e - pairs, jnp.zeros_like(pairs)]),
     )

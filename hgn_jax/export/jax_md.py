@@ -51,7 +51,7 @@ def jax_md_energy(
                 f"idx of the neighbour list must be [2 e], got {index.shape}: make it with "
                 "format=partition.NeighborListFormat.Sparse"
             )
-        return model(_graph(position, index, matrix, species))[0]
+        return model(_graph(position, index, matrix, species))[0]  # the other graphs are padding
 
     return energy
 
@@ -61,7 +61,7 @@ def _require_width(cell: np.ndarray, reach: float) -> None:
     width = (
         cell.min() if cell.ndim == 0 else (1 / np.linalg.norm(np.linalg.inv(cell), axis=0)).min()
     )
-    if not width >= 2 * reach:
+    if not width >= 2 * reach:  # NaN is refused, too
         raise ValueError(
             f"the box is {width:.6g} wide, less than twice the model's cutoff {reach:.6g}: nearest "
             "images are not enough; repeat the box"
@@ -92,9 +92,11 @@ def _graph(
         nodes["species"] = jnp.append(jnp.asarray(species, jnp.int32), jnp.int32(0))
     edges, globals_ = {}, {}
     if box is not None:
+        # Only the positions say how many dimensions a box has whose side is one number.
         cell = box * jnp.eye(d, dtype=position.dtype) if box.ndim == 0 else box
-        apart = (padded[receivers] - padded[senders]) @ jnp.linalg.inv(cell)
-        edges["shift"] = -jnp.round(apart).astype(jnp.int32)
+        fraction = (padded[receivers] - padded[senders]) @ jnp.linalg.inv(cell)
+        # Displacement + shift @ cell is then the nearest image.
+        edges["shift"] = -jnp.round(fraction).astype(jnp.int32)
         globals_["cell"] = jnp.broadcast_to(cell, (1 + PADDING_GRAPHS, d, d))
     count = jnp.sum(real, dtype=jnp.int32)
     return GraphsTuple(
@@ -103,6 +105,7 @@ def _graph(
         senders=senders,
         receivers=receivers,
         globals=globals_,
+        # The particles, the padding, and the empty graph that marks it as such.
         n_node=jnp.array([n, 1, 0], jnp.int32),
         n_edge=jnp.stack([count, len(order) - count, jnp.zeros_like(count)]),
     )

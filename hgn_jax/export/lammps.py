@@ -38,5 +38,6 @@ def _section(curve: PairCurve) -> str:
     rows = np.column_stack([curve.r, curve.energy, curve.force])
     lines = [f"{k} {x:.12g} {e:.15g} {f:.15g}" for k, (x, e, f) in enumerate(rows, start=1)]
     head = [f"# learned by hgn_jax: {curve.name}; number, distance, energy, force", curve.name]
+    # R: LAMMPS computes even distances from the first and the last one.
     size = f"N {len(rows)} R {curve.r[0]:.12g} {curve.r[-1]:.12g}"
     return "\n".join([*head, size, "", *lines, ""])

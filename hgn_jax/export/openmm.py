@@ -59,7 +59,7 @@ def openmm_force(
     kinds_of = list(itertools.combinations_with_replacement(range(max(1, len(species))), 2))
     for number, (a, b) in enumerate(kinds_of):
         of_pair = f"(delta(kind1 - {a})*delta(kind2 - {b})"
-        if a != b:
+        if a != b:  # OpenMM gives the particles of a pair in either order
             of_pair += f" + delta(kind1 - {b})*delta(kind2 - {a})"
         parts.append(f"{of_pair})*curve{number}(r)")
     force = openmm.CustomNonbondedForce(" + ".join(parts))

@@ -72,6 +72,7 @@ def _names(model: HamiltonianGraphNetwork) -> list[str]:
     if not types:
         raise ValueError("the model has no pair potential")
     species = model.basis.species
+    # Otherwise edges have types of their own, or species are no elements.
     if types == len(species) * (len(species) + 1) // 2 and species[0] > 0:
         symbols = [SYMBOLS[z - 1] for z in species]
         return [f"{a}-{b}" for k, a in enumerate(symbols) for b in symbols[k:]]
@@ -84,7 +85,7 @@ def _curve(
     low, high = (float(x) for x in model.pair_range(kind))
     if not low <= high < np.inf:
         raise ValueError(f"edge type {kind} ({name}) had no pair in training: nothing to tabulate")
-    last = model.reach if np.isfinite(model.reach) else high
+    last = model.reach if np.isfinite(model.reach) else high  # where it has faded to zero
     first = low if least is None else float(least)
     if not 0 < first < last:
         raise ValueError(f"least must be between 0 and {last:.6g}, got {first:.6g}")

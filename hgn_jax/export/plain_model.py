@@ -28,7 +28,7 @@ def plain_model(model: HamiltonianGraphNetwork) -> dict[str, Any]:
     """
     _require_plain(model)
     pairs, powers, kinetic = [], [], []
-    uniform, stiffness, pull = np.zeros(0), 0.0, np.zeros(0)
+    uniform, stiffness, pull = np.zeros(0), 0.0, np.zeros(0)  # the first field tells the dimension
     for term, theta in zip(model.terms, model.theta):
         coefficients = np.asarray(theta, float)
         if isinstance(term, Powers):
@@ -101,6 +101,6 @@ def _curve(curve: AbstractCurve, factor: Float[Array, ""]) -> dict[str, Any]:
 def _tails(term: PowerTails, kind: int) -> dict[str, list[float | None]]:
     starts = np.asarray(term.starts, float)[kind].tolist()
     return {
-        "starts": [r if r < np.inf else None for r in starts],
+        "starts": [r if r < np.inf else None for r in starts],  # JSON has no infinity
         "exponents": np.asarray(term.exponents, float)[kind].tolist(),
     }

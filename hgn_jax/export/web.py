@@ -124,7 +124,7 @@ def _start(model: HamiltonianGraphNetwork, graph: GraphsTuple) -> dict[str, Any]
 
 def _pairs(model: HamiltonianGraphNetwork, graph: GraphsTuple) -> list[dict[str, Any]]:
     """Edges of the graph, each once; none if the model has a cutoff, whose pairs are searched."""
-    if model.reach == 0:
+    if model.reach == 0:  # nothing acts between bodies
         return []
     if model.reach < np.inf:
         Neighbours(model.reach, SKIN * model.reach).check(graph)
@@ -152,5 +152,6 @@ def _reference(motion: Trajectory | Ephemeris, n: int, d: int) -> dict[str, list
             f"reference must hold positions [{len(times)} {n} {d}], got "
             f"[{' '.join(map(str, position.shape))}]"
         )
+    # The maximum is for a reference at the origin.
     digits = 5 - int(np.ceil(np.log10(max(float(np.abs(position).max()), 1e-300))))
     return {"times": times.tolist(), "position": position.round(digits).tolist()}

@@ -40,8 +40,8 @@ def unpack(words: UInt[Array, "b w"], most: int) -> tuple[Int[Array, "b {most}"]
     k = jnp.arange(most, dtype=jnp.int32)[None]
     # The word that holds the k-th set bit: the number of words that end before it.
     word = jnp.sum(cumulative[:, :, None] <= k[None], axis=1).astype(jnp.int32)
-    word = jnp.minimum(word, width - 1)
-    rank = k - jnp.take_along_axis(cumulative - in_word, word, axis=1)
+    word = jnp.minimum(word, width - 1)  # beyond the last set bit; replaced below
+    rank = k - jnp.take_along_axis(cumulative - in_word, word, axis=1)  # among the bits of its word
     index = word + width * nth_set_bit(jnp.take_along_axis(words, word, axis=1), rank)
     return jnp.where(k < cumulative[:, -1:], index, WORD * width), cumulative[:, -1]
 

@@ -22,7 +22,7 @@ def snapshots(
     """
     s = next(iter(nodes.values())).shape[0]  # type: ignore[union-attr]
     n = graph.nodes["position"].shape[0]
-    offset = n * jnp.arange(s, dtype=graph.senders.dtype)[:, None]
+    offset = n * jnp.arange(s, dtype=graph.senders.dtype)[:, None]  # int64 would widen the senders
 
     def repeat(array: Array) -> Array:
         return jnp.broadcast_to(array, (s, *array.shape)).reshape(-1, *array.shape[1:])
@@ -58,6 +58,7 @@ def batch(graphs: Sequence[GraphsTuple]) -> GraphsTuple:
                 raise ValueError(
                     f"graph {i} has {part} {sorted(names)}, graph 0 has {sorted(first_names)}"
                 )
+        # Otherwise `_like` would round a graph in float64 to the precision of graph 0.
         for name, array in _named_arrays(graph).items():
             first_array = _named_arrays(graphs[0])[name]
             if (array.shape[1:], array.dtype) != (first_array.shape[1:], first_array.dtype):
@@ -65,6 +66,7 @@ def batch(graphs: Sequence[GraphsTuple]) -> GraphsTuple:
                     f"{name} of graph {i} is {array.dtype} [_, {array.shape[1:]}], that of graph 0 "
                     f"{first_array.dtype} [_, {first_array.shape[1:]}]"
                 )
+    # On the host: on a device, concatenation is compiled for every set of shapes.
     return _like(jraph.batch_np([jax.tree.map(np.asarray, g) for g in graphs]), graphs[0])
 
 

@@ -42,6 +42,7 @@ def from_pairs(
     """
     position = _sites(position)
     n = len(position)
+    # NumPy makes floats [0] of an empty list.
     links = np.asarray(pairs) if np.size(pairs) else np.zeros((0, 2), np.int64)
     if links.ndim != 2 or links.shape[1] != 2 or not np.issubdtype(links.dtype, np.integer):
         raise ValueError(f"pairs must be integers [p 2], got {links.dtype} {links.shape}")
@@ -50,7 +51,9 @@ def from_pairs(
     links = links.astype(np.int32)
     check_names("edges", edges)
     of_pairs = {
-        k: jnp.asarray(v, position.dtype if k == "coupling" else None) for k, v in edges.items()
+        # Couplings multiply energies and need their dtype; types stay integers.
+        k: jnp.asarray(v, position.dtype if k == "coupling" else None)
+        for k, v in edges.items()
     }
     for name, values in of_pairs.items():
         if values.shape[:1] != (len(links),):
@@ -69,6 +72,7 @@ def _sites(position: ArrayLike) -> Array:
             "position must be [n d] with at least one body and dimension, got shape "
             f"{position.shape}"
         )
+    # `check_float` refuses integers, which are welcome here.
     if not jnp.issubdtype(position.dtype, jnp.integer):
         check_float("position", position.dtype)
     if not jnp.issubdtype(position.dtype, jnp.floating):
@@ -113,7 +117,7 @@ def _check_pairs(links: np.ndarray, n: int) -> None:
     if (links[:, 0] == links[:, 1]).any():
         row = int(np.argmax(links[:, 0] == links[:, 1]))
         raise ValueError(f"pair {row} joins node {links[row, 0]} to itself")
-    ordered = np.sort(links, axis=1)
+    ordered = np.sort(links, axis=1)  # (i, j) and (j, i) are one pair
     _, first, count = np.unique(ordered, axis=0, return_index=True, return_counts=True)
     if (count > 1).any():
         pair = tuple(ordered[first[np.argmax(count > 1)]].tolist())
@@ -133,6 +137,7 @@ def lattice(shape: Sequence[int], *, spacing: float = 1.0, mass: ArrayLike = 1.0
     sites = np.array(list(itertools.product(*map(range, shape))), dtype=float)
     index = np.arange(math.prod(shape)).reshape(shape)
     pairs = [
+        # Along an axis of one site both ranges are empty.
         np.stack([index.take(range(k - 1), axis).ravel(), index.take(range(1, k), axis).ravel()], 1)
         for axis, k in enumerate(shape)
     ]
@@ -156,6 +161,7 @@ def ring(n: int, *, dimension: int = 2, spacing: float = 1.0, mass: ArrayLike = 
     if n < 3 or dimension < 2:
         raise ValueError(f"a ring needs n >= 3 and dimension >= 2, got {n} and {dimension}")
     angle = 2 * np.pi * np.arange(n) / n
+    # `spacing` is a chord, 2 R sin(pi / n), not an arc.
     circle = np.stack([np.cos(angle), np.sin(angle)], 1) * spacing / (2 * np.sin(np.pi / n))
     sites = np.pad(circle, ((0, 0), (0, dimension - 2)))
     return from_pairs(sites, [(i, (i + 1) % n) for i in range(n)], mass=mass)
@@ -228,7 +234,7 @@ def radius(
     pairs, shift = pairs_within(points, cutoff, None if matrix is None else Cell(matrix))
     if matrix is None:
         return _graph(position, pairs, {}, None, mass)
-    both = jnp.asarray(np.concatenate([shift, -shift]), jnp.int32)
+    both = jnp.asarray(np.concatenate([shift, -shift]), jnp.int32)  # the reverse edge crosses back
     graph = _graph(position, pairs, {"shift": both}, None, mass)
     return graph._replace(globals={"cell": jnp.asarray(matrix, position.dtype)[None]})
 

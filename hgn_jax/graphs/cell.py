@@ -39,9 +39,11 @@ class Cell(eqx.Module):
         if d > 3 or xp is np:
             return xp.linalg.inv(rows) / scale
         # Cross products instead of LAPACK, which is slow inside a compiled loop.
+        # Missing axes get unit vectors, since a cross product needs three components.
         padding = xp.asarray(np.diag(np.arange(3) >= d), rows.dtype)
         a, b, c = xp.pad(rows, (0, 3 - d)) + padding
         columns = xp.stack([xp.cross(b, c), xp.cross(c, a), xp.cross(a, b)], axis=1)
+        # The determinant a . (b x c) keeps its sign, which is negative for left-handed cells.
         return columns[:d, :d] / (xp.sum(a * columns[:, 0]) * scale)
 
     @property
@@ -53,6 +55,7 @@ class Cell(eqx.Module):
     def heights(self) -> Float[AnyArray, " d"]:
         """Distances between opposite faces (length): the sides of an orthorhombic cell."""
         xp = _namespace(self.matrix)
+        # A reciprocal vector is normal to a face, and 1 / height long.
         return 1 / xp.sqrt(xp.sum(self.inverse**2, axis=0))
 
     @property
@@ -60,6 +63,7 @@ class Cell(eqx.Module):
         """True unless all lattice vectors are perpendicular."""
         xp = _namespace(self.matrix)
         products = xp.sum(self.matrix[:, None] * self.matrix[None], axis=2)
+        # No tolerance: a rotated box may count as skewed, which only makes the checks stricter.
         return xp.any((products != 0) & ~np.eye(len(self.matrix), dtype=bool))
 
     def fractional(self, x: Float[AnyArray, "... d"]) -> Float[AnyArray, "... d"]:
@@ -87,6 +91,7 @@ class Cell(eqx.Module):
         if self.diagonal:
             sides = [self.matrix[k, k] for k in range(len(dx))]
             return [x - side * _namespace(x).round(x / side) for x, side in zip(dx, sides)]
+        # Rounding has derivative zero, so gradients treat the image as fixed.
         steps = [_namespace(x).round(x) for x in _product(dx, self.inverse)]
         return [x - image for x, image in zip(dx, _product(steps, self.matrix))]
 
@@ -115,6 +120,7 @@ def require_shift(graphs: GraphsTuple) -> None:
 def is_singular(matrix: Float[np.ndarray, "*g d d"]) -> Bool[np.ndarray, "*g"] | np.bool:
     """True for finite cells whose rows are linearly dependent."""
     lengths = np.linalg.norm(np.asarray(matrix, float), axis=-1, keepdims=True)
+    # A zero row must give the determinant zero, not NaN, which is below no bound.
     return np.abs(np.linalg.det(matrix / np.where(lengths == 0, 1, lengths))) < FLATTEST
 
 
@@ -129,4 +135,5 @@ def _components(x: Any) -> list[Any]:
 
 
 def _namespace(array: Any) -> ModuleType:
+    # An element of a NumPy array is an `np.generic`.
     return np if isinstance(array, np.ndarray | np.generic) else jnp

@@ -64,10 +64,11 @@ def search(
     # Padding is sorted behind the last grid cell, where no run ends.
     grid_cell = jnp.where(mask, grid_cell, math.prod(grid))
     order = jnp.argsort(grid_cell).astype(jnp.int32)
+    # One more than there are cells, so that first[c + 1] is where cell c stops.
     cells = jnp.arange(math.prod(grid) + 1, dtype=jnp.int32)
     first = jnp.searchsorted(grid_cell[order], cells).astype(jnp.int32)
     lines = math.prod(len(steps_around(k)) for k in grid[:-1])
-    sorted_position = [position[order, k] for k in range(d)]
+    sorted_position = [position[order, k] for k in range(d)]  # arrays [n d] with a small d are slow
 
     def neighbours(block: tuple[Array, Array]) -> tuple[Array, Array]:
         """Neighbours `[b m]` of a block of b sorted bodies, and their numbers `[b]`."""
@@ -76,28 +77,30 @@ def search(
         k = jnp.arange(capacity, dtype=jnp.int32)[None, None]
         # Candidates [b lines capacity]: the k-th body of every run.
         wide = _Runs(*(a[:, :, None] for a in runs))
-        candidate = jnp.minimum(wide.member(k), n - 1)
+        candidate = jnp.minimum(wide.member(k), n - 1)  # past the end of a run; `near` drops them
         dx = [x[candidate] - x[body][:, None, None] for x in sorted_position]
         if cell is not None:
             dx = cell.minimum_image_components(dx)
         square = sum((x**2 for x in dx), start=jnp.zeros(candidate.shape, position.dtype))
         near = (k < wide.bodies) & (square < reach**2) & (candidate != body[:, None, None])
-        found, count = unpack(pack(near.reshape(-1, lines * capacity)), slots)
-        line = jnp.minimum(found // capacity, lines - 1)
+        entry, count = unpack(pack(near.reshape(-1, lines * capacity)), slots)
+        line = jnp.minimum(entry // capacity, lines - 1)  # empty slots hold a greater index
         chosen = _Runs(*(jnp.take_along_axis(a, line, axis=1) for a in runs))
-        sender = order[jnp.minimum(chosen.member(found - line * capacity), n - 1)]
-        return jnp.where(found < WORD * words_for(lines * capacity), sender, n - 1), count
+        sender = order[jnp.minimum(chosen.member(entry - line * capacity), n - 1)]
+        return jnp.where(entry < WORD * words_for(lines * capacity), sender, n - 1), count
 
+    # The candidates of a block are in memory together.
     size = max(1, min(portion().candidates // (words_for(lines * capacity) * WORD), n))
     blocks = -(-n // size)
+    # The last block is filled up with copies of the last body, which are cut off below.
     body = jnp.minimum(jnp.arange(blocks * size, dtype=jnp.int32), n - 1)
     split = (body.reshape(blocks, size), index[order][body].reshape(blocks, size, d))
     table, counts = jax.lax.map(neighbours, split)
     # The inverse of the sort, to return to the order of the bodies.
     rank = jnp.zeros(n, jnp.int32).at[order].set(jnp.arange(n, dtype=jnp.int32))
     senders = table.reshape(-1, slots)[:n][rank]
-    senders = jnp.where(mask[:, None], senders, n - 1).T
-    most = jnp.max(jnp.where(mask[order], counts.reshape(-1)[:n], 0))
+    senders = jnp.where(mask[:, None], senders, n - 1).T  # slot by slot, as in `SlottedGraphs`
+    most = jnp.max(jnp.where(mask[order], counts.reshape(-1)[:n], 0))  # counts are in sorted order
     fullest = jnp.max(run_lengths(jnp.diff(first).reshape(-1, along)))
     return senders, most, fullest
 
@@ -109,9 +112,10 @@ def grid_index(
 
     In free space the grid repeats periodically: distances decide which bodies are near.
     """
-    cells = jnp.asarray(grid, jnp.int32)[None]
+    cells = jnp.asarray(grid, jnp.int32)[None]  # axes are explicit: the tests forbid rank promotion
     if cell is None:
         unbounded = jnp.floor(2 * position / reach)
+        # Before the cast: the index of a distant body may exceed 32 bits.
         return jnp.mod(unbounded, cells.astype(position.dtype)).astype(jnp.int32)
     fraction = cell.fractional(position)
     index = ((fraction - jnp.floor(fraction)) * cells.astype(position.dtype)).astype(jnp.int32)
@@ -145,6 +149,7 @@ def _runs_around(index: Int[Array, "b d"], first: Int[Array, " c"], grid: tuple[
     lines = (index[:, None, :-1] + towards) % jnp.asarray(across, jnp.int32)[None, None]
     line = along * _line(lines, grid)
     start, end = first[line], first[line + along]
+    # The run is the whole line. Wrapping it would count cells twice.
     if len(steps_around(along)) == along:
         return _Runs(start, end - start, start, end)
     low, high = ((index[:, -1:] + step) % along for step in (-2, 2))

@@ -15,7 +15,7 @@ def check_indices(graphs: GraphsTuple, frames: Frames) -> None:
         index = getattr(graphs, name)
         outside = (index < 0) | (index >= len(node))
         if not outside.any():
-            outside = node[index] != edge
+            outside = node[index] != edge  # only now is every index valid
         if outside.any():
             e = int(np.argmax(outside))
             raise ValueError(
@@ -27,6 +27,7 @@ def check_pairs(graphs: GraphsTuple, frames: Frames, padding: np.ndarray) -> Non
     """Raises `ValueError` for an edge without its reverse, a duplicate, or one of length zero."""
     keep = ~padding[frames.of["edges"]]
     sender, receiver = graphs.senders[keep], graphs.receivers[keep]
+    # Without a cell shifts have no components, and all comparisons of them hold.
     shift = graphs.edges.get("shift", np.zeros((len(keep), 0)))[keep]
     names = [name for name in ("type", "coupling") if name in graphs.edges]
     kind = [graphs.edges[name][keep] for name in names]
@@ -38,7 +39,7 @@ def check_pairs(graphs: GraphsTuple, frames: Frames, padding: np.ndarray) -> Non
         first = int(starts[frame])
         return frame, int(sender[e]) - first, int(receiver[e]) - first
 
-    loops = (sender == receiver) & ~shift.any(axis=1)
+    loops = (sender == receiver) & ~shift.any(axis=1)  # a body may be joined to its own image
     if loops.any():
         frame, a, _ = located(int(np.argmax(loops)))
         raise ValueError(
@@ -46,7 +47,7 @@ def check_pairs(graphs: GraphsTuple, frames: Frames, padding: np.ndarray) -> Non
             "at its end: pad with n_graph at least two above the number of graphs"
         )
     # Two sorted orders, of the edges and of their reverses: k-th entries must be a pair.
-    forward = np.lexsort([*kind, *shift.T, receiver, sender])
+    forward = np.lexsort([*kind, *shift.T, receiver, sender])  # the last key sorts first
     reverse = np.lexsort([*kind, *-shift.T, sender, receiver])
     same = (sender[forward] == receiver[reverse]) & (receiver[forward] == sender[reverse])
     same &= (shift[forward] == -shift[reverse]).all(axis=1)

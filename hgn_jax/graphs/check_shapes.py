@@ -28,6 +28,7 @@ def check_shapes(graphs: GraphsTuple) -> None:
     position = graphs.nodes["position"]
     if position.ndim != 2 or not position.shape[1]:
         raise ValueError(f'nodes["position"] must be [n d], got {position.shape}')
+    # AXES writes fixed lengths as digits.
     sizes = {
         "n": position.shape[0], "d": position.shape[1],
         "e": len(graphs.senders), "g": len(graphs.n_node), "2": 2, "3": 3,
@@ -55,6 +56,7 @@ def check_shapes(graphs: GraphsTuple) -> None:
 
 def _slots(graphs: GraphsTuple, name: str) -> int:
     """Number of triples or quadruples of each node."""
+    # The zero is for an array of one axis, which is refused later, with its shape.
     return (*graphs.nodes.get(name, np.zeros((0, 0))).shape, 0)[1]
 
 

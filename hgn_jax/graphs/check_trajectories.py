@@ -25,6 +25,7 @@ def check_times(times: np.ndarray) -> None:
     """Raises `ValueError` for times that are not finite or do not increase."""
     finite = np.isfinite(times)
     rising = np.diff(times, axis=1, prepend=-np.inf) > 0
+    # Steps next to a NaN do not rise either: name the NaN itself.
     bad = np.argwhere(~rising if finite.all() else ~finite)
     if len(bad):
         k, frame = bad[0]
@@ -51,6 +52,7 @@ def check_frames(times: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
 def check_newtonian(expected: np.ndarray, momentum: np.ndarray, slack: float) -> None:
     """Raises `ValueError` if the momentum is not the expected mass times velocity."""
     size = np.linalg.norm(expected, axis=-1, keepdims=True)
+    # Absolute, for bodies that are almost at rest.
     rounding = 1e3 * np.finfo(momentum.dtype).eps * size.max()
     # The error of a differentiated velocity scales with the greatest speed of the body.
     size = size if slack < 1e-3 else size.max(axis=1, keepdims=True)
@@ -86,11 +88,11 @@ def _check_rounding(
     times: np.ndarray, dtype: np.dtype, least: float, what: str, known: np.ndarray | int
 ) -> None:
     """`known` is by how much steps are known better than their ends."""
-    if not np.issubdtype(dtype, np.floating):
+    if not np.issubdtype(dtype, np.floating):  # integers are exact
         return
     steps = np.diff(times, axis=1)
     rounding = float(np.finfo(dtype).eps) * np.abs(times).max(axis=1)
-    error = rounding / steps.min(axis=1, initial=np.inf) / known
+    error = rounding / steps.min(axis=1, initial=np.inf) / known  # a single frame has no step
     k = int(np.argmax(error))
     if error[k] > least:
         raise ValueError(
@@ -111,16 +113,16 @@ def check_velocity(times: np.ndarray, x: np.ndarray, v: np.ndarray) -> None:
     if times.shape[1] < 3:
         return
     differences = np.diff(x, axis=1) / np.diff(times)[..., None, None]
-    between = (v[:, 1:] + v[:, :-1]) / 2
+    between = (v[:, 1:] + v[:, :-1]) / 2  # a difference is the mean velocity of its step
     sizes = [np.linalg.norm(u, axis=-1)[:, :-1] for u in (differences, between)]
     changes = [np.linalg.norm(np.diff(u, axis=1), axis=-1) for u in (differences, between)]
     moving = (sizes[0] > 0) & (sizes[1] > 0)
     slow = moving & (changes[0] <= sizes[0] / 2) & (changes[1] <= sizes[1] / 2)
     if 2 * slow.sum() <= moving.sum():
         return
-    expected, found = (float(np.median(size[slow])) for size in sizes)
-    if not 1 / UNITS < found / expected < UNITS:
+    expected, given = (float(np.median(size[slow])) for size in sizes)
+    if not 1 / UNITS < given / expected < UNITS:
         raise ValueError(
-            f"velocity is about {found:.3g} but position changes by about {expected:.3g} per unit "
+            f"velocity is about {given:.3g} but position changes by about {expected:.3g} per unit "
             "of time (medians): the units of position, velocity and times do not agree"
         )

@@ -36,6 +36,7 @@ def padding_graphs(graphs: GraphsTuple) -> np.ndarray:
     real, nodes = int(counts[0]), int(counts[1])
     edges = int(graphs.n_edge[:real].sum())
     # An empty last graph marks padding only if the graph before it is as `pad` makes it.
+    # jraph's own padding satisfies both conditions, too.
     loops = graphs.senders[edges:] == graphs.receivers[edges:]
     if graphs.nodes["position"][nodes:].any() or not loops.all():
         raise ValueError(
@@ -54,7 +55,7 @@ def check_cells(graphs: GraphsTuple, padding: np.ndarray) -> None:
     """Raises `ValueError` for the first cell that spans no volume."""
     if "cell" not in graphs.globals:
         return
-    bad = is_singular(graphs.globals["cell"]) & ~padding
+    bad = is_singular(graphs.globals["cell"]) & ~padding  # cells of padding are zero
     if bad.any():
         frame = int(np.argmax(bad))
         require_cell(graphs.globals["cell"][frame], f'globals["cell"] of frame {frame}')

@@ -52,7 +52,7 @@ def slotted(graphs: GraphsTuple) -> GraphsTuple:
         return graphs
     n_node, senders, receivers = map(np.asarray, topology)
     n = len(graphs.nodes["position"])
-    kept = np.flatnonzero(senders < real_counts(n_node, n)[1])
+    kept = np.flatnonzero(senders < real_counts(n_node, n)[1])  # edges of padding start at padding
     order = kept[np.argsort(receivers[kept], kind="stable")]
     count = np.bincount(receivers[order], minlength=n)
     slots = int(count.max(initial=0))
@@ -72,6 +72,7 @@ def slotted(graphs: GraphsTuple) -> GraphsTuple:
 def _in_slots(graphs: GraphsTuple, edge: Array, senders: Array, slots: int) -> SlottedGraphs:
     def spread(values: Array) -> Array:
         empty = (edge < 0).reshape(-1, *[1] * (values.ndim - 1))
+        # The index -1 of an empty slot reads the last value, which is then replaced.
         return jnp.where(empty, jnp.zeros_like(values[:1]), values[edge])
 
     return with_padding(graphs)._replace(

@@ -63,4 +63,4 @@ def _frames_with(data: GraphsTuple, part: str, weight: str) -> int:
     if part == "globals":
         return int(positive.sum())
     frame = np.repeat(np.arange(len(data.n_node)), np.asarray(data.n_node))
-    return len(np.unique(frame[positive]))
+    return len(np.unique(frame[positive]))  # forces may be measured on some bodies only

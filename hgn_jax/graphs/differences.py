@@ -33,7 +33,8 @@ def differentiate(
 def _difference_weights(offsets: Float[np.ndarray, "k t s"]) -> Float[np.ndarray, "k t s"]:
     """Weights of the first derivative at offset zero, exact for powers of the offsets."""
     scale = np.abs(offsets).max(axis=-1, keepdims=True)
+    # With offsets up to one, the condition of this Vandermonde matrix depends on no unit.
     powers = (offsets / scale)[..., None, :] ** np.arange(offsets.shape[-1])[:, None]
-    unit = np.zeros((*offsets.shape, 1))
-    unit[..., 1, 0] = 1
+    unit = np.zeros((*offsets.shape, 1))  # a column: NumPy 2 takes stacked vectors for a matrix
+    unit[..., 1, 0] = 1  # the derivative at zero is one for t, and zero for all other powers
     return np.linalg.solve(powers, unit)[..., 0] / scale

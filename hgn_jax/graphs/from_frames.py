@@ -64,6 +64,7 @@ def from_frames(
         if matrix is not None:
             require_cell(matrix, f"{name}: cell")
         pairs, shift = pairs_within(x, cutoff, None if matrix is None else Cell(matrix))
+        # Without a cell all shifts are zero.
         _check_coincident(name, x, pairs, shift if matrix is None else shift @ matrix, cutoff)
         senders += [pairs[:, 0] + start, pairs[:, 1] + start]
         receivers += [pairs[:, 1] + start, pairs[:, 0] + start]
@@ -75,6 +76,7 @@ def from_frames(
 
     def array(values: ArrayLike) -> jnp.ndarray:
         values = np.asarray(values)
+        # Species and flags keep their own dtypes.
         return jnp.asarray(values, dtype if values.dtype.kind == "f" else None)
 
     def integers(values: Sequence[np.ndarray]) -> jnp.ndarray:

@@ -31,12 +31,14 @@ def node_mask(graphs: GraphsTuple) -> NodeMask:
 
 def edge_mask(graphs: GraphsTuple) -> Bool[Array, "*e"]:
     """True for edges between bodies, False for padding."""
+    # By the sender, not by the order: in the dense layout empty slots lie between the edges.
     return graphs.senders < jnp.asarray(_real(graphs)[1], graphs.senders.dtype)
 
 
 def _real(graphs: GraphsTuple) -> tuple[Count, Count]:
     """Numbers of real graphs and of real bodies; padding follows both."""
     if isinstance(graphs, SlottedGraphs):
+        # The dense layout appends one graph with one body, beyond the padding that `pad` makes.
         return real_counts(graphs.n_node[:-1], count(graphs) - 1)
     return real_counts(graphs.n_node, count(graphs))
 
@@ -54,6 +56,7 @@ def graph_index(graphs: GraphsTuple) -> NodeIndex:
     # Not jnp.repeat: it sums over all nodes, which takes XLA seconds to fold for constant counts.
     ends = jnp.cumsum(graphs.n_node.astype(jnp.int32))
     nodes = jnp.arange(count(graphs), dtype=jnp.int32)
+    # `right` also skips empty graphs.
     return jnp.searchsorted(ends, nodes, side="right").astype(jnp.int32)
 
 
@@ -135,7 +138,7 @@ def length(graphs: GraphsTuple, vector: list[Edges]) -> Edges:
     """Edge lengths from the components of edge vectors; one for padding edges."""
     s = square(vector)
     bodies_apart = edge_mask(graphs) & ~(s == 0)  # NaN stays NaN
-    root = jnp.sqrt(jnp.where(bodies_apart, s, 1))
+    root = jnp.sqrt(jnp.where(bodies_apart, s, 1))  # as in `norm`, for the gradient
     return jnp.where(bodies_apart | ~edge_mask(graphs), root, 0)
 
 
@@ -148,12 +151,12 @@ def edge_share(graphs: GraphsTuple) -> Float[Array, "*e"]:
     """Weight of a directed edge: half its `coupling` (one if absent), zero for padding."""
     dtype = graphs.nodes["position"].dtype
     coupling = graphs.edges.get("coupling", jnp.ones(graphs.senders.shape, dtype))
-    return jnp.where(edge_mask(graphs), coupling / 2, 0)
+    return jnp.where(edge_mask(graphs), coupling / 2, 0)  # every pair is listed in both directions
 
 
 def velocity_of(graphs: GraphsTuple) -> Float[Array, "n d"]:
     """Velocity, momentum over mass (length / time); zero for padding."""
-    mass = jnp.where(node_mask(graphs), graphs.nodes["mass"], 1)
+    mass = jnp.where(node_mask(graphs), graphs.nodes["mass"], 1)  # zero for padding
     return jnp.where(node_mask(graphs)[:, None], graphs.nodes["momentum"] / mass[:, None], 0)
 
 

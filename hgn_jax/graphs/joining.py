@@ -23,6 +23,7 @@ NONE = np.zeros((0, 2), np.int64)
 
 def is_cutoff(edges: Any) -> bool:
     """True for a number: the greatest length of an edge."""
+    # Python counts bool among the numbers.
     return isinstance(edges, numbers.Real) and not isinstance(edges, bool)
 
 
@@ -36,6 +37,7 @@ def listed_pairs(edges: Any, n: int) -> Any:
             raise ValueError(f"a cutoff must be positive and finite, got edges={edges}")
         return NONE
     if isinstance(edges, str) and edges == "all":
+        # Reshaped, because the list is empty for a single body.
         return np.array(list(itertools.combinations(range(n), 2)), int).reshape(-1, 2)
     if np.ndim(edges) == 0:
         raise ValueError(f'edges must be pairs of bodies [p 2], "all" or a cutoff, got {edges!r}')
@@ -79,7 +81,7 @@ def unwrapped(position: np.ndarray, cell: np.ndarray) -> np.ndarray:
     Exact as long as no body moves by half a cell between two frames.
     """
     steps = np.diff(Cell(cell).fractional(position.astype(float)), axis=1)
-    turns = np.cumsum(np.round(np.nan_to_num(steps)), axis=1)
+    turns = np.cumsum(np.round(np.nan_to_num(steps)), axis=1)  # NaN: not measured
     turns = np.concatenate([np.zeros_like(turns[:, :1]), turns], axis=1)
     return position - (turns @ cell).astype(position.dtype)
 

@@ -27,21 +27,21 @@ def measured_states(
     given = {"position": position} | ({} if momentum is None else {"momentum": momentum})
     for name, array in given.items():
         _check_infinite(name, array)
-    seen = {name: np.isfinite(array).all(axis=-1) for name, array in given.items()}
-    if "momentum" in seen and not seen["momentum"].any():
-        del given["momentum"], seen["momentum"]
-    kept = np.any(np.stack([mask.any(axis=-1) for mask in seen.values()]), axis=0)
-    _check_seen(kept, seen["position"], FEWEST if "momentum" in seen else FEWEST + 1)
+    measured = {name: np.isfinite(array).all(axis=-1) for name, array in given.items()}
+    if "momentum" in measured and not measured["momentum"].any():
+        del given["momentum"], measured["momentum"]
+    kept = np.any(np.stack([mask.any(axis=-1) for mask in measured.values()]), axis=0)
+    _check_seen(kept, measured["position"], FEWEST if "momentum" in measured else FEWEST + 1)
     filled = {
-        name: _interpolated(times, array, seen[name] & kept[..., None])
+        name: _interpolated(times, array, measured[name] & kept[..., None])
         for name, array in given.items()
     }
     if "momentum" in filled:
         slopes = mass * _slopes(times, filled["position"])
-        never = ~seen["momentum"].any(axis=1)[:, None, :, None]
+        never = ~measured["momentum"].any(axis=1)[:, None, :, None]
         filled["momentum"] = np.where(never, slopes, filled["momentum"])
-    whole = all(mask[kept].all() for mask in seen.values())
-    flags = {} if whole else {f"{name}_measured": mask for name, mask in seen.items()}
+    whole = all(mask[kept].all() for mask in measured.values())
+    flags = {} if whole else {f"{name}_measured": mask for name, mask in measured.items()}
     return kept, filled | flags
 
 
@@ -55,8 +55,8 @@ def _check_infinite(name: str, array: np.ndarray) -> None:
         )
 
 
-def _check_seen(kept: np.ndarray, seen: np.ndarray, fewest: int) -> None:
-    never = np.argwhere(~seen.any(axis=1))
+def _check_seen(kept: np.ndarray, measured: np.ndarray, fewest: int) -> None:
+    never = np.argwhere(~measured.any(axis=1))
     if len(never):
         k, node = never[0]
         raise ValueError(
@@ -71,14 +71,15 @@ def _check_seen(kept: np.ndarray, seen: np.ndarray, fewest: int) -> None:
         )
 
 
-def _interpolated(times: np.ndarray, values: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Values with those that were not seen interpolated in time, constant beyond the ends."""
+def _interpolated(times: np.ndarray, values: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """Values with those that were not measured interpolated in time, constant beyond the ends."""
     filled = values.copy()
-    for k, i in np.argwhere(~seen.all(axis=1) & seen.any(axis=1)):
-        here = seen[k, :, i]
+    # A body that was never measured has nothing to interpolate between.
+    for k, i in np.argwhere(~measured.all(axis=1) & measured.any(axis=1)):
+        known = measured[k, :, i]
         for a in range(values.shape[3]):
             line = values[k, :, i, a]
-            filled[k, ~here, i, a] = np.interp(times[k, ~here], times[k, here], line[here])
+            filled[k, ~known, i, a] = np.interp(times[k, ~known], times[k, known], line[known])
     return filled
 
 

@@ -68,6 +68,7 @@ class Neighbours(eqx.Module):
                 "a neighbour list replaces the edges, so they cannot carry "
                 f"{sorted(graph.edges.keys() - {'shift'})}"
             )
+        # Inside jit the cell's values are unknown: `fits` checks them there.
         if "cell" not in graph.globals or isinstance(graph.globals["cell"], jax.core.Tracer):
             return
         require_cell(np.asarray(graph.globals["cell"])[0])
@@ -108,6 +109,7 @@ class Neighbours(eqx.Module):
         # At most about four grid cells per body, however large the system is.
         most_cells = max(1, int((4 * n) ** (1 / d)))
         grid = tuple(int(min(most_cells, max(1, 2 * side // self.reach))) for side in extent)
+        # In the precision of the search, so that bodies at a boundary fall into the same cells.
         exact = None if cell is None else Cell(cell.matrix.astype(position.dtype))
         index = grid_index(jnp.asarray(position), exact, self.reach, grid)
         number = np.ravel_multi_index(np.asarray(index).T, grid)
@@ -146,6 +148,7 @@ class Neighbours(eqx.Module):
         assert spec.sizes is not None
         if not sheared:
             return spec
+        # A shear fills the cell's off-diagonal entries.
         return Neighbours(self.cutoff, self.skin, spec.sizes._replace(diagonal=False))
 
     def _check_skewed(self, graph: GraphsTuple) -> None:
@@ -175,6 +178,7 @@ class Neighbours(eqx.Module):
         """The graph as `find` takes it: no edges, one body and one graph of padding appended."""
         assert self.sizes is not None
         padded = with_padding(graph)
+        # A class belongs to the structure of a tree, which jit knows, unlike the cell's values.
         return DiagonalCellGraphs(*padded) if self.sizes.diagonal else padded
 
     def fits(self, cell: Cell) -> Bool[Array, ""]:
@@ -190,7 +194,7 @@ class Neighbours(eqx.Module):
 
     def _grid_suffices(self, heights: AnyArray, grid: tuple[int, ...]) -> Bool[AnyArray, ""]:
         """True if no pair within reach is more than two grid cells apart."""
-        least = self.reach / 2 * ROUNDING * np.asarray(grid)
+        least = self.reach / 2 * ROUNDING * np.asarray(grid)  # grid cells are half the reach wide
         # Grids of up to five cells are searched whole.
         return ((np.asarray(grid) <= 5) | (heights >= least.astype(heights.dtype))).all()
 
@@ -215,13 +219,16 @@ class NeighbourList(eqx.Module):
         """True if a pair within the cutoff might be missing. `cell` is given if it may have
         changed, and the bodies with it."""
         if cell is None:
+            # Two bodies may approach each other, hence half the skin for each.
             moved = jnp.max(jnp.sum((position - self.position) ** 2, axis=1))
             return ~self.complete | ~(moved <= (spec.skin / 2) ** 2)  # NaN is stale
         assert self.cell is not None
+        # By default, GPUs may round factors in float32 to ten bits.
         back = jnp.matmul(cell.inverse, self.cell, precision="highest")
         moves = jnp.matmul(position, back, precision="highest") - self.position
         # Distances when the list was found are at most those of today times the norm of the map
         # back, plus two moves.
+        # sqrt(|B|_1 |B|_inf) bounds the norm of B without an SVD, which is slow inside jit.
         rows, columns = (jnp.max(jnp.sum(jnp.abs(back), axis=k)) for k in (0, 1))
         farthest = jnp.sqrt(jnp.max(jnp.sum(moves**2, axis=1)))
         then = spec.cutoff * jnp.sqrt(rows * columns) + 2 * farthest
@@ -237,7 +244,7 @@ class NeighbourList(eqx.Module):
         """The same neighbours with at least that many slots."""
         missing = max(slots - len(self.senders), 0)
         bodies = self.senders.shape[1]
-        empty = jnp.full((missing, bodies), bodies - 1, jnp.int32)
+        empty = jnp.full((missing, bodies), bodies - 1, jnp.int32)  # the last body is padding
         return eqx.tree_at(lambda x: x.senders, self, jnp.concatenate([self.senders, empty]))
 
 

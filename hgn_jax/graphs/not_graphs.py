@@ -34,6 +34,7 @@ def not_graphs(name: str, value: Any) -> ValueError:
 
 
 def _is_atoms(value: Any) -> bool:
+    # By attributes: ASE may not be installed.
     return all(hasattr(value, name) for name in ("numbers", "positions", "cell"))
 
 

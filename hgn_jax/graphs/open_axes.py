@@ -27,7 +27,7 @@ def enclosing_cell(
             return matrix
         cell = Cell(np.asarray(matrix, float))
         extent = np.ptp(cell.fractional(position), axis=0) * cell.heights
-        if (periodic | (cell.heights > extent + 1.001 * cutoff)).all():
+        if (periodic | (cell.heights > extent + 1.001 * cutoff)).all():  # a margin for rounding
             return matrix
     rows = np.zeros((d, d)) if matrix is None else np.array(matrix, float)
     normals = np.eye(d)

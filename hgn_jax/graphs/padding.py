@@ -28,6 +28,7 @@ def real_counts(n_node: Array | np.ndarray, nodes: int) -> tuple[Count, Count]:
     graphs = n_node.shape[0]
     if graphs < PADDING_GRAPHS:
         return graphs, nodes
+    # Inside jit, counts that are constants stay NumPy's, so that they may give shapes.
     xp = np if is_concrete(n_node) else jnp
     counts = xp.asarray(n_node).astype(np.int32)
     number = xp.arange(graphs, dtype=np.int32)
@@ -95,13 +96,14 @@ def pad(graphs: GraphsTuple, *, n_node: int, n_edge: int, n_graph: int) -> Graph
         def filled(array: ArrayLike) -> Array:
             values = np.asarray(array)
             padding = np.full((total - len(values), *values.shape[1:]), value, values.dtype)
+            # Concatenated by NumPy: JAX would compile once for every size.
             return jnp.asarray(np.concatenate([values, padding]), values.dtype)
 
         return filled
 
     def counts(number: ArrayLike, padding: int) -> Array:
         values = np.asarray(number)
-        return fill(n_graph)(np.append(values, values.dtype.type(padding)))
+        return fill(n_graph)(np.append(values, values.dtype.type(padding)))  # an int would widen it
 
     ends = fill(n_edge, own[0])  # padding edges are loops of the first padding node
     return GraphsTuple(

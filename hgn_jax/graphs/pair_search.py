@@ -28,11 +28,12 @@ def pairs_within(
         steps = np.floor(_in_double(cell).fractional(points)).astype(np.int64)
         points = points - steps @ np.asarray(cell.matrix, float)
     pairs, shift = _search(points, cutoff, cell)
+    # Wrapping changed x[j] - x[i] by -(steps[j] - steps[i]) @ cell.
     shift = shift + steps[pairs[:, 0]] - steps[pairs[:, 1]]
     swap = _reversed(pairs, shift)[:, None]
     pairs = np.where(swap, pairs[:, ::-1], pairs)
     shift = np.where(swap, -shift, shift)
-    order = np.lexsort([*shift.T[::-1], *pairs.T[::-1]])
+    order = np.lexsort([*shift.T[::-1], *pairs.T[::-1]])  # reversed, since the last key sorts first
     return pairs[order], shift[order]
 
 
@@ -45,6 +46,7 @@ def most_neighbours(position: np.ndarray, reach: float, cell: Cell | None) -> in
     if cell is not None and min(_in_double(cell).heights) < 2 * reach:
         # Several images of a body may be near; it counts once.
         pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
+    # `minlength`, because max() refuses an empty array.
     return 1 + int(np.bincount(pairs.ravel(), minlength=1).max())
 
 
@@ -56,11 +58,11 @@ def _search(points: np.ndarray, cutoff: float, cell: Cell | None) -> tuple[np.nd
     if n == 0:
         return np.zeros((0, 2), np.int64), np.zeros((0, d), np.int64)
     # Lengths in units of the cutoff: vesin refuses cutoffs below 1e-6.
-    points = np.pad(points / cutoff, ((0, 0), (0, 3 - d)))
+    points = np.pad(points / cutoff, ((0, 0), (0, 3 - d)))  # vesin needs three dimensions
     box, reach = _box(points, None if cell is None else _in_double(cell).matrix / cutoff)
     search = vesin.NeighborList(cutoff=reach, full_list=False)
     pairs, shift, distance = search.compute(points, box, True, quantities="PSd")
-    near = distance <= 1
+    near = distance <= 1  # drops what only MARGIN, or a longer reach, has found
     return pairs[near].astype(np.int64), shift[near, :d].astype(np.int64)
 
 

@@ -49,6 +49,7 @@ def pair_gradient(graphs: GraphsTuple, slope_of_square: OfEdges) -> Vectors:
 
     def pulls(edges: GraphsTuple, vector: list[Edges]) -> list[Edges]:
         mask = edge_mask(edges)
+        # Padding edges have length zero, where the slope may be infinite.
         s = jnp.where(mask, square(vector), 1)
         slope = slope_of_square(edge_kinds(edges).ravel(), s.ravel())
         # d(r^2)/dq is twice the vector, and the share is half the coupling: a factor of four.
@@ -66,6 +67,7 @@ def _summed(graphs: GraphsTuple, values: _Values) -> list[NodeScalars]:
     n, limits = count(graphs), portion()
     size = max(limits.bodies, limits.edges // max(graphs.slots, 1))
     if n <= size or not graphs.slots:
+        # Receivers [1 n] are broadcast over the slots of each body: nothing is gathered for them.
         vector = components(edges := _rows(graphs), [x[None] for x in graphs.nodes["position"].T])
         return [jnp.sum(value, axis=0) for value in values(edges, vector)]
     if limits.slots is not None:
@@ -88,6 +90,7 @@ def _by_bodies(graphs: SlottedGraphs, values: _Values, size: int) -> list[NodeSc
     blocks, remainder = divmod(len(position), size)
     # The last block overlaps the one before, so that all have the same size.
     sums = jax.lax.map(of_bodies, jnp.append(size * jnp.arange(blocks), len(position) - size))
+    # Without a remainder the last block repeats the one before, and nothing is taken from it.
     return [jnp.append(v[:blocks].ravel(), v[blocks, size - remainder :]) for v in sums]
 
 
@@ -108,7 +111,7 @@ def _by_slots(graphs: SlottedGraphs, values: _Values, step: int) -> list[NodeSca
         return [a + b for a, b in zip(total, of_slots(first, step))], None
 
     # The remainder comes first, so that the scan takes whole steps.
-    start = (slots - 1) % step + 1
+    start = (slots - 1) % step + 1  # 1 to `step`, never 0
     total = of_slots(jnp.array(0), start)
     if start == slots:
         return total

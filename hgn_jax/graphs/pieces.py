@@ -60,7 +60,9 @@ def packs(
 
 def _levels(sizes: Int[np.ndarray, " p"]) -> list[int]:
     """Chunks of equal level are padded to one shape."""
+    # The summand keeps factors of exactly 1.5 above the rounding of the logarithms.
     levels = np.floor(np.log(sizes.max() / sizes) / np.log(1.5) + 1e-9).astype(int)
+    # From the smallest chunks up, so that merged levels may merge once more.
     for level in range(levels.max(), 0, -1):
         own, larger = levels == level, levels[levels < level].max()
         if np.sum(sizes[levels == larger].max() - sizes[own]) < WORTH:
@@ -107,7 +109,7 @@ def _padded(pieces: Sequence[GraphsTuple], levels: Sequence[int]) -> Iterator[Gr
 def _windows(data: GraphsTuple, window: int | None, shorter_last: bool) -> np.ndarray:
     """Numbers of the graphs that begin a window, and the number of all graphs at the end."""
     graphs = len(data.n_node)
-    if window == 1:
+    if window == 1:  # needs no trajectories
         return np.arange(graphs + 1)
     require(data, {"globals": ["trajectory"]}, f"window={window}")
     number = data.globals["trajectory"]
@@ -130,6 +132,7 @@ def _cuts(windows: np.ndarray, size: int) -> list[int]:
     """Ends of chunks, each of as many whole windows as fit into `size` graphs."""
     ends = windows.tolist()
     cuts = ends[:1]
+    # Cut where the next window would no longer fit.
     for end, following in zip(ends[1:], [*ends[2:], None]):
         if following is None or following - cuts[-1] > size:
             cuts.append(end)

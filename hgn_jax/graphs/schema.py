@@ -53,7 +53,7 @@ def check_float(where: str, dtype: np.dtype) -> None:
         raise ValueError(f"{where} is complex ({dtype}): its imaginary part would be lost")
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"{where} must hold floats, got {dtype}")
-    if dtype.itemsize < 4:
+    if dtype.itemsize < 4:  # float16 and bfloat16
         raise ValueError(
             f"{where} is {dtype}, too coarse to fit or integrate: convert it to float32 or float64"
         )
@@ -67,13 +67,14 @@ def require(graphs: GraphsTuple, needed: Mapping[str, Collection[str]], why: str
     """
     missing = [
         (part, name) for part, names in needed.items() for name in sorted(names)
-        if name not in (getattr(graphs, part) or {})
+        if name not in (getattr(graphs, part) or {})  # jraph allows None for a dict
     ]  # fmt: skip
     if not missing:
         return
     words = []
     for part, name in missing:
         unknown = [k for k in getattr(graphs, part) or {} if k not in AXES[part]]
+        # A misspelt key of the data is the likely cause.
         near = difflib.get_close_matches(name, unknown, n=1, cutoff=0.6)
         words.append(
             f'{part}["{name}"]' + (f" ({near[0]!r}: did you mean {name!r}?)" if near else "")

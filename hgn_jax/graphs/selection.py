@@ -82,7 +82,7 @@ def frame(data: GraphsTuple, number: int) -> GraphsTuple:
     number = whole_number("the number of a frame", number, -frames)
     if number >= frames:
         raise ValueError(f"there is no frame {number}: the batch has {frames}, counted from 0")
-    return picked(data, np.array([number % frames]))
+    return picked(data, np.array([number % frames]))  # -1 % frames is the last frame
 
 
 def take(data: GraphsTuple, keep: ArrayLike | Sequence[bool]) -> GraphsTuple:
@@ -104,7 +104,7 @@ def take(data: GraphsTuple, keep: ArrayLike | Sequence[bool]) -> GraphsTuple:
             f"keep must have one entry per graph {data.n_node.shape}, got {chosen.shape}"
         )
     data = without_padding(data)
-    return picked(data, np.flatnonzero(chosen[: len(data.n_node)]))
+    return picked(data, np.flatnonzero(chosen[: len(data.n_node)]))  # padding comes last
 
 
 def picked(data: GraphsTuple, numbers: Int[np.ndarray, " _"]) -> GraphsTuple:
@@ -112,7 +112,7 @@ def picked(data: GraphsTuple, numbers: Int[np.ndarray, " _"]) -> GraphsTuple:
     Concrete arrays only."""
     node, edge = (_ranges(np.asarray(n), numbers) for n in (data.n_node, data.n_edge))
     place = np.zeros(len(data.nodes["position"]), int)
-    place[node] = np.arange(len(node))
+    place[node] = np.arange(len(node))  # other nodes keep 0, which no chosen edge reads
     return GraphsTuple(
         nodes={k: v[node] for k, v in data.nodes.items()},
         edges={k: v[edge] for k, v in data.edges.items()},
@@ -129,4 +129,4 @@ def _ranges(sizes: Int[np.ndarray, " g"], numbers: Int[np.ndarray, " _"]) -> np.
     numbers."""
     ends = np.cumsum(sizes)
     spans = [np.arange(ends[g] - sizes[g], ends[g]) for g in numbers]
-    return np.concatenate([np.zeros(0, int), *spans])
+    return np.concatenate([np.zeros(0, int), *spans])  # an empty list cannot be concatenated

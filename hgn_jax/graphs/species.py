@@ -43,6 +43,7 @@ def pair_types(graphs: GraphsTuple, species: tuple[int, ...]) -> Int[Array, " e"
     count = len(species)
     known = jnp.asarray(species, graphs.nodes["species"].dtype)
     index = jnp.searchsorted(known, graphs.nodes["species"]).astype(jnp.int32)
+    # `searchsorted` also gives unknown species an index, or `count` beyond the last one.
     is_known = known[jnp.minimum(index, count - 1)] == graphs.nodes["species"]
     ends = index[graphs.senders], index[graphs.receivers]
     low, high = jnp.minimum(*ends), jnp.maximum(*ends)
@@ -58,4 +59,4 @@ def by_composition(data: GraphsTuple) -> Int[np.ndarray, " g"]:
     _, kind = np.unique(np.asarray(data.nodes["species"]), return_inverse=True)
     held = np.zeros((len(data.n_node), kind.max(initial=0) + 1), bool)
     held[graph, kind] = True
-    return np.lexsort(held.T[::-1])
+    return np.lexsort(held.T[::-1])  # sorted by which species a graph has

@@ -17,7 +17,7 @@ def strained(
     """
     position, cell = graphs.nodes["position"], graphs.globals.get("cell")
     if strain.ndim == 2:
-        moved = position + position @ strain
+        moved = position + position @ strain  # a small strain would lose its digits in 1 + strain
     else:
         moved = position + jnp.einsum("nk,nkd->nd", position, strain[graph_index(graphs)])
     changed = {} if cell is None else {"cell": cell + cell @ strain}
@@ -31,7 +31,7 @@ def strained(
 def stretched(graphs: GraphsTuple, strain: Float[Array, "g d d"]) -> GraphsTuple:
     r"""Positions and cells mapped to $x e^\epsilon$, up to the fourth power of $\epsilon$."""
     power = strain
-    for k in (4, 3, 2):
+    for k in (4, 3, 2):  # Horner's scheme for the series of exp(strain) - 1
         power = strain + jnp.einsum("gij,gjk->gik", strain, power, precision="highest") / k
     return strained(graphs, power)
 

@@ -134,7 +134,9 @@ def from_trajectories(
     }  # fmt: skip
     for name in {"weight", "charge"} & nodes.keys():
         nodes[name] = np.asarray(nodes[name], dtype)
+    # Zeros give the shape and dtype only: positions come with the frames.
     graph = from_pairs(np.zeros_like(x[0, 0]), listed_pairs(edges, n), mass=m[:, 0], **of_pairs)
+    # Its zeros would be repeated in every frame of positions alone.
     own = {name: array for name, array in graph.nodes.items() if name != "momentum"}
     graph = graph._replace(nodes=own | {q: jnp.asarray(a) for q, a in nodes.items()})
     matrix = as_cell(cell, x.shape[3])
@@ -142,6 +144,7 @@ def from_trajectories(
 
     def data_of(frames: dict[str, np.ndarray], kept: np.ndarray) -> GraphsTuple:
         data = _snapshots(graph, ts, frames, kept)
+        # Couplings last: only now does each frame have its edges.
         data = joined(data, float(edges), matrix) if is_cutoff(edges) else data  # type: ignore
         return coupled(data, coupling) if isinstance(coupling, str) else data
 
@@ -155,7 +158,8 @@ def from_trajectories(
 
     # Positions alone are differentiated twice; one-sided velocities must not enter the forces.
     times_differentiated = 2 if not arrays else int(not {"velocity", "force"} <= arrays.keys())
-    cut = times_differentiated * order // 2
+    cut = times_differentiated * order // 2  # each derivative makes order / 2 frames one-sided
+    # One frame must remain, or one stencil must fit.
     least = 2 * cut + 1 if trim else min(cut, 1) * order + 1
     if t < least:
         raise ValueError(
@@ -236,4 +240,4 @@ def _as_times(times: ArrayLike, shape: tuple[int, ...], given: tuple[int, ...]) 
             axis = given.index(ts.shape[-1])
             words += f"; position {given} has that length along axis {axis}: axes swapped?"
         raise ValueError(words)
-    return np.broadcast_to(ts.astype(np.float64), (k, t))
+    return np.broadcast_to(ts.astype(np.float64), (k, t))  # differences of float32 lose digits

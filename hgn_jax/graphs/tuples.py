@@ -90,6 +90,7 @@ def _with_tuples(
         raise ValueError(f"slots={slots}, but body {int(bodies.argmax())} needs {needed}")
     order = np.argsort(own, kind="stable")
     rank = np.zeros_like(own)
+    # Rank of each entry among those of the same body, which is its slot.
     rank[order] = np.arange(len(own)) - (np.cumsum(bodies) - bodies)[own[order]]
     table = np.zeros((count, slots, SIZES[name] - 1), np.int32)
     table[own, rank] = others - own[:, None]
@@ -111,18 +112,18 @@ def _with_tuples(
 
 def _checked(name: str, tuples: ArrayLike | Sequence[Sequence[int]]) -> Int[np.ndarray, "t k"]:
     size, one = SIZES[name], name[:-1]
-    listed = np.asarray(tuples) if np.size(tuples) else np.zeros((0, size), int)
+    listed = np.asarray(tuples) if np.size(tuples) else np.zeros((0, size), int)  # [] holds floats
     if listed.ndim != 2 or listed.shape[1] != size or not np.issubdtype(listed.dtype, np.integer):
         raise ValueError(
             f"{name} must be integers [_ {size}], got {listed.dtype} {list(listed.shape)}"
         )
-    seen: dict[tuple[int, ...], int] = {}
+    first_of: dict[tuple[int, ...], int] = {}
     for t, bodies in enumerate(map(tuple, listed.tolist())):
         if min(bodies) < 0:
             raise ValueError(f"{one} {t} = {bodies} has a negative number")
         if len(set(bodies)) < size:
             raise ValueError(f"{one} {t} = {bodies} names a body twice")
-        first = seen.setdefault(min(bodies, bodies[::-1]), t)
+        first = first_of.setdefault(min(bodies, bodies[::-1]), t)
         if first < t:
             raise ValueError(f"{one} {t} = {bodies} is {one} {first} again")
     return listed
@@ -146,10 +147,10 @@ def check_tuples(graphs: GraphsTuple, frames: Frames) -> None:
     own = np.arange(len(frame))[:, None, None]
     for name in SIZES.keys() & graphs.nodes.keys():
         offsets = graphs.nodes[name]
-        used = (offsets != 0).any(axis=2)
+        used = (offsets != 0).any(axis=2)  # no body occurs twice: zeros are empty slots
         others = own + offsets
         inside = (others >= 0) & (others < len(frame))
-        inside &= frame[np.where(inside, others, 0)] == frame[own]
+        inside &= frame[np.where(inside, others, 0)] == frame[own]  # 0: any valid index
         outside = used & ~inside.all(axis=2)
         everyone = np.sort(np.concatenate([np.broadcast_to(own, (*used.shape, 1)), others], 2))
         repeated = used & (np.diff(everyone) == 0).any(axis=2)

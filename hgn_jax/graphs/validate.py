@@ -21,7 +21,7 @@ def warn_about_precision(data: GraphsTuple) -> None:
         warnings.warn(
             "fitting in float32: expect relative errors of about 1e-6 instead of 1e-13. For 64-bit "
             'call jax.config.update("jax_enable_x64", True) before the data are made.',
-            stacklevel=3,
+            stacklevel=3,  # the line that calls `fit`
         )
 
 
@@ -46,6 +46,7 @@ def check(data: GraphsTuple) -> None:
         raise not_graphs("data", data)
     if not is_concrete(data):
         raise ValueError("check needs concrete arrays: call it outside of jit, vmap and grad")
+    # The order matters: each check relies on what the ones before it have established.
     check_arrays(data)
     graphs = jax.tree.map(np.asarray, data)
     check_shapes(graphs)

@@ -52,6 +52,7 @@ def _allows(hint: Any, value: Any, axes: dict[str, int]) -> bool:
         return isinstance(value, int | hint) and not isinstance(value, bool)
     if isinstance(hint, type) and issubclass(hint, AbstractArray):
         return _allows_array(hint, value, axes)
+    # isinstance() raises for protocols that cannot be checked at run time.
     if isinstance(hint, type) and not getattr(hint, "_is_protocol", False):
         return isinstance(value, hint)
     return True  # Any, Literal, a TypeVar
@@ -65,9 +66,11 @@ def _allows_array(hint: Any, value: Any, axes: dict[str, int]) -> bool:
         return True
     if value.ndim < len(names):
         return False
+    # Named axes are the last ones: those of `vmap` come first.
     for name, size in zip(names, value.shape[value.ndim - len(names) :]):
         if name.isdecimal() and int(name) != size:
             return False
+        # jaxtyping binds no size to a name with an underscore in front.
         if name.isidentifier() and name[0] != "_" and axes.setdefault(name, size) != size:
             return False
     return True

@@ -50,10 +50,12 @@ def write(
     }
     # A single metadata entry: safetensors writes several in random order.
     raw = with_header(
-        {name: _savable(name, a) for name, a in arrays.items()}, {"hgn_jax": json.dumps(header)}
+        # JSON, because metadata of safetensors are strings.
+        {name: _savable(name, a) for name, a in arrays.items()},
+        {"hgn_jax": json.dumps(header)},
     )
     start = raw.index(_NO_SUM.encode())
-    view = memoryview(raw)
+    view = memoryview(raw)  # slices of bytes would copy the arrays
     digits = hashlib.sha256(raw).hexdigest().encode()
     atomic.write(path, [view[:start], digits, view[start + len(digits) :]])
 
@@ -93,7 +95,7 @@ def named(tree: PyTree) -> dict[str, Any]:
     """Arrays of a tree by their paths, such as "layers.0.weight"."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     arrays = {_dotted(path): leaf for path, leaf in leaves}
-    if len(arrays) < len(leaves):
+    if len(arrays) < len(leaves):  # the key of a dict may contain a dot
         raise ValueError(
             f"two arrays have the same path, among {[_dotted(path) for path, _ in leaves]}"
         )

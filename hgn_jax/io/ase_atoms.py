@@ -40,7 +40,7 @@ def frame_of(atoms: Any, where: str) -> AtomsFrame:
         where=where,
         species=np.array(atoms.numbers, int),
         position=np.array(atoms.positions, float),
-        cell=cell if cell.any() else None,
+        cell=cell if cell.any() else None,  # zeros are ASE's way to have no cell
         periodic=np.array(atoms.pbc, bool),
         arrays=arrays,
         info=info,

@@ -30,19 +30,19 @@ def format_of(path: str | os.PathLike[str]) -> str | None:
     except ModuleNotFoundError:
         return None
     try:
-        found = formats.filetype(os.fspath(path), read=True)
+        kind = formats.filetype(os.fspath(path), read=True)
     except formats.UnknownFileTypeError:
         return None
     except DAMAGE as error:
         raise ValueError(f"{os.fspath(path)}: {error}: is the file truncated?") from error
-    if found not in formats.ioformats:  # ASE takes an unknown suffix for the name of a format
+    if kind not in formats.ioformats:  # ASE takes an unknown suffix for the name of a format
         return None
-    if found not in FORMATS:
+    if kind not in FORMATS:
         raise ValueError(
-            f"{os.path.basename(os.fspath(path))}: ASE's format {found!r} is not read from here, "
+            f"{os.path.basename(os.fspath(path))}: ASE's format {kind!r} is not read from here, "
             "since such files may hold code: if you trust it, pass ase.io.read(...) instead"
         )
-    return str(found)
+    return str(kind)
 
 
 def read_with_ase(format: str, path: str | os.PathLike[str], keep: slice) -> Iterator[AtomsFrame]:
@@ -60,7 +60,7 @@ def read_with_ase(format: str, path: str | os.PathLike[str], keep: slice) -> Ite
             atoms = next(frames)
         except StopIteration:
             return
-        except OSError:
+        except OSError:  # names the file already
             raise
         except Exception as error:  # ASE's readers raise whatever their format runs into
             raise ValueError(f"{name}, frame {number}: ASE cannot read it: {error}") from error

@@ -39,7 +39,7 @@ def through(path: Name) -> Iterator[Path]:
         with _through(Path(os.path.realpath(path)), path) as temporary:
             yield temporary
     except OSError as error:
-        if error.errno is None:
+        if error.errno is None:  # it holds words only
             raise
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
@@ -61,19 +61,21 @@ def check_folder(path: Name) -> None:
 @contextmanager
 def _through(target: Path, path: Name) -> Iterator[Path]:
     mode = _mode(target, path)
+    # Unlike the file's own name, the hash has no character that glob would interpret.
     for stale in target.parent.glob(f"{hidden_name(target)}-*.tmp"):
         _remove_if_stale(stale)
+    # Writable by this process, even if the file to be replaced is read-only.
     temporary, descriptor = _new(target, 0o666 if mode is None else mode | 0o600)
     try:
         with os.fdopen(descriptor, "r+b") as held:  # its lock marks the file as in use
             yield temporary
             os.fsync(held.fileno())  # a crash after the rename must not leave an empty file
             if mode is not None:
-                os.chmod(temporary, mode)
+                os.chmod(temporary, mode)  # the umask applied when it was created
             if sys.platform == "win32":  # cannot rename an open file
                 held.close()
             os.replace(temporary, target)
-    except BaseException:
+    except BaseException:  # an interrupt leaves no temporary file either
         temporary.unlink(missing_ok=True)
         raise
 
@@ -94,6 +96,7 @@ def _mode(target: Path, path: Name) -> int | None:
 
 def _new(target: Path, mode: int) -> tuple[Path, int]:
     """Creates a temporary file, locked while this process writes it."""
+    # Without O_BINARY, Windows would translate newlines.
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     while True:
         name = f"{hidden_name(target)}-{os.getpid()}-{secrets.token_hex(4)}.tmp"

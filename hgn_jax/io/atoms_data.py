@@ -57,7 +57,7 @@ def data_from(
         _add_forces(frames, forces, nodes)
     if energy is not None:
         values, weight = _energies(frames, energy)
-        globals_["energy"] = (values + kinetic) * weight
+        globals_["energy"] = (values + kinetic) * weight  # zero without a label
         _add_weight("energy_weight", weight, globals_)
     if stress is not None and cells is not None:
         form = stress_format(stress, labels.stress_unit, labels.stress_sign, labels.stress_order)
@@ -126,6 +126,7 @@ def _stresses(
         if not form.virial:
             if frame.cell is None or is_singular(frame.cell):
                 raise ValueError(f"{frame.where}: a stress needs a cell that spans a volume")
+            # The stress refers to the volume of the cell in the source.
             virial = virial * abs(np.linalg.det(frame.cell))
         # Cells of open axes are enlarged: the virial stays, and the stress changes with the volume.
         values[k], weight[k] = virial / abs(np.linalg.det(cell)), 1

@@ -43,6 +43,7 @@ class AtomsFrame:
         for name in ("momenta", "velocities"):
             if self.arrays.get(name) is not None:
                 values = numbers(self.arrays[name], f"{self.where}: {name}", self.position.shape)
+                # Velocities in ASE's unit, sqrt(eV / u), make momenta in sqrt(u eV).
                 return values if name == "momenta" else values * self.mass()[:, None]
         return None
 
@@ -54,11 +55,13 @@ def numbers(value: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
     """
     entries = value
     if isinstance(value, str):
+        # Arrays are written in brackets, in braces, or in neither.
         entries = re.sub(r"[\[\],{}]", " ", value).split()
     try:
         array = np.asarray(entries, float)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be numbers, got {value!r}"[:200]) from None
+    # A flat list holds a matrix row by row.
     if array.size == math.prod(shape) and (array.ndim == 1 or not shape):
         array = array.reshape(shape)
     if array.shape != shape:

@@ -52,7 +52,7 @@ def frames_of_data(data: GraphsTuple) -> Iterator[FrameOut]:
     for k, n in enumerate(np.asarray(graphs.n_node)):
         bodies = {name: array[start : start + n] for name, array in nodes.items()}
         numbers = {name: array[k] for name, array in globals_.items()}
-        if not bodies.pop("weight", np.ones(1)).any():
+        if not bodies.pop("weight", np.ones(1)).any():  # missing forces are zeros
             bodies.pop("force", None)
         for name in ("energy", "stress"):
             if numbers.pop(f"{name}_weight", 1) == 0:
@@ -114,7 +114,7 @@ def _frame(
     }
     box = None
     if cell is not None:
-        box = np.eye(3)
+        box = np.eye(3)  # a cell needs three vectors; the others are not periodic
         box[:d, :d] = cell
     if "stress" in numbers:
         stress = np.zeros((3, 3))

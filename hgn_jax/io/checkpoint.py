@@ -38,8 +38,10 @@ class Checkpoint:
         """`path` appears in errors, `file` is written. The fields of the dataclass `call`, and
         `numbers`, identify the run."""
         self.path, self._file, self._format = path, file, format
+        # Each process writes its own share of the run.
         numbers |= {"number of processes": jax.process_count()}
         fields = {f.name: getattr(call, f.name) for f in dataclasses.fields(call)}
+        # One digest per field, so that an error names the fields that differ.
         self._call = {name: digest(value) for name, value in (fields | numbers).items()}
         self._lock = FileLock(file, path, "checkpoint")
         self._pace = Pace()
@@ -50,6 +52,7 @@ class Checkpoint:
         **Raises:** `RuntimeError` if another run holds the lock; `OSError` naming the path if its
         folder cannot be written.
         """
+        # A folder that cannot be written is reported now, not at the first checkpoint.
         with self.writing("at the start"):
             self._lock.lock()
         return self

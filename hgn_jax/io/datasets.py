@@ -75,6 +75,7 @@ def solar_system() -> Ephemeris:
         return Ephemeris(
             tuple(str(name) for name in data["names"]),
             data["gm"],
+            # Absolute Julian dates would leave fewer digits to a step.
             data["julian_date"] - data["julian_date"][0],
             data["position"],
             data["velocity"],
@@ -88,5 +89,6 @@ def silicon(*, cutoff: float, every: int = 1) -> GraphsTuple:
     al., J. Phys. Chem. A 124, 731, 2020 (materialsvirtuallab/mlearn, BSD 3-Clause licence, beside
     the file). `cutoff` and `every` are those of `hgn.read`.
     """
+    # A package may be installed as a zip, but `read` needs a file.
     with as_file(files("hgn_jax").joinpath("io", "data", "silicon_mlearn.xyz.xz")) as path:
         return read(path, cutoff=cutoff, every=every)

@@ -42,7 +42,7 @@ class _Traversal:
         """Value and digest by id. Values are kept, so that their ids are not reused."""
 
     def digest(self, value: Any) -> str:
-        if id(value) in self.cache:
+        if id(value) in self.cache:  # by identity: values may be unhashable
             return self.cache[id(value)][1]
         if len(self.active) > _DEPTH or any(value is other for other in self.active):
             return "met above"  # a cycle, or too deep
@@ -64,7 +64,7 @@ def _parts(value: Any) -> Iterator[Part]:
     kind = type(value)
     yield name_of(kind).encode()
     if value is None or isinstance(value, bool | int | float | complex | str | slice | range):
-        yield repr(value).encode()
+        yield repr(value).encode()  # exact for floats
     elif isinstance(value, bytes):
         yield value
     elif isinstance(value, np.dtype | enum.Enum):
@@ -102,7 +102,8 @@ def _parts(value: Any) -> Iterator[Part]:
 def _array_parts(array: Any) -> Iterator[Part]:
     if isinstance(array, jax.Array) and jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
         yield str(array.dtype).encode()
-        array = jax.random.key_data(array)
+        array = jax.random.key_data(array)  # NumPy has no typed keys
     values = np.asarray(array)
     yield f"{values.dtype.str}{values.shape}".encode()
+    # The bytes of objects are addresses.
     yield repr(values.tolist()).encode() if values.dtype.hasobject else values.tobytes()

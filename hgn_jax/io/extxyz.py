@@ -59,7 +59,7 @@ def _blocks(file: Iterator[str], name: str) -> Iterator[tuple[str, str, list[str
                 raise ValueError(
                     f"{where}: expected a number of atoms, found {line.strip()[:60]!r}"
                 )
-            comment = next(file, "")
+            comment = next(file, "")  # a blank line is a valid comment
             lines = list(itertools.islice(file, count))
             if len(lines) < count:
                 raise ValueError(
@@ -96,7 +96,7 @@ def pairs_of(comment: str) -> dict[str, str]:
     pairs = {}
     for key, value in _PAIR.findall(comment):
         if value[:1] in ('"', "'", "{", "["):
-            value = value[1:-1].replace("\\", "")
+            value = value[1:-1].replace("\\", "")  # backslashes escape quotes
         pairs[key.strip('"')] = value or "T"
     return pairs
 
@@ -116,12 +116,12 @@ def _columns(where: str, properties: str | None, lines: list[str]) -> dict[str, 
     words = "".join(lines).split()
     if len(words) != len(lines) * width:
         words = _words(where, lines, width, properties is None)
-    table = np.array(words).reshape(len(lines), width)
+    table = np.array(words).reshape(len(lines), width)  # strings, since symbols are among them
     arrays, first = {}, 0
     for name, kind, k in columns:
         values = table[:, first] if k == 1 else table[:, first : first + k]
         first += k
-        if kind in "RI":
+        if kind in "RI":  # reals and integers; S and L stay strings
             try:
                 values = values.astype(float)
             except ValueError as error:
@@ -147,9 +147,10 @@ def _species(where: str, symbols: np.ndarray | None, number: np.ndarray | None) 
     if number is not None:
         return number.astype(int)
     assert symbols is not None
-    unique, inverse = np.unique(symbols, return_inverse=True)
+    unique, inverse = np.unique(symbols, return_inverse=True)  # few species, many atoms
     of_unique = []
     for symbol in unique.tolist():
+        # The column of species may hold atomic numbers, or symbols in capitals.
         z = int(symbol) if symbol.isdecimal() else NUMBERS.get(symbol.capitalize())
         if z is None:
             atom = int(np.argmax(symbols == symbol))
@@ -163,7 +164,7 @@ def _periodic(where: str, words: str | None, cell: bool) -> np.ndarray:
     if words is None:
         return np.full(3, cell)
     flags = [w[:1].upper() for w in re.split(r"[\s,\[\]]+", words) if w]
-    flags = flags * 3 if len(flags) == 1 else flags
+    flags = flags * 3 if len(flags) == 1 else flags  # pbc=T is meant for all axes
     if len(flags) != 3 or not set(flags) <= set("TF10"):
         raise ValueError(f"{where}: pbc must be three of T and F, found {words!r}")
     return np.isin(flags, ["T", "1"])

@@ -26,8 +26,8 @@ def write_extxyz(file: TextIOWrapper, frames: Iterable[FrameOut]) -> None:
         for name, value in frame.info.items():
             text = _text(value)
             header.append(f'{name}="{text}"' if " " in text else f"{name}={text}")
-        line = "%s" + " %.17g" * sum(widths) + "\n"
-        table = np.concatenate(columns, axis=1).tolist()
+        line = "%s" + " %.17g" * sum(widths) + "\n"  # 17 digits determine a double
+        table = np.concatenate(columns, axis=1).tolist()  # Python's floats are formatted faster
         file.write(f"{len(frame.symbols)}\n{' '.join(header)}\n")
         file.writelines(
             line % (symbol, *row) for symbol, row in zip(frame.symbols, table, strict=True)

@@ -66,7 +66,7 @@ class H5MDFile:
         self._file = h5py().File(path, "w" if fresh else "r+", locking=False)
         self._units = units
         self._reserved = False
-        if "h5md" not in self._file:
+        if "h5md" not in self._file:  # the format demands this group
             about = self._file.create_group("h5md")
             about.attrs["version"] = [1, 1]
             about.create_group("author").attrs["name"] = "unknown"
@@ -129,6 +129,7 @@ class H5MDFile:
             os.posix_fallocate(self._file.id.get_vfd_handle(), self._file.id.get_filesize(), size)
             self._reserved = True
         except OSError as error:
+            # These say that the file system cannot reserve space.
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV):
                 raise
 
@@ -171,7 +172,7 @@ class H5MDFile:
             self._state_unit(group.create_dataset(key, data=np.asarray(values)), key)
         if recording.pairs is not None:
             pairs = self._file.create_dataset(f"connectivity/{name}", data=recording.pairs)
-            pairs.attrs["particles_group"] = group.ref
+            pairs.attrs["particles_group"] = group.ref  # the format's word for what pairs refer to
             for key, values in recording.of_pairs.items():
                 self._file.create_dataset(f"parameters/{name}/{key}", data=np.asarray(values))
 
@@ -181,6 +182,7 @@ class H5MDFile:
             size = max(1, values[:1].nbytes)
             group.create_dataset(
                 key, data=values, maxshape=(None, *values.shape[1:]),
+                # HDF5 refuses chunks of length zero.
                 chunks=(max(1, CHUNK // size), *(max(1, s) for s in values.shape[1:])),
             )  # fmt: skip
             self._state_unit(group[key], quantity)
@@ -197,14 +199,14 @@ class H5MDFile:
 
     def _growing(self) -> list[Any]:
         """All datasets that grow by frames, each once."""
-        found: list[Any] = []
+        growing: list[Any] = []
 
         def visit(name: str, item: Any) -> None:
             if isinstance(item, h5py().Dataset) and item.maxshape[:1] == (None,):
-                found.append(item)
+                growing.append(item)
 
-        self._file.visititems(visit)
-        return found
+        self._file.visititems(visit)  # once per dataset, however many links it has
+        return growing
 
 
 def _frames(recording: Recording) -> int:

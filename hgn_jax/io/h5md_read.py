@@ -62,6 +62,7 @@ def _recording(file: Any, key: str, group: Any, where: str, keep: slice) -> Reco
             bodies[name] = _constant(group[name], f"{where}: {name}")
             _note_unit(units, name, _values(group[name]))
     pairs = file.get(f"connectivity/{key}")
+    # A single trajectory has no group of its own among the observables.
     energy = file.get(f"observables/{key}/energy", file.get("observables/energy"))
     observed = {}
     if energy is not None and len(_values(energy)) == frames:
@@ -89,6 +90,7 @@ def _cell(group: Any, where: str, units: dict[str, str], keep: slice) -> np.ndar
     box = group.get("box")
     if box is None or "edges" not in box:
         return None
+    # h5py returns strings of fixed length as bytes.
     boundary = [b.decode() if isinstance(b, bytes) else str(b) for b in box.attrs["boundary"]]
     if "none" in boundary:
         if "periodic" in boundary:
@@ -102,6 +104,7 @@ def _cell(group: Any, where: str, units: dict[str, str], keep: slice) -> np.ndar
     changes = not isinstance(box["edges"], h5py().Dataset)
     edges = edges[keep] if changes else edges
     d = edges.shape[-1]
+    # By `ndim`, too: the sides of a box in d frames are also [d d].
     is_matrix = edges.shape[-2:] == (d, d) and edges.ndim == 2 + changes
     return edges if is_matrix else edges[..., None] * np.eye(d)
 
@@ -144,9 +147,9 @@ def _note_unit(units: dict[str, str], name: str, item: Any) -> None:
 
 
 def _datasets(file: Any) -> list[str]:
-    found: list[str] = []
-    file.visititems(lambda name, item: found.append(name) if hasattr(item, "shape") else None)
-    return found
+    names: list[str] = []
+    file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
+    return names
 
 
 @contextmanager

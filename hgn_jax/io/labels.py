@@ -67,7 +67,7 @@ def stress_format(key: str, unit: str | None, sign: int | None, order: str | Non
     chosen = StressFormat(
         default.unit if unit is None else unit,
         default.sign if sign is None else sign,
-        default.order if order is None else order.replace("zx", "xz"),
+        default.order if order is None else order.replace("zx", "xz"),  # VASP's spelling
         virial,
     )
     if chosen.unit not in UNITS:
@@ -95,6 +95,7 @@ def find_key(
     for frame in frames:
         for key, value in getattr(frame, part).items():
             if value is not None and isinstance(key, str):
+                # A given key must match exactly, a usual one in any spelling.
                 keys.setdefault(key if given is not None else plain(key), key)
     if given is None:
         return next((keys[name] for name in usual if name in keys), None)

@@ -9,7 +9,7 @@ from contextlib import suppress
 if sys.platform == "win32":
     import msvcrt
 
-    _HELD: type[OSError] = OSError
+    _HELD: type[OSError] = OSError  # Windows has no error of its own for a held lock
 
     def _lock(descriptor: int) -> None:
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
@@ -20,6 +20,7 @@ else:
     _HELD = BlockingIOError
 
     def _lock(descriptor: int) -> None:
+        # Not lockf, whose locks belong to the process: it could lock the file twice.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -61,7 +62,7 @@ def acquire(path: str | os.PathLike[str]) -> int | None:
             return None
         if not locked:
             owner = b""
-            with suppress(OSError):
+            with suppress(OSError):  # Windows forbids reading the locked byte
                 owner = os.read(descriptor, 200)
             os.close(descriptor)
             raise BlockingIOError(errno.EWOULDBLOCK, owner.decode(errors="replace") or "unknown")

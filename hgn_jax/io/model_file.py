@@ -94,12 +94,12 @@ def _columns(term: AbstractTerm, theta: Float[Array, "... K"]) -> list[int]:
     if theta.ndim != 1:  # a vmapped model
         return []
     columns: Any = term
-    found = []
+    counts = []
     for d in (1, 2, 3) if term.dimension is None else (term.dimension,):
         pair = from_pairs(jnp.zeros((2, d), theta.dtype), [(0, 1)])
         try:
             shapes = eqx.filter_eval_shape(lambda pair=pair: columns(pair))
-            found.append(int(jax.tree.leaves(shapes)[0].shape[-1]))
+            counts.append(int(jax.tree.leaves(shapes)[0].shape[-1]))
         except Exception:  # the user's terms may need other dimensions or arrays than these
             continue
-    return found
+    return counts

@@ -52,6 +52,7 @@ def pack(node: Any, arrays: dict[str, Any], path: str = "") -> Any:
         values = {name: getattr(node, name) for name in _fields(type(node))}
         fields = {k: pack(v, arrays, f"{path}.{k}".lstrip(".")) for k, v in values.items()}
         return {"class": _name(type(node)), "fields": fields}
+    # A named tuple would lose its class.
     if isinstance(node, tuple) and type(node) is tuple:
         return [pack(item, arrays, f"{path}.{i}") for i, item in enumerate(node)]
     if node is None or isinstance(node, str | bool | int | float):
@@ -92,7 +93,7 @@ def _built(cls: type[Any], fields: dict[str, Any]) -> Any:
         return cls(**fields)
     instance = object.__new__(cls)
     for name, value in fields.items():
-        object.__setattr__(instance, name, value)
+        object.__setattr__(instance, name, value)  # equinox freezes instances
     # `__init__` is not called, so the checks that follow it in equinox are run here.
     for base in cls.__mro__:
         if "__check_init__" in base.__dict__:

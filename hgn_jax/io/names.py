@@ -33,6 +33,7 @@ def chosen(where: str, held: Iterable[str], columns: Mapping[str, Any] | None) -
     **Raises:** `ValueError` listing what the file holds and what is needed.
     """
     held = list(held)
+    # Reversed: of names that differ in case, the first one wins.
     lower = {name.lower(): name for name in reversed(held)}
     found = {
         name: next(lower[alias] for alias in aliases if alias in lower)

@@ -69,6 +69,7 @@ def read_npz(
     cannot be opened.
     """
     name = os.path.basename(os.fspath(path))
+    # Opened first, so that errors of the system keep their words.
     with open(path, "rb") as raw, _readable(name):
         file = np.load(raw, allow_pickle=False)
         if not isinstance(file, np.lib.npyio.NpzFile):

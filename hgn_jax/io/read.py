@@ -117,6 +117,7 @@ def read(
     keep = slice(start, stop, step * every)
     if cutoff is not None and edges is not None:
         raise ValueError("give cutoff= or edges=, which may be a cutoff too, not both")
+    # Defaults become None here: `_refuse` takes any other value as given by the user.
     of_atoms = {
         "energy": energy, "forces": forces, "stress": stress, "stress_unit": stress_unit,
         "stress_sign": stress_sign, "stress_order": stress_order,

@@ -64,11 +64,11 @@ def of_motion(
     """
     graphs: Any = without_padding(graph)
     nodes, edges = _ends(graphs.n_node), _ends(graphs.n_edge)
-    found = []
+    recordings = []
     for k in range(len(graphs.n_node)):
         pairs, of_pairs = _pairs(graphs, k, nodes, edges) if keeps_edges else (None, {})
         cell = np.asarray(graphs.globals["cell"])[k] if "cell" in graphs.globals else None
-        found.append(
+        recordings.append(
             Recording(
                 where=f"graph {k}",
                 times=times,
@@ -84,7 +84,7 @@ def of_motion(
                 observed={name: a[:, k] for name, a in observed.items()},
             )
         )
-    return found
+    return recordings
 
 
 def recordings_of(data: GraphsTuple) -> list[Recording]:

@@ -62,7 +62,7 @@ def function_parts(function: types.FunctionType) -> Iterator[bytes | tuple[Any]]
 def code_parts(code: types.CodeType) -> Iterator[bytes | tuple[Any]]:
     """Bytecode, constants and names, without file names and line numbers."""
     yield code.co_code
-    yield code.co_exceptiontable
+    yield code.co_exceptiontable  # holds `try` blocks, which the bytecode does not
     yield f"{code.co_flags} {code.co_argcount} {code.co_kwonlyargcount}".encode()
     names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
     yield ((*names, code.co_consts),)
@@ -70,6 +70,7 @@ def code_parts(code: types.CodeType) -> Iterator[bytes | tuple[Any]]:
 
 def _global_names(code: types.CodeType) -> set[str]:
     """Names of the globals that a function, or one defined inside it, uses."""
+    # Not `co_names`, which also holds the names of attributes.
     names = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
     inner = [_global_names(c) for c in code.co_consts if isinstance(c, types.CodeType)]
     return names.union(*inner)

@@ -38,6 +38,7 @@ COMPRESSED = (*extxyz.SUFFIXES, *TABLES)
 
 def peeked(source: Any) -> tuple[list[Any], Any]:
     """The first member of the source in a list, and the source with all of its members."""
+    # First, since `Atoms`, strings and dicts can be iterated, too.
     if isinstance(source, str | os.PathLike | Mapping) or is_atoms(source):
         return [source], source
     if isinstance(source, np.ndarray) or not isinstance(source, Iterable):
@@ -46,13 +47,13 @@ def peeked(source: Any) -> tuple[list[Any], Any]:
     first = list(itertools.islice(members, 1))
     if not first:
         raise ValueError(f"no frames in {named(source)}")
-    return first, itertools.chain(first, members)
+    return first, itertools.chain(first, members)  # a generator cannot be read twice
 
 
 def holds_atoms(source: Any) -> bool:
     """True for frames of atoms, False for trajectories."""
     if isinstance(source, str | os.PathLike):
-        return bare_suffix(source) not in TRAJECTORIES
+        return bare_suffix(source) not in TRAJECTORIES  # an unknown suffix may be one of ASE's
     if is_atoms(source) or isinstance(source, Mapping):
         return is_atoms(source)
     raise _not_a_source(source)

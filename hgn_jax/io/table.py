@@ -22,6 +22,7 @@ class Table:
             lines = [(k, text) for k, text in enumerate(file, 1) if text.strip()]
         if not lines:
             raise ValueError(f"{self.name}: is empty; its first line must name the columns")
+        # Excel begins files with a byte order mark, numpy.savetxt with a #.
         header = lines[0][1].lstrip("\ufeff# ")
         rows = [(k, text) for k, text in lines[1:] if not text.startswith("#")]
         separator = next((c for c in ",;\t" if c in header), None)
@@ -73,6 +74,7 @@ class Table:
 
     def first(self, titles: Sequence[str]) -> str | None:
         """The first column with one of these names, in any case."""
+        # Reversed: of titles that differ in case, the first one wins.
         lower = {title.lower(): title for title in reversed(self.titles)}
         return next((lower[title] for title in titles if title in lower), None)
 

@@ -41,7 +41,7 @@ def by_bodies(
             f"{table.name}: no columns x, y, z of positions among {', '.join(table.titles)}; {HELP}"
         )
     run = titles.pop("trajectory", [table.first(RUN)])[0]
-    names = list(dict.fromkeys(table.words(body)))
+    names = list(dict.fromkeys(table.words(body)))  # in the order of the file, unlike a set
     place = np.array([names.index(name) for name in table.words(body)])
     runs = np.array(table.words(run) if run else [""] * len(place))
     times = table.numbers(time)
@@ -53,7 +53,7 @@ def by_bodies(
     single = {name: titles.get(name, [table.first([name])])[0] for name in SINGLE}
     values = {name: table.numbers(title) for name, title in single.items() if title}
     units = units_of(table, time, {k: t[0] for k, t in titles.items() if t})
-    found = []
+    recordings = []
     for number in dict.fromkeys(runs.tolist()):
         rows = np.flatnonzero(runs == number)
         where = f"{table.name}, trajectory {number}" if run else table.name
@@ -61,26 +61,27 @@ def by_bodies(
         _check_once(table, rows, frame, place, names)
         moving = {}
         for kind, array in arrays.items():
+            # NaN where a body has no row: it was not measured then.
             moving[kind] = np.full((len(moments), len(names), array.shape[1]), np.nan)
             moving[kind][frame, place[rows]] = array[rows]
         bodies: dict[str, Any] = {
             name: _of_bodies(v[rows], place[rows], names, f"{where}: {name}")
             for name, v in values.items()
         }
-        found.append(
+        recordings.append(
             Recording(
                 where, moments[keep], {k: a[keep] for k, a in moving.items()},
                 {"names": names, **bodies}, units=units,
             )
         )  # fmt: skip
-    return found
+    return recordings
 
 
 def _check_once(
     table: Table, rows: np.ndarray, frame: np.ndarray, place: np.ndarray, names: list[str]
 ) -> None:
     cells = frame * len(names) + place[rows]
-    order = np.argsort(cells, kind="stable")
+    order = np.argsort(cells, kind="stable")  # stable, to report the later line of two
     twice = np.flatnonzero(np.diff(cells[order]) == 0)
     if len(twice):
         row = rows[order[twice[0] + 1]]
@@ -91,9 +92,9 @@ def _check_once(
 
 
 def _of_bodies(values: np.ndarray, place: np.ndarray, names: list[str], name: str) -> np.ndarray:
-    found = np.full(len(names), np.nan)
-    found[place] = values
-    changed = np.flatnonzero(values != found[place])
+    of_body = np.full(len(names), np.nan)
+    of_body[place] = values
+    changed = np.flatnonzero(values != of_body[place])
     if len(changed):
         raise ValueError(f"{name} of body {names[place[changed[0]]]!r} changes")
-    return found
+    return of_body

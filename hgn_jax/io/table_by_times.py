@@ -23,6 +23,7 @@ def read_table(
     **Raises:** `ValueError` naming file, line and column.
     """
     table, columns = Table(path), dict(columns or {})
+    # Both names are removed, because those that remain are bodies.
     time = columns.pop("time", columns.pop("times", None)) or table.first(TIME)
     if time is None:
         raise ValueError(
@@ -72,7 +73,7 @@ def _by_times(table: Table, time: str, columns: dict[str, Any], keep: slice) -> 
 
 def _given(table: Table, columns: dict[str, Any]) -> dict[str, dict[str, Sequence[str]]]:
     """Columns of each body as the user names them: of positions, or of arrays by name."""
-    found: dict[str, dict[str, Sequence[str]]] = {}
+    of_bodies: dict[str, dict[str, Sequence[str]]] = {}
     for name, titles in columns.items():
         arrays = dict(titles) if isinstance(titles, Mapping) else {"position": titles}
         if unknown := sorted(set(arrays) - set(KINDS)):
@@ -82,19 +83,19 @@ def _given(table: Table, columns: dict[str, Any]) -> dict[str, dict[str, Sequenc
             )
         if "position" not in arrays:
             raise ValueError(f"columns[{name!r}] names no position")
-        found[name] = {k: [v] if isinstance(v, str) else list(v) for k, v in arrays.items()}
-    return found
+        of_bodies[name] = {k: [v] if isinstance(v, str) else list(v) for k, v in arrays.items()}
+    return of_bodies
 
 
 def _usual(table: Table) -> dict[str, dict[str, Sequence[str]]]:
     """Columns named x1, y1, vx1, ..., x_sun, vx_sun, ... by body."""
-    found: dict[str, dict[str, list[str]]] = {}
+    by_body: dict[str, dict[str, list[str]]] = {}
     for title in table.titles:
         match = re.fullmatch(r"([vpf]?)([xyz])(?:_?(\d+)|_(\w+))", title, re.IGNORECASE)
         if match:
             kind = next(k for k, letter in KINDS.items() if letter == match[1].lower())
-            found.setdefault(match[3] or match[4], {}).setdefault(kind, []).append(title)
-    bodies = {name: arrays for name, arrays in found.items() if "position" in arrays}
+            by_body.setdefault(match[3] or match[4], {}).setdefault(kind, []).append(title)
+    bodies = {name: arrays for name, arrays in by_body.items() if "position" in arrays}
     return {
         name: {k: sorted(titles, key=_axis) for k, titles in arrays.items()}
         for name, arrays in bodies.items()

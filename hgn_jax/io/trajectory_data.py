@@ -42,7 +42,7 @@ def data_of(recordings: Sequence[Recording], said: Bodies, dtype: DTypeLike | No
             data = _data(recording, said, dtype)
         except ValueError as error:
             raise ValueError(f"{recording.where}: {error}") from error
-        trajectory = jnp.full_like(data.globals["trajectory"], number)
+        trajectory = jnp.full_like(data.globals["trajectory"], number)  # each was read as number 0
         parts.append(data._replace(globals=data.globals | {"trajectory": trajectory}))
     stated = sorted({f"{k} in {u}" for r in recordings for k, u in r.units.items()})
     logger.info(
@@ -119,6 +119,7 @@ def _data(recording: Recording, said: Bodies, dtype: DTypeLike | None) -> Graphs
     )
     if "energy" not in recording.observed:
         return data
+    # Frames that were trimmed need no energy. Times in the data are rounded as positions are.
     kept = np.isin(
         recording.times.astype(moving["position"].dtype), np.asarray(data.globals["time"])
     )

@@ -95,7 +95,7 @@ def parsed(text: str) -> tuple[float, tuple[int, int, int]]:
     size, powers, sign = 1.0, [0, 0, 0], 1
     for factor in re.findall(r"/|[^\s/*]+", text.strip()):
         if factor == "/":
-            sign = -1
+            sign = -1  # for all factors that follow, as in J/mol/nm
             continue
         match = re.fullmatch(r"([A-Za-zÅ]+)\^?([+-]?\d+)?", factor)
         if match is None or match[1] not in SIZES:

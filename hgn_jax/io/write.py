@@ -68,7 +68,7 @@ def write(
         if WRITERS[suffix] is not _h5md:
             raise ValueError(f"units= are stated in H5MD, but {suffix} has no place for them")
         check_names(units)
-    if not overwrite and os.path.lexists(path):
+    if not overwrite and os.path.lexists(path):  # true for broken links, too
         raise FileExistsError(
             errno.EEXIST, "exists: give another path, or overwrite=True", os.fspath(path)
         )
@@ -81,7 +81,7 @@ def _npz(file: Path, source: Source, units: object, name: str) -> None:
         arrays = data_arrays(source)
     else:
         arrays = trajectory_arrays(source.recordings())
-    with open(file, "r+b") as opened:
+    with open(file, "r+b") as opened:  # given a path, savez would append a suffix
         np.savez(opened, **arrays)  # type: ignore[arg-type]
 
 
@@ -97,7 +97,7 @@ def _h5md(file: Path, source: Source, units: Mapping[str, str] | None, name: str
 
 
 def _xyz(file: Path, source: Source, units: object, name: str) -> None:
-    opener = opener_of(name)
+    opener = opener_of(name)  # not of `file`, whose suffix is temporary
     with opener(file, "wb") as raw, io.TextIOWrapper(raw, "utf-8") as text:
         if isinstance(source, GraphsTuple):
             write_extxyz(text, frames_of_data(source))

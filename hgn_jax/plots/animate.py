@@ -40,7 +40,7 @@ def animate(
     sound = np.isfinite(q).all(axis=(1, 2))  # a rollout may have stopped
     q, times = q[sound], times[sound]
     wanted = np.linspace(times[0], times[-1], max(2, round(seconds * rate)))
-    shown = np.abs(np.subtract.outer(wanted, times)).argmin(axis=1)
+    shown = np.abs(np.subtract.outer(wanted, times)).argmin(axis=1)  # the nearest saved state
     tail = max(1, round(TAIL * len(q)))
     figure, ((ax,),) = panels(size=(5.5, 5.2))
     palette = colours(q.shape[1])
@@ -48,6 +48,7 @@ def animate(
     dots = ax.scatter(*q[0].T, s=max(12, 1500 / q.shape[1] ** 0.8) if q.shape[1] > 8 else 90,
                       c=palette, zorder=3)  # fmt: skip
     low, high = q.min(axis=(0, 1)), q.max(axis=(0, 1))
+    # The maximum is for bodies at rest, which have no extent.
     middle, half = (low + high) / 2, 0.55 * max((high - low).max(), 1e-12)
     ax.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
     ax.set_aspect("equal")

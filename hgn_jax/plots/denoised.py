@@ -41,18 +41,18 @@ def denoised(
     times = np.asarray(frames["data"].globals["time"])
     for row, name in enumerate(arrays):
         measured, smooth, true = (
-            _of_body(frames[s if s in frames else "calm"], name, body)
+            _of_body(frames[s if s in frames else "calm"], name, body)  # without a truth not drawn
             for s in ("data", "calm", "truth")
         )
-        seen = _seen(frames["data"], name, body)
+        mask = _seen(frames["data"], name, body)
         quantity = "length" if name == "position" else "momentum"
         for k in range(d):
             above, below = axes[2 * row : 2 * row + 2, k]
-            above.plot(times[seen], measured[seen, k], "o", ms=4, color=TRUE, alpha=0.7,
+            above.plot(times[mask], measured[mask, k], "o", ms=4, color=TRUE, alpha=0.7,
                        label="measured")  # fmt: skip
             above.plot(times, smooth[:, k], lw=1.4, color=LEARNED, label="without noise")
             below.axhline(0, color=LEARNED, lw=1.4)
-            below.plot(times[seen], (measured - smooth)[seen, k], "o", ms=4, color=TRUE, alpha=0.7)
+            below.plot(times[mask], (measured - smooth)[mask, k], "o", ms=4, color=TRUE, alpha=0.7)
             if truth is not None:
                 below.plot(times, (true - smooth)[:, k], lw=1.6, color=NEUTRAL, label="truth")
             axis = "xyz"[k] if d <= 3 else str(k)

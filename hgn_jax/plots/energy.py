@@ -26,8 +26,10 @@ def energy(
     for ax, (name, path), colour in zip(axes[:, 0], named.items(), colours(count)):
         times, values = _series(path)
         first = values[0]
+        # The absolute value, so that a negative energy that grows is drawn upwards.
         change = (values - first) / abs(first) if first else values
         ax.plot(times, change, lw=1.2, color=colour)
+        # A rollout without a name leaves no colon.
         ax.set_title(f"{name}: energy {first:.6g} at the start".lstrip(": "), loc="left")
         ax.set_ylabel(r"$(H - H_0) / |H_0|$" if first else label("H", "energy", units))
         ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))

@@ -36,13 +36,16 @@ def parity(fit: Learned, data: GraphsTuple, *, units: Units = None) -> Figure:
         ends = [min(observed.min(), learned.min()), max(observed.max(), learned.max())]
         symbol = SYMBOLS.get(name, name)
         ax.plot(ends, ends, color=NEUTRAL, lw=1, zorder=0)
+        # Rasterized, because vector files of so many points are huge.
         ax.plot(observed.ravel(), learned.ravel(), ".", ms=3, color=LEARNED, rasterized=True)
         ax.set_xlabel(label(f"observed {symbol}", name, units))
         ax.set_ylabel(label(f"learned {symbol}", name, units))
         ax.set_title(f"{name}, error {float(errors[name]):.1e}", loc="left")
         size = np.linalg.norm(observed, axis=1)
+        # The error of a body with an observed rate of zero is absolute.
         wrong = np.linalg.norm(learned - observed, axis=1) / np.where(size > 0, size, 1)
         wrong = np.maximum(wrong, EXACT)
+        # The factors give the range a width even if all errors are equal.
         bins = np.geomspace(wrong.min() / 2, wrong.max() * 2, 40)
         histogram.hist(wrong, bins=bins, histtype="step", lw=1.8, color=colour, label=name)
     histogram.set(xscale="log", xlabel="relative error of a body", ylabel="bodies")

@@ -40,6 +40,7 @@ def position_errors(
     legend(axes[0, 0])
     for ax in axes[:, 0]:
         ax.set_ylabel(label("error", "length", units))
+    # `sharex` labels only the last row, which may be incomplete.
     for ax in axes.flat[max(len(shown) - COLUMNS, 0) : len(shown)]:
         ax.set_xlabel(label("time", "time", units))
         ax.tick_params(labelbottom=True)

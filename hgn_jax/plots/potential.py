@@ -75,6 +75,7 @@ def _distances(low: float, high: float, log: bool) -> Float[Array, " s"]:
     if log:
         return jnp.geomspace(low / (1 + 3 * BEYOND), high * (1 + 3 * BEYOND), POINTS)
     margin = BEYOND * (high - low)
+    # Never down to zero, where potentials may diverge.
     return jnp.linspace(max(low - margin, low / 2), high + margin, POINTS)
 
 
@@ -88,6 +89,7 @@ def _curves(
 
 def _error(ax: Any, r: Any, learned: Any, true: Any, log: bool) -> None:
     scale = jnp.abs(true) if log else jnp.max(jnp.abs(true))
+    # A logarithmic axis shows no zeros.
     error = np.maximum(np.abs(np.asarray(learned - true)) / np.asarray(scale), 1e-18)
     ax.semilogy(r, error, color=LEARNED, lw=1.2)
     ax.set_ylabel("relative error" if log else "error / greatest force")

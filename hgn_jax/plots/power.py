@@ -65,9 +65,10 @@ def _along(
         time, q, p = frame
         nodes = graph.nodes | {"position": q} | ({"momentum": p} if p.size else {})
         globals_ = graph.globals | {"time": jax.numpy.broadcast_to(time, graph.n_node.shape)}
-        found = model.power(graph._replace(nodes=nodes, globals=globals_))
-        return {name: jax.numpy.sum(value) for name, value in found.items()}
+        by_name = model.power(graph._replace(nodes=nodes, globals=globals_))
+        return {name: jax.numpy.sum(value) for name, value in by_name.items()}
 
+    # `lax.map` needs t entries of every array, even if they are empty.
     momentum = path.momentum if len(path.momentum) else path.position[..., :0]
     by_term = jax.jit(lambda f: jax.lax.map(at, f))((path.times, path.position, momentum))
     energy = np.asarray(path.energy).reshape(len(path.times), -1).sum(axis=1)

@@ -26,7 +26,7 @@ def race(
     """
     figure, ((ax,),) = panels(size=(8, 4.6))
     reached = {
-        name: (np.asarray(spent), np.fmin.accumulate(np.asarray(wrong)))
+        name: (np.asarray(spent), np.fmin.accumulate(np.asarray(wrong)))  # fmin ignores NaN
         for name, (spent, wrong) in contestants.items()
     }
     others = sorted((name for name in reached if name != of), key=lambda n: -reached[n][1][-1])

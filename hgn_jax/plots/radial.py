@@ -59,7 +59,8 @@ def _average(source: Source, rdf: RadialDistribution | None) -> tuple[np.ndarray
 
     def at(position: jax.Array) -> jax.Array:
         moved = graph._replace(nodes=graph.nodes | {"position": position})
-        return rdf(Newtonian(), moved, moved)[0]
+        return rdf(Newtonian(), moved, moved)[0]  # depends on positions alone: any model will do
 
+    # Not vmap: the pairs of all frames would be in memory at once.
     g = jax.jit(lambda q: jnp.mean(jax.lax.map(at, q), axis=0))(jnp.asarray(states.position))
     return rdf.r, np.asarray(g)

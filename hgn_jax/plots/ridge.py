@@ -21,19 +21,19 @@ def ridge_path(fit: Fit) -> Figure:
     (residual, freedom), (gcv, evidence) = axes
     shown = systems(fit)
     for (name, triangle, solution), colour in zip(shown, colours(len(shown))):
-        found = path(triangle, *spectrum(triangle)[:2], ridges(triangle.r.dtype))
+        merits = path(triangle, *spectrum(triangle)[:2], ridges(triangle.r.dtype))
         drawn = {"lw": 1.6, "color": colour, "label": name}
-        residual.plot(found.ridge, found.residual / triangle.target_norm, **drawn)
-        freedom.plot(found.ridge, found.effective_dof, **drawn)
-        gcv.plot(found.ridge, found.gcv / jnp.min(found.gcv), **drawn)
-        evidence.plot(found.ridge, found.evidence - jnp.max(found.evidence), **drawn)
+        residual.plot(merits.ridge, merits.residual / triangle.target_norm, **drawn)
+        freedom.plot(merits.ridge, merits.effective_dof, **drawn)
+        gcv.plot(merits.ridge, merits.gcv / jnp.min(merits.gcv), **drawn)
+        evidence.plot(merits.ridge, merits.evidence - jnp.max(merits.evidence), **drawn)
         for ax in axes.flat:
             for chosen in np.unique(np.asarray(solution.ridge)):
                 ax.axvline(chosen, color=colour, lw=1.4, ls=":")
     residual.set(xscale="log", yscale="log", ylabel=r"residual $|Z\theta - u| / |u|$")
     freedom.set(ylabel="effective degrees of freedom")
     gcv.set(yscale="log", ylabel="GCV / least", xlabel="ridge")
-    evidence.set_yscale("symlog", linthresh=10)
+    evidence.set_yscale("symlog", linthresh=10)  # linear near the greatest one, where it decides
     evidence.set(ylabel="log evidence - greatest", xlabel="ridge", ylim=(None, 3))
     residual.set_title("dotted: the ridge of the fit", loc="left")
     legend(freedom)

@@ -35,6 +35,7 @@ def systems(fit: Fit) -> list:
     """(name, triangle, solution) of each system that has columns."""
     terms = [term.name for term in fit.model.terms] + ["constants"]
     return [
+        # A dict keeps each name once, in order.
         (" + ".join(dict.fromkeys(terms[i] for i, _ in members)), triangle, solution)
         for members, triangle, solution in zip(
             fit.reduction.members, fit.reduction.triangles, fit.solutions

@@ -33,7 +33,7 @@ def tracks(
     """
     states = states_of(path)
     q, d = states.position, states.position.shape[2]
-    true = q[:0] if truth is None else states_of(truth).position
+    true = q[:0] if truth is None else states_of(truth).position  # no frames, no circles
     if origin is not None:
         q, true = (a - a[:, origin, None] for a in (q, true))
     if plane is not None:
@@ -61,10 +61,10 @@ def tracks(
             ax.plot(*np.zeros((q.shape[2], 1)), "*", color=NEUTRAL, ms=12,
                     label=f"body {origin}" if names is None else names[origin])  # fmt: skip
         ax.set(**dict(zip(("xlabel", "ylabel", "zlabel"), words)))
-        if d > 1:
+        if d > 1:  # time has another unit than x
             ax.set_aspect("equal")
         if solid:
-            ax.locator_params(nbins=4)
+            ax.locator_params(nbins=4)  # more labels would overlap
         if len(group) <= 2 * len(COLOURS):
             legend(ax, loc="center left", bbox_to_anchor=(1.12 if solid else 1, 0.5))
     if len(true):

@@ -79,6 +79,7 @@ def _contents(states: States, names: Sequence[str] | None, units: Units) -> dict
     return {
         "times": states.axis.tolist(),
         "axis": label("time", "time", units),
+        # Float32Array has the byte order of the machine, which is little-endian on all common ones.
         "position": base64.b64encode(q.astype("<f4").tobytes()).decode(),
         "radius": (_radius(q[0], extent) * _sizes(graph, q.shape[1])).tolist(),
         "colour": colour,
@@ -111,16 +112,16 @@ def _edges(graph: GraphsTuple | None, n: int) -> list[list[int]]:
     if graph is None:
         return []
     pairs = np.stack([np.asarray(graph.senders), np.asarray(graph.receivers)], axis=1)
-    pairs = np.unique(pairs[pairs[:, 0] < pairs[:, 1]], axis=0)
+    pairs = np.unique(pairs[pairs[:, 0] < pairs[:, 1]], axis=0)  # several images may join a pair
     return [] if len(pairs) > EDGES_PER_BODY * n else pairs.tolist()
 
 
 def _radius(q: np.ndarray, extent: float) -> float:
     """Radius that neither hides neighbours nor vanishes in a wide system."""
-    few = q[:500]
-    apart = np.linalg.norm(few[:, None] - q[None], axis=-1)
-    apart[apart == 0] = np.inf
-    nearest = float(np.median(apart.min(axis=1))) if len(q) > 1 else extent
+    few = q[:500]  # distances of all pairs would fill the memory
+    distances = np.linalg.norm(few[:, None] - q[None], axis=-1)
+    distances[distances == 0] = np.inf  # of a body to itself
+    nearest = float(np.median(distances.min(axis=1))) if len(q) > 1 else extent
     return min(max(0.17 * nearest, 0.008 * extent), 0.1 * extent)
 
 
