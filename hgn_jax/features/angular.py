@@ -37,16 +37,18 @@ class AngularFeatures(AbstractSiteColumns):
         return int(self.box.shape[-2])
 
     def phi(self, z: Float[Array, " d"], site: Site) -> Float[Array, " K"]:
-        point = on_circles(z[None])
+        point = on_circles(z[None])  # a layer takes rows of inputs
         units = point[:, :0] if self.layer is None else self.layer(point)
         return jnp.concatenate([units, point], axis=1)[0]
 
     def groups(self, columns: int) -> tuple[int, ...]:
         """Random units, and the exact columns."""
+        # From the back: models stacked by vmap have an axis of members in front.
         exact = 2 * self.box.shape[-2]
         return columns - exact, exact
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
+        # Angles of a rollout may hold full turns, which do not change the energy.
         return count_outside_box(
             graphs, wrapped(graphs.nodes["position"]), movable(graphs), self.box
         )
@@ -93,7 +95,7 @@ class Angular(AbstractTermSpec):
         q, mask, layer = data.nodes["position"], movable(data), None
         if self.units:
             layer = self.sampling(key, on_circles(q), mask, self.units, self.activation)
-        return AngularFeatures(layer, box_of(wrapped(q), mask))
+        return AngularFeatures(layer, box_of(wrapped(q), mask))  # angles, not cosines
 
 
 def on_circles(angles: Float[Array, "n d"]) -> Float[Array, "n _"]:

@@ -131,6 +131,7 @@ class AbstractEnergy(AbstractTerm):
 
     @property
     def separable(self) -> bool:
+        # An energy of both variables mixes them in its derivatives.
         return len(self.depends_on) == 1
 
     @property
@@ -169,18 +170,20 @@ class AbstractEnergy(AbstractTerm):
         r"""$\partial \Phi / \partial \epsilon$ for a strain of positions and cell,
         $x \mapsto x (1 + \epsilon)$, at constant momenta (energy)."""
         d = graphs.nodes["position"].shape[1]
-        none = jnp.zeros((d, d), graphs.nodes["position"].dtype)
-        by_strain = jax.jacfwd(lambda strain: self(strained(graphs, strain)))(none)
-        return jnp.moveaxis(by_strain, 1, -1)
+        unstrained = jnp.zeros((d, d), graphs.nodes["position"].dtype)
+        # Forward mode: d^2 strains, but K columns of every graph. One strain serves all graphs.
+        by_strain = jax.jacfwd(lambda strain: self(strained(graphs, strain)))(unstrained)
+        return jnp.moveaxis(by_strain, 1, -1)  # [g K d d] to [g d d K]
 
     def energy_virial(
         self, graphs: GraphsTuple, theta: Float[Array, " K"]
     ) -> Float[Array, "g d d"]:
         """Virial of Phi . theta: used for stresses, which need no columns."""
         g, d = len(graphs.n_node), graphs.nodes["position"].shape[1]
-        none = jnp.zeros((g, d, d), graphs.nodes["position"].dtype)
+        unstrained = jnp.zeros((g, d, d), graphs.nodes["position"].dtype)
+        # Each graph has a strain of its own: the gradient of the sum then holds that of each graph.
         return jax.grad(lambda strain: jnp.sum(self.node_energy(strained(graphs, strain), theta)))(
-            none
+            unstrained
         )
 
 
@@ -244,6 +247,8 @@ def differentiated(
 
     def total(state: dict[str, Vectors]) -> Array:
         moved = graphs._replace(nodes=graphs.nodes | state)
+        # Graphs do not interact: the gradient of their sum holds that of each graph.
         return jnp.sum(energy.node_energy(moved, theta))
 
+    # Variables that the energy does not read stay None, zero by construction.
     return Gradient(**jax.grad(total)({name: graphs.nodes[name] for name in energy.depends_on}))

@@ -28,7 +28,7 @@ class BendingFeatures(AbstractSiteColumns):
 
     name: ClassVar[str] = "bending"
     sites: ClassVar[Any] = Triples()
-    reach: ClassVar[float] = 0.0
+    reach: ClassVar[float] = 0.0  # triples are named: they need no neighbour list
     dimension: ClassVar[int | None] = None
     layers: tuple[Dense, ...]
     """One layer for each type of triple."""
@@ -37,6 +37,7 @@ class BendingFeatures(AbstractSiteColumns):
 
     def phi(self, z: Float[Array, " v"], site: Site) -> Float[Array, " K"]:
         x = cosine(z)[None, None]
+        # Empty slots have type -1, so that no layer contributes.
         units = [jnp.where(site.kind == t, f(x)[0], 0) for t, f in enumerate(self.layers)]
         return jnp.concatenate(units)
 
@@ -46,7 +47,7 @@ class BendingFeatures(AbstractSiteColumns):
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         angle, kind = angles(graphs)
-        out = kind >= len(self.layers)
+        out = kind >= len(self.layers)  # types absent in training
         for t, range_ in enumerate(self.ranges):
             out |= outside(angle, kind == t, range_)
         return sum_over_graphs(graphs, self.sites.collect(graphs, out.astype(jnp.int32)))
@@ -101,9 +102,10 @@ class Bending(AbstractTermSpec):
         if self.types is not None:
             check_types(data, "triples", self.types, "Bending")
             return self
-        kinds = data.nodes.get("triple_type", np.zeros(1, int))
+        kinds = data.nodes.get("triple_type", np.zeros(1, int))  # all of type 0 unless named
         if isinstance(kinds, jax.core.Tracer):
             raise ValueError("inside jit the types are unknown: give Bending(types=...)")
+        # With `initial`, an array without slots gives one type.
         return dataclasses.replace(self, types=int(np.max(np.asarray(kinds), initial=0)) + 1)
 
     def sample(
@@ -111,6 +113,7 @@ class Bending(AbstractTermSpec):
     ) -> BendingFeatures:
         types = self.types or 1
         angle, kind = angles(data)
+        # Units see the cosine, as `phi` does; the trained ranges are of the angle.
         x, masks = jnp.cos(angle)[:, None], [kind == t for t in range(types)]
         layers = tuple(
             self.sampling(k, x, mask, self.units, self.activation)
@@ -128,4 +131,5 @@ def cosine(z: Float[Array, " v"]) -> Float[Array, ""]:
 def angles(graphs: GraphsTuple) -> tuple[Float[Array, " s"], Int[Array, " s"]]:
     """Angles of all triples (rad) and their types, -1 for empty slots."""
     at = Triples().of(graphs)
+    # Rounding can carry the cosine of a straight angle beyond 1, where arccos is NaN.
     return jnp.arccos(jnp.clip(jax.vmap(cosine)(at.vector), -1, 1)), at.site.kind

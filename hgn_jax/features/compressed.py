@@ -28,6 +28,7 @@ class CompressedPairFeatures(AbstractPairFeatures):
     cutoff: float | None = eqx.field(static=True)
 
     def units(self, square: Float[Array, " s"], type: int) -> Float[Array, "s _"]:
+        # No fading factor: the curve is zero beyond its own end, the cutoff.
         return self.curves[type](square)[:, None]
 
     def slopes(self, square: Float[Array, " s"], type: int) -> Float[Array, "s _"]:
@@ -53,6 +54,7 @@ class CompressedKineticFeatures(AbstractKineticFeatures):
         return graphs.nodes["mass"] * self.curve(square)
 
     def gradient(self, graphs: GraphsTuple) -> Gradient:
+        # The curve holds the coefficients already: its only column is the gradient for theta = 1.
         one = jnp.ones(1, graphs.nodes["mass"].dtype)
         return Gradient(momentum=self.energy_gradient(graphs, one).momentum[:, :, None])
 
@@ -62,4 +64,5 @@ class CompressedKineticFeatures(AbstractKineticFeatures):
     def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
         velocity = velocity_of(graphs)
         slope = self.curve.slope(jnp.sum(velocity**2, axis=1))
+        # d(m f(|v|^2))/dp = 2 f' v: the mass cancels.
         return Gradient(momentum=(2 * theta[0] * slope)[:, None] * velocity)

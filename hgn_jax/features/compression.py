@@ -48,15 +48,18 @@ class Target(NamedTuple):
     def check_points(self) -> _Points:
         low, high = self.trained
         even = np.linspace(low, high, 4001)
+        # Even steps alone would miss steep forces at short distances.
         close = np.geomspace(low, high, 2001) if low > 0 else even[:0]
         beyond = even[:0]
         if self.end is not None:
+            # Just short of the end, from which on the curve is zero by definition.
             beyond = np.linspace(high, max(high, np.sqrt(self.end) * (1 - 1e-9)), 1001)
         x = np.concatenate([even, close, beyond])
-        force = 2 * x * np.asarray(self.slope(jnp.asarray(x**2)))
-        typical = np.median(np.abs(force[: len(even)]))
+        force = 2 * x * np.asarray(self.slope(jnp.asarray(x**2)))  # d phi / dx = 2 x d phi / ds
+        typical = np.median(np.abs(force[: len(even)]))  # evenly spaced, so that none crowd
+        # Where the force crosses zero, a relative error would have no bound.
         scale = np.maximum(np.abs(force), typical)
-        return x, force, np.where(scale > 0, scale, 1)
+        return x, force, np.where(scale > 0, scale, 1)  # no force at all: absolute errors
 
 
 class Candidate(NamedTuple):
@@ -72,7 +75,7 @@ def cheapest(target: Target, tolerance: float, dtype: np.dtype, words: str) -> C
         _measured(build(target, variable, tolerance, points), dtype, points)
         for build in (_polynomial, _spline)
         for variable in VARIABLES
-        if target.span[0] > 0 or variable == "square"
+        if target.span[0] > 0 or variable == "square"  # 1/s and sqrt(s) have no slope at 0
     ]
     good = [c for c in candidates if c.error <= tolerance]
     if not good:
@@ -90,6 +93,7 @@ def _measured(curve: AbstractCurve, dtype: np.dtype, points: _Points) -> Candida
     """The curve in the model's precision, with its error and time."""
     x, force, scale = points
     curve = jax.tree.map(lambda a: a.astype(dtype), curve)
+    # np.resize repeats the points, so that the first values are also those to check.
     squares = jnp.asarray(np.resize(x**2, SAMPLES), dtype)
     times = []
     for _ in range(10):
@@ -97,6 +101,7 @@ def _measured(curve: AbstractCurve, dtype: np.dtype, points: _Points) -> Candida
         slope = jax.block_until_ready(_slope(curve, squares))
         times.append(time.perf_counter() - start)
     wrong = np.abs(2 * x * np.asarray(slope[: len(x)], float) - force) / scale
+    # The least time leaves out the first call, which compiles.
     return Candidate(curve, float(np.max(wrong)), min(times))
 
 
@@ -119,11 +124,12 @@ class _Frame(NamedTuple):
         first, last = self.ends
         t = first + (x + 1) / 2 * (last - first)
         of = {"square": np.positive, "inverse square": np.reciprocal, "root": np.square}
+        # Rounding must not leave the span, where the slope may be undefined.
         return np.clip(of[self.variable](t), *self.span)
 
     def by_x(self, s: np.ndarray) -> np.ndarray:
         """ds/dx."""
-        first, last = self.ends
+        first, last = self.ends  # last < first for 1/s, and the signs cancel
         by_t = {"square": np.ones_like(s), "inverse square": -(s**2), "root": 2 * np.sqrt(s)}
         return by_t[self.variable] * (last - first) / 2
 
@@ -137,23 +143,27 @@ def _polynomial(target: Target, variable: str, tolerance: float, points: _Points
     """Polynomial of the least degree that reaches half the tolerance, or else of the best."""
     frame = _Frame(np.square(target.span), variable)
     angle = (np.arange(4 * DEGREES) + 0.5) * np.pi / (4 * DEGREES)
+    # Four times as many nodes as coefficients, so that higher degrees do not alias into them.
     s = frame.squares(np.cos(angle))
+    # The slope is expanded, since the tolerance bounds errors of the force.
     slope = np.asarray(target.slope(jnp.asarray(s))) * frame.by_x(s)
     series = 2 / len(s) * np.cos(np.outer(np.arange(DEGREES), angle)) @ slope
-    series[0] /= 2
+    series[0] /= 2  # T_0 has twice the squared norm of the others
     x, force, scale = points
     basis = chebyshev.chebvander(frame.scaled(x**2), DEGREES - 1)
     if target.end is not None:
         basis -= 1  # no force at the end, where x = 1
+    # Partial sums: the errors of polynomials of every degree at once.
     sums = np.cumsum(basis * series, axis=1) * (2 * x / frame.by_x(x**2))[:, None]
     errors = np.max(np.abs(sums - force[:, None]) / scale[:, None], axis=0)
-    enough = errors <= tolerance / 2
+    enough = errors <= tolerance / 2  # the other half is left to rounding in the model's precision
     kept = series[: 1 + int(np.argmax(enough) if enough.any() else np.argmin(errors))]
+    # The constant of integration: energies agree at one point, the end if there is one.
     last, at = 0.0, 1.0
     if target.end is None:
-        last, at = float(target.value(jnp.asarray(s))[0]), float(frame.scaled(s[:1])[0])
+        last, at = float(target.value(jnp.asarray(s))[0]), float(frame.scaled(s[:1])[0])  # x near 1
     else:
-        kept[0] -= kept.sum()
+        kept[0] -= kept.sum()  # T_k(1) = 1: the slope vanishes at the end, too
     energy = chebyshev.chebint(kept)
     energy[0] += last - chebyshev.chebval(at, energy)
     return Chebyshev(
@@ -172,21 +182,24 @@ def _spline(target: Target, variable: str, tolerance: float, points: _Points) ->
     value: differences of values would amplify their rounding errors.
     """
     frame = _Frame(np.square(target.span), variable)
+    # Numbers of pieces are powers of two: coarse splines read some of the finest knots.
     knots = frame.squares(np.linspace(-1, 1, 2 * PIECES[-1] + 1))
     slopes = np.asarray(target.slope(jnp.asarray(knots))) * frame.by_x(knots)
     last = 0.0 if target.end is not None else float(target.value(jnp.asarray(knots[-1:]))[0])
     x, force, scale = points
     at, by_x = frame.scaled(x**2), frame.by_x(x**2)
     for count in PIECES:
-        slope = slopes[:: PIECES[-1] // count] * (2 / count)
+        slope = slopes[:: PIECES[-1] // count] * (2 / count)  # by t, as a piece is 2 / count of x
         first, middle, end = slope[:-1:2], slope[1::2], slope[2::2]
+        # The slope first + 2 bend t + 3 twist t^2 through its values at t = 0, 1/2 and 1.
         bend = (4 * middle - 3 * first - end) / 2
         twist = (first - 2 * middle + end) * (2 / 3)
-        k = np.clip((at + 1) * (count / 2), 0, count - 1).astype(int)
+        k = np.clip((at + 1) * (count / 2), 0, count - 1).astype(int)  # x = 1 is in the last piece
         t = (at + 1) * (count / 2) - k
         along = (first[k] + t * (2 * bend[k] + t * 3 * twist[k])) * (count / 2)
         if np.max(np.abs(2 * x * along / by_x - force) / scale) <= tolerance / 2:
             break
+    # Summed backwards, from the last knot, where the energy is known.
     values = last - np.cumsum((first + bend + twist)[::-1])[::-1]
     pieces = np.stack([values, first, bend, twist], axis=1)
     return Spline(

@@ -35,6 +35,7 @@ class AbstractCurve(eqx.Module):
     def __call__(self, s: Squares) -> Squares:
         """phi(s)."""
         x, scale, within = self._scaled(s)
+        # s - within is zero inside the span.
         value = self.inside(x) + self.slope_inside(x) * scale * (s - within)
         return value if self.end is None else jnp.where(s >= self.end, 0, value)
 
@@ -46,16 +47,19 @@ class AbstractCurve(eqx.Module):
 
     def _scaled(self, s: Squares) -> tuple[Squares, Float[Array, "..."], Squares]:
         """x in [-1, 1], dx/ds, and s brought into the span."""
+        # Clipped before it is transformed: 1/s would be infinite for s = 0.
         within = jnp.clip(s, self.span[0], self.span[1])
         first, last = transformed(self.span, self.variable)
         stretch = 2 / (last - first)
         t = transformed(within, self.variable)
+        # dt/ds in terms of t
         by_square = {"square": 1.0, "inverse square": -(t**2), "root": 0.5 / t}[self.variable]
         return (t - first) * stretch - 1, stretch * by_square, within
 
 
 def transformed(s: Array, variable: str) -> Array:
     """Value of the named variable at s."""
+    # Lambdas, so that only the variable that is named is computed.
     return {"square": lambda: s, "inverse square": lambda: 1 / s, "root": lambda: jnp.sqrt(s)}[
         variable
     ]()
@@ -81,6 +85,7 @@ class Chebyshev(AbstractCurve):
 def clenshaw(coefficients: Float[Array, " k"], x: Squares) -> Squares:
     """Sum of c_k T_k(x), by Clenshaw's recurrence."""
     ahead = beyond = jnp.zeros_like(x)
+    # From the highest degree down to 1. The unrolled loop is elementwise, which XLA fuses.
     for c in coefficients[:0:-1]:
         ahead, beyond = c + 2 * x * ahead - beyond, ahead
     return coefficients[0] + x * ahead - beyond
@@ -103,9 +108,10 @@ class Spline(AbstractCurve):
 
     def slope_inside(self, x: Squares) -> Squares:
         t, (_, b, c, d) = self._piece(x)
-        return (b + t * (2 * c + t * 3 * d)) * (len(self.pieces) / 2)
+        return (b + t * (2 * c + t * 3 * d)) * (len(self.pieces) / 2)  # dt/dx
 
     def _piece(self, x: Squares) -> tuple[Squares, list[Squares]]:
         place = (x + 1) * (len(self.pieces) / 2)
+        # The end x = 1 belongs to the last piece.
         k = jnp.clip(place.astype(jnp.int32), 0, len(self.pieces) - 1)
         return place - k.astype(x.dtype), [column[k] for column in self.pieces.T]

@@ -26,7 +26,7 @@ class Dense(eqx.Module):
     def jacobian(self, x: Float[Array, "s inputs"]) -> Float[Array, "s inputs K"]:
         """Derivatives of the units with respect to each input."""
         _, slope = activation(self.activation).value_and_slope(self._argument(x))
-        return self.weight[None] * slope[:, None, :]
+        return self.weight[None] * slope[:, None, :]  # sigma'(z_k) W_ak
 
     def _argument(self, x: Float[Array, "s inputs"]) -> Float[Array, "s K"]:
         return (x - self.centre[None]) @ self.weight + self.bias[None]

@@ -39,6 +39,7 @@ class DriveFeatures(AbstractRates):
 
     def waves(self, time: GraphScalars) -> Float[Array, "g _"]:
         """Cosines, sines and the constant at these times."""
+        # From the first time on: phases of late times would lose digits.
         angle = (time - self.time_range[0])[:, None] * self.frequency[None]
         return jnp.concatenate(
             [jnp.cos(angle), jnp.sin(angle), jnp.ones_like(angle[:, :1])], axis=1
@@ -47,10 +48,12 @@ class DriveFeatures(AbstractRates):
     def __call__(self, graphs: GraphsTuple) -> Gradient:
         n, d = graphs.nodes["position"].shape
         index = graph_index(graphs)
+        # Bodies are named by their number in their own graph.
         number = jnp.arange(n, dtype=jnp.int32) - (jnp.cumsum(graphs.n_node) - graphs.n_node)[index]
         dtype = graphs.nodes["position"].dtype
         driven = (number[:, None] == jnp.asarray(self.bodies, number.dtype)[None]).astype(dtype)
         axes, waves = jnp.eye(d, dtype=dtype), self.waves(graphs.globals["time"])[index]
+        # x is the component of the row. A column is a body b, a component y and a wave w.
         columns = jnp.einsum("nb,xy,nw->nxbyw", driven, axes, waves)
         return Gradient(momentum=columns.reshape(n, d, -1))
 
@@ -110,6 +113,7 @@ class Drive(AbstractTermSpec):
 
     def resolve(self, data: GraphsTuple) -> "Drive":
         if is_concrete(data.n_node):
+            # Without any graph `least` exceeds every number, and nothing is refused.
             sizes = np.asarray(data.n_node)
             least = int(sizes[sizes > 0].min(initial=np.iinfo(np.int32).max))
             if max(self.bodies) >= least:
@@ -136,5 +140,7 @@ class Drive(AbstractTermSpec):
 def _resolved(data: GraphsTuple) -> Float[Array, ""]:
     """Angular frequency with eight samples per period at the median step between graphs."""
     step = jnp.diff(data.globals["time"])
+    # Between trajectories time falls back to the start, which is no step.
     real = graph_mask(data)[1:] & (step > 0)
+    # NaN is left out by the median: a selection would have a shape that jit cannot know.
     return jnp.pi / 4 / jnp.nanmedian(jnp.where(real, step, jnp.nan))

@@ -48,7 +48,7 @@ class Powers(AbstractExact):
             raise ValueError(f"exponents must be finite and not 0, got {given}")
 
     def phi(self, z: Float[Array, " d"], site: Site) -> Float[Array, " K"]:
-        r = jnp.sqrt(jnp.sum(z**2))
+        r = jnp.sqrt(jnp.sum(z**2))  # not zero: `Pairs` gives padding a vector of ones
         return jnp.stack([r**n for n in self.exponents])
 
     def groups(self, columns: int) -> tuple[int, ...]:
@@ -71,6 +71,7 @@ class UniformField(AbstractExact):
 
     @property
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+        # The positions themselves need no mass, but their weights do.
         return ("mass",)
 
     def phi(self, z: Float[Array, " d"], site: Site) -> Float[Array, " K"]:

@@ -62,6 +62,7 @@ class ExternalFeatures(AbstractEnergy):
             for layers, scale in ((self.alike, jnp.ones_like(m)), (self.by_mass, m))
             for layer, inputs in zip(layers, _inputs(x))
         ]
+        # Padding is masked at the end: biases give units a value even there.
         columns = jnp.concatenate([*values, m * x], axis=1)
         return jnp.where(node_mask(graphs)[:, None], columns, 0)
 
@@ -84,6 +85,7 @@ class ExternalFeatures(AbstractEnergy):
 
     def groups(self, columns: int) -> tuple[int, ...]:
         """Units of f, units of g, and the uniform field."""
+        # From the back: stacked models have an axis of members in front.
         alike, by_mass = (
             sum(layer.bias.shape[-1] for layer in layers) for layers in (self.alike, self.by_mass)
         )
@@ -150,6 +152,7 @@ class External(AbstractTermSpec):
 
     @property
     def guided(self) -> bool:
+        # With degrees or a symmetry, units are drawn without a first fit.
         return self.sampling.guided and self.degrees is None and self.symmetry is None
 
     def resolve(self, data: GraphsTuple) -> "External":
@@ -207,7 +210,9 @@ def _slopes(layers: tuple[Dense, ...], x: Float[Array, "n d"]) -> list[Float[Arr
     *axes, joint = layers
     unit = jnp.eye(x.shape[1], dtype=x.dtype)
     along = [
+        # A unit of coordinate k has a slope along axis k alone.
         layer.jacobian(inputs) * unit[k][None, :, None]
+        # zip leaves out the last inputs, which belong to the joint layer.
         for k, (layer, inputs) in enumerate(zip(axes, _inputs(x)))
     ]
     return [*along, joint.jacobian(x)]

@@ -41,7 +41,7 @@ class ExternalMultipoles(AbstractMultipoles):
 
     def phi(self, z: Float[Array, " d"], site: Site) -> Float[Array, " K"]:
         x = z - self.centre
-        square = jnp.sum(x**2)[None, None]
+        square = jnp.sum(x**2)[None, None]  # a layer takes rows of inputs
         radial, solid = self.layer(square), solid_harmonics(x, self.degrees[-1])
         columns = [
             outer(solid[degree], of_degree(radial, square, degree)[0]) for degree in self.degrees
@@ -71,8 +71,10 @@ def sampled_multipoles(
     radial, means = layer(square), []
     for degree in degrees:
         # The squared force of degree l grows as r^(2l-2) if f is constant.
+        # For degree 0 that would be infinite at the centre, so that all bodies count alike.
         weight = jnp.where(mask, square[:, 0] ** max(degree - 1, 0), 0)
         total = jnp.sum(weight)
+        # The weights add up to zero if all bodies are at the centre.
         mean = weight @ of_degree(radial, square, degree) / jnp.where(total > 0, total, 1)
         means.append(mean)
     return ExternalMultipoles(
@@ -84,5 +86,6 @@ def of_degree(
     radial: Float[Array, "s _"], square: Float[Array, "s 1"], degree: int
 ) -> Float[Array, "s _"]:
     """Radial functions of one degree: the exact column, then the units."""
+    # A constant of degree 0 has no force.
     exact = jnp.ones_like(square) if degree else square
     return jnp.concatenate([exact, radial], axis=1)

@@ -76,6 +76,7 @@ def sampled_symmetric(
     """Samples units for random images of the positions x with a true mask: training may have
     visited one wedge alone."""
     draw, turn = jr.split(key)
+    # One random image of each body, since all images would be |G| times the inputs.
     chosen = elements[jr.randint(turn, (len(x),), 0, len(elements))]
     images = jnp.einsum("nij,nj->ni", chosen, x - centre[None])
     layer = sampling(draw, images, mask, count, activation)

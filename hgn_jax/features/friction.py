@@ -38,7 +38,7 @@ class FrictionFeatures(AbstractRates):
     def coefficients(self, speed: Float[Array, " s"]) -> Float[Array, "s _"]:
         """Units g at these speeds (mass / time for coefficients theta)."""
         if isinstance(self.layer, Hats):
-            return self.layer(speed[:, None])
+            return self.layer(speed[:, None])  # hats add up to one, so that they hold the constant
         columns = [jnp.ones_like(speed)[:, None]]
         if self.layer is not None:
             columns.insert(0, self.layer(speed[:, None]))
@@ -50,8 +50,10 @@ class FrictionFeatures(AbstractRates):
 
     def remarks(self, theta: Float[Array, " K"]) -> tuple[str, ...]:
         speed = spaced(self.speed_range, 100)
+        # Columns are ordered by species, as `__call__` concatenates them.
         own = theta.reshape(max(1, len(self.species)), -1)
         values = self.coefficients(speed) @ own.T
+        # The species with the least friction decides whether energy is fed in.
         return (in_words("coefficient of friction", speed, jnp.min(values, axis=1)),)
 
     def __call__(self, graphs: GraphsTuple) -> Gradient:
@@ -63,6 +65,7 @@ class FrictionFeatures(AbstractRates):
         return Gradient(momentum=-velocity[:, :, None] * columns[:, None])
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
+        # From 0 on: whatever g is at low speeds, the force vanishes at rest.
         fast = outside(norm(velocity_of(graphs)), movable(graphs), self.speed_range.at[0].set(0))
         return sum_over_graphs(graphs, fast.astype(jnp.int32))
 
@@ -70,10 +73,10 @@ class FrictionFeatures(AbstractRates):
         return self.speed_range
 
     def accepts(self, graphs: GraphsTuple) -> None:
-        if self.species and (unseen := sorted(set(species_of(graphs)) - set(self.species))):
+        if self.species and (unknown := sorted(set(species_of(graphs)) - set(self.species))):
             raise ValueError(
                 f"the friction was sampled for species {list(self.species)}, but the data also "
-                f"have {unseen}"
+                f"have {unknown}"
             )
 
 

@@ -21,9 +21,11 @@ def harmonics(
     the Condon-Shortley phase: $Y_{l,\pm m}$ is a function of z times the imaginary or real part of
     $(x + iy)^m$. Vectors of other lengths with their `square` $r^2$ give $r^l Y_{lm}$.
     """
+    # NumPy in, NumPy out: coupling tensors are constants, which jit must not trace.
     xp: ModuleType = np if isinstance(direction, np.ndarray) else jnp
     x, y, z = direction
     one = xp.ones_like(z)
+    # (x + iy)^m by products: the azimuth is undefined on the z axis.
     real, imaginary = [one], [xp.zeros_like(z)]
     for _ in range(degree):
         c, s = real[-1], imaginary[-1]
@@ -32,14 +34,14 @@ def harmonics(
     # Associated Legendre functions over (1 - z^2)^(m/2), by their recurrence in l.
     legendre: dict[tuple[int, int], Any] = {}
     for m in range(degree + 1):
-        legendre[m, m] = one * float(np.prod(np.arange(1.0, 2 * m, 2)))
+        legendre[m, m] = one * float(np.prod(np.arange(1.0, 2 * m, 2)))  # (2m - 1)!!
         for k in range(m + 1, degree + 1):
             before = (k + m - 1) * square * legendre[k - 2, m] if k > m + 1 else 0.0
             legendre[k, m] = ((2 * k - 1) * z * legendre[k - 1, m] - before) / (k - m)
     return [
         xp.stack(
-            [_norm(k, m) * legendre[k, m] * imaginary[m] for m in range(k, 0, -1)]
-            + [_norm(k, m) * legendre[k, m] * real[m] for m in range(k + 1)]
+            [_norm(k, m) * legendre[k, m] * imaginary[m] for m in range(k, 0, -1)]  # m = -l .. -1
+            + [_norm(k, m) * legendre[k, m] * real[m] for m in range(k + 1)]  # m = 0 .. l
         )
         for k in range(degree + 1)
     ]
@@ -55,12 +57,12 @@ def solid_harmonics(x: Float[AnyArray, " d"], degree: int) -> list[Float[AnyArra
     xp: ModuleType = np if isinstance(x, np.ndarray) else jnp
     if len(x) == 3:
         return harmonics(x, degree, xp.sum(x**2))
-    parts = [xp.ones_like(x[:1])]
+    by_degree = [xp.ones_like(x[:1])]
     real, imaginary = xp.ones_like(x[0]), xp.zeros_like(x[0])
     for _ in range(degree):
         real, imaginary = x[0] * real - x[1] * imaginary, x[0] * imaginary + x[1] * real
-        parts.append(2**0.5 * xp.stack([imaginary, real]))
-    return parts
+        by_degree.append(2**0.5 * xp.stack([imaginary, real]))  # cos^2 averages to 1/2
+    return by_degree
 
 
 @cache
@@ -88,12 +90,15 @@ def coupling(l1: int, l2: int, l3: int) -> Float[np.ndarray, "a b c"]:
         ]
     )
     values = harmonics(grid, max(l1, l2, l3))
+    # The weight of the azimuth is constant and cancels when the tensor is normalised.
     product = np.einsum("aij,bij,cij,i->abc", values[l1], values[l2], values[l3], weight)
+    # Rounding must not couple what the selection rules forbid.
     product[np.abs(product) < 1e-12 * np.abs(product).max()] = 0
     return product / np.linalg.norm(product)
 
 
 def _norm(degree: int, m: int) -> float:
     """Factor that makes the squares of one degree l add up to 2l + 1."""
-    ratio = np.prod(np.arange(degree - m + 1.0, degree + m + 1))
+    ratio = np.prod(np.arange(degree - m + 1.0, degree + m + 1))  # (l + m)! / (l - m)!
+    # Squared cosines and sines of the azimuth average to 1/2 unless m = 0.
     return float(np.sqrt((2 * degree + 1) / ratio * (1 if m == 0 else 2)))

@@ -17,8 +17,9 @@ class Hats(eqx.Module):
     def __call__(self, x: Float[Array, "s 1"]) -> Float[Array, "s K"]:
         """Values of the units."""
         low, high = self.knots[0], self.knots[-1]
-        width = (high - low) / max(len(self.knots) - 1, 1)
+        width = (high - low) / max(len(self.knots) - 1, 1)  # a single knot has no interval
         away = jnp.abs(jnp.clip(x, low, high) - self.knots[None])
+        # The width is zero if all training inputs were alike.
         return jnp.maximum(1 - away / jnp.where(width > 0, width, 1), 0)
 
 

@@ -36,6 +36,7 @@ class KineticFeatures(AbstractKineticFeatures):
         square = jnp.sum(velocity_of(graphs) ** 2, axis=1, keepdims=True)
         columns = [square / 2]
         if self.layer is not None:
+            # Without its value at rest, a unit is zero for padding, whose velocity is zero.
             columns.insert(0, self.layer(square) - self.layer(jnp.zeros_like(square[:1])))
         return sum_over_graphs(graphs, mass[:, None] * jnp.concatenate(columns, axis=1))
 
@@ -44,6 +45,7 @@ class KineticFeatures(AbstractKineticFeatures):
         columns = [jnp.ones_like(velocity[:, :1])]
         if self.layer is not None:
             square = jnp.sum(velocity**2, axis=1, keepdims=True)
+            # d(m f(|v|^2))/dp = 2 f' v: the mass cancels.
             columns.insert(0, 2 * self.layer.jacobian(square)[:, 0, :])
         columns_by_speed = jnp.concatenate(columns, axis=1)[:, None, :]
         return Gradient(momentum=velocity[:, :, None] * columns_by_speed)
@@ -53,6 +55,7 @@ class KineticFeatures(AbstractKineticFeatures):
         square = jnp.sum(velocity_of(graphs) ** 2, axis=1)
         energy = theta[-1] * square / 2
         if self.layer is not None:
+            # Outside of `units`, so that the value at rest is computed once, not in every block.
             layer, still = self.layer, self.layer(jnp.zeros((1, 1), square.dtype))
 
             def units(s: Float[Array, " s"]) -> Float[Array, " s"]:
@@ -79,6 +82,7 @@ class KineticFeatures(AbstractKineticFeatures):
         best = cheapest(self._target(theta), tolerance, theta.dtype, f"{self.name} energy")
         error = jnp.asarray(best.error, theta.dtype)
         compressed = CompressedKineticFeatures(self.speed_range, best.curve, error)
+        # The curve holds the coefficients already.
         return compressed, jnp.ones_like(error)[None]
 
     def _target(self, theta: Float[Array, " K"]) -> Target:
@@ -95,7 +99,7 @@ class KineticFeatures(AbstractKineticFeatures):
             return jnp.concatenate(columns, axis=1) @ theta
 
         slope = jax.vmap(jax.grad(lambda square: value(square[None])[0]))
-        followed = (0.0, (1 + MARGIN) * top)
+        followed = (0.0, (1 + MARGIN) * top)  # from rest: all columns vanish there
         return Target(eqx.filter_jit(value), eqx.filter_jit(slope), (0.0, top), followed, None)
 
 
@@ -139,6 +143,7 @@ class Kinetic(AbstractTermSpec):
             if previous is not None:
                 fitted, theta = previous
                 assert isinstance(fitted, KineticFeatures)
+                # Units are energies per mass; padding may have none.
                 per_mass = jnp.where(mask, data.nodes["mass"], 1)
                 energy = jnp.where(mask, fitted.node_energy(data, theta) / per_mass, 0)
             draw, _ = jr.split(key)  # split in two, as elsewhere, to reuse that program

@@ -44,12 +44,13 @@ class MagneticFeatures(AbstractRates):
         """Columns of B at these positions: one component in two dimensions, three in three."""
         dtype, s = position.dtype, len(position)
         if self.dimension == 2:
-            columns = [jnp.ones((s, 1, 1), dtype)]
+            columns = [jnp.ones((s, 1, 1), dtype)]  # the uniform field
             if self.layer is not None:
                 columns.append(self.layer(position)[:, None])
         else:
             columns = [jnp.broadcast_to(jnp.eye(3, dtype=dtype), (s, 3, 3))]
             if self.layer is not None and self.direction is not None:
+                # div(grad phi x e) = e . curl(grad phi) = 0, whatever the coefficients.
                 columns.append(_cross(self.layer.jacobian(position), self.direction[None]))
         return jnp.concatenate(columns, axis=2)
 
@@ -58,8 +59,9 @@ class MagneticFeatures(AbstractRates):
         if "charge" in graphs.nodes:
             v = v * graphs.nodes["charge"][:, None]
         if self.dimension == 2:
-            turned = jnp.stack([v[:, 1], -v[:, 0]], axis=1)
+            turned = jnp.stack([v[:, 1], -v[:, 0]], axis=1)  # v x (0, 0, 1)
             return Gradient(momentum=turned[:, :, None] * field)
+        # Each column is orthogonal to v, so that no coefficient gives the force power.
         return Gradient(momentum=_cross(v[:, :, None], field))
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
@@ -114,6 +116,7 @@ class Magnetic(AbstractTermSpec):
         if self.units:
             layer = self.sampling(draw, x, mask, self.units, self.activation)
             if d == 3:
+                # Normal vectors, normalised, are uniform on the sphere.
                 direction = jr.normal(turn, (3, self.units), x.dtype)
                 direction /= jnp.sqrt(jnp.sum(direction**2, axis=0, keepdims=True))
         return MagneticFeatures(layer, direction, box_of(x, mask))

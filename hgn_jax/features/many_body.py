@@ -119,9 +119,9 @@ class ManyBody(AbstractTermSpec):
         if not is_concrete(data):
             return
         if self.species is not None and (
-            strange := sorted(set(species_of(data)) - set(self.species))
+            unknown := sorted(set(species_of(data)) - set(self.species))
         ):
-            raise ValueError(f"ManyBody(species={self.species}), but the data also hold {strange}")
+            raise ValueError(f"ManyBody(species={self.species}), but the data also hold {unknown}")
         with jax.ensure_compile_time_eval():  # else jit would trace concrete data
             r = np.asarray(distance(data))[np.asarray(edge_mask(data))]
         if not (r < self.cutoff).any():
@@ -145,21 +145,25 @@ class ManyBody(AbstractTermSpec):
         radial = self._radial
         species = self.species or ()
         kinds = max(1, len(species))
-        signatures, sizes, waves = [], [], []
+        signatures, sizes, waves = [], [], []  # `waves`: radial functions
         for total, order, number in zip(self._counts(kinds), orders, radial):
             counts = _spread(total, len(order))
+            # Signatures without features are left out, or they would add empty arrays.
             signatures += [signature for signature, count in zip(order, counts) if count]
             sizes += [count for count in counts if count]
             waves += [number for count in counts if count]
         # One draw for all signatures: a program for each would take long to compile.
-        shape = (len(signatures), kinds, 4, max(sizes), kinds, max(radial))
+        shape = (len(signatures), kinds, 4, max(sizes), kinds, max(radial))  # at most four factors
+        # A body order with fewer radial functions has weights of zero for the others.
         used = np.arange(max(radial)) < np.array(waves)[:, None]
         used = used.reshape(-1, 1, 1, 1, 1, max(radial))
         drawn = jr.normal(key, shape, dtype)
         if kinds > 1:
             common = jr.normal(jr.fold_in(key, 1), (*shape[:4], 1, shape[5]), dtype)
+            # The variance stays one; weights of two species have the likeness as their correlation.
             drawn = (1 - self.likeness) ** 0.5 * drawn + self.likeness**0.5 * common
         drawn = jnp.where(used, drawn, 0)
+        # Factors of unit norm, whatever their number of radial functions.
         drawn /= jnp.sqrt(jnp.sum(drawn**2, axis=(-2, -1), keepdims=True))
         drawn = drawn.reshape(*shape[:4], -1)
         weights = [

@@ -68,13 +68,14 @@ def pairs_of(signatures: Sequence[Signature]) -> dict[int, list[Pair]]:
 
     Those that are multiplied with one another come first.
     """
-    found: dict[Pair, bool] = {}
+    is_multiplied: dict[Pair, bool] = {}
     for signature in signatures:
         multiplied = len(signature.degrees) == 4
         for pair in _halves(signature):
-            found[pair] = multiplied or found.get(pair, False)
-    ordered = sorted(found, key=lambda pair: (not found[pair], pair))
-    return {J: [p for p in ordered if p[2] == J] for J in sorted({p[2] for p in found})}
+            is_multiplied[pair] = multiplied or is_multiplied.get(pair, False)
+    # False sorts before True: products that are multiplied come first.
+    ordered = sorted(is_multiplied, key=lambda pair: (not is_multiplied[pair], pair))
+    return {J: [p for p in ordered if p[2] == J] for J in sorted({p[2] for p in is_multiplied})}
 
 
 def _halves(signature: Signature) -> list[Pair]:
@@ -82,7 +83,7 @@ def _halves(signature: Signature) -> list[Pair]:
     d = signature.degrees
     if len(d) == 4:
         return [(d[0], d[1], signature.through), (d[2], d[3], signature.through)]
-    return [(d[0], d[1], d[2] if len(d) == 3 else 0)]
+    return [(d[0], d[1], d[2] if len(d) == 3 else 0)]  # two factors are contracted: degree 0
 
 
 def fold(
@@ -94,6 +95,7 @@ def fold(
     width, dtype = weights[0].shape[2], theta.dtype
     pairs = pairs_of(signatures)
     square = width * width
+    # First row of each product, among those that couple to the same degree.
     place = {p: square * k for of_degree in pairs.values() for k, p in enumerate(of_degree)}
     size = {J: square * len(of_degree) for J, of_degree in pairs.items()}
     linear = jnp.zeros(size.get(0, 0), dtype)
@@ -106,6 +108,7 @@ def fold(
         own = theta[start : start + w.shape[1]]
         start += w.shape[1]
         d = signature.degrees
+        # Both radial weights of a product as one row of Q^2; the coefficient enters once.
         left = (own[:, None, None] * w[0][:, :, None] * w[1][:, None]).reshape(len(own), square)
         if len(d) == 2:
             at = place[_halves(signature)[0]]
@@ -118,6 +121,7 @@ def fold(
             right = (w[2][:, :, None] * w[3][:, None]).reshape(len(own), square)
             at, to = (place[pair] for pair in _halves(signature))
             block = left.T @ right
+            # F is symmetric: both orders of a product, of which the energy takes half.
             both = with_product[J].at[at : at + square, to : to + square].add(block)
             with_product[J] = both.at[to : to + square, at : at + square].add(block.T)
     return Tensors(linear, with_density, with_product)
@@ -138,6 +142,7 @@ def energy_and_slope(
         p = jnp.concatenate([_product(densities, p, half) for p, half in zip(of_degree, halves)])
         product = tensors.with_product[J]
         pull = jnp.zeros_like(p).at[: len(product)].set(_dot(product, p[: len(product)]))
+        # The slope of P F P / 2 by P is F P, twice its share of the energy.
         of_product = pull / 2
         if (J + 1) ** 2 <= len(densities):  # two of degree 2 also couple to 3
             own, t = densities[J * J : (J + 1) ** 2], tensors.with_density[J]
@@ -146,6 +151,7 @@ def energy_and_slope(
             slope = slope.at[J * J : (J + 1) ** 2].add(_dot(t.T, p).swapaxes(0, 1))
         energy += jnp.sum(p * of_product, axis=(0, 1))
         if J == 0:
+            # Degree 0 has a single component M.
             energy += jnp.tensordot(tensors.linear, p[:, 0], 1)
             pull += tensors.linear.reshape(-1, *[1] * (pull.ndim - 1))
         for k, (pair, half) in enumerate(zip(of_degree, halves)):
@@ -161,11 +167,13 @@ def by_features(
     theta: Float[Array, " K"],
 ) -> tuple[Float[Array, " *n"], Float[Array, "LM Q *n"]]:
     """The same as `energy_and_slope`, feature by feature: faster for large Q (several species)."""
+    # `factors` takes the radial index last.
     every = jnp.moveaxis(densities, 1, -1)
     energy, slope, start = jnp.zeros_like(densities[0, 0]), jnp.zeros_like(every), 0
     for signature, w in zip(signatures, weights):
         own, end = factors(every, signature, w), start + w.shape[1]
         slopes = signature.slopes(own)
+        # A product is linear in each factor: factor times slope is the feature itself.
         energy += jnp.sum(own[0] * slopes[0], axis=0) @ theta[start:end]
         for k, own_slope, own_weight in zip(signature.degrees, slopes, w):
             pull = jnp.dot(own_slope, theta[start:end, None] * own_weight, precision="highest")
@@ -179,6 +187,7 @@ def _half(densities: Array, pair: Pair) -> Float[Array, "a M Q *n"]:
     a, b, J = pair
     right = densities[b * b : (b + 1) ** 2]
     matrix = jnp.asarray(coupling(a, b, J).transpose(0, 2, 1).reshape(-1, 2 * b + 1), right.dtype)
+    # Kept by the caller: the derivative needs it again.
     return _dot(matrix, right).reshape(2 * a + 1, 2 * J + 1, *right.shape[1:])
 
 
@@ -209,11 +218,13 @@ def _pulled(
     by_half = jnp.sum(by_product[None] * left[:, None, :, None], axis=2)
     matrix = jnp.asarray(coupling(a, b, J).transpose(1, 0, 2).reshape(2 * b + 1, -1), pull.dtype)
     by_right = _dot(matrix, by_half.reshape(-1, *by_half.shape[2:]))
+    # Right also for a = b, where both derivatives add up in the same rows.
     return slope.at[a * a : (a + 1) ** 2].add(by_left).at[b * b : (b + 1) ** 2].add(by_right)
 
 
 def _dot(matrix: Float[Array, "i j"], values: Float[Array, "j ..."]) -> Float[Array, "i ..."]:
     # No -1 in the shape: there may be no rows.
     columns = values.reshape(len(values), math.prod(values.shape[1:]))
+    # GPUs would round factors in float32 to ten bits without the precision.
     product = jnp.dot(matrix, columns, precision="highest")
     return product.reshape(len(matrix), *values.shape[1:])

@@ -122,7 +122,7 @@ class ManyBodyFeatures(AbstractEnergy):
         self, graphs: GraphsTuple, theta: Float[Array, " K"]
     ) -> Float[Array, "g d d"]:
         pulls = self._evaluated(graphs, theta)[1]
-        strain = self.densities.vectors(graphs).T[:, :, None] * pulls[:, None]
+        strain = self.densities.vectors(graphs).T[:, :, None] * pulls[:, None]  # x_a dE/dx_b
         return sum_over_graphs(graphs, sum_over_edges(graphs, strain))
 
     def _evaluated(
@@ -130,7 +130,7 @@ class ManyBodyFeatures(AbstractEnergy):
     ) -> tuple[NodeScalars, Float[Array, "e 3"]]:
         """Energy of every body, and its derivatives with respect to its neighbours' vectors."""
         n, kind = count(graphs), self.densities.kind(graphs)
-        centre = jnp.where(node_mask(graphs), kind, self.densities.kinds)
+        centre = jnp.where(node_mask(graphs), kind, self.densities.kinds)  # no species: no energy
         vector, kinds = self.densities.vectors(graphs), kind[graphs.senders]
         of_densities = self._of_densities(theta)
         if not isinstance(graphs, SlottedGraphs) or not graphs.slots:
@@ -149,7 +149,7 @@ class ManyBodyFeatures(AbstractEnergy):
         # The last block overlaps the one before: all have one size.
         starts = np.append(np.arange(0, n - size, size), n - size)
         energy, pulls = jax.lax.map(of_block, jnp.asarray(starts))
-        overlap = size - (n - (len(starts) - 1) * size)
+        overlap = size - (n - (len(starts) - 1) * size)  # bodies that the block before has
         energy = jnp.append(energy[:-1].ravel(), energy[-1, overlap:])
         pulls = pulls.transpose(2, 0, 3, 1)  # [slots blocks size 3]
         # No -1 in the shape: there may be no slots.
@@ -161,7 +161,7 @@ class ManyBodyFeatures(AbstractEnergy):
         """Function that returns bodies' energies, and the derivatives by their densities."""
         own, width = theta.reshape(self.densities.kinds, -1), self.weights[0].shape[-1]
         pairs = pairs_of(self.signatures)
-        folded = width**2 <= own.shape[1]
+        folded = width**2 <= own.shape[1]  # else the tensors outnumber the features
 
         def of_kind(c: int) -> Callable[[Array], tuple[Array, Array]]:
             weights = [w[c] for w in self.weights]
@@ -200,6 +200,7 @@ class ManyBodyFeatures(AbstractEnergy):
         return energy, pull_back(slope)[0]
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
+        # Farther neighbours are no extrapolation: they fade out at the cutoff.
         near = jnp.stack([self.range[0], jnp.asarray(math.inf, self.range.dtype)])
         closer = outside(distance(graphs), edge_mask(graphs), near)
         return pair_count(graphs, closer)
@@ -209,9 +210,9 @@ class ManyBodyFeatures(AbstractEnergy):
 
     def accepts(self, graphs: GraphsTuple) -> None:
         known = set(self.densities.species)
-        if known and (strange := sorted(set(species_of(graphs)) - known)):
+        if known and (unknown := sorted(set(species_of(graphs)) - known)):
             raise ValueError(
-                f"species {strange} were not in the data that the many-body features were sampled "
+                f"species {unknown} were not in the data that the many-body features were sampled "
                 f"from, which hold {sorted(known)}"
             )
 
@@ -224,7 +225,7 @@ class ManyBodyFeatures(AbstractEnergy):
         densities = functions(graphs).astype(dtype)
         kinds = jnp.arange(functions.kinds, dtype=jnp.int32)
         kind = functions.kind(graphs)[graphs.senders]
-        present = jnp.any(kind[None] == kinds[:, None], axis=1)
+        present = jnp.any(kind[None] == kinds[:, None], axis=1)  # as neighbours
         designs = None if large else jax.lax.map(partial(design, functions, graphs, dtype), kinds)
         none = jnp.zeros(
             (3 * count(graphs) + 9 * len(graphs.n_node), self.columns // len(kinds)), dtype
@@ -232,7 +233,7 @@ class ManyBodyFeatures(AbstractEnergy):
 
         def of_centre(mine: NodeMask, weights: tuple[Weights, ...]) -> Float[Array, "rows _"]:
             weights = tuple(w.astype(dtype) for w in weights)
-            slopes = derivatives(densities, self.signatures, weights)
+            slopes = derivatives(densities, self.signatures, weights)  # [m n K] each
             own = [[jnp.where(mine[None, :, None], s, 0) for s in each] for each in slopes]
             by_kind = [w.reshape(*w.shape[:2], functions.kinds, -1) for w in weights]
 
@@ -240,8 +241,8 @@ class ManyBodyFeatures(AbstractEnergy):
                 radial = [w[:, :, z] for w in by_kind]
 
                 def rows(multiply: Product, at: Any = slice(None)) -> Float[Array, "*rows _"]:
-                    there = [[s[:, at] for s in each] for each in own]
-                    return chained(multiply, there, self.signatures, radial, functions.degree)
+                    slopes_at = [[s[:, at] for s in each] for each in own]
+                    return chained(multiply, slopes_at, self.signatures, radial, functions.degree)
 
                 if designs is None:
                     return by_neighbours(functions, graphs, z, rows, none)

@@ -63,11 +63,13 @@ def chained(
     factor of it."""
     total: list[list[Array]] = [[] for _ in signatures]
     for own in range(degree + 1):
+        # Features of all signatures side by side: one wide product instead of many narrow ones.
         having = [k for k, signature in enumerate(signatures) if own in signature.degrees]
         if not having:
             continue
         right = [
             sum(
+                # Chain rule: a factor is the sum of densities times its radial weights.
                 slopes[k][f][:, :, None] * weights[k][f].T[None, None]
                 for f, of_factor in enumerate(signatures[k].degrees)
                 if of_factor == own
@@ -79,7 +81,7 @@ def chained(
             end = start + weights[k].shape[1]
             total[k].append(rows[..., start:end])
             start = end
-    return jnp.concatenate([sum(parts[1:], start=parts[0]) for parts in total], axis=-1)
+    return jnp.concatenate([sum(blocks[1:], start=blocks[0]) for blocks in total], axis=-1)
 
 
 def in_one_product(design: Float[Array, "rows LM R"]) -> Product:
@@ -102,10 +104,13 @@ def design(
     slopes = functions.slopes(vector).transpose(3, 0, 1, 2)  # [e 3 LM N]
     kind = functions.kind(graphs)[graphs.senders]
     mine = jnp.where((kind == z)[:, None, None, None], slopes, 0)
+    # Rows are moved bodies, columns central ones. Images of one neighbour add up.
     pulls = jax.ops.segment_sum(mine, graphs.senders * n + graphs.receivers, n * n)
+    # Vectors begin at the central body: its own motion, on the diagonal, has the other sign.
     pulls -= jax.ops.segment_sum(mine, graphs.receivers * (n + 1), n * n)
     strain = vector.T[:, :, None, None, None] * mine[:, None]
     virial = jax.ops.segment_sum(strain, graphs.receivers, n)
+    # The virial of a graph has columns for its own bodies alone.
     inside = graph_index(graphs)[None] == jnp.arange(g, dtype=jnp.int32)[:, None]
     virial = jnp.where(inside.reshape(g, n, 1, 1, 1, 1), virial[None], 0)
     rows = (
@@ -135,6 +140,7 @@ def by_neighbours(
         active = real & (kind[neighbours] == z)
         slopes = functions.slopes(vectors[:, edges])  # [3 LM N e]
         slopes = slopes.reshape(*slopes.shape[:3], *neighbours.shape).transpose(3, 4, 0, 1, 2)
+        # Empty slots repeat an edge, and add zeros.
         left = jnp.where(active[:, :, None, None, None], slopes, 0)
         left = left.reshape(len(body), -1, *left.shape[3:])
 
@@ -142,10 +148,11 @@ def by_neighbours(
             part = left[:, :, own * own : (own + 1) ** 2]
             return jnp.einsum("srmn,msnk->srk", part, right, precision="highest")
 
-        found = rows(multiply, body).reshape(*neighbours.shape, 3, -1)
-        pulls = pulls.at[graphs.senders[edges]].add(found.reshape(-1, *found.shape[2:]))
-        pulls = pulls.at[body].add(-jnp.sum(found, axis=1))
-        strain = jnp.einsum("ase,sexk->saxk", vectors[:, edges].reshape(3, *active.shape), found)
+        by_edge = rows(multiply, body).reshape(*neighbours.shape, 3, -1)
+        # A vector grows with the neighbour's position and shrinks with the central body's.
+        pulls = pulls.at[graphs.senders[edges]].add(by_edge.reshape(-1, *by_edge.shape[2:]))
+        pulls = pulls.at[body].add(-jnp.sum(by_edge, axis=1))
+        strain = jnp.einsum("ase,sexk->saxk", vectors[:, edges].reshape(3, *active.shape), by_edge)
         return (pulls, virial.at[index[body]].add(strain)), None
 
     start = none[: 3 * n].reshape(n, 3, -1), none[3 * n :].reshape(g, 3, 3, -1)
@@ -161,12 +168,15 @@ def _in_slots(
     n, e = count(graphs), len(graphs.receivers)
     order = jnp.argsort(graphs.receivers)
     degree = jax.ops.segment_sum(jnp.ones(e, jnp.int32), graphs.receivers, n)
+    # -(-a // b) is the quotient rounded up.
     first, sites = jnp.cumsum(degree) - degree, -(-degree // SLOTS)
     ends = jnp.cumsum(sites)
+    # A bound that jit knows: each body adds at most one group that is not full.
     number = jnp.arange(-(-(e // SLOTS + n) // SITES) * SITES, dtype=jnp.int32)
-    found = jnp.searchsorted(ends, number, side="right").astype(jnp.int32)
-    body = jnp.minimum(found, n - 1)
+    # Bodies without edges have no group: "right" skips them.
+    owner = jnp.searchsorted(ends, number, side="right").astype(jnp.int32)
+    body = jnp.minimum(owner, n - 1)
     place = first[body] + SLOTS * (number - (ends - sites)[body])
     place = place[:, None] + jnp.arange(SLOTS, dtype=jnp.int32)[None]
-    valid = (found < n)[:, None] & (place < (first + degree)[body][:, None])
-    return body, order[jnp.where(valid, place, 0)], valid
+    valid = (owner < n)[:, None] & (place < (first + degree)[body][:, None])
+    return body, order[jnp.where(valid, place, 0)], valid  # any edge will do for an empty slot

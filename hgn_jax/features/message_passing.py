@@ -75,6 +75,7 @@ class MessagePassingFeatures(AbstractEnergy):
 
     def _values(self, graphs: GraphsTuple) -> Float[Array, "n K"]:
         x = local_coordinates(graphs, graphs.nodes["position"], graphs.nodes["momentum"])
+        # Biases give units a value even at padding.
         hidden = jnp.where(node_mask(graphs)[:, None], self.node_layer(x), 0)
         message = self._message(x[graphs.senders], x[graphs.receivers])
         message = jnp.where(edge_mask(graphs)[:, None], message, 0)
@@ -89,19 +90,23 @@ class MessagePassingFeatures(AbstractEnergy):
         )
         hidden = jnp.where(node_mask(graphs)[:, None, None], self.node_layer.jacobian(x), 0)
 
-        def ends(edge: tuple[Array, Array]) -> tuple[Array, Array]:
+        def jacobians(edge: tuple[Array, Array]) -> tuple[Array, Array]:
             def message(a: Array, b: Array) -> Array:
                 return self._message(a[None], b[None])[0]
 
+            # Forward mode: an edge has few coordinates, and many units.
             return jax.jacfwd(message, (0, 1))(*edge)
 
-        ends_of_edges = (x[graphs.senders], x[graphs.receivers])
-        sent, received = jax.lax.map(ends, ends_of_edges, batch_size=2048)
+        both_nodes = (x[graphs.senders], x[graphs.receivers])
+        # In batches: Jacobians of all edges at once may not fit into memory.
+        sent, received = jax.lax.map(jacobians, both_nodes, batch_size=2048)
+        # A message depends on both of its nodes, so that each takes its share of the derivative.
         received_by_node = sum(
-            jax.ops.segment_sum(jnp.where(edge_mask(graphs)[:, None, None], end, 0), node, len(x))
-            for end, node in ((sent, graphs.senders), (received, graphs.receivers))
+            jax.ops.segment_sum(jnp.where(edge_mask(graphs)[:, None, None], slope, 0), node, len(x))
+            for slope, node in ((sent, graphs.senders), (received, graphs.receivers))
         )
-        by_local = self._pooled(hidden, jnp.swapaxes(received_by_node, 1, 2))
+        by_local = self._pooled(hidden, jnp.swapaxes(received_by_node, 1, 2))  # [n x K]
+        # Through the frame, which depends on other bodies' positions, too.
         return Gradient(*jax.vmap(pull_back, in_axes=2, out_axes=2)(by_local))
 
     def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
@@ -170,9 +175,11 @@ class MessagePassing(AbstractTermSpec):
         x = local_coordinates(data, data.nodes["position"], data.nodes["momentum"])
         node_layer = self.sampling(nodes, x, node_mask(data), self.hidden, self.activation)
         mask = edge_mask(data)
-        ends = x[data.senders], x[data.receivers]
-        edge_layer = self.sampling(edges, edge_inputs(*ends), mask, self.hidden, self.activation)
-        h = message_inputs(node_layer, edge_layer, *ends, self.sees_receiver)
+        both_nodes = x[data.senders], x[data.receivers]
+        edge_layer = self.sampling(
+            edges, edge_inputs(*both_nodes), mask, self.hidden, self.activation
+        )
+        h = message_inputs(node_layer, edge_layer, *both_nodes, self.sees_receiver)
         message_layer = self.sampling(messages, h, mask, self.units, self.activation)
         box = box_of(x, node_mask(data))
         return MessagePassingFeatures(
@@ -205,7 +212,7 @@ def local_coordinates(
 ) -> Float[Array, "n x"]:
     """Centred position and momentum of every node in its graph's frame, `[n 2d]`."""
     index, mask = graph_index(graphs), node_mask(graphs)[:, None]
-    count = jnp.maximum(bodies(graphs), 1)[:, None]
+    count = jnp.maximum(bodies(graphs), 1)[:, None]  # empty graphs have no centre
     centre = sum_over_graphs(graphs, jnp.where(mask, position, 0)) / count
     arm = jnp.where(mask, position - centre[index], 0)
     axes = _frame(graphs, arm)[index]
@@ -215,19 +222,23 @@ def local_coordinates(
 
 def _frame(graphs: GraphsTuple, arm: Float[Array, "n d"]) -> Float[Array, "g d d"]:
     n, d = arm.shape
+    # Lengths only order the nodes: an order has no derivative.
     length = jax.lax.stop_gradient(norm(arm))
-    nearest_first = jnp.lexsort((length, graph_index(graphs)))
+    nearest_first = jnp.lexsort((length, graph_index(graphs)))  # by graph, then by length
     start = jnp.cumsum(graphs.n_node) - graphs.n_node
     axes: list[Array] = []
     for k in range(1 if d == 2 else d):
         last = start + jnp.maximum(graphs.n_node - 1, 0)
+        # Small graphs repeat their last node, which then defines no axis.
         picked = arm[nearest_first[jnp.minimum(jnp.minimum(start + k, last), n - 1)]]
         axis = picked
         for earlier in axes:
+            # Modified Gram-Schmidt: the remainder is projected, not the arm.
             axis = axis - jnp.sum(axis * earlier, axis=1, keepdims=True) * earlier
         size = norm(axis)[:, None]
         # A linearly dependent arm leaves only rounding errors: they define no axis.
         real = size > jnp.sqrt(jnp.finfo(arm.dtype).eps) * norm(picked)[:, None]
+        # Two `where`s: a division by zero would make the gradient NaN even if not selected.
         axes.append(jnp.where(real, axis / jnp.where(real, size, 1), 0))
     if d == 2:
         x, y = axes[0].T

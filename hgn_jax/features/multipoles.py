@@ -40,12 +40,13 @@ class AbstractMultipoles(AbstractSiteColumns):
         r"""Matrix that maps the coefficients of one degree to the mean of $f_{lm}$ over the
         training data, one row for each m."""
         mean = self.means[self.degrees.index(degree)]
+        # Columns are ordered by m first: one block of the same means for each m.
         return jnp.kron(jnp.eye(components(degree, self.dimension), dtype=mean.dtype), mean[None])
 
 
 def components(degree: int, dimension: Any) -> int:
     """Number of harmonics of one degree."""
-    return 2 * degree + 1 if dimension == 3 else min(2, degree + 1)
+    return 2 * degree + 1 if dimension == 3 else min(2, degree + 1)  # in 2D: 1, 2, 2, ..
 
 
 def outer(harmonic: Float[Array, " c"], radial: Float[Array, " u"]) -> Float[Array, " K"]:
@@ -56,6 +57,7 @@ def outer(harmonic: Float[Array, " c"], radial: Float[Array, " u"]) -> Float[Arr
 @cache
 def slopes(dimension: int) -> Float[np.ndarray, "c d"]:
     """Gradients of the solid harmonics of degree 1."""
+    # They are linear: their values at the unit vectors are the gradients.
     return np.stack([solid_harmonics(axis, 1)[1] for axis in np.eye(dimension)], axis=1)
 
 

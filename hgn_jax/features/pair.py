@@ -48,6 +48,7 @@ class PairFeatures(AbstractPairFeatures):
 
     def slopes(self, square: Float[Array, " s"], type: int) -> Float[Array, "s _"]:
         near, far, r, log = self._at(square, type)
+        # d/ds of s = r^2: dr/ds = 1 / (2 r) and d(log r)/ds = 1 / (2 r^2).
         along = [near.jacobian(r)[:, 0, :] / (2 * r), far.jacobian(log)[:, 0, :] / (2 * r**2)]
         if self.cutoff is None:
             return jnp.concatenate(along, axis=1)
@@ -73,6 +74,7 @@ class PairFeatures(AbstractPairFeatures):
         smaller = CompressedPairFeatures(
             curves=curves, ranges=self.ranges, error=errors, cutoff=self.cutoff
         )
+        # The curves hold the coefficients already.
         return smaller, jnp.ones(len(curves), theta.dtype)
 
     def _targets(
@@ -85,12 +87,15 @@ class PairFeatures(AbstractPairFeatures):
                 raise ValueError(
                     f"no pair of edge type {t} in training: there is no range to compress over"
                 )
+            # A rigid bond has no range, but still gets a margin.
             margin = MARGIN * (high - low) + 1e-3 * low
-            span, end = (max(low - margin, low / 2), high + margin), None
+            span, end = (max(low - margin, low / 2), high + margin), None  # distances stay positive
             if self.cutoff is not None:
                 span, end = (span[0], self.cutoff), self.cutoff**2
+            # With a cutoff there are no constants of pairs, see `counts`.
             constant = constants[t] if self.cutoff is None else 0.0
             value, slope = (
+                # Defaults bind the values now: a closure would find those of the last type.
                 eqx.filter_jit(lambda s, f=f, t=t, a=coefficients, c=c: f(s, t) @ a + c)
                 for f, c in ((units.units, constant), (units.slopes, 0.0))
             )
@@ -209,6 +214,7 @@ class Pair(AbstractTermSpec):
             half, args = (self.units or 256) // 2, (self.activation, energy)
             layers = (
                 self.sampling(near, r[:, None], chosen, half, *args),
+                # If the mean of log r is zero, rounding would count as variation: hence unit 1.
                 self.sampling(far, jnp.log(r)[:, None], chosen, half, *args, unit=1.0),
             )
             return layers, up_to_cutoff(extent(r, chosen), self.cutoff)

@@ -62,7 +62,7 @@ class AbstractPairFeatures(AbstractEnergy):
 
     @property
     def types(self) -> int:
-        return self.ranges.shape[-2]
+        return self.ranges.shape[-2]  # from the back: stacked models have one more axis
 
     def groups(self, columns: int) -> tuple[int, ...]:
         """Every edge type by itself: a type that does not interact vanishes."""
@@ -88,6 +88,7 @@ class AbstractPairFeatures(AbstractEnergy):
         values = self._columns(self._types(graphs), distance(graphs) ** 2)
         index = graph_index(graphs)[graphs.receivers]
         weighted = edge_share(graphs)[:, None] * values
+        # Both directions of a pair are listed, and each has half of its energy.
         return jax.ops.segment_sum(weighted, index, graphs.n_node.shape[0])
 
     def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
@@ -102,15 +103,15 @@ class AbstractPairFeatures(AbstractEnergy):
 
         def at(kinds: Int[Array, " e"], square: EdgeScalars) -> EdgeScalars:
             total = jnp.zeros_like(square)
-            for t, part in enumerate(parts):
-                units, active = partial(_dot, columns, t, part), kinds == t
+            for t, own in enumerate(by_type):
+                units, active = partial(_dot, columns, t, own), kinds == t
                 if self.cutoff is not None:
                     active &= ~(square >= self.cutoff**2)  # NaN stays active, and shows
-                values = blockwise(units, len(part), square, active=active)
-                total = jnp.where(active, values, total)
+                values = blockwise(units, len(own), square, active=active)
+                total = jnp.where(active, values, total)  # not added: inactive values are undefined
             return total
 
-        parts = jnp.split(theta, self.types)
+        by_type = jnp.split(theta, self.types)
         return at
 
     def gradient(self, graphs: GraphsTuple) -> Gradient:
@@ -170,7 +171,7 @@ def edge_types(graphs: GraphsTuple, count: int) -> list[EdgeMask]:
 
 def check_types(graphs: GraphsTuple, count: int) -> None:
     """Raises `ValueError` for concrete graphs with other edge types than 0 .. `count` - 1."""
-    greatest = int(np.max(np.asarray(graphs.edges.get("type", 0)), initial=0))
+    greatest = int(np.max(np.asarray(graphs.edges.get("type", 0)), initial=0))  # also without edges
     if greatest >= count:
         raise ValueError(
             f"the pair features were sampled for {count} edge types, but the data have "
@@ -184,7 +185,7 @@ def pairs_out_of_range(
     """Number of pairs of each graph whose distance is outside of the range of their edge type, or
     whose type was absent in training."""
     r, types, mask = distance(graphs), edge_types(graphs, len(ranges)), observable(graphs, cutoff)
-    out = mask & ~jnp.any(jnp.stack(types), axis=0)
+    out = mask & ~jnp.any(jnp.stack(types), axis=0)  # types absent in training
     for of_type, range_ in zip(types, ranges):
         out |= outside(r, mask & of_type, range_)
     return pair_count(graphs, out)
@@ -200,7 +201,7 @@ def fade(square: Float[Array, "..."], cutoff: float | None) -> Float[Array, "...
     """$(1 - (r / cutoff)^2)^2$ at squared distances, zero beyond; one without a cutoff."""
     if cutoff is None:
         return jnp.ones_like(square)
-    return jnp.maximum(1 - square / cutoff**2, 0) ** 2
+    return jnp.maximum(1 - square / cutoff**2, 0) ** 2  # squared, so that forces fade out, too
 
 
 def up_to_cutoff(range_: Float[Array, " 2"], cutoff: float | None) -> Float[Array, " 2"]:
@@ -214,5 +215,5 @@ def up_to_cutoff(range_: Float[Array, " 2"], cutoff: float | None) -> Float[Arra
 def observable(graphs: GraphsTuple, cutoff: float | None) -> EdgeMask:
     """Edges within the cutoff with at least one mobile end: pairs of fixed bodies give no rows."""
     free = movable(graphs)
-    seen = edge_mask(graphs) & (free[graphs.senders] | free[graphs.receivers])
-    return seen if cutoff is None else seen & (distance(graphs) < cutoff)
+    mask = edge_mask(graphs) & (free[graphs.senders] | free[graphs.receivers])
+    return mask if cutoff is None else mask & (distance(graphs) < cutoff)

@@ -44,7 +44,7 @@ class PairFrictionFeatures(AbstractRates):
         """Units h at these distances (mass / time for coefficients theta); they fade to zero at
         the cutoff. The last one is constant but for that."""
         columns = self.layer(r[:, None])
-        if not isinstance(self.layer, Hats):
+        if not isinstance(self.layer, Hats):  # hats add up to one: they hold the constant
             columns = jnp.concatenate([columns, jnp.ones_like(r)[:, None]], axis=1)
         return columns * fade(r**2, self.cutoff)[:, None]
 
@@ -58,11 +58,14 @@ class PairFrictionFeatures(AbstractRates):
 
     def __call__(self, graphs: GraphsTuple) -> Gradient:
         r, v = distance(graphs), velocity_of(graphs)
-        apart = displacement(graphs) / jnp.where(r > 0, r, 1)[:, None]
-        opening = jnp.sum(apart * (v[graphs.receivers] - v[graphs.senders]), axis=1)
-        seen = observable(graphs, self.cutoff)
-        columns = jnp.where(seen[:, None], self.coefficients(r) * opening[:, None], 0)
-        pulls = [-sum_over_edges(graphs, x[:, None] * columns) for x in apart.T]
+        # Coincident bodies have no direction, and exert no friction.
+        direction = displacement(graphs) / jnp.where(r > 0, r, 1)[:, None]
+        opening = jnp.sum(direction * (v[graphs.receivers] - v[graphs.senders]), axis=1)
+        mask = observable(graphs, self.cutoff)
+        columns = jnp.where(mask[:, None], self.coefficients(r) * opening[:, None], 0)
+        # One coordinate at a time: [e d K] would be the largest array of the fit.
+        pulls = [-sum_over_edges(graphs, x[:, None] * columns) for x in direction.T]
+        # No half: each directed edge acts on its receiver, and its reverse on the other body.
         return Gradient(momentum=jnp.stack(pulls, axis=1))
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
@@ -118,10 +121,10 @@ class PairFriction(AbstractTermSpec):
     ) -> PairFrictionFeatures:
         if not len(data.senders):
             raise ValueError("the data have no edges: leave PairFriction() out, or join bodies")
-        r, seen = distance(data), observable(data, self.cutoff)
+        r, mask = distance(data), observable(data, self.cutoff)
         layer: Dense | Hats = (
-            Hats(spaced(extent(r, seen), self.units + 1))
+            Hats(spaced(extent(r, mask), self.units + 1))
             if self.nonnegative
-            else self.sampling(key, r[:, None], seen, self.units, self.activation)
+            else self.sampling(key, r[:, None], mask, self.units, self.activation)
         )
-        return PairFrictionFeatures(layer, extent(r, seen), self.cutoff)
+        return PairFrictionFeatures(layer, extent(r, mask), self.cutoff)

@@ -59,7 +59,8 @@ class PairMultipoles(AbstractMultipoles):
         return int(self.ranges.shape[-2])
 
     def phi(self, z: Float[Array, " d"], site: Site) -> Float[Array, " K"]:
-        r = jnp.sqrt(jnp.sum(z**2))
+        r = jnp.sqrt(jnp.sum(z**2))  # not zero: `Pairs` gives padding a vector of ones
+        # Padding has type -1, and so no columns.
         kinds = jnp.arange(self.types, dtype=site.kind.dtype) == site.kind
         radial = radial_functions(self.near, self.far, r[None], kinds[None], self.cutoff)[0]
         angular = solid_harmonics(z / r, self.degrees[-1])
@@ -89,6 +90,7 @@ def sampled_pair_multipoles(
     r, mask = distance(data), observable(data, cutoff)
     near, far = (
         sampling(k, x[:, None], mask, count // 2, activation, unit=unit)
+        # If the mean of log r is zero, rounding would count as variation: hence unit 1.
         for k, x, unit in zip(jr.split(key), (r, jnp.log(r)), (0.0, 1.0))
     )
     of_type = edge_types(data, types)

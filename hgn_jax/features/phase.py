@@ -45,9 +45,10 @@ class PhaseFeatures(AbstractSiteColumns):
     def phi(self, z: Float[Array, " _"], site: Site) -> Float[Array, " K"]:
         q, p = jnp.split(z, 2)
         point = inputs(q[None], self.angles)[0]
-        units = point[:0] if self.layer is None else self.layer(point[None])[0]
+        units = point[:0] if self.layer is None else self.layer(point[None])[0]  # [0] without units
         columns = []
         for degree in self.degrees:
+            # For degree 0 a constant would be an energy that moves nothing.
             exact = jnp.ones_like(point[:1]) if degree else point
             factors = jnp.concatenate([units, exact])
             columns += [factors * m for m in monomials(p, degree)]
@@ -58,6 +59,7 @@ class PhaseFeatures(AbstractSiteColumns):
         d = self.box.shape[-2] // 2
         units = 0 if self.layer is None else self.layer.bias.shape[-1]
         exact = d + len(self.angles)
+        # comb(d + degree - 1, degree) monomials of one degree, each times the same factors.
         return tuple(
             (units + (1 if degree else exact)) * math.comb(d + degree - 1, degree)
             for degree in self.degrees
@@ -137,12 +139,14 @@ class Phase(AbstractTermSpec):
 
 def inputs(q: Float[Array, "n d"], angles: tuple[int, ...]) -> Float[Array, "n _"]:
     """Coordinates that are not angles, then cosines and sines of those that are."""
+    # A mask of NumPy is static, so that jit knows the shapes.
     turning = np.isin(np.arange(q.shape[1]), angles)
     return jnp.concatenate([q[:, ~turning], on_circles(q[:, turning])], axis=1)
 
 
 def monomials(p: Float[Array, " d"], degree: int) -> list[Float[Array, ""] | int]:
     """All products of `degree` components of p."""
+    # The empty product of degree 0 is the integer 1.
     return [math.prod(chosen) for chosen in itertools.combinations_with_replacement(p, degree)]
 
 

@@ -46,6 +46,7 @@ class PowerTails(AbstractPairFeatures):
         within, stretch, power = self._split(square, type)
         # The integral of x^(power - 1) from 1 to the stretch, and its limit for power 0.
         small = jnp.abs(power * stretch) < 1e-8
+        # The branch that is not selected must be finite, or derivatives are NaN.
         safe = jnp.where(small, 1, power)
         integral = jnp.where(small, stretch, jnp.expm1(safe * stretch) / safe)
         slope = self.inner.slopes(within, type)
@@ -53,13 +54,14 @@ class PowerTails(AbstractPairFeatures):
 
     def slopes(self, square: Float[Array, " s"], type: int) -> Float[Array, "s _"]:
         within, stretch, power = self._split(square, type)
+        # du/ds = u' / 2r has one power of r less than u': m - 1 in r, (m - 1) / 2 = power - 1 in s.
         return self.inner.slopes(within, type) * jnp.exp((power - 1) * stretch)[:, None]
 
     def compress(
         self, theta: Float[Array, " K"], constants: Float[Array, " c"], tolerance: float
     ) -> tuple[AbstractEnergy, Float[Array, " _"]]:
         curves, one = self.inner.compress(theta, constants, tolerance)
-        if curves is self.inner:
+        if curves is self.inner:  # compressed already
             return self, theta
         assert isinstance(curves, AbstractPairFeatures)
         return continued(curves, self.starts, self.exponents), one
@@ -71,7 +73,7 @@ class PowerTails(AbstractPairFeatures):
         (m + 1) / 2 of the nearer end."""
         low, high = self.starts[type] ** 2
         within = jnp.clip(square, low, high)
-        stretch = jnp.log(square / within)
+        stretch = jnp.log(square / within)  # zero between the starts
         below, above = (self.exponents[type] + 1) / 2
         return within, stretch, jnp.where(square < low, below, above)
 
@@ -105,9 +107,10 @@ def with_power_tails(
     if not pairs:
         raise ValueError("the model has no pair potential that a tail could continue")
     types = max(term.types for term, _ in pairs)
-    cutoff = any(term.cutoff is not None for term, _ in pairs)
+    cutoff = any(term.cutoff is not None for term, _ in pairs)  # zero beyond: no law above
     starts, exponents, words = np.zeros((types, 2)), np.zeros((types, 2)), []
     for kind in range(types):
+        # The law is that of the total force: terms of one model may cancel.
         own = [(term, c) for term, c in pairs if kind < term.types]
         low, high = (float(x) for x in own[0][0].ranges[kind])
         if not low < high < math.inf:
@@ -120,8 +123,8 @@ def with_power_tails(
                 f"range {low:.4g} .. {high:.4g} between them; got {first:.4g} and {last:.4g}"
             )
         of_type = f" (edge type {kind})" if types > 1 else ""
-        ends = max(first, low), min(last, high)
-        span = min(SPAN, math.sqrt(ends[1] / ends[0]))
+        limits = max(first, low), min(last, high)
+        span = min(SPAN, math.sqrt(limits[1] / limits[0]))
         starts[kind] = first, last
         if first > 0:
             exponents[kind, 0] = _exponent(own, kind, (first, first * span), "below")
@@ -133,7 +136,7 @@ def with_power_tails(
         warnings.warn(
             f"pair forces follow {', '.join(words)}. out_of_range does not count these pairs; the "
             "laws are measured inside of the trained range",
-            stacklevel=4,
+            stacklevel=4,  # the user's line: `tails` and Equinox's bound method lie between
         )
     return tuple(
         continued(
@@ -159,7 +162,7 @@ def _exponent(
     for term, theta in pairs:
         own = jnp.split(theta, term.types)[kind]
         slope += np.asarray(term.slopes(jnp.asarray(r**2, theta.dtype), kind) @ own)
-    force, x = 2 * r * slope, np.log(r)
+    force, x = 2 * r * slope, np.log(r)  # d phi / dr = 2 r d phi / dr^2
     where = f"pair forces between {span[0]:.4g} and {span[1]:.4g}"
     remedy = f"give a distance near which they do, tails({side}=...), or leave out that tail, " + (
         "below=0" if side == "below" else "above=inf"

@@ -74,6 +74,7 @@ class ELM(AbstractSampling):
         size = self.scale / x.shape[1] ** 0.5
         # Drawn flat, like the biases: with one input both reuse one compiled generator.
         normal = jr.normal(w, (x.shape[1] * units,), x.dtype).reshape(x.shape[1], units)
+        # Inputs are standardised by the layer itself: by its weights, and by its centre.
         weight = size * normal / scale[:, None]
         bias = jr.uniform(b, (units,), x.dtype, -1, 1)
         return Dense(weight, bias, centre, nonlinearity)
@@ -149,6 +150,7 @@ class SWIM(AbstractSampling):
         sigma = activation(nonlinearity)
         w = sigma.s1 * direction / jnp.maximum(length, self.floor)
         bias = -jnp.sum(w * z[first], axis=1) - sigma.s2
+        # w was made for standardised inputs; the layer takes the original ones.
         return Dense(w.T / scale[:, None], bias, centre, nonlinearity)
 
     def _pairs(
@@ -160,8 +162,8 @@ class SWIM(AbstractSampling):
         energy: Float[Array, " s"] | None,
     ) -> tuple[Array, Array]:
         one, two, choose = jr.split(key, 3)
-        chance = mask.astype(z.dtype)
-        count = units if energy is None else 64 * units
+        chance = mask.astype(z.dtype)  # need not add up to one
+        count = units if energy is None else 64 * units  # candidates, of which steep ones are kept
         first = jr.choice(one, z.shape[0], (count,), p=chance)
         second = jr.choice(two, z.shape[0], (count,), p=chance)
         if energy is None:
@@ -185,6 +187,7 @@ def moments(
     count = jnp.maximum(jnp.sum(mask), 1).astype(x.dtype)
     kept = mask[:, None]
     mean = jnp.sum(jnp.where(kept, x, 0), axis=0) / count
+    # Masked before the squares, so that nothing in padding can overflow.
     deviation = jnp.sqrt(jnp.sum(jnp.where(kept, x - mean[None], 0) ** 2, axis=0) / count)
     size = jnp.maximum(jnp.abs(mean), unit)
     constant = deviation <= 100 * jnp.finfo(x.dtype).eps * size

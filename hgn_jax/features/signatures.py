@@ -32,6 +32,7 @@ class Signature(NamedTuple):
     def __call__(self, factors: Sequence[Factor]) -> Float[Array, "n K"]:
         """Invariant product of the densities."""
         if len(factors) == 2:
+            # The tensor that couples two equal degrees to 0 is 1 / sqrt(2 l + 1) on its diagonal.
             left, right = factors[0] / len(factors[0]) ** 0.5, factors[1]
         elif len(factors) == 3:
             left, right = product(factors[0], factors[1], self.degrees[2]), factors[2]
@@ -45,21 +46,23 @@ class Signature(NamedTuple):
         if len(factors) == 2:
             return [factor / len(factor) ** 0.5 for factor in reversed(factors)]
         if len(factors) == 3:
+            # The tensor has no preferred degree: any two factors couple to that of the third.
             others = [(factors[1], factors[2]), (factors[0], factors[2]), (factors[0], factors[1])]
         else:
             a, b, c, d = factors
             left, right = product(a, b, self.through), product(c, d, self.through)
-            others = [(b, right), (a, right), (d, left), (c, left)]
+            others = [(b, right), (a, right), (d, left), (c, left)]  # of a, b, c, d
         return [product(*pair, degree) for pair, degree in zip(others, self.degrees)]
 
 
 def product(left: Factor, right: Factor, degree: int) -> Factor:
     r"""$\sum C_{m_1 m_2 m} a_{m_1} b_{m_2}$: the component of that degree of a product."""
     a, b = len(left), len(right)
-    tensor = coupling((a - 1) // 2, (b - 1) // 2, degree)
+    tensor = coupling((a - 1) // 2, (b - 1) // 2, degree)  # a = 2 l + 1 components
     # With bodies and features as columns, one matrix product needs no transposition.
     matrix = jnp.asarray(tensor.transpose(0, 2, 1).reshape(-1, b), right.dtype)
     columns = right.reshape(b, -1)
+    # The precision matters on GPUs, which else round factors in float32 to ten bits.
     half = jax.lax.dot(matrix, columns, precision=jax.lax.Precision.HIGHEST)
     return jnp.sum(left[:, None] * half.reshape(a, -1, *right.shape[1:]), axis=0)
 
@@ -72,6 +75,7 @@ def three_body(degree: int) -> tuple[Signature, ...]:
 def four_body(degree: int) -> tuple[Signature, ...]:
     """Three factors whose degrees satisfy the triangle inequality and have an even sum."""
     triples = itertools.combinations_with_replacement(range(degree + 1), 3)
+    # As a <= b <= c, the other two triangle inequalities hold.
     return tuple(Signature((a, b, c)) for a, b, c in triples if (a + b + c) % 2 == 0 and c <= a + b)
 
 

@@ -48,8 +48,9 @@ class AbstractSiteColumns(AbstractEnergy):
 
     def gradient(self, graphs: GraphsTuple) -> Gradient:
         at, pull_back = self._differentiable(graphs)
+        # Forward mode: local vectors are short, columns many.
         slopes = jax.vmap(jax.jacfwd(self.phi))(at.vector, at.site)
-        weighted = at.weight[:, None, None] * slopes
+        weighted = at.weight[:, None, None] * slopes  # [s K v], pulled back to [n d K]
         return Gradient(**jax.vmap(pull_back, in_axes=1, out_axes=2)(weighted))
 
     def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
@@ -71,6 +72,7 @@ class AbstractSiteColumns(AbstractEnergy):
             return at.vector, at
 
         state = {name: graphs.nodes[name] for name in self.depends_on}
+        # The sites come from the same pass as an auxiliary output, which is not differentiated.
         _, pull_back, at = jax.vjp(vectors, state, has_aux=True)
         return at, lambda by_vector: pull_back(by_vector)[0]
 

@@ -85,7 +85,7 @@ class Pairs(AbstractSites):
         # A vector of zeros would make derivatives of its length NaN.
         vector = jnp.where(edge_mask(graphs)[:, None], displacement(graphs), 1)
         site = Site(edge_kinds(graphs), None, _time(graphs, graph_index(graphs)[graphs.senders]))
-        return Sites(vector, site, edge_share(graphs))
+        return Sites(vector, site, edge_share(graphs))  # half for each direction of a pair
 
     def collect(self, graphs: GraphsTuple, values: Num[Array, "s ..."]) -> Num[Array, "n ..."]:
         return sum_over_edges(graphs, values)
@@ -148,15 +148,17 @@ class AbstractTuples(AbstractSites):
         (name,) = self.needs
         offsets = graphs.nodes[name]
         n, slots, others = offsets.shape
-        used = jnp.any(offsets != 0, axis=2)
+        used = jnp.any(offsets != 0, axis=2)  # an empty slot names the body itself
         x = graphs.nodes["position"]
         own = jnp.arange(n, dtype=jnp.int32)[:, None, None]
+        # Offsets instead of numbers: they hold wherever a batch places the graph.
         points = x[own + offsets]
         # The first two bonds begin at the own body, the third at the end of the second.
         middle = jnp.broadcast_to(x[:, None, None], (n, slots, 2, x.shape[1]))
         bonds = points - jnp.concatenate([middle, points[:, :, 1:-1]], axis=2)
         if "cell" in graphs.globals:
             cell = graphs.globals["cell"]
+            # The cell of padding is zero, and has no inverse.
             unit = jnp.eye(x.shape[1], dtype=cell.dtype)[None]
             cell = jnp.where(graph_mask(graphs)[:, None, None], cell, unit)
             nearest = jax.vmap(lambda matrix, bond: Cell(matrix).minimum_image(bond))
@@ -165,6 +167,7 @@ class AbstractTuples(AbstractSites):
         empty = np.arange(1, x.shape[1] + 1)[None] ** np.arange(others)[:, None]
         bonds = jnp.where(used[:, :, None, None], bonds, jnp.asarray(empty, x.dtype)[None, None])
         kind = graphs.nodes.get(TYPES[name], jnp.zeros_like(used, jnp.int32))
+        # -1 is no type, so that terms with units for each type skip empty slots.
         kind = jnp.where(used, kind.astype(jnp.int32), -1).ravel()
         time = _time(graphs, jnp.repeat(graph_index(graphs), slots))
         weight = used.astype(x.dtype).ravel()

@@ -47,9 +47,11 @@ class Torsion(AbstractExact):
 
     def phi(self, z: Float[Array, " v"], site: Site) -> Float[Array, " K"]:
         to_i, to_k, to_l = z.reshape(3, 3)
+        # Normals of the planes (i, j, k) and (j, k, l), which enclose the dihedral angle.
         first, second = jnp.cross(-to_i, to_k), jnp.cross(to_k, to_l)
         size = jnp.sqrt((first @ first) * (second @ second))
         cos = first @ second / size
+        # From a triple product: arccos would lose the sign, and its slope is infinite at 0 and pi.
         sin = -jnp.sqrt(to_k @ to_k) * (to_i @ second) / size
         waves = [jnp.stack([cos, sin])]
         for _ in range(1, self.order):  # the next multiple, by the sum of two angles

@@ -85,16 +85,18 @@ def classify(
     missing = sorted(set(labels[labels >= 0].tolist()) - set(labels[train].tolist()))
     if missing:
         warnings.warn(f"no training node has class {missing}: it is never found", stacklevel=2)
-    count = int(labels.max()) + 1
+    count = int(labels.max()) + 1  # classes without a training node keep a column
     rows = jnp.asarray(np.flatnonzero(train))
     indicators = jnp.asarray(labels[train][:, None] == np.arange(count)[None], kernel.dtype)
+    # The ridge is an array, so that all ridges share one compiled program.
     scores = [_scores(kernel, rows, indicators, jnp.asarray(r, kernel.dtype)) for r in ridges]
     if validation is None:
         return Classification(scores[0], labels, float(ridges[0]), None)
-    found = np.stack([np.asarray(s)[validation] for s in scores])
-    right = labels[validation]
-    accuracy = np.mean(np.argmax(found, axis=2) == right[None], axis=1)
-    error = np.mean((found - (right[:, None] == np.arange(count)[None])) ** 2, axis=(1, 2))
+    estimates = np.stack([np.asarray(s)[validation] for s in scores])
+    truth = labels[validation]
+    accuracy = np.mean(np.argmax(estimates, axis=2) == truth[None], axis=1)
+    error = np.mean((estimates - (truth[:, None] == np.arange(count)[None])) ** 2, axis=(1, 2))
+    # The last key comes first: the error decides between equal accuracies.
     best = int(np.lexsort([error, -accuracy])[0])
     return Classification(scores[best], labels, float(ridges[best]), accuracy)
 
@@ -106,11 +108,13 @@ def _scores(
     indicators: Float[Array, "t C"],
     ridge: Float[Array, ""],
 ) -> Float[Array, "n C"]:
+    # The constant is not penalised: it is the mean, added again at the end.
     mean = jnp.mean(indicators, axis=0, keepdims=True)
     columns = kernel[:, rows]
     inner = columns[rows]
     scale = jnp.mean(jnp.diag(inner))
     matrix = inner + ridge * scale * jnp.eye(len(rows), dtype=kernel.dtype)
+    # The factorisation reads the lower triangle alone: to symmetrise would only copy the matrix.
     dual = jax.scipy.linalg.cho_solve(
         (jnp.linalg.cholesky(matrix, symmetrize_input=False), True), indicators - mean
     )

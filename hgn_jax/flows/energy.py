@@ -47,6 +47,7 @@ class QuadraticEnergy(eqx.Module):
         """E of the features x, with the source `start`, x itself if None."""
         along = self.attraction / 2 * jnp.sum(x * propagate(graph, x))
         pull = self.source * jnp.sum(x * (x if start is None else start))
+        # No half for the source: it is linear in the features.
         return self.omega / 2 * jnp.sum(x**2) - along - pull
 
 
@@ -55,6 +56,7 @@ def propagate(graph: GraphsTuple, x: Float[Array, "n c"]) -> Float[Array, "n c"]
     nodes are zero."""
     n, c = x.shape
     degree = jax.ops.segment_sum(jnp.ones_like(graph.receivers), graph.receivers, n).astype(x.dtype)
+    # The maximum keeps the branch that is not selected finite.
     scale = jnp.where(degree > 0, 1 / jnp.sqrt(jnp.maximum(degree, 1)), 0)[:, None]
 
     def summed(columns: Float[Array, "n w"]) -> Float[Array, "n w"]:

@@ -56,10 +56,11 @@ class GradientFlow(eqx.Module):
         """Factors by which eigenvectors of S with these eigenvalues are multiplied."""
         a = self.energy.attraction * np.asarray(eigenvalues, float) - self.energy.omega
         if self.time == math.inf:
-            return -self.energy.source / a
+            return -self.energy.source / a  # a < 0, see `__check_init__`
         if self.steps is None:
             small = np.abs(a * self.time) < 1e-8
             with np.errstate(over="ignore", invalid="ignore"):  # `states` refuses overflows
+                # expm1 keeps the digits of slow modes; for a = 0 the integral is the time itself.
                 growth = np.expm1(a * self.time)
                 integral = np.where(small, self.time, growth / np.where(small, 1, a))
                 return 1 + growth + self.energy.source * integral
@@ -93,6 +94,7 @@ def states(
     check_undirected(graph)
     series = [_chebyshev(flow, float(jnp.finfo(x.dtype).eps)) for flow in flows]
     degree = max(map(len, series))
+    # Zeros, so that one recurrence serves expansions of every degree.
     padded = np.stack([np.pad(c, (0, degree - len(c))) for c in series])
     return _expanded(graph, x, jnp.asarray(padded, x.dtype))
 
@@ -106,7 +108,7 @@ def _expanded(
     ) -> tuple[tuple[Array, Array, Array], None]:
         before, now, total = carry
         total = total + weight[:, None, None] * now[None]
-        return (now, 2 * propagate(graph, now) - before, total), None
+        return (now, 2 * propagate(graph, now) - before, total), None  # T_k+1 = 2 S T_k - T_k-1
 
     # The first polynomials are 1 and S: the recurrence of all others holds from -1 on, S^-1 -> S.
     none = jnp.zeros((series.shape[0], *x.shape), x.dtype)
@@ -120,9 +122,11 @@ def _chebyshev(flow: GradientFlow, eps: float) -> Float[np.ndarray, " k"]:
     values = flow.response(np.cos(angle))
     if not np.isfinite(values).all():
         raise ValueError(f"the features of {flow} overflow")
+    # SciPy's transform has a factor of 2. Higher coefficients are more affected by aliasing.
     series = np.asarray(dct(values))[: NODES // 2] / NODES
-    series[0] /= 2
+    series[0] /= 2  # T_0 has twice the squared norm of the others
     kept = np.flatnonzero(np.abs(series) > 16 * eps * np.abs(values).max())
+    # Coefficients that have not decayed well before the last one show a truncated expansion.
     if kept.max(initial=0) > NODES // 2 - NODES // 16:
         raise ValueError(f"the response of {flow} is too steep: take a shorter time, or more decay")
     return series[: kept.max(initial=0) + 1]

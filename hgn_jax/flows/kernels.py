@@ -23,8 +23,9 @@ def arc_cosine(gram: Float[Array, "n n"]) -> Float[Array, "n n"]:
     $\theta$ between x and y: the mean of $2\, \mathrm{relu}(v \cdot x)\, \mathrm{relu}(v \cdot y)$
     over v ~ N(0, 1) (Cho and Saul, NeurIPS 2009).
     """
-    size = jnp.sqrt(jnp.maximum(jnp.diag(gram), 0))
+    size = jnp.sqrt(jnp.maximum(jnp.diag(gram), 0))  # rounding may make it negative
     product = size[:, None] * size[None]
+    # Features of zero have no angle, and a kernel of zero. Rounding may exceed 1.
     cos = jnp.clip(gram / jnp.where(product > 0, product, 1), -1, 1)
     angle = jnp.arccos(cos)
     return product / jnp.pi * (jnp.sqrt(1 - cos**2) + (jnp.pi - angle) * cos)

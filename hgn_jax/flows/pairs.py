@@ -32,6 +32,7 @@ def graph(pairs: ArrayLike | Sequence[tuple[int, int]], nodes: int) -> GraphsTup
     if outside.any():
         p = int(np.argmax(outside.any(axis=1)))
         raise ValueError(f"pair {p} = {tuple(listed[p].tolist())} is not between 0 and {nodes - 1}")
+    # Smaller number first, so that both directions of a pair count as duplicates.
     low, high = np.sort(listed[listed[:, 0] != listed[:, 1]], axis=1).T
     low, high = np.unique(np.stack([low, high]), axis=1)
     ends = np.concatenate([low, high]), np.concatenate([high, low])
@@ -46,10 +47,12 @@ def check_undirected(graphs: GraphsTuple) -> None:
     if not is_concrete((graphs.senders, graphs.receivers)):
         return
     ends = np.asarray(graphs.senders), np.asarray(graphs.receivers)
+    # If every edge has its reverse, both lists are equal once they are sorted.
     forward, reverse = np.lexsort(ends), np.lexsort(ends[::-1])
     same = (ends[0][forward] == ends[1][reverse]) & (ends[1][forward] == ends[0][reverse])
     if not same.all():
         edges = set(zip(*(end.tolist() for end in ends)))
+        # Without such an edge, one direction is listed more often than the other.
         a, b = next(((a, b) for a, b in edges if (b, a) not in edges), (None, None))
         what = f"edge {a} -> {b} has no reverse edge" if a is not None else "edges occur twice"
         raise ValueError(f"{what}: hgn.flows.graph(pairs, nodes) joins nodes in both directions")

@@ -20,14 +20,17 @@ def joined(a: Basis, b: Basis) -> Basis:
         ("spatial dimensions", _dimension(a), _dimension(b)),
         ("species", a.species, b.species),
     ):
+        # None: all terms work in any dimension.
         if own != other and not (words == "spatial dimensions" and None in (own, other)):
             raise ValueError(f"models to be added have different {words}: {own} and {other}")
     if not _equal(a.dynamics, b.dynamics):
         names = type(a.dynamics).__name__, type(b.dynamics).__name__
         raise ValueError(f"models to be added have different dynamics: {names[0]} and {names[1]}")
     alike = _equal(a.known, b.known)
+    # A model without a known part joins any other.
     if not alike and a.known is not None and b.known is not None:
         raise ValueError("models to be added have different known parts: give both fits the same")
+    # If just one has a known part, that part counts as a kinetic energy, too.
     if "momentum" in a.dynamics.state and sum(map(_learns_kinetic, (a, b))) + (not alike) > 1:
         raise ValueError(
             "both models hold a kinetic energy, which their sum would count twice: fit both "
@@ -41,7 +44,7 @@ def joined_constants(
     sum_: Basis, parts: Sequence[tuple[Basis, Float[Array, " _"]]]
 ) -> Float[Array, " c"]:
     """Constants of pair types and bodies of the `joined` basis: the sums of those of its parts."""
-    types = sum_.counts.pair_types
+    types = sum_.counts.pair_types  # pair types come first, then bodies
     total = jnp.zeros(sum_.constant_count, parts[0][1].dtype)
     for basis, constants in parts:
         own = basis.counts.pair_types

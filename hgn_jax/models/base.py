@@ -127,6 +127,7 @@ def differentiated(model: AbstractModel, graphs: GraphsTuple) -> Gradient:
     """Gradient of a model's energy by reverse-mode differentiation; also the reference in tests."""
 
     def energy(state: dict[str, Vectors]) -> Array:
+        # Graphs are independent: the gradient of the sum holds that of each graph.
         return jnp.sum(model(graphs._replace(nodes=graphs.nodes | state)))
 
     return Gradient(**jax.grad(energy)({name: graphs.nodes[name] for name in model.dynamics.state}))

@@ -52,6 +52,7 @@ class Basis(eqx.Module):
         """Counts that the constants of all energies multiply."""
         of_terms = [term.counts for term in self.terms if isinstance(term, AbstractEnergy)]
         pair_types = max((c.pair_types for c in of_terms), default=0)
+        # Constants of several terms cannot be told apart: they share one for each count.
         return Counts(pair_types, any(c.bodies for c in of_terms))
 
     @property
@@ -73,6 +74,7 @@ class Basis(eqx.Module):
         columns = []
         counts, dtype = self.counts, graphs.nodes["position"].dtype
         if counts.pair_types:
+            # A pair counts with its coupling, half of it for each direction.
             kinds, share = edge_kinds(graphs), edge_share(graphs)
             of_type = kinds[:, None] == jnp.arange(counts.pair_types, dtype=kinds.dtype)[None]
             pairs = jnp.where(of_type, share[:, None], 0)
@@ -121,6 +123,7 @@ class Basis(eqx.Module):
         """Rates of the known part and of the dynamics alone, `[n d]` for every array of the state;
         None means zero."""
         graphs = self.typed(graphs)
+        # Motion without any energy has no coefficient, and so belongs to the known part.
         parts = [self.dynamics.offset(graphs)]
         if self.known is not None:
             parts.append(self.dynamics.rates(graphs, self.known.gradient(graphs)))
@@ -131,9 +134,9 @@ class Basis(eqx.Module):
         if self.species:
             mask = np.asarray(node_mask(graphs))
             present = np.unique(np.asarray(graphs.nodes["species"])[mask]).tolist()
-            if unseen := sorted(set(present) - set(self.species)):
+            if unknown := sorted(set(present) - set(self.species)):
                 raise ValueError(
-                    f"species {unseen} were not in the first data, which held {self.species}"
+                    f"species {unknown} were not in the first data, which held {self.species}"
                 )
         self.dynamics.accepts(graphs)
         for term in self.terms:
@@ -157,6 +160,7 @@ class Basis(eqx.Module):
         if isinstance(term, AbstractEnergy):
             return self.dynamics.rates(graphs, term.gradient(graphs))
         assert isinstance(term, AbstractRates)
+        # Terms of rates are motion already: the dynamics do not act on them.
         return by_state(term(graphs), self.dynamics)
 
 

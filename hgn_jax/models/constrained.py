@@ -34,13 +34,16 @@ class Constrained(AbstractDynamics):
 
     def rates(self, graphs: GraphsTuple, gradient: Gradient) -> tuple[Any, ...]:
         by_position, by_momentum = gradient
+        # Without forces there is nothing to project; the turning rods are in `offset`.
         if by_position is None:
             return by_momentum, None
         return by_momentum, self.rods.projected(graphs, -by_position)
 
     def offset(self, graphs: GraphsTuple) -> tuple[Any, ...]:
         x = self.rods.vectors(graphs)
+        # Centripetal forces: rods that turn need a tension even if no force acts.
         turning = self.rods.rates(graphs, velocity_of(graphs))
+        # x . d^2x/dt^2 = -|dx/dt|^2, from the second derivative of |x|^2.
         tension = self.rods.tensions(graphs, x, x, jnp.sum(turning**2, axis=2))
         return None, -self.rods.pulls(graphs, x, tension)
 

@@ -75,6 +75,7 @@ def at_rest_where_fixed(graphs: GraphsTuple, rates: tuple[Any, ...]) -> tuple[An
     def masked(rate: Any) -> Any:
         if rate is None:
             return None
+        # [n d] for one motion, [n d K] for the columns of a fit.
         return jnp.where(mobile.reshape(-1, *[1] * (rate.ndim - 1)), rate, 0)
 
     return tuple(map(masked, rates))
@@ -83,6 +84,7 @@ def at_rest_where_fixed(graphs: GraphsTuple, rates: tuple[Any, ...]) -> tuple[An
 def total(parts: tuple[Any, ...]) -> Any:
     """Sum of the arrays that are not None; None if there is none."""
     present = [part for part in parts if part is not None]
+    # Not from 0, so that a single array is returned as it is.
     return sum(present[1:], start=present[0]) if present else None
 
 

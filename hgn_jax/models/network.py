@@ -137,15 +137,16 @@ class HamiltonianGraphNetwork(AbstractModel):
         """
         graphs = self.basis.typed(graphs)
         slopes = by_state(self.gradient(graphs), self.dynamics)
-        found: dict[str, GraphScalars] = {}
+        by_name: dict[str, GraphScalars] = {}
         for term, theta in zip(self.terms, self.theta):
             if isinstance(term, AbstractRates):
                 rates = _contracted(term, graphs, theta, self.dynamics)
                 moved = moving(graphs, rates, self.dynamics.state)
                 parts = [jnp.sum(s * r, axis=1) for s, r in zip(slopes, moved) if s is not None]
                 power = sum_over_graphs(graphs, jnp.sum(jnp.stack(parts), axis=0))
-                found[term.name] = found[term.name] + power if term.name in found else power
-        return found
+                # Two terms of one kind share a name.
+                by_name[term.name] = by_name[term.name] + power if term.name in by_name else power
+        return by_name
 
     def node_energy(self, graphs: GraphsTuple) -> NodeScalars:
         """Learned energy of each body; a pair's energy is split in halves between its bodies.
@@ -190,6 +191,7 @@ class HamiltonianGraphNetwork(AbstractModel):
         if not values:
             raise ValueError(f"this model has no pair features for edge type {type}")
         constants = self._pair_constants
+        # With a cutoff, pairs have no constants.
         constant = constants[type] if type < len(constants) else 0.0
         return jnp.reshape(sum(values[1:], start=values[0]) + constant, jnp.shape(r))
 

@@ -38,4 +38,5 @@ class Overdamped(AbstractDynamics):
 
     def rates(self, graphs: GraphsTuple, gradient: Gradient) -> tuple[Any, ...]:
         slope = gradient.position
+        # In the precision of the data: a mobility in float64 would promote them.
         return (None if slope is None else -self.mobility.astype(slope.dtype) * slope,)

@@ -63,6 +63,7 @@ class Poisson(AbstractDynamics):
         if gradient.position is None:
             return (None,)
         matrices = self._matrices(graphs)
+        # The ellipsis holds the columns of a fit, if there are any.
         return (jnp.einsum("nab,nb...->na...", matrices, gradient.position, precision="highest"),)
 
     def accepts(self, graphs: GraphsTuple) -> None:
@@ -72,7 +73,7 @@ class Poisson(AbstractDynamics):
         if matrices.shape[1:] != (d, d):
             shape = list(matrices.shape[1:])
             raise ValueError(f"J must be [{d} {d}] for positions of {d} coordinates, got {shape}")
-        if callable(self.matrix) and is_concrete(matrices):
+        if callable(self.matrix) and is_concrete(matrices):  # a matrix was checked when made
             _check_antisymmetric(np.asarray(matrices)[np.asarray(node_mask(graphs))])
 
     def _matrices(self, graphs: GraphsTuple) -> Float[Array, "n a b"]:
@@ -92,6 +93,7 @@ def _check_antisymmetric(matrices: Float[np.ndarray, "n d d"]) -> None:
     """Raises `ValueError` naming the entry that differs most from minus its transpose."""
     misses = np.abs(matrices + matrices.swapaxes(1, 2))
     size = np.abs(matrices).max(axis=(1, 2), keepdims=True)
+    # Entries that were computed may differ by rounding.
     misses = np.where(misses > 100 * np.finfo(matrices.dtype).eps * size, misses, 0)
     if misses.any():
         i, a, b = np.unravel_index(misses.argmax(), misses.shape)

@@ -67,6 +67,7 @@ class Rods(eqx.Module):
         """s of every rod and every body at an end."""
         signs = np.zeros((len(self.ends), len(self.bodies)))
         for row, end in zip(signs, self.ends):
+            # A hinged rod has one body: zip leaves out the sign of the other end.
             for sign, body in zip((1, -1), end):
                 row[self.bodies.index(body)] = sign
         return signs
@@ -94,10 +95,11 @@ class Rods(eqx.Module):
         vectors on either side."""
         s = jnp.asarray(self.signs, left.dtype)
         mass = graphs.nodes["mass"][self.places(graphs)]
+        # Entry c, e of G M^-1 G^T: the sum over bodies b of s_cb s_eb / m_b, times x_c . x_e.
         by_mass = jnp.einsum("cb,gb,eb->gce", s, 1 / jnp.where(mass > 0, mass, 1), s)
         matrix = by_mass * jnp.einsum("gcd,ged->gce", left, right, precision="highest")
         real = graph_mask(graphs)[:, None, None]
-        matrix = jnp.where(real, matrix, jnp.eye(len(s), dtype=s.dtype)[None])
+        matrix = jnp.where(real, matrix, jnp.eye(len(s), dtype=s.dtype)[None])  # padding: solvable
         flat = needed.reshape(*needed.shape[:2], -1)
         return _solved(matrix, jnp.where(real, flat, 0)).reshape(needed.shape)
 
@@ -107,6 +109,7 @@ class Rods(eqx.Module):
         r"""$G^T \lambda$ on every body."""
         s = jnp.asarray(self.signs, x.dtype)
         along = jnp.einsum("cb,gcd,gc...->gbd...", s, x, tension)
+        # Added, not set: several graphs of padding may share the last node.
         empty = jnp.zeros((len(graphs.nodes["position"]), *along.shape[2:]), x.dtype)
         return empty.at[self.places(graphs)].add(along)
 
@@ -114,7 +117,7 @@ class Rods(eqx.Module):
         self, graphs: GraphsTuple, x: Float[Array, "g c d"], force: Float[Array, "n d ..."]
     ) -> Float[Array, "g c ..."]:
         r"""$G M^{-1} f$ of forces, or $G v$ of momenta."""
-        mass = jnp.where(graphs.nodes["mass"] > 0, graphs.nodes["mass"], 1)
+        mass = jnp.where(graphs.nodes["mass"] > 0, graphs.nodes["mass"], 1)  # padding may have none
         per_mass = force / mass.reshape(-1, *[1] * (force.ndim - 1))
         between = self._between(per_mass[self.places(graphs)])
         return jnp.einsum("gcd,gcd...->gc...", x, between)
@@ -140,15 +143,16 @@ class Rods(eqx.Module):
             )
         x = np.asarray(self.vectors(graphs))[real]
         length = np.linalg.norm(x, axis=2)
-        typical = np.median(length, axis=0)
+        typical = np.median(length, axis=0)  # a single bad graph does not shift it
         wrong = np.abs(length / typical - 1)
-        if len(wrong) and not wrong.max() < SLACK:
+        if len(wrong) and not wrong.max() < SLACK:  # "not <" also refuses NaN
             g, c = np.unravel_index(wrong.argmax(), wrong.shape)
             raise ValueError(
                 f"the rod {self._named(int(c))} is not rigid: its length is {length[g, c]:.6g} in "
                 f"graph {g}, and {typical[c]:.6g} in most"
             )
         s = self.signs
+        # Redundant rods make the matrix of tensions singular.
         rank = np.linalg.matrix_rank(np.einsum("cb,gcd->gcbd", s, x).reshape(len(x), len(s), -1))
         if len(rank) and rank.min() < len(s):
             raise ValueError(
@@ -158,6 +162,7 @@ class Rods(eqx.Module):
         if "momentum" in graphs.nodes:
             v = velocity_of(graphs)
             rates = np.asarray(self.rates(graphs, v))[real]
+            # Not zero, even if all bodies are at rest.
             typical_speed = np.sqrt(np.mean(np.asarray(v) ** 2)) + np.finfo(length.dtype).tiny
             size = np.abs(np.sum(x * rates, axis=2)) / length / typical_speed
             if len(size) and not size.max() < 10 * SLACK:
@@ -182,6 +187,7 @@ def _solved(matrix: Float[Array, "g c c"], right: Float[Array, "g c k"]) -> Floa
     c = matrix.shape[1]
     rows = jnp.concatenate([matrix, right], axis=2)
     for k in range(c):
+        # The loop unrolls under jit: there are few rods, and their number is static.
         pivot = rows[:, k : k + 1] / rows[:, k : k + 1, k : k + 1]
         others = jnp.asarray(np.arange(c) != k)[None, :, None]
         rows = jnp.where(others, rows - rows[:, :, k : k + 1] * pivot, pivot)

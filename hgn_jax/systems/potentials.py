@@ -24,7 +24,7 @@ class AbstractPotential(eqx.Module):
 
 
 def _of(parameter: ArrayLike, type: Int[Array, ""], r: Float[Array, ""]) -> Float[Array, ""]:
-    values = jnp.asarray(parameter, r.dtype)
+    values = jnp.asarray(parameter, r.dtype)  # the data decide the precision
     # A type without parameters must not borrow the last one's.
     return values.at[type].get(mode="fill", fill_value=jnp.nan) if values.ndim else values
 
@@ -105,7 +105,7 @@ class Smoothed(AbstractPotential):
             )
 
     def __call__(self, r: Float[Array, ""], type: Int[Array, ""]) -> Float[Array, ""]:
-        ro, rc = self.onset**2, self.cutoff**2
+        ro, rc = self.onset**2, self.cutoff**2  # squared lengths
         # Clipping is exact: the polynomial is flat at both ends.
         x = jnp.clip(r**2, ro, rc)
         factor = (rc - x) ** 2 * (rc + 2 * x - 3 * ro) / (rc - ro) ** 3

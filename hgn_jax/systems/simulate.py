@@ -109,6 +109,7 @@ def simulate(
     if is_concrete(graph):
         check(graph)
     if isinstance(system, System):
+        # The data then carry the couplings, which a fit needs to know.
         graph = system.couple(graph)
     draw, errors = jr.split(as_key(key))
     data = _simulate(system, graph, draw, trajectories, ts, start, tolerance)
@@ -138,12 +139,13 @@ def _simulate(
         for name, offset in zip(("position", "momentum"), start.offsets(key, shape, dtype))
     )
     if times.shape[0] == 1:
-        q, p = q[:, None], p[:, None]
+        q, p = q[:, None], p[:, None]  # one time: nothing to integrate
     else:
         q, p = jax.vmap(lambda y: _integrate(system, graph, y, times, tolerance))((q, p))
     states = {"position": q.reshape(-1, *shape[1:]), "momentum": p.reshape(-1, *shape[1:])}
     number = jnp.repeat(jnp.arange(trajectories, dtype=jnp.int32), times.shape[0])
     data = snapshots(graph, states, {"time": jnp.tile(times, trajectories), "trajectory": number})
+    # Exact rates at the observed states, not those inside the solver's steps.
     velocity, force = system.vector_field(data)
     return data._replace(
         nodes=data.nodes | {"velocity": velocity, "force": force},
@@ -163,6 +165,7 @@ def _integrate(
         return system.vector_field(graph._replace(nodes=nodes))
 
     eps = float(jnp.finfo(times.dtype).eps)
+    # Below rounding, no step would be accepted.
     tolerance = max(tolerance, 10 * eps)
     # Colliding bodies would shrink the step without end: the solve then fails with an error.
     shortest = 100 * eps * (times[-1] - times[0])
@@ -170,23 +173,24 @@ def _integrate(
                                        force_dtmin=False)  # fmt: skip
 
     # One solve per interval: a step cut short by the next time must not count as a tiny one.
-    def interval(y: Rates, ends: tuple[Array, Array]) -> tuple[Rates, Rates]:
+    def interval(y: Rates, span: tuple[Array, Array]) -> tuple[Rates, Rates]:
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(vector_field),
             diffrax.Dopri8(),
-            t0=ends[0],
-            t1=ends[1],
+            t0=span[0],
+            t1=span[1],
             dt0=None,
             y0=y,
             stepsize_controller=controller,
             max_steps=None,
         )
         assert solution.ys is not None
-        last = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
+        last = jax.tree.map(lambda leaf: leaf[-1], solution.ys)  # only the end t1 is saved
         return last, last
 
     _, after = jax.lax.scan(interval, state, (times[:-1], times[1:]))
-    return jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), state, after)
+    # The scan returns the states after the start.
+    return jax.tree.map(lambda first, later: jnp.concatenate([first[None], later]), state, after)
 
 
 def _add_noise(data: GraphsTuple, key: Key, noise: float) -> GraphsTuple:
@@ -198,6 +202,7 @@ def _add_noise(data: GraphsTuple, key: Key, noise: float) -> GraphsTuple:
             # Positions scatter about their sites: take the spread of displacements.
             sites = nodes[name].reshape(data.n_node.shape[0], -1)
             size = noise * jnp.sqrt(jnp.mean(jnp.var(sites, axis=0)))
+        # Fixed bodies are known exactly.
         errors = size * jr.normal(k, nodes[name].shape, nodes[name].dtype)
         nodes[name] = nodes[name] + jnp.where(movable(data)[:, None], errors, 0)
     return data._replace(nodes=nodes)

@@ -53,18 +53,20 @@ class System(AbstractNewtonian):
         nodes = graphs.nodes
 
         def slope(kinds: Int[Array, " e"], square: EdgeScalars) -> EdgeScalars:
-            apart = square > 0
-            r = jnp.sqrt(jnp.where(apart, square, 1))
+            distinct = square > 0
+            # The slope of a root is infinite at 0: coincident bodies get r = 1 first, then 0.
+            r = jnp.sqrt(jnp.where(distinct, square, 1))
             _, force = jax.jvp(
                 lambda r: jax.vmap(self.potential)(r, kinds),
-                (jnp.where(apart, r, 0),),
+                (jnp.where(distinct, r, 0),),
                 (jnp.ones_like(r),),
             )
             # Zero where bodies coincide, if the potential allows that.
-            return jnp.where(apart, force / (2 * r), 0 * force)
+            return jnp.where(distinct, force / (2 * r), 0 * force)
 
         by_position = pair_gradient(graphs, slope)
         if self.external is not None:
+            # Masked, since a field may act even on padding at the origin.
             outer = jax.vmap(jax.grad(self.external))(nodes["position"], nodes["mass"])
             by_position += jnp.where(node_mask(graphs)[:, None], outer, 0)
         return Gradient(by_position, velocity_of(graphs) if "momentum" in nodes else None)
@@ -78,6 +80,7 @@ class System(AbstractNewtonian):
         nodes = graphs.nodes
         energy = pair_energy(graphs, lambda kinds, r: jax.vmap(self.potential)(r, kinds))
         if "momentum" in nodes:
+            # p . v = |p|^2 / m
             energy += jnp.sum(nodes["momentum"] * velocity_of(graphs), axis=1) / 2
         if self.external is None:
             return energy
@@ -86,7 +89,7 @@ class System(AbstractNewtonian):
 
     def pair_energy(self, r: Float[Array, "..."], type: int = 0) -> Float[Array, "..."]:
         """Pair potential phi(r) per unit of coupling, for edges of that type."""
-        one = jnp.asarray(type)
+        one = jnp.asarray(type)  # potentials index their parameters by an array
         return jnp.reshape(jax.vmap(lambda x: self.potential(x, one))(jnp.ravel(r)), jnp.shape(r))
 
     def couple(self, graphs: GraphsTuple) -> GraphsTuple:
