@@ -457,3 +457,28 @@ def test_a_magnetic_field_in_three_dimensions_has_no_divergence():
 def test_bad_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_drive_of_padded_data_and_of_times_that_jump():
+    frames = random_graphs(2)
+    count = len(frames.n_node)
+    times = jnp.asarray(np.repeat(100.0 * np.arange(count // 2), 2) + np.tile([0, 0.1], count // 2))
+    data = frames._replace(
+        globals={"time": times, "trajectory": jnp.repeat(jnp.arange(count // 2), 2)}
+    )
+    bodies = int(frames.n_node[0])
+    padded = hgn.graphs.pad(
+        data, n_node=len(data.nodes["mass"]) + 1, n_edge=len(data.senders) + 1, n_graph=count + 2
+    )
+    for graphs in (data, padded):
+        term = sampled(hgn.Drive([bodies - 1]), graphs)
+        assert float(term.frequency.max()) <= np.pi / 4 / 0.1
+        assert float(term.frequency.max()) > 0.5 * np.pi / 4 / 0.1
+    with pytest.raises(ValueError, match=f"only {bodies} bodies"):
+        sampled(hgn.Drive([bodies]), padded)
+
+
+def test_pairs_up_to_the_cutoff_are_in_the_range_of_pair_friction():
+    graph = hgn.graphs.from_pairs(np.array([[0.0, 0], [1, 0], [2.95, 0]]), [(0, 1), (0, 2), (1, 2)])
+    term = sampled(hgn.PairFriction(4, cutoff=3.0), graph)
+    np.testing.assert_allclose(term.range, [1, 3])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import hgn_jax as hgn
+from hgn_jax.io import npz
 
 TIMES = 0.1 * np.arange(40)
 MASS = np.array([1.0, 2.0, 0.5])
@@ -282,3 +283,16 @@ def test_what_h5md_allows_and_trajectories_do_not(tmp_path):
     changed("its cell changes with time", growing)
     changed("periodic along some axes only", partly)
     changed("no group of particles has a position; it holds particles/all/box/edges/value", bare)
+
+
+def test_moving_cells_of_several_trajectories_in_npz():
+    cells = np.arange(1, 241.0).reshape(2, 30, 2, 2)
+    arrays = {"times": TIMES[:30], "position": np.stack([X[:30], X[10:]]), "cell": cells}
+    two = npz.trajectories("run.npz", arrays, slice(None, None, 3))
+    for k in (0, 1):
+        np.testing.assert_array_equal(two[k].cell, cells[k, ::3])
+    one = {"times": TIMES[:30], "position": X[:30], "cell": cells[0]}
+    (only,) = npz.trajectories("run.npz", one, slice(5, None))
+    np.testing.assert_array_equal(only.cell, cells[0, 5:])
+    (fixed,) = npz.trajectories("run.npz", one | {"cell": cells[0, 0]}, slice(5, None))
+    np.testing.assert_array_equal(fixed.cell, cells[0, 0])

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import hgn_jax as hgn
+from hgn_jax.dynamics.diagnostics import culprit
 from hgn_jax.dynamics.observables import AbstractObservable
+from hgn_jax.features.trained_range import outside
 
 EVERY = hgn.Every(7, 6)
 DT = 0.03
@@ -265,3 +267,16 @@ def test_a_start_out_of_range_is_counted_and_warned(fitted, cube):
     wide = cube._replace(nodes=cube.nodes | {"position": 1.6 * cube.nodes["position"]})
     with pytest.warns(UserWarning, match=r"outside of .* range \(pair: 12\)"):
         hgn.rollout(fitted.model, wide, [0.0, 0.01], dt=0.01)
+
+
+def test_padding_is_not_blamed_for_forces_that_are_not_finite(springs):
+    graph = hgn.graphs.from_pairs(np.array([[0.0, 0], [1, 0], [1, 5]]), [(0, 1), (1, 2)])
+    before = hgn.graphs.pad(graph, n_node=5, n_edge=8, n_graph=3)
+    lost = before._replace(nodes=before.nodes | {"position": jnp.full((5, 2), jnp.nan)})
+    words = culprit(springs, before, lost)
+    assert words.startswith("body 1 had the greatest acceleration before all bodies ceased")
+
+
+def test_a_value_that_is_no_number_is_outside_of_every_range():
+    x, mask = jnp.array([0.5, jnp.nan, 2.0, jnp.nan]), jnp.array([True, True, True, False])
+    assert outside(x, mask, jnp.array([0.0, 1.0])).tolist() == [False, True, True, False]

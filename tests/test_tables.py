@@ -164,3 +164,14 @@ def test_bad_tables_are_named_with_line_and_column(tmp_path, text, how, words):
     (tmp_path / "run.csv").write_text(text)
     with pytest.raises(ValueError, match=words):
         hgn.read(tmp_path / "run.csv", **({"edges": "all", "mass": 1.0, "rates": False} | how))
+
+
+def test_a_mass_may_stand_in_one_row_of_each_body(tmp_path):
+    head, *rows = below().split("\n")
+    rows = [row if k < 3 else row.rsplit(",", 1)[0] + "," for k, row in enumerate(rows)]
+    (tmp_path / "run.csv").write_text("\n".join([head, *rows]))
+    assert_same(hgn.read(tmp_path / "run.csv", edges=PAIRS), expected(velocity=V))
+    rows[10] = rows[10] + "9"
+    (tmp_path / "run.csv").write_text("\n".join([head, *rows]))
+    with pytest.raises(ValueError, match="mass of body 'earth' changes"):
+        hgn.read(tmp_path / "run.csv", edges=PAIRS)

@@ -4,6 +4,7 @@ import pytest
 
 import hgn_jax as hgn
 from hgn_jax.graphs import differentiate, from_trajectories
+from hgn_jax.graphs.joining import unwrapped
 
 NO_PAIRS = np.zeros((0, 2), int)
 MASS = np.array([1.0, 2.0, 0.5])
@@ -630,3 +631,23 @@ def test_weights_and_couplings_take_the_precision_of_the_positions(arguments):
     )
     assert data.edges["coupling"].dtype == data.nodes["weight"].dtype == jnp.float32
     hgn.check(data)
+
+
+def test_bodies_that_cross_the_cell_while_nobody_looks_are_unwrapped():
+    times, x, _, cell = gas(wrap=True)
+    _, plain, *_ = gas(wrap=False)
+    seen = x.copy()
+    rng = np.random.default_rng(0)
+    for body in range(12):
+        first = rng.integers(0, len(times) - 3)
+        seen[first : first + 3, body] = np.nan
+    found = unwrapped(seen[None], cell)[0]
+    shift = found - plain
+    measured = np.isfinite(seen)
+    assert (np.isfinite(found) == measured).all() and not measured.all()
+    # Up to the same lattice vector in all frames.
+    first = np.argmax(measured[:, :, 0], axis=0)
+    start = shift[first, np.arange(12)]
+    np.testing.assert_allclose(
+        np.where(measured, shift, start[None]), np.broadcast_to(start[None], shift.shape), atol=1e-9
+    )

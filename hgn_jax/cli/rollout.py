@@ -98,12 +98,15 @@ def rollout(
     """
     if out.exists() and not resume:
         raise ValueError(f"{out} exists: give another file, or --resume")
+    if every is not None and every > steps:
+        raise ValueError(f"--every {every} is more than --steps {steps}: nothing would be written")
     learned = load(model)
     first = _start(learned, start, edges, coupling, mass, frame, temperature, seed)
     if compress is not None:
         learned = learned.compress(tolerance=compress)
     step = dt or _rounded(float(suggested_step(learned, first)))
-    times = EverySteps(every or max(1, steps // 200), steps // (every or max(1, steps // 200)))
+    stride = every or max(1, steps // 200)
+    times = EverySteps(stride, steps // stride)
     h5 = bare_suffix(out) in h5md.SUFFIXES
     began = time.perf_counter()
     with progress("rollout") as report:
@@ -120,9 +123,10 @@ def rollout(
         show_json(record)
         return
     say(
-        f"{steps} steps of {step:g} in {record['seconds']:.1f} s, {len(path.times)} frames up to "
-        f"time {float(path.times[-1]):.6g}\nenergy {record['energy']:.6g}, greatest change "
-        f"{record['energy_change']:.1e} of it\nwrote {out}"
+        f"{times.steps * times.outputs} steps of {step:g} in {record['seconds']:.1f} s, "
+        f"{len(path.times)} frames up to time {float(path.times[-1]):.6g}\n"
+        f"energy {record['energy']:.6g}, greatest change {record['energy_change']:.1e} of it\n"
+        f"wrote {out}"
     )
 
 

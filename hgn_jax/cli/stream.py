@@ -45,6 +45,7 @@ def _batches(files: Sequence[Path], read: Read) -> Iterator[GraphsTuple]:
         try:
             data = read([file])
         except ValueError as error:
-            named = str(file) in str(error)
-            raise error if named else ValueError(f"{file}: {error}") from error
+            if str(file) in str(error):
+                raise
+            raise ValueError(f"{file}: {error}") from error
         yield from packs(data, min(BODIES, -(-len(data.nodes["position"]) // BATCHES)))

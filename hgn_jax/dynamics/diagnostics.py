@@ -179,7 +179,7 @@ def culprit(model: AbstractModel, before: GraphsTuple, after: GraphsTuple) -> st
             rate = np.linalg.norm(np.asarray(_vector_field(model, before)[-1]), axis=1)
         mass = before.nodes.get("mass", np.ones(len(rate)))
         pull = np.where(mask, rate / np.where(mask, mass, 1), -np.inf)  # padding has no mass
-        node = int(np.argmax(np.where(np.isfinite(pull), pull, np.inf)))
+        node = int(np.argmax(np.where(np.isnan(pull), np.inf, pull)))
         fastest = "acceleration" if _oscillates(model) else "rate"
         words = f"had the greatest {fastest} before all bodies ceased to be finite"
     return f"{named(before, node)} {words}{nearest(before)}"

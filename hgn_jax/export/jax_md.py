@@ -94,7 +94,8 @@ def _graph(
     if box is not None:
         # Only the positions say how many dimensions a box has whose side is one number.
         cell = box * jnp.eye(d, dtype=position.dtype) if box.ndim == 0 else box
-        fraction = (padded[receivers] - padded[senders]) @ jnp.linalg.inv(cell)
+        apart = padded[receivers] - padded[senders]
+        fraction = jnp.matmul(apart, jnp.linalg.inv(cell), precision="highest")
         # Displacement + shift @ cell is then the nearest image.
         edges["shift"] = -jnp.round(fraction).astype(jnp.int32)
         globals_["cell"] = jnp.broadcast_to(cell, (1 + PADDING_GRAPHS, d, d))

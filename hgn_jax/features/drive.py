@@ -114,7 +114,7 @@ class Drive(AbstractTermSpec):
     def resolve(self, data: GraphsTuple) -> "Drive":
         if is_concrete(data.n_node):
             # Without any graph `least` exceeds every number, and nothing is refused.
-            sizes = np.asarray(data.n_node)
+            sizes = np.asarray(data.n_node)[np.asarray(graph_mask(data))]
             least = int(sizes[sizes > 0].min(initial=np.iinfo(np.int32).max))
             if max(self.bodies) >= least:
                 raise ValueError(
@@ -140,7 +140,9 @@ class Drive(AbstractTermSpec):
 def _resolved(data: GraphsTuple) -> Float[Array, ""]:
     """Angular frequency with eight samples per period at the median step between graphs."""
     step = jnp.diff(data.globals["time"])
-    # Between trajectories time falls back to the start, which is no step.
+    # Between trajectories time falls back to the start, or jumps, which is no step.
     real = graph_mask(data)[1:] & (step > 0)
+    if "trajectory" in data.globals:
+        real &= jnp.diff(data.globals["trajectory"]) == 0
     # NaN is left out by the median: a selection would have a shape that jit cannot know.
     return jnp.pi / 4 / jnp.nanmedian(jnp.where(real, step, jnp.nan))

@@ -14,7 +14,7 @@ from ..graphs.geometry import displacement, distance, sum_over_edges, velocity_o
 from .base import AbstractRates, AbstractTermSpec, Fitted
 from .dense import Dense
 from .hats import Hats, in_words
-from .pair_base import fade, observable, pair_count
+from .pair_base import fade, observable, pair_count, up_to_cutoff
 from .sampling import ELM, AbstractSampling
 from .trained_range import extent, outside, spaced
 
@@ -127,4 +127,4 @@ class PairFriction(AbstractTermSpec):
             if self.nonnegative
             else self.sampling(key, r[:, None], mask, self.units, self.activation)
         )
-        return PairFrictionFeatures(layer, extent(r, mask), self.cutoff)
+        return PairFrictionFeatures(layer, up_to_cutoff(extent(r, mask), self.cutoff), self.cutoff)

@@ -23,7 +23,8 @@ def outside(x: Float[Array, " s"], mask: Bool[Array, " s"], range_: Array) -> Bo
     size = jnp.where(jnp.isfinite(range_), jnp.abs(range_), 0)
     slack = 1e3 * jnp.finfo(x.dtype).eps * size
     # Inputs of the training data differ by rounding if another program computes them.
-    return mask & ((x < range_[0] - slack[0]) | (x > range_[1] + slack[1]))
+    # Written so that NaN lies outside.
+    return mask & ~((x >= range_[0] - slack[0]) & (x <= range_[1] + slack[1]))
 
 
 def box_of(x: Float[Array, "s d"], mask: Bool[Array, " s"]) -> Float[Array, "d 2"]:

@@ -78,10 +78,14 @@ def as_cell(cell: ArrayLike | Sequence[Any] | None, d: int) -> np.ndarray | None
 def unwrapped(position: np.ndarray, cell: np.ndarray) -> np.ndarray:
     """Positions `[k t n d]` without the jumps of bodies that were put back into the cell.
 
-    Exact as long as no body moves by half a cell between two frames.
+    Exact as long as no body moves by half a cell between two frames in which it was measured.
     """
-    steps = np.diff(Cell(cell).fractional(position.astype(float)), axis=1)
-    turns = np.cumsum(np.round(np.nan_to_num(steps)), axis=1)  # NaN: not measured
+    fraction = Cell(cell).fractional(position.astype(float))
+    for k in range(1, fraction.shape[1]) if np.isnan(fraction).any() else ():
+        # What was not measured, NaN, stays where it was: jumps count from there.
+        fraction[:, k] = np.where(np.isnan(fraction[:, k]), fraction[:, k - 1], fraction[:, k])
+    steps = np.diff(fraction, axis=1)
+    turns = np.cumsum(np.round(np.nan_to_num(steps)), axis=1)  # NaN: not measured so far
     turns = np.concatenate([np.zeros_like(turns[:, :1]), turns], axis=1)
     return position - (turns @ cell).astype(position.dtype)
 

@@ -17,10 +17,14 @@ def strained(
     """
     position, cell = graphs.nodes["position"], graphs.globals.get("cell")
     if strain.ndim == 2:
-        moved = position + position @ strain  # a small strain would lose its digits in 1 + strain
+        by_strain = jnp.matmul(position, strain, precision="highest")
     else:
-        moved = position + jnp.einsum("nk,nkd->nd", position, strain[graph_index(graphs)])
-    changed = {} if cell is None else {"cell": cell + cell @ strain}
+        own = strain[graph_index(graphs)]
+        by_strain = jnp.einsum("nk,nkd->nd", position, own, precision="highest")
+    moved = position + by_strain  # a small strain would lose its digits in 1 + strain
+    changed = {}
+    if cell is not None:
+        changed = {"cell": cell + jnp.matmul(cell, strain, precision="highest")}
     if isinstance(graphs, DiagonalCellGraphs):  # sheared, it is no longer diagonal
         graphs = SlottedGraphs(*graphs)
     return graphs._replace(

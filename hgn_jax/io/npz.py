@@ -114,7 +114,14 @@ def trajectories(name: str, arrays: dict[str, np.ndarray], keep: slice) -> list[
         """Trajectory k of an array that has `axes` axes in one trajectory."""
         return values[k] if values.ndim > axes else values
 
-    energy, cell = arrays.get("energy"), arrays.get("cell")
+    def cell_of(k: int) -> np.ndarray | None:
+        """Cell of trajectory k, `[d d]`, or `[t d d]` if it changes."""
+        if (cell := arrays.get("cell")) is None:
+            return None
+        own = cell[k] if several and cell.ndim > 2 else cell
+        return own[keep] if own.ndim == 3 else own
+
+    energy = arrays.get("energy")
     return [
         Recording(
             where=f"{name}, trajectory {k}" if several else name,
@@ -123,7 +130,7 @@ def trajectories(name: str, arrays: dict[str, np.ndarray], keep: slice) -> list[
             bodies={key: arrays[key] for key in OF_BODIES if key in arrays},
             pairs=arrays.get("edges"),
             of_pairs={key: arrays[key] for key in OF_PAIRS if key in arrays},
-            cell=None if cell is None else (cell[k] if several and cell.ndim == 3 else cell),
+            cell=cell_of(k),
             observed={} if energy is None else {"energy": of(k, energy, 1)[keep]},
         )
         for k in range(count)

@@ -92,9 +92,9 @@ def _check_once(
 
 
 def _of_bodies(values: np.ndarray, place: np.ndarray, names: list[str], name: str) -> np.ndarray:
-    of_body = np.full(len(names), np.nan)
-    of_body[place] = values
-    changed = np.flatnonzero(values != of_body[place])
+    of_body, given = np.full(len(names), np.nan), ~np.isnan(values)  # some rows may leave it out
+    of_body[place[given]] = values[given]
+    changed = np.flatnonzero(given & (values != of_body[place]))
     if len(changed):
         raise ValueError(f"{name} of body {names[place[changed[0]]]!r} changes")
     return of_body

@@ -22,7 +22,8 @@ def singular_values(fit: Fit) -> Figure:
         rank = int(solution.rank)
         ax.semilogy(np.arange(1, len(s) + 1), s / s[0], ".-", ms=3, lw=1.2, color=colour,
                     label=f"{name}: rank {rank} of {len(s)}")  # fmt: skip
-        ax.plot(rank, s[rank - 1] / s[0], "o", ms=9, mfc="none", mew=1.8, color=colour)
+        if rank:
+            ax.plot(rank, s[rank - 1] / s[0], "o", ms=9, mfc="none", mew=1.8, color=colour)
         for ridge in np.unique(np.asarray(solution.ridge)):
             ax.axhline(ridge / s[0], color=colour, lw=1, ls=":")
     ax.set(xlabel="index", ylabel="singular value / greatest")

@@ -29,11 +29,13 @@ def tracks(
     which all positions are counted. `zoom` adds a panel for the bodies that stay within this
     distance of the origin. `plane` draws two coordinates of three, such as (0, 1).
 
-    **Raises:** `ValueError` for positions in more than three dimensions without `plane`.
+    **Raises:** `ValueError` for positions in more than three dimensions without `plane`, or in one
+    dimension for a truth without times that has more frames than the path.
     """
     states = states_of(path)
     q, d = states.position, states.position.shape[2]
-    true = q[:0] if truth is None else states_of(truth).position  # no frames, no circles
+    reference = None if truth is None else states_of(truth)
+    true = q[:0] if reference is None else reference.position  # no frames, no circles
     if origin is not None:
         q, true = (a - a[:, origin, None] for a in (q, true))
     if plane is not None:
@@ -41,13 +43,13 @@ def tracks(
     elif d > 3:
         raise ValueError(f"positions have {d} dimensions: choose two, such as plane=(0, 1)")
     solid = q.shape[2] == 3
-    if d == 1:  # against time
-        q = np.concatenate([np.broadcast_to(states.axis[:, None, None], q.shape), q], axis=2)
-        true = np.pad(true[:0], ((0, 0), (0, 0), (0, 1)))
-    words = _words(states.axis_name, d, plane, units)
-    bodies = [i for i in range(q.shape[1]) if i != origin]
     # Positions that are not finite, after a stop, count nowhere.
     far = np.nanmax(np.linalg.norm(q, axis=-1), axis=0) > (np.inf if zoom is None else zoom)
+    if d == 1:
+        timed = states if reference is None or reference.times is None else reference
+        q, true = _against(states.axis, q), _against(timed.axis, true)
+    words = _words(states.axis_name, d, plane, units)
+    bodies = [i for i in range(q.shape[1]) if i != origin]
     groups = [bodies]
     if zoom is not None:
         groups = [[i for i in bodies if far[i] == side] for side in (False, True)]
@@ -70,6 +72,13 @@ def tracks(
     if len(true):
         axes[0, 0].set_title("lines: model, circles: reference", loc="left")
     return figure
+
+
+def _against(axis: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Positions `[t n 1]` with their times in front, `[t n 2]`."""
+    if len(x) > len(axis):
+        raise ValueError(f"truth has {len(x)} frames, but path has {len(axis)}: give it times")
+    return np.concatenate([np.broadcast_to(axis[: len(x), None, None], x.shape), x], axis=2)
 
 
 def _track(ax: Any, line: np.ndarray, circles: np.ndarray, colour: Any, name: str) -> None:

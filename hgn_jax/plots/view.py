@@ -96,7 +96,7 @@ def _contents(states: States, names: Sequence[str] | None, units: Units) -> dict
 
 
 def _cell(graph: GraphsTuple | None) -> np.ndarray | None:
-    """Lattice vectors as rows, `[3 3]`; unit vectors for dimensions that are not there."""
+    """Lattice vectors as rows, `[3 3]`; short vectors for dimensions that are not there."""
     if graph is None or "cell" not in graph.globals:
         return None
     given = np.asarray(graph.globals["cell"], float)[0]

@@ -85,6 +85,15 @@ def test_the_run_is_that_of_the_library(folder, run_of_ring):
     assert run_of_ring["energy"] == pytest.approx(float(path.energy[0]))
 
 
+def test_steps_that_would_not_be_written_are_refused(folder, run_of_ring):
+    arguments = ("rollout", folder / "ring.hgn", folder / "ring.csv", *RING, "--dt", 0.02)
+    result = run(*arguments, "-o", folder / "none.h5", "--steps", 10, "--every", 20)
+    assert result.exit_code == 2 and "--every 20 is more than --steps 10" in result.output
+    assert "20 steps of 0.02" in said(
+        *arguments, "-o", folder / "some.h5", "--steps", 25, "--every", 10
+    )
+
+
 @pytest.mark.parametrize("kind", ["tracks", "phase", "energy", "view"])
 def test_plot_draws_the_run(folder, run_of_ring, kind):
     shown = json.loads(said("plot", folder / "run.h5", kind, "--json"))

@@ -160,3 +160,16 @@ def test_a_gif_has_frames_evenly_in_time(path, tmp_path):
         assert np.abs(np.asarray(image.convert("L"), float) - first).max() > 50
     with pytest.raises(ValueError, match=r"\.gif or \.mp4, got '\.avi'"):
         hgn.plots.animate(path, tmp_path / "run.avi")
+
+
+def test_tracks_in_one_dimension_have_their_reference(path):
+    line = path.position[:, :, :1]
+    truth = np.asarray(line) + 0.5
+    (ax,) = hgn.plots.tracks(line, truth=truth).axes
+    circles = [a for a in ax.lines if a.get_marker() == "o"]
+    assert len(circles) == line.shape[1]
+    for k, circle in enumerate(circles):
+        frames = np.asarray(circle.get_xdata(), int)
+        np.testing.assert_allclose(circle.get_ydata(), truth[frames, k, 0])
+    with pytest.raises(ValueError, match=r"truth has \d+ frames, but path has"):
+        hgn.plots.tracks(line[:5], truth=truth)
