@@ -466,7 +466,7 @@ def test_a_drive_of_padded_data_and_of_times_that_jump():
     data = frames._replace(
         globals={"time": times, "trajectory": jnp.repeat(jnp.arange(count // 2), 2)}
     )
-    bodies = int(frames.n_node[0])
+    bodies = int(np.min(frames.n_node))
     padded = hgn.graphs.pad(
         data, n_node=len(data.nodes["mass"]) + 1, n_edge=len(data.senders) + 1, n_graph=count + 2
     )

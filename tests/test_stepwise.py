@@ -274,7 +274,7 @@ def test_padding_is_not_blamed_for_forces_that_are_not_finite(springs):
     before = hgn.graphs.pad(graph, n_node=5, n_edge=8, n_graph=3)
     lost = before._replace(nodes=before.nodes | {"position": jnp.full((5, 2), jnp.nan)})
     words = culprit(springs, before, lost)
-    assert words.startswith("body 1 had the greatest acceleration before all bodies ceased")
+    assert words.startswith("node 1 had the greatest acceleration before all bodies ceased")
 
 
 def test_a_value_that_is_no_number_is_outside_of_every_range():
