@@ -462,10 +462,9 @@ def test_bad_arguments_are_refused(make, message):
 def test_a_drive_of_padded_data_and_of_times_that_jump():
     frames = random_graphs(2)
     count = len(frames.n_node)
-    times = jnp.asarray(np.repeat(100.0 * np.arange(count // 2), 2) + np.tile([0, 0.1], count // 2))
-    data = frames._replace(
-        globals={"time": times, "trajectory": jnp.repeat(jnp.arange(count // 2), 2)}
-    )
+    number = np.arange(count)
+    globals_ = {"time": 100.0 * (number // 2) + 0.1 * (number % 2), "trajectory": number // 2}
+    data = frames._replace(globals={k: jnp.asarray(v) for k, v in globals_.items()})
     bodies = int(np.min(frames.n_node))
     padded = hgn.graphs.pad(
         data, n_node=len(data.nodes["mass"]) + 1, n_edge=len(data.senders) + 1, n_graph=count + 2
