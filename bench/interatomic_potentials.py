@@ -6,7 +6,7 @@ The data are not part of the repository. `--data DIR` is a folder with `mlearn/S
 `mlearn/Si_test.xyz` and so on, `alloys/`, and `molecules/`, each file plain or compressed.
 
 Cutoff, radial functions, their stretch, the likeness of species and the weight of the energies are
-chosen for each subject by cross-validation over its training frames, with few features. Test errors
+chosen for each subject by cross-validation over its training frames. Test errors
 are used for no choice.
 Without a test file, errors are those on held-out training frames.
 
