@@ -9,10 +9,12 @@ from hgn_jax.graphs._bits import nth_set_bit, pack, unpack
 def test_the_nth_bit_is_found():
     rng = np.random.default_rng(0)
     words = rng.integers(1, 2**32, 50, dtype=np.uint32)
-    for word in [*words, np.uint32(1), np.uint32(2**31), np.uint32(2**32 - 1)]:
-        places = [k for k in range(32) if int(word) >> k & 1]
-        found = nth_set_bit(jnp.full(len(places), word), jnp.arange(len(places), dtype=jnp.int32))
-        assert found.tolist() == places
+    words = np.append(words, np.array([1, 2**31, 2**32 - 1], np.uint32))
+    places = [[k for k in range(32) if int(word) >> k & 1] for word in words]
+    counts = [len(some) for some in places]
+    numbers = np.concatenate([np.arange(count) for count in counts]).astype(np.int32)
+    found = nth_set_bit(jnp.asarray(np.repeat(words, counts)), jnp.asarray(numbers))
+    assert found.tolist() == [k for some in places for k in some]
 
 
 def test_places_of_marks_are_found():

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from ..markdown import factor, rows
-from ..optimizers import BUDGET, SAMPLED
+from ..optimizers import BUDGET, OF_PAPER, SAMPLED
 from ..race import OPTIMIZERS
 from ..record import Record
 
@@ -21,7 +21,7 @@ def figures(records: list[Record]) -> dict[str, str]:
         "race": rows(_race(records, "invariants", names)),
         "paper_budget": f"{BUDGET['paper']:.0f}",
         "paper_error": f"{fits['paper']['error']:.0e}",
-        "paper_race": rows(_race(records, "paper", _PUBLISHED)),
+        "paper_race": rows(_race(records, "paper", OF_PAPER)),
     }
 
 
