@@ -57,7 +57,7 @@ def main() -> None:
         if name in finished or left < SPARE:
             print(f"{name}: {'measured before' if name in finished else 'no time left'}")
             continue
-        # What an unfinished run left of the part is measured anew.
+        # What an unfinished run left of the part is measured again.
         records = [r for r in records if r["part"] != name or not _same(r["environment"], where)]
         for record in outcome(name, options.quick, min(PARTS[name].seconds, left)):
             print(name, record, flush=True)

@@ -194,22 +194,22 @@ def trajectories_of(count: int, seed: int) -> Trajectories:
     x, v = rng.normal(size=(2, count, BODIES, 3))
     v *= 0.5 / np.linalg.norm(v, axis=-1, keepdims=True)
     positions, velocities, nearest = [], [], np.full(count, np.inf)
-    v = v + STEP * _coulomb(x, charge)[0]
+    v = v + STEP * coulomb(x, charge)[0]
     for step in range(1, EVERY * (FRAMES + 1)):
         x = x + STEP * v
         if step % EVERY == 0:
             positions.append(x)
             velocities.append(v)
-        force, apart = _coulomb(x, charge)
+        force, apart = coulomb(x, charge)
         v = v + STEP * force
         if EVERY * (FIRST + 1) < step <= EVERY * (LAST + 1):
             nearest = np.minimum(nearest, apart)
     return Trajectories(charge, np.stack(positions), np.stack(velocities), nearest)
 
 
-def _coulomb(
-    x: Float[np.ndarray, "s n 3"], charge: Float[np.ndarray, "s n"]
-) -> tuple[Float[np.ndarray, "s n 3"], Float[np.ndarray, " s"]]:
+def coulomb(
+    x: Float[np.ndarray, "s n d"], charge: Float[np.ndarray, "s n"]
+) -> tuple[Float[np.ndarray, "s n d"], Float[np.ndarray, " s"]]:
     """Forces with clipped components, and the least distance of each system."""
     apart = x[:, :, None] - x[:, None]
     square = np.einsum("sijk,sijk->sij", apart, apart)

@@ -42,7 +42,7 @@ class Subject(NamedTuple):
 
 def _element(symbol: str, test: bool, cutoffs: tuple[float, ...]) -> Subject:
     files = f"{symbol}_train.xyz", f"{symbol}_test.xyz" if test else None
-    # Settings for few features do not suit many.
+    # Settings are chosen with the greatest number of features.
     return Subject(symbol, "mlearn", *files, cutoffs, (5, 7), search_units=2000)
 
 
@@ -82,7 +82,6 @@ def _molecule(name: str, train: str, test: str, units: tuple[int, ...]) -> Subje
         stretches=(2.0, None),
         likenesses=(0.5, 0.0),
         units=units,
-        # Settings for few features do not suit many here.
         search_units=2000,
         seeds=1,
     )

@@ -6,9 +6,8 @@ The data are not part of the repository. `--data DIR` is a folder with `mlearn/S
 `mlearn/Si_test.xyz` and so on, `alloys/`, and `molecules/`, each file plain or compressed.
 
 Cutoff, radial functions, their stretch, the likeness of species and the weight of the energies are
-chosen for each subject by cross-validation over its training frames. Test errors
-are used for no choice.
-Without a test file, errors are those on held-out training frames.
+chosen for each subject by cross-validation over its training frames. Test errors are used for no
+choice. Without a test file, errors are those on held-out training frames.
 
 Each result is written as soon as it is measured: a second run measures only what is missing, with
 `--again` everything.

@@ -1,10 +1,12 @@
-"""What a choice among more features than are kept buys: errors on held-out training frames."""
+"""Gain from choosing among more features than are kept: errors on held-out training frames."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import scipy.linalg
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from hgn_jax.linear.gram import Gram
 
@@ -17,6 +19,10 @@ TIMES = 5
 RIDGES = 10.0 ** np.arange(-11, -3.9, 0.5)
 """Squared ridges, relative to the greatest eigenvalue."""
 
+Columns = Int[np.ndarray, " _"]
+Choice = Callable[[Float[np.ndarray, "K K"], Float[np.ndarray, " K"]], Columns]
+"""Columns to keep, from $Z^T Z$ and $Z^T u$ of the training frames."""
+
 
 def selection(
     folder: Path, subject: Subject, settings: Settings, units: int, quick: bool
@@ -25,25 +31,32 @@ def selection(
     several times as many by the pivots of a Cholesky factorisation, which favour independent
     columns, or greedily by how much of the target of the training frames each explains beside those
     before it (orthogonal least squares: Chen, Billings, Luo, Int. J. Control 50, 1989). Pair
-    features always stay. Choices do not see the held-out frames."""
+    features and constants always stay. Choices do not see the held-out frames."""
     data = training(folder, subject, settings.cutoff, quick)
     fit = fitted(data, settings, TIMES * units, 0, quick)
     (gram,) = fit.reduction.systems
     assert isinstance(gram, Gram)
-    ((_, pairs), *_) = fit.reduction.members[0]
-    found = []
-    for chosen_by in ("chance", "pivots", "greedy", "nothing"):
-        error, square = held_out(gram, units, pairs, chosen_by)
-        count = TIMES * units if chosen_by == "nothing" else units
-        found.append(
-            {"chosen_by": chosen_by, "kept": count, "held_out": error, "squared_ridge": square}
+    (_, pairs), (_, candidates), *_ = fit.reduction.members[0]
+    stay = np.delete(np.arange(gram.columns), pairs + np.arange(candidates))
+    # Candidates come signature by signature: strides take some of each.
+    drawn = pairs + np.arange(0, candidates, TIMES)
+    choices: dict[str, tuple[int, Choice]] = {
+        "chance": (len(drawn), lambda matrix, aim: np.append(stay, drawn)),
+        "pivots": (units, partial(pivots, stay=stay, kept=units, greedy=False)),
+        "greedy": (units, partial(pivots, stay=stay, kept=units, greedy=True)),
+        "nothing": (candidates, lambda matrix, aim: np.arange(gram.columns)),
+    }
+    records = []
+    for chosen_by, (kept, choose) in choices.items():
+        error, square = held_out(gram, choose)
+        records.append(
+            {"chosen_by": chosen_by, "kept": kept, "held_out": error, "squared_ridge": square}
         )
-    return found
+    return records
 
 
-def held_out(gram: Gram, kept: int, first: int, chosen_by: str) -> tuple[float, float]:
-    """Relative error of held-out rows with the best ridge, and that ridge squared. The `first`
-    columns are always kept."""
+def held_out(gram: Gram, choose: Choice) -> tuple[float, float]:
+    """Relative error of held-out rows with the best ridge, and that ridge squared."""
     norm, squares = np.asarray(gram.norm()), np.asarray(gram.square)
     matrix, right = (
         np.asarray(gram.matrix) / np.outer(norm, norm),
@@ -53,52 +66,35 @@ def held_out(gram: Gram, kept: int, first: int, chosen_by: str) -> tuple[float, 
     errors = np.zeros(len(RIDGES))
     for own, own_right, square in zip(matrix, right, squares):
         others, aim = total - own, target - own_right
-        columns = _columns(others, aim, kept, first, chosen_by)
+        columns = choose(others, aim)
         inner, part = others[np.ix_(columns, columns)], own[np.ix_(columns, columns)]
         values, axes = scipy.linalg.eigh(inner)
         for k, ridge in enumerate(RIDGES * values[-1]):
             theta = axes @ ((axes.T @ aim[columns]) / (values + ridge))
             errors[k] += theta @ part @ theta - 2 * theta @ own_right[columns] + square
     best = int(errors.argmin())
-    relative = np.sqrt(errors[best] / squares.sum())
-    return float(relative), float(RIDGES[best])
-
-
-def _columns(
-    matrix: Float[np.ndarray, "K K"],
-    aim: Float[np.ndarray, " K"],
-    kept: int,
-    first: int,
-    chosen_by: str,
-) -> Int[np.ndarray, " _"]:
-    every = np.arange(len(matrix))
-    if chosen_by == "nothing":
-        return every
-    if chosen_by == "chance":
-        # Candidates come signature by signature: strides take some of each.
-        return np.append(every[:first], every[first :: (len(every) - first) // kept][:kept])
-    return pivots(matrix, aim, kept + first, first, greedy=chosen_by == "greedy")
+    return float(np.sqrt(errors[best] / squares.sum())), float(RIDGES[best])
 
 
 def pivots(
     matrix: Float[np.ndarray, "K K"],
     aim: Float[np.ndarray, " K"],
-    count: int,
-    first: int,
     *,
+    stay: Columns,
+    kept: int,
     greedy: bool,
-) -> Int[np.ndarray, " c"]:
-    """Order of a Cholesky factorisation that begins with the `first` columns and goes on with the
-    column of greatest rest, or if `greedy` with that whose rest explains most of the target."""
-    columns = len(matrix)
-    factor: Array = np.zeros((columns, count))
-    rest, left = np.diag(matrix).copy(), aim.copy()
+) -> Columns:
+    """Order of a Cholesky factorisation that begins with the columns that `stay` and goes on with
+    `kept` more: each is the one of greatest rest, or if `greedy` the one whose rest explains most
+    of the target."""
+    count = len(stay) + kept
+    factor, rest, left = np.zeros((len(matrix), count)), np.diag(matrix).copy(), aim.copy()
     taken: list[int] = []
     for k in range(count):
         score = left**2 / np.maximum(rest, 1e-10) if greedy else rest.copy()
         score[rest < 1e-10] = -1
         score[taken] = -2
-        j = k if k < first else int(score.argmax())
+        j = int(stay[k]) if k < len(stay) else int(score.argmax())
         root = np.sqrt(max(rest[j], 1e-300))
         column = (matrix[:, j] - factor[:, :k] @ factor[j, :k]) / root
         left = left - column * (left[j] / root)

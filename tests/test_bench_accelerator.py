@@ -19,7 +19,7 @@ if "endless" in sys.argv:
     time.sleep(600)
 print('{"figure": 2}')
 """
-"""What stands for the process of a part."""
+"""Program in place of the process of a part."""
 
 
 @pytest.fixture

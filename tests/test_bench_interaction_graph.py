@@ -50,3 +50,11 @@ def test_the_graph_of_springs_is_found(springs):
     position, velocity, joined = springs
     for q, v, true in zip(position[:2], velocity[:2], joined[:2]):
         assert np.array_equal(bench.found("springs", q, v), true)
+
+
+def test_signs_of_charges_are_found():
+    position, velocity, attract = bench.simulated("charges", 8, seed=1)
+    r = np.linalg.norm(np.diff(position[:, :, bench.PAIRS], axis=3), axis=-1)
+    # No close encounters, but charges of both signs.
+    k = int(np.where(attract.any(axis=1), r.min(axis=(1, 2, 3)), 0).argmax())
+    assert np.array_equal(bench.found("charges", position[k], velocity[k]), attract[k])

@@ -3,6 +3,7 @@
 import json
 import lzma
 import sys
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -162,10 +163,10 @@ def test_choices_among_candidates():
     matrix, target = rows_of_folds()
     total = np.einsum("fri,frj->ij", matrix, matrix)
     aim = np.einsum("fri,fr->i", matrix, target)
-    independent = pivots(total, aim, 6, 1, greedy=False)
-    assert independent[0] == 0 and sorted(independent % 6) == list(range(6))
-    greedy = pivots(total, aim, 4, 1, greedy=True)
-    assert greedy[0] == 0 and set(greedy[1:] % 6) == {1, 3, 4}
+    independent = pivots(total, aim, stay=np.array([11]), kept=5, greedy=False)
+    assert independent[0] == 11 and sorted(independent % 6) == list(range(6))
+    greedy = pivots(total, aim, stay=np.array([11]), kept=3, greedy=True)
+    assert greedy[0] == 11 and set(greedy[1:] % 6) == {1, 3, 4}
     # Each step takes the column that lowers the residual most.
     rows, right = matrix.reshape(-1, 12), target.ravel()
 
@@ -186,7 +187,7 @@ def test_errors_of_choices_are_those_of_held_out_rows():
     for z, u in zip(matrix, target):
         z, u, count = jnp.asarray(z), jnp.asarray(u), jnp.asarray(len(u))
         gram = make_gram(z, u, count, 3) if gram is None else gram.append(z, u, count)
-    error, square = held_out(gram, 11, 1, "nothing")
+    error, square = held_out(gram, lambda matrix, aim: np.arange(12))
     norm = np.sqrt(np.sum(matrix**2, axis=(0, 1)))
     scaled, wrong = matrix / norm, 0.0
     for k in range(3):
@@ -195,7 +196,8 @@ def test_errors_of_choices_are_those_of_held_out_rows():
         theta = np.linalg.solve(z.T @ z + ridge * np.eye(12), z.T @ u)
         wrong += np.sum((scaled[k] @ theta - target[k]) ** 2)
     assert error == pytest.approx(np.sqrt(wrong / np.sum(target**2)), rel=1e-9)
-    assert held_out(gram, 3, 1, "greedy")[0] < 0.1 < held_out(gram, 3, 1, "chance")[0]
+    greedy = partial(pivots, stay=np.array([11]), kept=3, greedy=True)
+    assert held_out(gram, greedy)[0] < 0.1 < held_out(gram, lambda *_: np.array([0, 2, 5, 11]))[0]
 
 
 def test_slope_of_a_line_and_its_error():

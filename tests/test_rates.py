@@ -475,6 +475,18 @@ def test_a_drive_of_padded_data_and_of_times_that_jump():
         assert float(term.frequency.max()) > 0.5 * np.pi / 4 / 0.1
     with pytest.raises(ValueError, match=f"only {bodies} bodies"):
         sampled(hgn.Drive([bodies]), padded)
+    alone = data._replace(globals=data.globals | {"trajectory": jnp.arange(count)})
+    with pytest.raises(ValueError, match="no trajectory has two frames at increasing times"):
+        sampled(hgn.Drive([0]), alone)
+    assert np.isfinite(sampled(hgn.Drive([0], bandwidth=2.0), alone).frequency).all()
+
+
+def test_a_summary_says_the_least_and_the_greatest_friction_of_all_species():
+    graphs = random_graphs(2, species=np.array([1, 3] * 6))
+    term = sampled(hgn.Friction(0), graphs)
+    assert term.remarks(jnp.array([0.5, 3.0])) == ("coefficient of friction: 0.5 .. 3",)
+    (words,) = term.remarks(jnp.array([2.0, -1.0]))
+    assert words.startswith("coefficient of friction: -1 .. 2, negative at")
 
 
 def test_pairs_up_to_the_cutoff_are_in_the_range_of_pair_friction():

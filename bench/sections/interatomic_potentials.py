@@ -27,8 +27,7 @@ def figures(records: list[Record]) -> dict[str, str]:
         "fit_time": _fit_time(records),
         "evaluation": rows(_evaluation(records)),
         "curve": rows(_curve(records)),
-        "selection": rows(_selection(records)),
-        **_dynamics(records),
+        **_selection(records),
     }
 
 
@@ -121,26 +120,18 @@ def _curve(records: list[Record]) -> list[list[str]]:
     return [[str(r["frames"]), *_four([r])] for r in some] or [[NOT_YET, *[""] * 4]]
 
 
-def _selection(records: list[Record]) -> list[list[str]]:
+def _selection(records: list[Record]) -> dict[str, str]:
     words = {
-        "chance": "drawn at random", "pivots": "the most independent of 2000",
-        "greedy": "greedily from 2000, by what they explain", "nothing": "all",
+        "chance": "drawn at random", "pivots": "the most independent",
+        "greedy": "greedily, by what they explain", "nothing": "all candidates",
     }  # fmt: skip
     some = [r for r in records if r["measured"] == "selection"]
+    kept = {r["chosen_by"]: str(r["kept"]) for r in some}
     table = [[words[r["chosen_by"]], str(r["kept"]), f"{r['held_out']:.4f}"] for r in some]
-    return table or [[NOT_YET, "", ""]]
-
-
-def _dynamics(records: list[Record]) -> dict[str, str]:
-    r = next((r for r in records if r["measured"] == "dynamics"), None)
-    if r is None:
-        return {f"md_{key}": NOT_YET for key in ("size", "drift", "fluctuation", "anew")}
-    drift, error = 1e6 * r["drift_per_picosecond"], 1e6 * r["drift_error"]
     return {
-        "md_size": f"{r['atoms']} atoms at {r['kelvin']:.0f} K, {r['steps']:,} steps of 1 fs",
-        "md_drift": f"{drift:.2f} ± {error:.2f}",
-        "md_fluctuation": f"{1e6 * r['fluctuation']:.0f}",
-        "md_anew": f"{r['energy_searched_anew']:.0e}",
+        "candidates": kept.get("nothing", NOT_YET),
+        "kept": kept.get("greedy", NOT_YET),
+        "selection": rows(table or [[NOT_YET, "", ""]]),
     }
 
 

@@ -53,8 +53,9 @@ def stepwise(
         motion, neighbours = _found(motion, motion.begin(), None)
         state = _start(motion, neighbours)
     pace, late = 1, bool(_late(motion, state))
+    ended = bool(outputs and exceeded(begin, outputs[-1].observed, until))
     for number in range(len(outputs), len(strides)):
-        if outputs and exceeded(begin, outputs[-1].observed, until):
+        if ended:
             strides = strides[:number]
             break
         remaining, ahead = int(strides[number]) - ahead, 0
@@ -95,8 +96,9 @@ def stepwise(
             state = _in_room(motion, state)
             output_state = dataclasses.replace(output_state, neighbours=neighbours)
         outputs.append(jax.tree.map(np.asarray, _output(motion, output_state, part, begin)))
+        ended = bool(exceeded(begin, outputs[-1].observed, until))
         if checkpoint is not None:
-            last = number == len(strides) - 1 or bool(exceeded(begin, outputs[-1].observed, until))
+            last = ended or number == len(strides) - 1
             checkpoint.write(motion, state, outputs, 0, end=last)
         if output is not None:
             output.write(outputs)

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 from jraph import GraphsTuple
 
 from .._arguments import whole_number
@@ -121,6 +121,13 @@ class Drive(AbstractTermSpec):
                     f"Drive(bodies={self.bodies}): a graph of the data has only {least} bodies, "
                     "which are counted from 0"
                 )
+        if "time" in data.globals and is_concrete(data.globals["time"]):
+            _, real = _steps(data)
+            if self.period is None and self.bandwidth is None and not np.asarray(real).any():
+                raise ValueError(
+                    "Drive() takes its frequencies from the step between frames, but no trajectory "
+                    "has two frames at increasing times: give bandwidth= or period="
+                )
         return self
 
     def sample(self, key: Key, data: GraphsTuple, previous: Fitted | None = None) -> DriveFeatures:
@@ -139,10 +146,16 @@ class Drive(AbstractTermSpec):
 
 def _resolved(data: GraphsTuple) -> Float[Array, ""]:
     """Angular frequency with eight samples per period at the median step between graphs."""
+    step, real = _steps(data)
+    # NaN is left out by the median: a selection would have a shape that jit cannot know.
+    return jnp.pi / 4 / jnp.nanmedian(jnp.where(real, step, jnp.nan))
+
+
+def _steps(data: GraphsTuple) -> tuple[Float[Array, " _"], Bool[Array, " _"]]:
+    """Differences between the times of consecutive graphs, and which are steps of a trajectory."""
     step = jnp.diff(data.globals["time"])
     # Between trajectories time falls back to the start, or jumps, which is no step.
     real = graph_mask(data)[1:] & (step > 0)
     if "trajectory" in data.globals:
         real &= jnp.diff(data.globals["trajectory"]) == 0
-    # NaN is left out by the median: a selection would have a shape that jit cannot know.
-    return jnp.pi / 4 / jnp.nanmedian(jnp.where(real, step, jnp.nan))
+    return step, real

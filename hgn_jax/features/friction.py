@@ -52,9 +52,7 @@ class FrictionFeatures(AbstractRates):
         speed = spaced(self.speed_range, 100)
         # Columns are ordered by species, as `__call__` concatenates them.
         own = theta.reshape(max(1, len(self.species)), -1)
-        values = self.coefficients(speed) @ own.T
-        # The species with the least friction decides whether energy is fed in.
-        return (in_words("coefficient of friction", speed, jnp.min(values, axis=1)),)
+        return (in_words("coefficient of friction", speed, self.coefficients(speed) @ own.T),)
 
     def __call__(self, graphs: GraphsTuple) -> Gradient:
         velocity = velocity_of(graphs)
@@ -93,8 +91,9 @@ class Friction(AbstractTermSpec):
     - `sampling`: distribution of their weights, `hgn.ELM()` or `hgn.SWIM()`.
     - `activation`: "tanh", "erf", "sigmoid", "sin" or "relu".
     - `nonnegative`: True keeps g from being negative: it is then piecewise linear between
-        `units + 1` equidistant speeds, and its values there are zero or positive. Use it where data
-        are few or noisy; random units are more accurate where they are not.
+        `units + 1` equidistant speeds, and its values there are zero or positive. Use it where g
+        comes close to zero: where it does not, random units are more accurate. Standard deviations
+        do not know of the bound.
 
     **Raises:** `ValueError` if `units` is negative. A fit by `FrameCV` raises it if `nonnegative`.
     """

@@ -23,13 +23,13 @@ class Hats(eqx.Module):
         return jnp.maximum(1 - away / jnp.where(width > 0, width, 1), 0)
 
 
-def in_words(name: str, x: Float[Array, " s"], values: Float[Array, " s"]) -> str:
-    """Least and greatest value of a function of x, and a warning if it is negative."""
-    least = jnp.argmin(values)
-    words = f"{name}: {float(values[least]):.3g} .. {float(jnp.max(values)):.3g}"
-    if values[least] >= 0:
+def in_words(name: str, x: Float[Array, " s"], values: Float[Array, "s _"]) -> str:
+    """Least and greatest value of functions of x, and a warning if one is negative."""
+    least = jnp.min(values, axis=1)
+    words = f"{name}: {float(jnp.min(least)):.3g} .. {float(jnp.max(values)):.3g}"
+    if jnp.min(least) >= 0:
         return words
     return (
-        f"{words}, negative at {float(x[least]):.3g}, where it feeds energy in: "
+        f"{words}, negative at {float(x[jnp.argmin(least)]):.3g}, where it feeds energy in: "
         "nonnegative=True forbids that"
     )

@@ -54,7 +54,7 @@ class PairFrictionFeatures(AbstractRates):
 
     def remarks(self, theta: Float[Array, " K"]) -> tuple[str, ...]:
         r = spaced(self.range, 100)
-        return (in_words("coefficient of pair friction", r, self.coefficients(r) @ theta),)
+        return (in_words("coefficient of pair friction", r, self.coefficients(r) @ theta[:, None]),)
 
     def __call__(self, graphs: GraphsTuple) -> Gradient:
         r, v = distance(graphs), velocity_of(graphs)
@@ -92,7 +92,8 @@ class PairFriction(AbstractTermSpec):
     - `activation`: "tanh", "erf", "sigmoid", "sin" or "relu".
     - `nonnegative`: True keeps h from being negative: but for the cutoff it is then piecewise
         linear between `units + 1` equidistant distances, and its values there are zero or positive.
-        Use it where data are few or noisy; random units are more accurate where they are not.
+        Use it where h comes close to zero: where it does not, random units are more accurate.
+        Standard deviations do not know of the bound.
 
     **Raises:** `ValueError` if `units` is less than 1, or for a cutoff that is not positive and
     finite. A fit raises it for data without edges, and a fit by `FrameCV` if `nonnegative`.

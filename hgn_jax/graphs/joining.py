@@ -81,9 +81,10 @@ def unwrapped(position: np.ndarray, cell: np.ndarray) -> np.ndarray:
     Exact as long as no body moves by half a cell between two frames in which it was measured.
     """
     fraction = Cell(cell).fractional(position.astype(float))
-    for k in range(1, fraction.shape[1]) if np.isnan(fraction).any() else ():
-        # What was not measured, NaN, stays where it was: jumps count from there.
-        fraction[:, k] = np.where(np.isnan(fraction[:, k]), fraction[:, k - 1], fraction[:, k])
+    # What was not measured, NaN, stays where it was: jumps count from there.
+    frames = np.arange(fraction.shape[1])[:, None, None]
+    latest = np.maximum.accumulate(np.where(np.isnan(fraction), 0, frames), axis=1)
+    fraction = np.take_along_axis(fraction, latest, axis=1)
     steps = np.diff(fraction, axis=1)
     turns = np.cumsum(np.round(np.nan_to_num(steps)), axis=1)  # NaN: not measured so far
     turns = np.concatenate([np.zeros_like(turns[:, :1]), turns], axis=1)

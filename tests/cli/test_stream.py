@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import hgn_jax as hgn
 from hgn_jax.cli import app
+from hgn_jax.fitting import accumulate
 
 PAIR = ("--edges", "0-1", "--mass", "1", "--terms", "pair=16")
 
@@ -52,20 +53,26 @@ def test_all_files_but_the_last_are_learned_and_that_is_the_test(files, tmp_path
     np.testing.assert_allclose(force, 1 - r, atol=1e-4)
 
 
-def test_a_fit_goes_on_after_a_file_that_was_bad(files, tmp_path):
+def test_a_fit_resumes_after_the_files_before_a_bad_one(files, tmp_path, monkeypatch):
     bad = tmp_path / "bad.csv"
     bad.write_text(files[1].read_text().replace("5.2,", "5.2,x", 1))
-    out = tmp_path / "m.hgn"
-    command = ("-o", out, *PAIR, "--stream", "--resume", "--test", 0, "--json")
-    broken = run("fit", files[0], bad, files[2], *command)
+    taken, extended = [], accumulate._extended
+    monkeypatch.setattr(accumulate, "_extended", lambda *a: taken.append(1) or extended(*a))
+
+    def fitted(out, *others):
+        taken.clear()
+        options = ("-o", out, *PAIR, "--stream", "--test", 0, "--json")
+        return run("fit", *others, *options), len(taken)
+
+    out, whole = tmp_path / "m.hgn", tmp_path / "whole.hgn"
+    broken, before = fitted(out, files[0], bad, files[2], "--resume")
     assert broken.exit_code == 2 and str(bad) in broken.output
     assert (tmp_path / "m.hgn.checkpoint").exists() and not out.exists()
-    after = run("fit", *files, *command)
-    assert after.exit_code == 0, after.output
-    whole = tmp_path / "whole.hgn"
-    assert run("fit", *files, "-o", whole, *command[2:]).exit_code == 0
-    theta = [hgn.load(path).theta for path in (out, whole)]
-    for mine, other in zip(*theta):
+    resumed, after = fitted(out, *files, "--resume")
+    complete, every = fitted(whole, *files)
+    assert resumed.exit_code == complete.exit_code == 0, resumed.output
+    assert after == every - before < every
+    for mine, other in zip(hgn.load(out).theta, hgn.load(whole).theta):
         assert np.array_equal(mine, other)
 
 
