@@ -11,6 +11,7 @@ from .sections import (
     charged_particles,
     constrained,
     energies,
+    gpu,
     gradient_descent,
     group_ridge,
     headline,
@@ -50,7 +51,8 @@ SECTIONS = (
     (real_systems, "real_systems"),
     (constrained, "constrained"),
     (node_classification, "node_classification"),
-    (rollouts, "rollout", "h200/rollout"),
+    (rollouts, "rollout"),
+    (gpu, "h100/accelerator"),
     (energies, "energy_drift", "integrators"),
     (symmetry_and_speed, "invariance", "fit_time", "cold_start"),
 )

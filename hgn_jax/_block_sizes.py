@@ -18,11 +18,13 @@ class Portion(NamedTuple):
     """Random units times sites."""
     candidates: int
     """Candidate pairs of a neighbour search."""
+    entries: int
+    """Entries of the rows that are factorised at once."""
 
 
-NEAR = Portion(edges=2**13, bodies=2**9, slots=None, units=2**18, candidates=2**18)
+NEAR = Portion(edges=2**13, bodies=2**9, slots=None, units=2**18, candidates=2**18, entries=2**17)
 """For CPUs."""
-WIDE = Portion(edges=2**22, bodies=1, slots=8, units=2**26, candidates=2**25)
+WIDE = Portion(edges=2**22, bodies=1, slots=8, units=2**26, candidates=2**25, entries=2**29)
 """For accelerators."""
 
 

@@ -1,5 +1,7 @@
 """Predicates of trees of arrays."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,9 +15,9 @@ def is_concrete(tree: PyTree) -> bool:
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:
     """True if no floating-point array holds NaN or Inf. Works inside jit."""
-    arrays = jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
-    return (
-        jnp.all(jnp.stack([jnp.all(jnp.isfinite(a)) for a in arrays]))
-        if arrays  # stack() refuses an empty list
-        else jnp.array(True)
-    )
+    finite: dict[tuple[int, ...], Array] = {}
+    for array in jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array)):
+        # Arrays of one shape share a reduction: two kernels of a GPU.
+        earlier = finite.get(array.shape, True)
+        finite[array.shape] = jnp.isfinite(array) & earlier
+    return functools.reduce(jnp.logical_and, map(jnp.all, finite.values()), jnp.array(True))

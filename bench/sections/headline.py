@@ -2,6 +2,7 @@
 
 from ..markdown import factor
 from ..record import Record
+from .gpu import times
 from .gradient_descent import of
 from .planets import worst
 from .zero_shot import worst_case
@@ -25,9 +26,9 @@ def figures(results: dict[str, list[Record]]) -> dict[str, str]:
         and r["units"] == 512
         and r["used_on"] != "rollout"
     )
-    on_cpu, on_gpu = (
-        _over(results[name], 6912, "compressed", "jax-md") for name in ("rollout", "h200/rollout")
-    )
+    on_cpu = {r["hamiltonian"]: r["nanoseconds_per_body_step"] for r in _rollouts(results)}
+    on_gpu = times(results["h100/accelerator"])
+    small, large = (on_gpu[n, "compressed"] / on_gpu[n, "jax-md"] for n in (6912, 131072))
     return {
         "adam_error": f"{adam['error']:.0e}",
         "adam": factor(adam["faster_by"]),
@@ -38,16 +39,13 @@ def figures(results: dict[str, list[Record]]) -> dict[str, str]:
         "mercury": f"{mercury['position_error_au']:.0e}",
         "newton": f"{mercury['newton_position_error_au']:.0e}",
         "liquid": f"{liquid:.0e}",
-        "step_cpu": f"{on_cpu:.2f}",
-        "step_gpu": f"{on_gpu:.1f}",
-        "gpu": results["h200/rollout"][0]["environment"]["device"],
+        "step_cpu": f"{on_cpu['compressed'] / on_cpu['jax-md']:.2f}",
+        "step_gpu": f"{small:.1f}",
+        "large": f"{large:.2f}",
     }
 
 
-def _over(records: list[Record], atoms: int, first: str, second: str) -> float:
-    time = {
-        r["hamiltonian"]: r["nanoseconds_per_body_step"]
-        for r in records
-        if (r["measured"], r["system"], r.get("bodies")) == ("time", "liquid", atoms)
-    }
-    return time[first] / time[second]
+def _rollouts(results: dict[str, list[Record]]) -> list[Record]:
+    """Times of the liquid of 6912 atoms."""
+    case = ("time", "liquid", 6912)
+    return [r for r in results["rollout"] if (r["measured"], r["system"], r.get("bodies")) == case]

@@ -6,7 +6,7 @@ from ..record import Record
 Times = dict[tuple[str, int, str], Record]
 
 
-def figures(records: list[Record], on_h200: list[Record]) -> dict[str, str]:
+def figures(records: list[Record]) -> dict[str, str]:
     kinds = {k: [r for r in records if r["measured"] == k] for k in ("time", "precision", "curve")}
     million = [r for r in kinds["time"] if "times_10648_bodies" in r]
     scans = [r for r in records if r.get("times_lax.scan by hand")]
@@ -22,9 +22,6 @@ def figures(records: list[Record], on_h200: list[Record]) -> dict[str, str]:
             [r["system"], r["energy"], r["form"], f"{r['stated_error']:.0e}"]
             for r in kinds["curve"]
         ),
-        "gpu": on_h200[0]["environment"]["device"],
-        "commit": on_h200[0]["commit"],
-        "gpu_times": _on_gpu(on_h200),
         "precision": rows(_precision(r, kinds["precision"]) for r in kinds["precision"]),
     }
 
@@ -45,13 +42,6 @@ def _over(time: Times, case: tuple[str, int], a: str, b: str) -> str:
         return ""
     first, second = (r["nanoseconds_per_body_step"] for r in pair if r)
     return f"{first / second:.2f}" if first < 10 * second else f"{first / second:.0f}"
-
-
-def _on_gpu(records: list[Record]) -> str:
-    names = ("true", "compressed", "learned", "jax-md")
-    time = {(r["bodies"], r["hamiltonian"]): r["nanoseconds_per_body_step"] for r in records}
-    sizes = dict.fromkeys(r["bodies"] for r in records)
-    return rows([f"{n:,}", *(f"{time[n, name]:.3g}" for name in names)] for n in sizes)
 
 
 def _precision(r: Record, every: list[Record]) -> list[str]:

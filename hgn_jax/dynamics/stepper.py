@@ -263,11 +263,11 @@ class Motion(eqx.Module):
     def _velocity(self, p: Array, time: Array | None) -> Array:
         """dq/dt times the length of a step for a separable Hamiltonian, which needs neither the
         list nor the positions."""
-        bad = False if self.neighbours is None else ~all_finite(p)
+        bad = jnp.array(False) if self.neighbours is None else ~jnp.isfinite(p)
         graph = self._moved((self.graph.nodes["position"], jnp.where(bad, 0, p)), time)
-        return self._scaled(self.model.vector_field(graph), bad)[0]
+        return self._scaled(self.model.vector_field(graph)[:1], bad)[0]
 
-    def _scaled(self, rates: Rates, bad: Bool[Array, ""] | bool = False) -> Rates:
+    def _scaled(self, rates: Rates, bad: Bool[Array, "..."] | bool = False) -> Rates:
         poison = jnp.where(bad, jnp.nan, 0).astype(self.dt.dtype)
         return jax.tree.map(lambda rate: jnp.abs(self.dt) * rate + poison, rates)
 
@@ -276,7 +276,7 @@ class Motion(eqx.Module):
         if not isinstance(self.integrator.term_structure, tuple):
             return diffrax.ODETerm(lambda t, y, args: self._rates(y, found, self._time(step, t)))
         # The force does not read the momenta: they are filled in, and compiled away.
-        _, p0 = self.begin()
+        p0 = jnp.zeros_like(self.begin()[1])
         return (
             diffrax.ODETerm(lambda t, p, args: self._velocity(p, self._time(step, t))),
             diffrax.ODETerm(lambda t, q, args: self._rates((q, p0), found, self._time(step, t))[1]),

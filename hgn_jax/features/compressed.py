@@ -1,12 +1,18 @@
 """Pair and kinetic energies as curves, with which `model.compress` replaces many random units."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
+from jax.lax import platform_dependent
 from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
-from .._types import Gradient, NodeScalars
+from .._types import Gradient, NodeScalars, Vectors
+from ..graphs.dense_edges import SlottedGraphs
+from ..graphs.fused_pairs import can_fuse, fused_gradient
 from ..graphs.geometry import sum_over_graphs, velocity_of
+from ..graphs.pair_sums import pair_gradient
 from .curves import AbstractCurve
 from .kinetic_base import AbstractKineticFeatures
 from .pair_base import AbstractPairFeatures
@@ -33,6 +39,30 @@ class CompressedPairFeatures(AbstractPairFeatures):
 
     def slopes(self, square: Float[Array, " s"], type: int) -> Float[Array, "s _"]:
         return self.curves[type].slope(square)[:, None]
+
+    def energy_gradient(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> Gradient:
+        if self.types > 1 or not can_fuse(graphs):
+            return super().energy_gradient(graphs, theta)
+        # The program may still be for a CPU.
+        position = platform_dependent(
+            cuda=lambda: _fused(graphs, self), default=lambda: _by_xla(graphs, self)
+        )
+        return Gradient(position=theta[0] * position)
+
+
+@eqx.filter_custom_jvp
+def _fused(graphs: SlottedGraphs, features: CompressedPairFeatures) -> Vectors:
+    return fused_gradient(graphs, features.curves[0], AbstractCurve.slope, features.cutoff)
+
+
+@_fused.def_jvp
+def _fused_jvp(primals: Any, tangents: Any) -> tuple[Vectors, Vectors]:
+    return eqx.filter_jvp(_by_xla, primals, tangents)  # a kernel has no derivative
+
+
+def _by_xla(graphs: SlottedGraphs, features: CompressedPairFeatures) -> Vectors:
+    one = jnp.ones(1, graphs.nodes["position"].dtype)
+    return pair_gradient(graphs, features._contracted(features.slopes, one))
 
 
 class CompressedKineticFeatures(AbstractKineticFeatures):

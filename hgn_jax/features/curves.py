@@ -49,11 +49,13 @@ class AbstractCurve(eqx.Module):
         """x in [-1, 1], dx/ds, and s brought into the span."""
         # Clipped before it is transformed: 1/s would be infinite for s = 0.
         within = jnp.clip(s, self.span[0], self.span[1])
-        first, last = transformed(self.span, self.variable)
+        first, last = (transformed(self.span[k], self.variable) for k in (0, 1))
         stretch = 2 / (last - first)
         t = transformed(within, self.variable)
         # dt/ds in terms of t
-        by_square = {"square": 1.0, "inverse square": -(t**2), "root": 0.5 / t}[self.variable]
+        by_square = {"square": jnp.ones_like(t), "inverse square": -(t**2), "root": 0.5 / t}[
+            self.variable
+        ]
         return (t - first) * stretch - 1, stretch * by_square, within
 
 
@@ -86,8 +88,8 @@ def clenshaw(coefficients: Float[Array, " k"], x: Squares) -> Squares:
     """Sum of c_k T_k(x), by Clenshaw's recurrence."""
     ahead = beyond = jnp.zeros_like(x)
     # From the highest degree down to 1. The unrolled loop is elementwise, which XLA fuses.
-    for c in coefficients[:0:-1]:
-        ahead, beyond = c + 2 * x * ahead - beyond, ahead
+    for k in range(coefficients.shape[0] - 1, 0, -1):
+        ahead, beyond = coefficients[k] + 2 * x * ahead - beyond, ahead
     return coefficients[0] + x * ahead - beyond
 
 
@@ -103,15 +105,17 @@ class Spline(AbstractCurve):
     end: float | None = eqx.field(static=True)
 
     def inside(self, x: Squares) -> Squares:
-        t, (a, b, c, d) = self._piece(x)
+        t, (a, b, c, d) = self._piece(x, range(4))
         return a + t * (b + t * (c + t * d))
 
     def slope_inside(self, x: Squares) -> Squares:
-        t, (_, b, c, d) = self._piece(x)
-        return (b + t * (2 * c + t * 3 * d)) * (len(self.pieces) / 2)  # dt/dx
+        t, (b, c, d) = self._piece(x, range(1, 4))
+        return (b + t * (2 * c + t * 3 * d)) * (self.pieces.shape[0] / 2)  # dt/dx
 
-    def _piece(self, x: Squares) -> tuple[Squares, list[Squares]]:
-        place = (x + 1) * (len(self.pieces) / 2)
+    def _piece(self, x: Squares, powers: range) -> tuple[Squares, list[Squares]]:
+        """t, and the coefficients of its powers, of the piece that holds x."""
+        count = self.pieces.shape[0]
+        place = (x + 1) * (count / 2)
         # The end x = 1 belongs to the last piece.
-        k = jnp.clip(place.astype(jnp.int32), 0, len(self.pieces) - 1)
-        return place - k.astype(x.dtype), [column[k] for column in self.pieces.T]
+        k = jnp.clip(place.astype(jnp.int32), 0, count - 1)
+        return place - k.astype(x.dtype), [self.pieces[k, power] for power in powers]

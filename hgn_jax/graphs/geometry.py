@@ -29,6 +29,11 @@ def node_mask(graphs: GraphsTuple) -> NodeMask:
     return jnp.arange(count(graphs), dtype=jnp.int32) < _real(graphs)[1]
 
 
+def real_bodies(graphs: GraphsTuple) -> Int[Array, ""]:
+    """Number of bodies, without padding."""
+    return jnp.asarray(_real(graphs)[1])
+
+
 def edge_mask(graphs: GraphsTuple) -> Bool[Array, "*e"]:
     """True for edges between bodies, False for padding."""
     # By the sender, not by the order: in the dense layout empty slots lie between the edges.

@@ -45,9 +45,8 @@ class QR(AbstractLeastSquares):
 
         A ridge is never below five times the machine epsilon.
 
-    - `method`: factorisation of the rows: "householder", "cholesky" (shifted Cholesky QR), or
-        "auto": Cholesky for tall float64 matrices on a GPU, otherwise Householder (in float32,
-        Cholesky QR loses a digit).
+    - `method`: factorisation of the rows: "householder", "cholesky" (randomised Cholesky QR, as
+        precise), or "auto": Cholesky for tall matrices on a GPU, otherwise Householder.
 
     **Raises:** `ValueError` for another ridge or method.
     """
@@ -88,7 +87,7 @@ class QR(AbstractLeastSquares):
     def method(self, matrix: Float[Array, "r K"]) -> Method:
         if self.how != "auto":
             return self.how
-        tall = len(matrix) >= 8 * matrix.shape[1] and matrix.dtype == jnp.float64
+        tall = len(matrix) >= 8 * matrix.shape[1]
         return "cholesky" if tall and jax.default_backend() == "gpu" else "householder"
 
     def _solve(self, triangle: Triangle | Gram, groups: tuple[int, ...]) -> LeastSquaresSolution:

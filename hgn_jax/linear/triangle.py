@@ -4,15 +4,23 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import equinox as eqx
+import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float, Int
 
+from .._block_sizes import NEAR, portion
+
 Method: TypeAlias = Literal["householder", "cholesky"]
 
-BLOCK = 4096
-"""Rows that are factorised at once, or eight times the columns if that is more."""
+_SKETCHED = 4
+"""Rows of a sketch, relative to its columns."""
+_ALIGNED = 16
+"""Columns of a product on a GPU are a multiple of it."""
+_STRETCH = 100.0
+"""Squared length of a column, about one unless the sketch missed it, from which it is not used."""
 
 
 class Triangle(eqx.Module):
@@ -72,8 +80,8 @@ def triangle(
     """Triangle of Z `[r K]` and u: one target `[r]` or m targets `[r m]`.
 
     Householder QR is backward stable column by column, so that columns need not be scaled first.
-    "cholesky" is shifted Cholesky QR in four passes, made of the matrix products that GPUs are best
-    at (Fukaya, Kannan, Nakatsukasa, Yamamoto, Yanagisawa, SIAM J. Sci. Comput. 42, 2020).
+    "cholesky" is as stable, and made of the products of tall matrices that GPUs are best at: see
+    `_cholesky`.
     """
     nothing = matrix[:0], target[:0]  # one path for first and further rows
     count = jnp.asarray(len(matrix) if rows is None else rows)
@@ -90,7 +98,10 @@ def _over_blocks(
     method: Method,
 ) -> Triangle:
     """Appends rows to the triangle so far, block by block, so that blocks stay in the cache."""
-    step = max(BLOCK, 8 * matrix.shape[1])
+    columns = matrix.shape[1]
+    # Tall matrices are fast on a GPU, but not by Householder's reflections.
+    entries = (portion() if method == "cholesky" else NEAR).entries
+    step = max(entries // max(columns, 1), 8 * columns)
     # The remainder comes first: all later blocks have one shape, and one QR is compiled.
     odd = len(matrix) % step if len(matrix) > 2 * step else len(matrix)
     first = _factorise([above, (matrix[:odd], target[:odd])], rest, rows, method)
@@ -107,48 +118,64 @@ def _over_blocks(
 def _factorise(
     pieces: Sequence[tuple[Array, Array]], rest: Array, rows: Array, method: Method
 ) -> Triangle:
-    matrix = jnp.concatenate([z for z, _ in pieces])
-    target = jnp.concatenate([u for _, u in pieces])
     # One target is a matrix of one column.
-    r, qu, outside = _METHODS[method](matrix, target.reshape(len(target), rest.size))
-    rest = jnp.hypot(rest, outside.reshape(rest.shape))
-    return Triangle(r, qu.reshape(len(qu), *target.shape[1:]), rest, rows, method)
+    systems = [jnp.concatenate([z, u.reshape(len(u), rest.size)], axis=1) for z, u in pieces]
+    system, columns = jnp.concatenate(systems), pieces[0][0].shape[1]
+    # Otherwise the sketch has as many rows as the system.
+    tall = len(system) >= 2 * _SKETCHED * system.shape[1]
+    r = _cholesky(system) if method == "cholesky" and tall else _householder(system)
+    outside = jnp.linalg.norm(r[columns:, columns:], axis=0).reshape(rest.shape)
+    qu = r[:columns, columns:].reshape(columns, *rest.shape)
+    return Triangle(r[:columns, :columns], qu, jnp.hypot(rest, outside), rows, method)
 
 
-def _householder(
-    matrix: Float[Array, "r K"], target: Float[Array, "r m"]
-) -> tuple[Float[Array, "K K"], Float[Array, "K m"], Float[Array, " m"]]:
-    columns = matrix.shape[1]
-    system = jnp.concatenate([matrix, target], axis=1)
+def _householder(system: Float[Array, "r C"]) -> Float[Array, "C C"]:
     # With fewer rows than columns R would not be square.
     missing = max(system.shape[1] - len(system), 0)
-    r = jnp.linalg.qr(jnp.pad(system, ((0, missing), (0, 0))), mode="r")
-    return (
-        r[:columns, :columns],
-        r[:columns, columns:],
-        jnp.linalg.norm(r[columns:, columns:], axis=0),
-    )
+    return jnp.linalg.qr(jnp.pad(system, ((0, missing), (0, 0))), mode="r")
 
 
 @jax.default_matmul_precision("highest")
-def _cholesky(
-    matrix: Float[Array, "r K"], target: Float[Array, "r m"]
-) -> tuple[Float[Array, "K K"], Float[Array, "K m"], Float[Array, " m"]]:
-    columns, eps = matrix.shape[1], jnp.finfo(matrix.dtype).eps
-    scale = column_scale(matrix)
-    q, r = matrix / scale[None], jnp.diag(scale)  # scaled: Cholesky squares the condition number
-    # Without a shift, dependent columns would make the factorisation fail.
-    shift = 10 * columns * eps
-    for _ in range(4):
-        gram = q.T @ q + shift * jnp.eye(columns, dtype=matrix.dtype)
-        factor = jnp.linalg.cholesky(gram, upper=True)
-        q = jsl.solve_triangular(factor, q.T, trans=1).T
-        r = factor @ r
-    # The last shift shortens all columns of q by the same factor; columns of zeros have no R.
-    stretch = (1 + shift) ** 0.5
-    q, r = q * stretch, jnp.where(jnp.any(matrix != 0, axis=0)[None], r / stretch, 0)
-    qu = q.T @ target
-    return r, qu, jnp.linalg.norm(target - q @ qu, axis=0)
+def _cholesky(system: Float[Array, "r C"]) -> Float[Array, "C C"]:
+    """R by randomised Cholesky QR, Householder's wherever that does not succeed.
+
+    The triangle of a sketch, a few random combinations of the rows, makes the columns nearly
+    orthonormal. The Cholesky factor of what is left then keeps all digits, which that of the rows'
+    own normal equations would not (Balabanov, arXiv 2210.09953; Higgins, Boman, Szyld, Yamazaki,
+    arXiv 2309.05868). It takes two passes over the rows.
+    """
+    own, eps = system.shape[1], jnp.finfo(system.dtype).eps
+    # Products of rows that are not aligned in memory are slow. Columns of zeros change nothing.
+    system = jnp.pad(system, ((0, 0), (0, -own % _ALIGNED)))
+    columns = system.shape[1]
+    # R does not depend on the sketch, except for rounding.
+    fixed = jax.lax.stop_gradient(system)
+    # Columns that depend on others get a pivot of the size of their rounding errors, never zero.
+    floor = jnp.diag(eps * column_scale(fixed))
+    first = _householder(jnp.concatenate([_sketch(fixed), floor]))
+    q = jsl.solve_triangular(first, system.T, trans=1).T
+    gram = q.T @ q
+    second = jnp.linalg.cholesky(gram + 8 * eps * jnp.eye(columns, dtype=gram.dtype), upper=True)
+    # A few rows that outweigh all others may cancel in the sketch.
+    sound = jnp.all(jnp.isfinite(second)) & (jnp.max(jnp.diagonal(gram)) < _STRETCH)
+    r = jax.lax.cond(eqxi.unvmap_all(sound), lambda: second @ first, lambda: _householder(system))
+    r = jnp.where(jnp.any(system != 0, axis=0)[None], r, 0)  # columns of zeros have no R
+    return r[:own, :own]
+
+
+def _sketch(system: Float[Array, "r C"]) -> Float[Array, "s C"]:
+    """Sums of rows with random signs: of consecutive ones, and of ones that are far apart."""
+    rows, columns = system.shape
+    half = _SKETCHED * columns // 2
+    missing = -rows % half
+    sign = jr.rademacher(jr.key(0), (2, rows, 1), system.dtype)
+
+    def signed(k: int) -> Float[Array, "p C"]:
+        return jnp.pad(sign[k] * system, ((0, missing), (0, 0)))
+
+    near = jnp.sum(signed(0).reshape(half, -1, columns), axis=1)
+    far = jnp.sum(signed(1).reshape(-1, half, columns), axis=0)
+    return jnp.concatenate([near, far]) / 2**0.5
 
 
 def column_scale(matrix: Float[Array, "r K"]) -> Float[Array, " K"]:
@@ -166,6 +193,3 @@ def column_norm(matrix: Float[Array, "r K"]) -> Float[Array, " K"]:
     square = jnp.sum((matrix / unit[None]) ** 2, axis=0)
     # The inner condition keeps the derivative of the root finite at zero.
     return jnp.where(zero, 0, unit * jnp.sqrt(jnp.where(zero, 1, square)))
-
-
-_METHODS = {"householder": _householder, "cholesky": _cholesky}
