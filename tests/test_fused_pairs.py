@@ -169,7 +169,7 @@ def test_programs_for_a_cpu_have_no_kernel(crystal, dtype, monkeypatch):
         own, plain, rtol=0, atol=100 * jnp.finfo(dtype).eps * abs(plain).max()
     )
     for platform, expected in (("cpu", False), ("cuda", True)):
-        text = program.trace(at).lower(lowering_platforms=(platform,)).as_text()
+        text = jax.jit(force).trace(at).lower(lowering_platforms=(platform,)).as_text()
         assert ("pair_gradient" in text) is expected
 
 
