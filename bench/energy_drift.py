@@ -1,4 +1,4 @@
-"""A million Stoermer-Verlet steps of the learned, the compressed and the true Hamiltonian.
+"""A million Störmer-Verlet steps of the learned, the compressed and the true Hamiltonian.
 
 All have the same starts and step. The lattice is chaotic: after a few hundred time units two
 trajectories agree only statistically. Amplitudes are therefore compared over several starts, with

@@ -23,7 +23,7 @@ from .record import Case, Record, dots, main
 
 DT = 0.05
 SOLVERS: dict[str, diffrax.AbstractSolver] = {
-    "Stoermer-Verlet": hgn.StormerVerlet(),
+    "Störmer-Verlet": hgn.StormerVerlet(),
     "Yoshida 4": hgn.Yoshida4(),
     "Kahan-Li 8": hgn.KahanLi8(),
     "implicit midpoint": hgn.ImplicitMidpoint(),

@@ -172,7 +172,7 @@ def rolled(
 
 
 def by_hand(model: hgn.AbstractModel, graph: GraphsTuple, dt: float) -> Run:
-    """Stoermer-Verlet written by hand, on the same edges."""
+    """Störmer-Verlet written by hand, on the same edges."""
     laid_out = slotted(graph)
 
     @partial(jax.jit, static_argnums=1)

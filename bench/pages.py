@@ -26,6 +26,7 @@ from .sections import (
     potentials,
     real_systems,
     rollouts,
+    roofline,
     symmetry_and_speed,
     transfer,
     widths,
@@ -53,6 +54,7 @@ SECTIONS = (
     (node_classification, "node_classification"),
     (rollouts, "rollout"),
     (gpu, "h100/accelerator"),
+    (roofline, "roofline"),
     (energies, "energy_drift", "integrators"),
     (symmetry_and_speed, "invariance", "fit_time", "cold_start"),
 )

@@ -187,4 +187,4 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # shared by processes
-    main("rollout", "Stoermer-Verlet, float64 unless said", cases, draw, compared, arguments)
+    main("rollout", "Störmer-Verlet, float64 unless said", cases, draw, compared, arguments)

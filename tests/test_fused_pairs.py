@@ -17,7 +17,7 @@ CUTOFF = 2.0
 
 
 def curve(build, variable, end=CUTOFF**2):
-    """(2.25 - s)^3 of squares s, to rounding or to a thousandth."""
+    """(4 - s)^3 of squares s, to 1e-6."""
     target = compression.Target(
         lambda s: (4 - s) ** 3,
         lambda s: -3 * (4 - s) ** 2,
@@ -87,6 +87,17 @@ def test_float32_and_padding():
     np.testing.assert_allclose(force, by_xla(graphs, of), rtol=0, atol=1e-4)
 
 
+def test_many_systems_side_by_side():
+    of = curve(*CURVES["spline in square"])
+    systems = [bodies(3, cell=True, seed=k) for k in (0, 1)]
+    slots = max(s.slots for s in systems)
+    systems = [s for s in systems if s.slots == slots] * 2
+    stacked = jax.tree.map(lambda *a: jnp.stack(a), *systems[:2])
+    together = jax.vmap(lambda g: interpreted(g, of))(stacked)
+    for force, system in zip(together, systems):
+        np.testing.assert_allclose(force, by_xla(system, of), rtol=0, atol=2e-13)
+
+
 def test_a_body_without_a_number_shows():
     graphs, of = bodies(3, cell=True), curve(*CURVES["spline in square"])
     lost = graphs.nodes["position"].at[5, 1].set(jnp.nan)
@@ -144,6 +155,7 @@ def test_rollouts_and_their_derivatives_are_those_by_xla(crystal, monkeypatch):
     monkeypatch.setattr(compressed, "platform_dependent", lambda cuda, default: cuda())
     jax.clear_caches()  # they hold the other way
     fused = jax.jit(jax.value_and_grad(end))(0.0)
+    jax.clear_caches()
     assert calls and abs(plain[1]) > 0.1
     np.testing.assert_allclose(fused, plain, rtol=1e-11)
 
@@ -183,8 +195,14 @@ def test_only_lists_whose_edges_are_alike_are_fused(monkeypatch):
     assert not fused_pairs.can_fuse(weighted)
 
 
-def test_compiles_for_a_gpu():
-    graphs, of = bodies(3, cell=True), curve(*CURVES["spline in square"])
+@pytest.mark.parametrize("many", [50, 2**16], ids=["many bodies", "few bodies"])
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
+def test_compiles_for_a_gpu(many, dtype, monkeypatch):
+    monkeypatch.setattr(fused_pairs, "MANY", many)
+    graphs, of = jax.tree.map(
+        lambda a: a.astype(dtype) if eqx.is_inexact_array(a) else a,
+        (bodies(3, cell=True), curve(*CURVES["spline in square"])),
+    )
     arrays, rest = eqx.partition((graphs, of), eqx.is_array)
 
     def force(arrays):

@@ -140,7 +140,7 @@ def test_a_position_that_is_never_measured_is_located(measured):
 
 
 def test_forces_are_no_states(measured):
-    with pytest.raises(ValueError, match="a force is none"):
+    with pytest.raises(ValueError, match="a force is not one"):
         states(**measured, force=measured["position"])
 
 
@@ -156,7 +156,8 @@ def test_velocities_in_another_unit_are_refused():
 
 def test_times_that_lose_resolution_in_single_precision_are_refused(measured):
     late = measured["times"] + 1e6
-    with pytest.raises(ValueError, match=r"float32 up to .*trajectory [01].*integrals need 0.0001"):
+    words = r"float32 up to .*trajectory [01].*integrals need at most 0.0001"
+    with pytest.raises(ValueError, match=words):
         states(**(measured | {"times": late.astype("f4")}))
     states(**(measured | {"times": late}))
     # Times are kept in the precision of the positions.

@@ -479,7 +479,7 @@ def test_frames_are_chosen_in_files_of_ase(frames, tmp_path):
 
 def test_formats_that_may_hold_code_are_not_read(tmp_path):
     (tmp_path / "a.py").write_text("raise SystemExit")
-    with pytest.raises(ValueError, match=r"format 'py' is not read from here.*may hold code"):
+    with pytest.raises(ValueError, match=r"format 'py' is refused.*may hold code"):
         hgn.read(tmp_path / "a.py", cutoff=3.0)
     (tmp_path / "POSCAR").write_text("broken\nin\nevery\nline")
     with pytest.raises(ValueError, match="POSCAR, frame 0: ASE cannot read it"):

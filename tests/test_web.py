@@ -288,7 +288,7 @@ def test_starts_that_no_page_shows_are_refused(springs, spring_model, atoms_mode
     fewer = dataclasses.replace(path, position=path.position[:, :7], momentum=path.momentum[:, :7])
     for message, start, options in (
         (r"a page shows one graph .*, got 40 graphs in 2", springs, {}),
-        (r"names must be 8, one for each body, got 2", graph, {"names": ("a", "b")}),
+        (r"names must have one entry for each of 8 bodies, got 2", graph, {"names": ("a", "b")}),
         (r"dt must be one finite number, positive, got 0.0", graph, {"dt": 0.0}),
         (r"reference must hold positions \[2 8 2\], got \[2 7 2\]", graph,
          {"reference": fewer}),

@@ -144,5 +144,8 @@ def _reach(model: AbstractModel, cutoff: float | int | None) -> float:
     if not 0 < cutoff < math.inf:
         raise ValueError(f"cutoff must be positive and finite, got {cutoff}")
     if math.isfinite(model.reach) and cutoff < model.reach:
-        raise ValueError(f"cutoff={cutoff} is shorter than the model's own, {model.reach}")
+        raise ValueError(
+            f"cutoff={cutoff} is shorter than the model's own, {model.reach}: give at least that, "
+            "or leave it out"
+        )
     return float(cutoff)

@@ -110,7 +110,7 @@ class PaddedAtoms:
             if periodic.any():
                 raise ValueError(
                     "the model has no cutoff, so a periodic cell has infinitely many pairs: train "
-                    "it with one, such as hgn.Pair(cutoff=6.0), or give cutoff="
+                    "it with a cutoff, such as hgn.Pair(cutoff=6.0), or give cutoff="
                 )
             pairs = np.array(list(itertools.combinations(range(n), 2)), int).reshape(-1, 2)
             shift = np.zeros((len(pairs), 3), int)

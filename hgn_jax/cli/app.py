@@ -66,7 +66,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except (typer.Exit, typer.Abort):  # no errors: typer leaves a command by them
             raise
         except KeyboardInterrupt:
-            typer.echo("interrupted: what is written remains", err=True)
+            typer.echo("interrupted: files written so far remain", err=True)
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             if _shown.traceback:

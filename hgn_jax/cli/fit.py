@@ -44,15 +44,16 @@ def fit(
         float, typer.Option(min=0, max=0.9, help="Share of the data to test on.")
     ] = 0.2,
     measured: Annotated[
-        bool, typer.Option("--measured", help="Noisy or coarse states: no differences, refine.")
+        bool, typer.Option("--measured", help="States too noisy or coarse to differentiate: "
+                           "refine.")
     ] = False,
     stream: Annotated[
         bool, typer.Option("--stream", help="Read file after file, and test on the last one: for "
                            "data larger than memory.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="With --stream: keep a checkpoint, and resume the one "
-                           "that is there.")
+        bool, typer.Option("--resume", help="With --stream: keep a checkpoint, and resume from an "
+                           "existing one.")
     ] = False,
     every: Every = 1,
     seed: Annotated[int, typer.Option(help="Seed of the random features.")] = 0,
@@ -70,7 +71,7 @@ def fit(
     if stream and measured:
         raise ValueError("--measured follows whole trajectories: leave out --stream")
     if resume and not stream:
-        raise ValueError("--resume goes with --stream")
+        raise ValueError("--resume needs --stream")
 
     read = partial(
         read_data, edges=edges, coupling=coupling, mass=mass, every=every, measured=measured

@@ -16,6 +16,7 @@ Kind = Literal[
     "potential", "parity", "tracks", "phase", "energy", "rdf", "animate", "view"
 ]  # fmt: skip
 OF_MODELS = ("potential", "parity")
+OF_STATES = ("tracks", "phase", "energy", "rdf", "animate", "view")
 SUFFIX = {"animate": ".gif", "view": ".html"}
 
 
@@ -52,8 +53,11 @@ def plot(
     matplotlib.use("Agg")  # before pyplot is imported: servers have no screen
     chosen = kind or ("tracks" if is_data(file) else "potential")
     if (chosen in OF_MODELS) == is_data(file):  # pictures of models need a model, others need data
-        held = "data" if is_data(file) else "a model"
-        raise ValueError(f"{chosen} cannot be drawn of {held}, and {file} is {held}")
+        held, kinds = ("data", OF_STATES) if is_data(file) else ("a model", OF_MODELS)
+        raise ValueError(
+            f"{chosen} cannot be drawn of {held}, and {file} is {held}: choose one of "
+            f"{', '.join(kinds)}"
+        )
     target = out or file.with_name(f"{file.stem}_{chosen}{SUFFIX.get(chosen, '.png')}")
     if chosen in OF_MODELS:
         observed = None

@@ -76,10 +76,10 @@ def rollout(
         typer.Option(help="verlet for most, kahanli8 for orbits, strang with friction."),
     ] = "verlet",
     observe: Annotated[
-        str | None, typer.Option(help="temperature, msd.", show_default=False)
+        str | None, typer.Option(help="Record: temperature, msd.", show_default=False)
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep a checkpoint, and resume the one that is there.")
+        bool, typer.Option("--resume", help="Keep a checkpoint, and resume from an existing one.")
     ] = False,
     compress: Annotated[
         float | None,
@@ -125,7 +125,7 @@ def rollout(
     say(
         f"{times.steps * times.outputs} steps of {step:g} in {record['seconds']:.1f} s, "
         f"{len(path.times)} frames up to time {float(path.times[-1]):.6g}\n"
-        f"energy {record['energy']:.6g}, greatest change {record['energy_change']:.1e} of it\n"
+        f"energy {record['energy']:.6g}, greatest relative change {record['energy_change']:.1e}\n"
         f"wrote {out}"
     )
 

@@ -44,7 +44,7 @@ def parsed(text: str | None, cutoff: float | None, atoms: bool) -> list[Any]:
             raise ValueError(f"--terms: {name}= needs a number of units, got {units!r}")
         options = {"cutoff": cutoff} if name in FADING and cutoff is not None else {}
         if name == "many_body" and cutoff is None:
-            raise ValueError("--terms: many_body needs a cutoff, --edges 5.0")
+            raise ValueError("--terms: many_body needs a cutoff, such as --edges 5.0")
         specs.append(TERMS[name](*([int(units)] if units else []), **options))
     return specs
 
@@ -64,7 +64,10 @@ def observations(data: GraphsTuple, measured: bool) -> list[AbstractObservation]
         kinds.append(Stresses())
     if not kinds:
         names = ", ".join([*data.nodes, *data.globals])
-        raise ValueError(f"the data hold no rates, forces, energies or stresses, only {names}")
+        raise ValueError(
+            f"the data hold no rates, forces, energies or stresses, only {names}: add one of them, "
+            "or fit states by --measured"
+        )
     return kinds
 
 

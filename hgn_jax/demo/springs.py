@@ -74,7 +74,7 @@ def run(out: Path, console: Console) -> dict[str, Any]:
         out / "springs_energy.png"
     )
     console.print(
-        "Rollout, Stoermer-Verlet with dt = 0.01: greatest distance between learned and true "
+        "Rollout, Störmer-Verlet with dt = 0.01: greatest distance between learned and true "
         f"positions over 20 time units {rolled['position_error']:.1e} (spacing 1); greatest energy "
         f"error over 10,000 steps {rolled['energy_drift']:.2e} learned, "
         f"{rolled['true_energy_drift']:.2e} true"

@@ -33,7 +33,7 @@ def check_kinds(model: object, integrator: object, dt: Any, observables: object)
             raise ValueError(f"{name} must be {example} or another {name}, got {shown}")
     if isinstance(integrator, diffrax.AbstractImplicitSolver):
         raise ValueError(
-            f"{type(integrator).__name__}: diffrax's implicit solvers cannot take steps here; use "
+            f"{type(integrator).__name__}: rollout cannot use diffrax's implicit solvers; use "
             "hgn.GaussLegendre4() or hgn.ImplicitMidpoint()"
         )
     if not isinstance(dt, jax.core.Tracer):  # `counted` answers a bad traced step by NaN
@@ -73,8 +73,8 @@ def check_integrator(model: AbstractModel, integrator: diffrax.AbstractSolver) -
     if isinstance(integrator, Strang) and not model.separable_drift:
         raise ValueError(
             "Strang needs dq/dt that depends on momenta alone, but in this model it may depend on "
-            "positions too; use integrator=hgn.ImplicitMidpoint(), or give terms of your own "
-            'moves = ("momentum",) if they change no other rates'
+            "positions too; use integrator=hgn.ImplicitMidpoint(), or set "
+            'moves = ("momentum",) in terms of your own that change no other rates'
         )
 
 

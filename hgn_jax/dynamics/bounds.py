@@ -18,7 +18,9 @@ def check_bounds(
     names, bounds = [o.name for o in observables], {}
     for name, bound in ({} if until is None else until).items():
         if name not in names:
-            raise ValueError(f"until bounds {name!r}, but the observables are {names}")
+            raise ValueError(
+                f"until bounds {name!r}, but the observables are {names}: add it to observables="
+            )
         if not isinstance(bound, int | float) or math.isnan(bound):
             raise ValueError(f"until must bound {name} by a number, got {bound!r}")
         bounds[name] = float(bound)

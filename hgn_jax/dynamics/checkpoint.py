@@ -73,7 +73,8 @@ class RolloutCheckpoint:
             file = self._file(len(outputs))
             if not file.exists():
                 raise ValueError(
-                    f"{file} is missing: the rollout cannot be resumed from this folder"
+                    f"{file} is missing, and the rollout cannot be resumed without it: restore "
+                    "it, give another path, or remove the folder"
                 )
             _, stacked = array_file.read(file, OUTPUTS)
             rows = len(next(iter(stacked.values())))

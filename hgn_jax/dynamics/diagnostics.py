@@ -65,9 +65,9 @@ def raise_if_wrong(motion: Motion, run: Run, path: Trajectory) -> None:
     whose = f" of graph {number}" if graph_count > 1 else ""
     raise RuntimeError(
         f"the energy{whose} went from {energy[0, number]:.6g} to {energy[output, number]:.6g} by "
-        f"time {float(path.times[output]):.6g}, more than half of the greatest kinetic energy "
-        f"{kinetic[: output + 1, number].max():.6g}: the step is too long, or bodies collide. "
-        f"{_advice(motion, at_start(motion))}"
+        f"time {float(path.times[output]):.6g}, a change of more than half of the greatest kinetic "
+        f"energy {kinetic[: output + 1, number].max():.6g}: the step is too long, or bodies "
+        f"collide. {_advice(motion, at_start(motion))}"
     )
 
 
@@ -125,7 +125,7 @@ def _cell_failed(motion: Motion, run: Run) -> str:
         return (
             f"the barostat would change the cell by more than {GREATEST:.0%} at once. Check the "
             "units of pressure (energy / length^d) and compressibility, start nearer to the "
-            "pressure, or give it a longer time"
+            "pressure, or give the barostat a longer time"
         )
     cell, spec = Cell(np.asarray(run.before.cell, float)[0]), motion.neighbours
     least = cell.heights.min()

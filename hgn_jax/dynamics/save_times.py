@@ -55,7 +55,7 @@ def counted(times: ArrayLike | Sequence[float] | Every, dt: ArrayLike, dtype: np
     if isinstance(times, Every):
         times = Every(operator.index(times.steps), operator.index(times.outputs))
         if times.steps < 1 or times.outputs < 0:
-            raise ValueError(f"need at least one step to an output, got {times}")
+            raise ValueError(f"Every needs at least one step per output, got {times}")
         _check_count(times.steps, times.steps * times.outputs)
         # A product with a whole number rounds once; a sum of steps would drift.
         numbers = jnp.asarray(times.steps * np.arange(times.outputs + 1), dtype)

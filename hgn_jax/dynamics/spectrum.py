@@ -38,7 +38,10 @@ def spectrum(times: ArrayLike, correlation: ArrayLike) -> Spectrum:
     if is_concrete(t):
         spacing = np.diff(np.asarray(t, float))
         if np.abs(spacing - spacing[0]).max() > 1e-4 * abs(spacing[0]):
-            raise ValueError("times must be an equal time apart")
+            raise ValueError(
+                f"times must be evenly spaced, got steps of {spacing.min():.6g} to "
+                f"{spacing.max():.6g}"
+            )
     step, last = t[1] - t[0], len(t) - 1
     window = np.cos(np.pi / 2 * np.arange(len(t)) / last) ** 2
     window[0] /= 2  # the trapezoidal rule, and the window is zero at the end

@@ -263,7 +263,7 @@ class Motion(eqx.Module):
     def _velocity(self, p: Array, time: Array | None) -> Array:
         """dq/dt times the length of a step for a separable Hamiltonian, which needs neither the
         list nor the positions."""
-        bad = jnp.array(False) if self.neighbours is None else ~jnp.isfinite(p)
+        bad = False if self.neighbours is None else ~jnp.isfinite(p)
         graph = self._moved((self.graph.nodes["position"], jnp.where(bad, 0, p)), time)
         return self._scaled(self.model.vector_field(graph)[:1], bad)[0]
 

@@ -45,7 +45,9 @@ def openmm_force(
     import openmm
 
     if not np.isfinite(model.reach):
-        raise ValueError("OpenMM sums over all pairs of particles within a cutoff: train with one")
+        raise ValueError(
+            "OpenMM needs a cutoff, but the model has none: train with one, hgn.Pair(cutoff=...)"
+        )
     curves = pair_curves(model, points=points, least=least)
     species = model.basis.species if len(curves) > 1 else ()
     kinds = np.searchsorted(species, elements) if species else np.zeros(len(elements), int)

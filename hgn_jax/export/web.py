@@ -38,7 +38,7 @@ def web(
     |---|---|
     | `model.json` | compressed curves and fields |
     | `start.json` | state, edges and cell of `graph`, and `dt` |
-    | `motion.js` | `new Motion(model, start)`, with `step(dt)` by Stoermer-Verlet, `position`, \
+    | `motion.js` | `new Motion(model, start)`, with `step(dt)` by Störmer-Verlet, `position`, \
 `momentum`, `energy()` |
     | `index.html` | the page, which holds all of these and also works offline |
 
@@ -75,7 +75,7 @@ def web(
             f"in {d}: take one, hgn.graphs.frame(data, 0)"
         )
     if names is not None and len(names) != n:
-        raise ValueError(f"names must be {n}, one for each body, got {len(names)}")
+        raise ValueError(f"names must have one entry for each of {n} bodies, got {len(names)}")
     start = _start(model, graph) | {"dt": float(dt)}
     scene = {
         "names": None if names is None else list(names),

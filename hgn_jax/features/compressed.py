@@ -12,7 +12,6 @@ from .._types import Gradient, NodeScalars, Vectors
 from ..graphs.dense_edges import SlottedGraphs
 from ..graphs.fused_pairs import can_fuse, fused_gradient
 from ..graphs.geometry import sum_over_graphs, velocity_of
-from ..graphs.pair_sums import pair_gradient
 from .curves import AbstractCurve
 from .kinetic_base import AbstractKineticFeatures
 from .pair_base import AbstractPairFeatures
@@ -62,7 +61,7 @@ def _fused_jvp(primals: Any, tangents: Any) -> tuple[Vectors, Vectors]:
 
 def _by_xla(graphs: SlottedGraphs, features: CompressedPairFeatures) -> Vectors:
     one = jnp.ones(1, graphs.nodes["position"].dtype)
-    return pair_gradient(graphs, features._contracted(features.slopes, one))
+    return AbstractPairFeatures.energy_gradient(features, graphs, one).position
 
 
 class CompressedKineticFeatures(AbstractKineticFeatures):

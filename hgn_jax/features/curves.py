@@ -1,13 +1,13 @@
 """Cheap functions of a square, which replace sums of many units of one variable."""
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Squares = Float[Array, " s"]
+Squares = Float[Array, "*s"]
 
 VARIABLES = ("square", "inverse square", "root")
 """Variables in which a curve is a polynomial or a spline: s, 1/s or sqrt(s)."""
@@ -84,8 +84,8 @@ class Chebyshev(AbstractCurve):
         return clenshaw(self.derivative, x)
 
 
-def clenshaw(coefficients: Float[Array, " k"], x: Squares) -> Squares:
-    """Sum of c_k T_k(x), by Clenshaw's recurrence."""
+def clenshaw(coefficients: Any, x: Squares) -> Squares:
+    """Sum of c_k T_k(x), by Clenshaw's recurrence, from an array or a kernel's reference to one."""
     ahead = beyond = jnp.zeros_like(x)
     # From the highest degree down to 1. The unrolled loop is elementwise, which XLA fuses.
     for k in range(coefficients.shape[0] - 1, 0, -1):

@@ -43,7 +43,9 @@ class Powers(AbstractExact):
         given = self.exponents
         numbers = isinstance(given, tuple) and all(isinstance(n, int | float) for n in given)
         if not numbers or not given or len(set(given)) < len(given):
-            raise ValueError(f"Powers() takes different numbers, such as (-1, 2), got {given!r}")
+            raise ValueError(
+                f"Powers() takes a tuple of different numbers, such as (-1, 2), got {given!r}"
+            )
         if not all(math.isfinite(n) and n != 0 for n in given):
             raise ValueError(f"exponents must be finite and not 0, got {given}")
 

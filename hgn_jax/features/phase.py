@@ -114,7 +114,7 @@ class Phase(AbstractTermSpec):
             if len(set(numbers)) < len(numbers):
                 raise ValueError(f"{name} must differ, got {numbers}")
         if not any(self.degrees):
-            raise ValueError(f"degrees must have one above 0, or nothing moves: {self.degrees}")
+            raise ValueError(f"a degree must be above 0, or nothing moves; got {self.degrees}")
 
     @property
     def guided(self) -> bool:

@@ -164,9 +164,9 @@ def _exponent(
         slope += np.asarray(term.slopes(jnp.asarray(r**2, theta.dtype), kind) @ own)
     force, x = 2 * r * slope, np.log(r)  # d phi / dr = 2 r d phi / dr^2
     where = f"pair forces between {span[0]:.4g} and {span[1]:.4g}"
-    remedy = f"give a distance near which they do, tails({side}=...), or leave out that tail, " + (
-        "below=0" if side == "below" else "above=inf"
-    )
+    remedy = (
+        f"give a distance near which they follow one, tails({side}=...), or leave out that tail, "
+    ) + ("below=0" if side == "below" else "above=inf")
     if not (np.all(force > 0) or np.all(force < 0)):
         raise ValueError(f"{where} vanish or change sign, and follow no power law: {remedy}")
     (exponent, _), square, *_ = np.polyfit(x, np.log(np.abs(force)), 1, full=True)

@@ -64,9 +64,9 @@ def report_of(found: tuple[Unknowns, Float[Array, " G"]], graph: GraphsTuple) ->
     open_ = np.flatnonzero(~np.isfinite(np.asarray(report.deviations)))
     if len(open_):
         warnings.warn(
-            f"the data do not determine the {name} of bodies {open_.tolist()}: their motion can be "
-            "had with any value, and other forces. Bodies need forces on one another, and body 0 "
-            "or the first species gives the unit",
+            f"the data do not determine the {name} of bodies {open_.tolist()}: with other forces, "
+            "any value explains their motion. Bodies need forces on one another, and body 0 or the "
+            "first species sets the unit",
             stacklevel=3,
         )
     return report

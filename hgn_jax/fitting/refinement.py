@@ -36,6 +36,7 @@ class Refinement(eqx.Module):
         k = self.accepted - 1
         words = (
             f"refined over windows of up to {int(self.frames[k])} frames, residual "
-            f"{float(self.residual[k]):.3g} times the noise; no longer ones because {self.reason}"
+            f"{float(self.residual[k]):.3g} times the noise; the windows grew no longer "
+            f"because {self.reason}"
         )
         return words if self.found is None else f"{words}; {self.found.words()}"

@@ -54,8 +54,8 @@ def smooth(model: AbstractModel, data: GraphsTuple) -> GraphsTuple:
         raise RuntimeError("smooth could not follow the states: the motion is not finite")
     if before > ACCEPTED:
         warnings.warn(
-            f"the motion of the model leaves {before:.2g} times the noise: the model, or the "
-            "noise, is not what it seems",
+            f"the motion of the model leaves {before:.2g} times the noise: a term is missing, or "
+            "the noise was underestimated",
             stacklevel=2,
         )
     shape = data.nodes["position"].shape

@@ -44,7 +44,9 @@ def untrained(
     drawn = sample(terms, data, key=key)
     energies = tuple(term for term in drawn if isinstance(term, AbstractEnergy))
     if len(energies) < len(drawn):
-        raise ValueError("gradient descent starts from energies alone: leave rates out of `terms`")
+        raise ValueError(
+            "gradient descent trains energies only: leave Friction() and the like out of `terms`"
+        )
     return _untrained(energies, data, jr.fold_in(as_key(key), 1))
 
 

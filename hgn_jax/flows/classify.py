@@ -84,7 +84,7 @@ def classify(
             raise ValueError(f"node {node} is both in train and in validation")
     missing = sorted(set(labels[labels >= 0].tolist()) - set(labels[train].tolist()))
     if missing:
-        warnings.warn(f"no training node has class {missing}: it is never found", stacklevel=2)
+        warnings.warn(f"no training node has class {missing}: it is never predicted", stacklevel=2)
     count = int(labels.max()) + 1  # classes without a training node keep a column
     rows = jnp.asarray(np.flatnonzero(train))
     indicators = jnp.asarray(labels[train][:, None] == np.arange(count)[None], kernel.dtype)

@@ -98,7 +98,7 @@ def _check_rounding(
         raise ValueError(
             f"times in {dtype} up to {np.abs(times[k]).max():.6g} (trajectory {k}) are rounded to "
             f"{rounding[k]:.2g}, which is {error[k]:.2g} of the step {steps[k].min():.6g}; "
-            f"{what} need {least:g}. Pass times in NumPy's float64, counted from the "
+            f"{what} need at most {least:g}. Pass times in NumPy's float64, counted from the "
             "first frame, such as dt * np.arange(t)"
             + ("; positions in float64 keep them so" if what == "integrals" else "")
         )

@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
+from jraph import GraphsTuple
 
 from .._types import Vectors
 from .dense_edges import DiagonalCellGraphs, SlottedGraphs
@@ -24,7 +25,7 @@ MANY = 2**16
 Curve = TypeVar("Curve", bound=eqx.Module)
 
 
-def can_fuse(graphs: Any) -> bool:
+def can_fuse(graphs: GraphsTuple) -> bool:
     """True on a GPU for lists in free space or a diagonal cell, whose edges have no properties."""
     if not isinstance(graphs, SlottedGraphs) or graphs.edges or not graphs.slots:
         return False
@@ -79,6 +80,7 @@ def fused_gradient(
             vector = [x - position[sender, k] for k, x in enumerate(end)]
             for matrix in box:
                 sides = [matrix[0, k, k] for k in range(d)]
+                # Nearest images as in `Cell`, but Triton has no rounding to even numbers.
                 vector = [x - a * jnp.floor(x / a + 0.5) for x, a in zip(vector, sides)]
             square = sum((x * x for x in vector[1:]), start=vector[0] * vector[0])
             active = (slot < slots) & (sender < bodies)

@@ -67,7 +67,7 @@ def _check_seen(kept: np.ndarray, measured: np.ndarray, fewest: int) -> None:
     if len(few):
         raise ValueError(
             f"trajectory {few[0]} has {kept[few[0]].sum()} measured frames: states need at least "
-            f"{fewest}, because the first ones leave the start open"
+            f"{fewest}, because fewer determine only the start of the motion"
         )
 
 

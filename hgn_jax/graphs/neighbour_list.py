@@ -159,8 +159,8 @@ class Neighbours(eqx.Module):
         if cell.heights.min() < 2 * self.reach:
             raise ValueError(
                 f"cell height {cell.heights.min():g} is less than twice cutoff + skin, "
-                f"{self.reach:g}, as a cell needs whose shape changes: repeat the cell along short "
-                "axes, or take a smaller cutoff or skin"
+                f"{self.reach:g}, too little for a cell that changes shape: repeat the cell along "
+                "short axes, or take a smaller cutoff or skin"
             )
 
     def with_room(self, slots: int, run: int, bodies: int) -> "Neighbours":

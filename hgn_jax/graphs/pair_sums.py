@@ -5,10 +5,10 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 from jraph import GraphsTuple
 
-from .._block_sizes import portion
+from .._block_sizes import NEAR, portion
 from .._types import EdgeScalars, NodeScalars, Vectors
 from .dense_edges import SlottedGraphs
 from .geometry import (
@@ -50,13 +50,22 @@ def pair_gradient(graphs: GraphsTuple, slope_of_square: OfEdges) -> Vectors:
     def pulls(edges: GraphsTuple, vector: list[Edges]) -> list[Edges]:
         mask = edge_mask(edges)
         # Padding edges have length zero, where the slope may be infinite.
-        s = jnp.where(mask, square(vector), 1)
+        s = _once(jnp.where(mask, square(vector), 1), mask)
         slope = slope_of_square(edge_kinds(edges).ravel(), s.ravel())
         # d(r^2)/dq is twice the vector, and the share is half the coupling: a factor of four.
-        pull = jnp.where(mask, 4 * edge_share(edges) * slope.reshape(s.shape), 0)
+        pull = jnp.where(mask, 4 * edge_share(edges) * _once(slope.reshape(s.shape), mask), 0)
         return [pull * x for x in vector]
 
     return jnp.stack(_summed(graphs, pulls), axis=1)
+
+
+def _once(values: Edges, mask: Bool[Array, "*e"]) -> Edges:
+    """The same values of real edges, which XLA then computes once on a CPU.
+
+    It would repeat cheap operations in the loop of every use, such as the three components of a
+    force, but not quotients.
+    """
+    return values / jnp.where(mask, 1, 2).astype(values.dtype) if portion() == NEAR else values
 
 
 def _summed(graphs: GraphsTuple, values: _Values) -> list[NodeScalars]:

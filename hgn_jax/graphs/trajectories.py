@@ -195,7 +195,7 @@ def _momentum(
     """The measured momenta; None for positions alone."""
     if "force" in arrays:
         raise ValueError(
-            "rates=False keeps states, and a force is none: leave it out, or pass rates=True"
+            "rates=False keeps states, and a force is not one: leave it out, or pass rates=True"
         )
     if "momentum" in arrays or "velocity" not in arrays:
         return arrays.get("momentum")

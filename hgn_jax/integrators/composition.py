@@ -1,4 +1,4 @@
-"""Compositions of Stoermer-Verlet steps: higher order for separable Hamiltonians."""
+"""Compositions of Störmer-Verlet steps: higher order for separable Hamiltonians."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ from .stormer_verlet import kick_drift_kick
 
 
 class AbstractComposition(AbstractSeparable):
-    r"""Stoermer-Verlet steps of the lengths $\gamma_1 h, \ldots, \gamma_s h$, one after another.
+    r"""Störmer-Verlet steps of the lengths $\gamma_1 h, \ldots, \gamma_s h$, one after another.
 
     With $\sum_i \gamma_i = 1$, $\gamma_{s+1-i} = \gamma_i$ and $\sum_i \gamma_i^k = 0$ for odd k
-    (and further conditions from order 6 on) the order is higher than that of Stoermer-Verlet. The
+    (and further conditions from order 6 on) the order is higher than that of Störmer-Verlet. The
     step remains symplectic and time-reversible. It takes one force per stage.
 
     Hairer, Lubich and Wanner, Geometric Numerical Integration, 2nd ed., sections II.4 and V.3.

@@ -19,7 +19,7 @@ _MIDDLE = -0.60550853383003451169892108
 
 
 class KahanLi8(AbstractComposition):
-    """Seventeen Stoermer-Verlet steps: eighth order, symplectic, time-reversible, 17 forces per
+    """Seventeen Störmer-Verlet steps: eighth order, symplectic, time-reversible, 17 forces per
     step.
 
     State and terms as for `StormerVerlet`.

@@ -51,7 +51,7 @@ class Rattle(AbstractNonseparable):
         if not isinstance(model.dynamics, Constrained):
             raise ValueError(
                 "Rattle needs a model with rigid rods, dynamics=hgn.Constrained(hgn.Rods(...)); "
-                "use integrator=hgn.KahanLi8()"
+                "for other models use integrator=hgn.KahanLi8()"
             )
         return dataclasses.replace(self, rods=model.dynamics.rods, graph=graph, dt=dt)
 
@@ -138,5 +138,5 @@ class Rattle(AbstractNonseparable):
 
     def _bound(self) -> tuple[Rods, GraphsTuple, Array]:
         if self.rods is None or self.graph is None or self.dt is None:
-            raise ValueError("Rattle works in hgn.rollout, which tells it rods, masses and step")
+            raise ValueError("Rattle works only in hgn.rollout, which sets rods, masses and step")
         return self.rods, self.graph, self.dt

@@ -1,4 +1,4 @@
-"""Stoermer-Verlet for separable Hamiltonians."""
+"""Störmer-Verlet for separable Hamiltonians."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ class StormerVerlet(AbstractSeparable):
     Between steps diffrax interpolates linearly; `hgn.rollout` takes a shorter step instead.
 
     Hairer, Lubich and Wanner, Geometric numerical integration illustrated by the
-    Stoermer-Verlet method, Acta Numerica 12, 2003.
+    Störmer-Verlet method, Acta Numerica 12, 2003.
     """
 
     def order(self, terms: Terms) -> int:

@@ -110,6 +110,6 @@ class AbstractThermostat(AbstractSeparable):
         """The graph and the length of a step, which `of` has set."""
         if self.graph is None or self.dt is None:
             raise ValueError(
-                f"{type(self).__name__} works in hgn.rollout, which tells it masses and step"
+                f"{type(self).__name__} works only in hgn.rollout, which sets masses and step"
             )
         return self.graph, self.dt

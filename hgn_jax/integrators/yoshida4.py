@@ -9,7 +9,7 @@ _OUTER = 1 / (2 - 2 ** (1 / 3))
 
 
 class Yoshida4(AbstractComposition):
-    r"""Three Stoermer-Verlet steps, of $\gamma h$, $(1 - 2 \gamma) h$ and $\gamma h$ with
+    r"""Three Störmer-Verlet steps, of $\gamma h$, $(1 - 2 \gamma) h$ and $\gamma h$ with
     $\gamma = 1 / (2 - 2^{1/3})$: fourth order, symplectic, time-reversible, three forces per step.
 
     State and terms as for `StormerVerlet`. The middle step goes back by 1.7 h, which makes errors

@@ -39,7 +39,7 @@ def format_of(path: str | os.PathLike[str]) -> str | None:
         return None
     if kind not in FORMATS:
         raise ValueError(
-            f"{os.path.basename(os.fspath(path))}: ASE's format {kind!r} is not read from here, "
+            f"{os.path.basename(os.fspath(path))}: ASE's format {kind!r} is refused, "
             "since such files may hold code: if you trust it, pass ase.io.read(...) instead"
         )
     return str(kind)

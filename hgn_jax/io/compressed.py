@@ -31,4 +31,4 @@ def opened(path: str | os.PathLike[str], name: str) -> Iterator[Any]:
         with opener_of(path)(path, "rt", encoding="utf-8") as file:
             yield file
     except DAMAGE as error:
-        raise ValueError(f"{name}: {error}: is the file truncated, or no text?") from error
+        raise ValueError(f"{name}: {error}: is the file truncated, or not text?") from error

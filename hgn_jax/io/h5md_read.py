@@ -162,5 +162,5 @@ def _opened(path: str | os.PathLike[str], name: str) -> Iterator[Any]:
             yield file
     except (OSError, KeyError, RuntimeError) as error:
         raise ValueError(
-            f"{name}: {error}: is the file empty or truncated, or no HDF5 file?"
+            f"{name}: {error}: is the file empty or truncated, or not HDF5?"
         ) from error

@@ -53,7 +53,7 @@ def _by_times(table: Table, time: str, columns: dict[str, Any], keep: slice) -> 
     widths = {len(titles) for arrays in of_bodies.values() for titles in arrays.values()}
     if len(widths) > 1:
         raise ValueError(
-            f"{table.name}: bodies have {sorted(widths)} coordinates, expected one number"
+            f"{table.name}: bodies have {sorted(widths)} coordinates, expected as many for each"
         )
     moving = {
         kind: np.stack(

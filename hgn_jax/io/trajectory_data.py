@@ -87,7 +87,7 @@ def _data(recording: Recording, said: Bodies, dtype: DTypeLike | None) -> Graphs
     if recording.times is None:
         raise ValueError("states no times: pass its arrays to hgn.graphs.from_trajectories")
     if not len(recording.times):
-        raise ValueError("no frames are left of it: look at frames= and every=")
+        raise ValueError("no frames are left: look at frames= and every=")
     names = recording.bodies.get("names")
     moving = {k: a if dtype is None else a.astype(dtype) for k, a in recording.moving.items()}
     arrays: dict[str, Any] = {name: moving[name] for name in MOVING if name in moving}

@@ -65,7 +65,7 @@ def target(units: str | Mapping[str, str]) -> tuple[float, float, float]:
         return SYSTEMS[units]
     if unknown := sorted(set(units) - set(BASE)):
         raise ValueError(
-            f"units: unknown quantity {unknown[0]!r}{did_you_mean(unknown[0], BASE)}; they are "
+            f"units: unknown quantity {unknown[0]!r}{did_you_mean(unknown[0], BASE)}; known are "
             "length, time and mass"
         )
     if missing := [name for name in BASE if name not in units]:

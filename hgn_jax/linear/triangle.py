@@ -97,7 +97,8 @@ def _over_blocks(
     rows: Array,
     method: Method,
 ) -> Triangle:
-    """Appends rows to the triangle so far, block by block, so that blocks stay in the cache."""
+    """Appends rows to the triangle so far, block by block: blocks stay in a CPU's cache, and their
+    copies in a GPU's memory."""
     columns = matrix.shape[1]
     # Tall matrices are fast on a GPU, but not by Householder's reflections.
     entries = (portion() if method == "cholesky" else NEAR).entries
@@ -121,7 +122,7 @@ def _factorise(
     # One target is a matrix of one column.
     systems = [jnp.concatenate([z, u.reshape(len(u), rest.size)], axis=1) for z, u in pieces]
     system, columns = jnp.concatenate(systems), pieces[0][0].shape[1]
-    # Otherwise the sketch has as many rows as the system.
+    # With fewer rows the sketch is hardly smaller than the system.
     tall = len(system) >= 2 * _SKETCHED * system.shape[1]
     r = _cholesky(system) if method == "cholesky" and tall else _householder(system)
     outside = jnp.linalg.norm(r[columns:, columns:], axis=0).reshape(rest.shape)
@@ -146,21 +147,21 @@ def _cholesky(system: Float[Array, "r C"]) -> Float[Array, "C C"]:
     """
     own, eps = system.shape[1], jnp.finfo(system.dtype).eps
     # Products of rows that are not aligned in memory are slow. Columns of zeros change nothing.
-    system = jnp.pad(system, ((0, 0), (0, -own % _ALIGNED)))
-    columns = system.shape[1]
-    # R does not depend on the sketch, except for rounding.
-    fixed = jax.lax.stop_gradient(system)
+    padded = jnp.pad(system, ((0, 0), (0, -own % _ALIGNED)))
     # Columns that depend on others get a pivot of the size of their rounding errors, never zero.
-    floor = jnp.diag(eps * column_scale(fixed))
-    first = _householder(jnp.concatenate([_sketch(fixed), floor]))
-    q = jsl.solve_triangular(first, system.T, trans=1).T
+    floor = jnp.diag(eps * column_scale(padded))
+    first = _householder(jnp.concatenate([_sketch(padded), floor]))
+    q = jsl.solve_triangular(first, padded.T, trans=1).T
     gram = q.T @ q
-    second = jnp.linalg.cholesky(gram + 8 * eps * jnp.eye(columns, dtype=gram.dtype), upper=True)
+    second = jnp.linalg.cholesky(gram + 8 * eps * jnp.eye(len(gram), dtype=gram.dtype), upper=True)
     # A few rows that outweigh all others may cancel in the sketch.
     sound = jnp.all(jnp.isfinite(second)) & (jnp.max(jnp.diagonal(gram)) < _STRETCH)
-    r = jax.lax.cond(eqxi.unvmap_all(sound), lambda: second @ first, lambda: _householder(system))
-    r = jnp.where(jnp.any(system != 0, axis=0)[None], r, 0)  # columns of zeros have no R
-    return r[:own, :own]
+    r = jax.lax.cond(
+        eqxi.unvmap_all(sound),
+        lambda: (second @ first)[:own, :own],
+        lambda: _householder(system),
+    )
+    return jnp.where(jnp.any(system != 0, axis=0)[None], r, 0)  # columns of zeros have no R
 
 
 def _sketch(system: Float[Array, "r C"]) -> Float[Array, "s C"]:

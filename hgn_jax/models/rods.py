@@ -157,7 +157,7 @@ class Rods(eqx.Module):
         if len(rank) and rank.min() < len(s):
             raise ValueError(
                 f"{len(s)} rods, but in graph {int(rank.argmin())} only {rank.min()} of them are "
-                "independent: leave out rods that the others already hold"
+                "independent: leave out rods that follow from the others"
             )
         if "momentum" in graphs.nodes:
             v = velocity_of(graphs)

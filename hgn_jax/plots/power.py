@@ -28,7 +28,7 @@ def power(
     times, energy, by_term = _along(model, path)
     if not by_term:
         raise ValueError(
-            "no term of the model changes its energy (such as hgn.Friction()): see plots.energy"
+            "no term of the model changes its energy, as hgn.Friction() would: use plots.energy"
         )
     figure, axes = panels(2, 1, size=(7, 5.6), sharex=True)
     (above,), (below,) = axes

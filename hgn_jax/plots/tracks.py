@@ -77,7 +77,9 @@ def tracks(
 def _against(axis: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Positions `[t n 1]` with their times in front, `[t n 2]`."""
     if len(x) > len(axis):
-        raise ValueError(f"truth has {len(x)} frames, but path has {len(axis)}: give it times")
+        raise ValueError(
+            f"truth has {len(x)} frames, but path has {len(axis)}: give truth its own times"
+        )
     return np.concatenate([np.broadcast_to(axis[: len(x), None, None], x.shape), x], axis=2)
 
 

@@ -78,7 +78,7 @@ def test_a_fit_resumes_after_the_files_before_a_bad_one(files, tmp_path, monkeyp
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [(("--stream", "--measured"), "leave out --stream"), (("--resume",), "goes with --stream")],
+    [(("--stream", "--measured"), "leave out --stream"), (("--resume",), "needs --stream")],
 )
 def test_options_that_do_not_go_together(files, tmp_path, options, words):
     result = run("fit", *files, "-o", tmp_path / "m.hgn", *PAIR, *options)
