@@ -1,4 +1,4 @@
-"""What limits each stage: the work of its program, at the rates that the device reaches.
+"""Limits of each stage: the work of its program, at the rates that the device reaches.
 
 Products of matrices, functions such as tanh, and other arithmetic are counted in the jaxpr of a
 stage; bytes are those of its arrays, read and written once. The ceilings are measured in the same

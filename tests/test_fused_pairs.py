@@ -8,7 +8,7 @@ import pytest
 
 import hgn_jax as hgn
 from hgn_jax.features import compressed, compression
-from hgn_jax.features.curves import VARIABLES, AbstractCurve
+from hgn_jax.features.curves import VARIABLES
 from hgn_jax.graphs import fused_pairs
 from hgn_jax.graphs.neighbour_list import find
 from hgn_jax.graphs.pair_sums import pair_gradient
@@ -57,7 +57,7 @@ def by_xla(graphs, of, cutoff=CUTOFF):
 
 
 def interpreted(graphs, of, cutoff=CUTOFF):
-    return fused_pairs.fused_gradient(graphs, of, AbstractCurve.slope, cutoff, interpret=True)
+    return fused_pairs.fused_gradient(graphs, of, cutoff, interpret=True)
 
 
 @pytest.mark.parametrize("many", [50, 2**16], ids=["many bodies", "few bodies"])
@@ -96,6 +96,17 @@ def test_many_systems_side_by_side():
     together = jax.vmap(lambda g: interpreted(g, of))(stacked)
     for force, system in zip(together, systems):
         np.testing.assert_allclose(force, by_xla(system, of), rtol=0, atol=2e-13)
+
+
+def test_a_cpu_computes_slopes_once():
+    """Not in the loop of each component of the force."""
+    graphs = bodies(3, cell=True)
+
+    @jax.jit
+    def force(graphs):
+        return pair_gradient(graphs, lambda kinds, square: jnp.floor(3 * square))
+
+    assert force.lower(graphs).compile().as_text().count(" floor(") == 1
 
 
 def test_a_body_without_a_number_shows():
@@ -207,7 +218,7 @@ def test_compiles_for_a_gpu(many, dtype, monkeypatch):
 
     def force(arrays):
         graphs, of = eqx.combine(arrays, rest)
-        return fused_pairs.fused_gradient(graphs, of, AbstractCurve.slope, CUTOFF)
+        return fused_pairs.fused_gradient(graphs, of, CUTOFF)
 
     lowered = jax.jit(force).trace(arrays).lower(lowering_platforms=("cuda",))
     assert "pair_gradient" in lowered.as_text()

@@ -1,7 +1,7 @@
 """`hgn-jax plot`: a picture of a file."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 from jraph import GraphsTuple
@@ -16,7 +16,7 @@ Kind = Literal[
     "potential", "parity", "tracks", "phase", "energy", "rdf", "animate", "view"
 ]  # fmt: skip
 OF_MODELS = ("potential", "parity")
-OF_STATES = ("tracks", "phase", "energy", "rdf", "animate", "view")
+OF_STATES = tuple(kind for kind in get_args(Kind) if kind not in OF_MODELS)
 SUFFIX = {"animate": ".gif", "view": ".html"}
 
 

@@ -4,8 +4,7 @@ XLA makes several kernels of the sum over slots and writes arrays of all pairs b
 takes most of the time of a step.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol
 
 import equinox as eqx
 import jax
@@ -22,7 +21,11 @@ WARPS = 4
 MANY = 2**16
 """Bodies that occupy a GPU if every thread takes one of them."""
 
-Curve = TypeVar("Curve", bound=eqx.Module)
+
+class Slopes(Protocol):
+    """A function of squared distances, a tree of arrays, that knows its derivative."""
+
+    def slope(self, s: Array) -> Array: ...
 
 
 def can_fuse(graphs: GraphsTuple) -> bool:
@@ -41,14 +44,10 @@ def has_kernels() -> bool:
 
 
 def fused_gradient(
-    graphs: SlottedGraphs,
-    curve: Curve,
-    slope: Callable[[Curve, Array], Array],
-    cutoff: float | None,
-    interpret: bool = False,
+    graphs: SlottedGraphs, curve: Slopes, cutoff: float | None, interpret: bool = False
 ) -> Vectors:
     r"""$\partial/\partial q_i$ of $\sum_{pairs} \phi(r_{ij}^2)$, as `pair_gradient`, from
-    `slope(curve, square)`, which reads its arrays element by element.
+    `curve.slope(square)`, which reads its arrays element by element.
 
     `interpret` runs the kernel on any device, slowly.
     """
@@ -86,7 +85,7 @@ def fused_gradient(
             active = (slot < slots) & (sender < bodies)
             if cutoff is not None:
                 active &= ~(square >= cutoff**2)  # NaN stays active, and shows
-            pull = jnp.where(active, 2 * slope(here, square), jnp.zeros((), kind))
+            pull = jnp.where(active, 2 * here.slope(square), jnp.zeros((), kind))
             return [t + pull * x for t, x in zip(total, vector)]
 
         nothing = [jnp.zeros((deep, wide), kind) for _ in range(d)]

@@ -37,7 +37,7 @@ def real_bodies(graphs: GraphsTuple) -> Int[Array, ""]:
 def edge_mask(graphs: GraphsTuple) -> Bool[Array, "*e"]:
     """True for edges between bodies, False for padding."""
     # By the sender, not by the order: in the dense layout empty slots lie between the edges.
-    return graphs.senders < jnp.asarray(_real(graphs)[1], graphs.senders.dtype)
+    return graphs.senders < real_bodies(graphs).astype(graphs.senders.dtype)
 
 
 def _real(graphs: GraphsTuple) -> tuple[Count, Count]:
