@@ -51,7 +51,7 @@ class CompressedPairFeatures(AbstractPairFeatures):
 
 @eqx.filter_custom_jvp
 def _fused(graphs: SlottedGraphs, features: CompressedPairFeatures) -> Vectors:
-    return fused_gradient(graphs, features.curves[0], features.cutoff)
+    return fused_gradient(graphs, features.curves[0])  # zero beyond the cutoff
 
 
 @_fused.def_jvp

@@ -43,9 +43,7 @@ def has_kernels() -> bool:
     return capability.replace(".", "").isdigit() and float(capability) >= 8
 
 
-def fused_gradient(
-    graphs: SlottedGraphs, curve: Slopes, cutoff: float | None, interpret: bool = False
-) -> Vectors:
+def fused_gradient(graphs: SlottedGraphs, curve: Slopes, interpret: bool = False) -> Vectors:
     r"""$\partial/\partial q_i$ of $\sum_{pairs} \phi(r_{ij}^2)$, as `pair_gradient`, from
     `curve.slope(square)`, which reads its arrays element by element.
 
@@ -83,8 +81,6 @@ def fused_gradient(
                 vector = [x - a * jnp.floor(x / a + 0.5) for x, a in zip(vector, sides)]
             square = sum((x * x for x in vector[1:]), start=vector[0] * vector[0])
             active = (slot < slots) & (sender < bodies)
-            if cutoff is not None:
-                active &= ~(square >= cutoff**2)  # NaN stays active, and shows
             pull = jnp.where(active, 2 * here.slope(square), jnp.zeros((), kind))
             return [t + pull * x for t, x in zip(total, vector)]
 
