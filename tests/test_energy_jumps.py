@@ -90,8 +90,8 @@ def test_a_rollout_stops_just_above_half_of_its_kinetic_energy(sign):
     path = hgn.rollout(step_up(sign * KINETIC / 2 * BELOW), crossing(), every, dt=0.3)
     np.testing.assert_allclose(path.energy[-1] - path.energy[0], sign * KINETIC / 2, rtol=1e-8)
     with pytest.raises(RuntimeError, match=(
-        rf"the energy went from 11 to {11 + sign * 5.5:g} by time 1\.2, more than half of the "
-        r"greatest kinetic energy 11: "
+        rf"the energy went from 11 to {11 + sign * 5.5:g} by time 1\.2, a change of more than "
+        r"half of the greatest kinetic energy 11: "
     )):  # fmt: skip
         hgn.rollout(step_up(sign * KINETIC / 2 * ABOVE), crossing(), every, dt=0.3)
 
