@@ -14,6 +14,7 @@ from ..graphs.neighbour_list import Neighbours
 from ..graphs.not_graphs import not_graphs
 from ..graphs.schema import require
 from ..graphs.validate import check
+from ..integrators.base import AbstractSeparable
 from ..integrators.cell_rescaling import CellRescaling
 from ..integrators.strang import Strang
 from ..integrators.tao import Tao
@@ -90,6 +91,28 @@ def check_barostat(barostat: object, integrator: object, graph: Any) -> None:
             "integrator=hgn.Langevin(...)"
         )
     barostat.check(graph)
+
+
+def check_divisible(
+    model: AbstractModel,
+    graph: GraphsTuple,
+    integrator: diffrax.AbstractSolver,
+    observables: Sequence[AbstractObservable],
+) -> None:
+    """Raises `ValueError` for what cannot be computed on devices that hold a slab each."""
+    if not is_concrete((model, graph)):
+        raise ValueError("a mesh needs concrete arrays: call rollout outside of jit, vmap and grad")
+    if not isinstance(integrator, AbstractSeparable) or isinstance(integrator, AbstractThermostat):
+        raise ValueError(
+            f"{type(integrator).__name__} cannot be divided between devices: with a mesh, use "
+            "hgn.StormerVerlet(), hgn.Yoshida4() or hgn.KahanLi8()"
+        )
+    for observable in observables:
+        if not observable.additive:
+            raise ValueError(
+                f"{observable.name} is no sum over bodies, so it cannot be divided between "
+                "devices: leave out mesh, or compute it from the states"
+            )
 
 
 def check_start(model: AbstractModel, graph: Any) -> None:

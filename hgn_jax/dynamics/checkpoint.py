@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -21,6 +21,17 @@ STATE = array_file.Format("hgn-jax rollout", 1)
 OUTPUTS = array_file.Format("hgn-jax rollout outputs", 1)
 
 
+@runtime_checkable
+class Resumable(Protocol):
+    """What a rollout needs of a checkpoint."""
+
+    def read(self, motion: Motion) -> tuple[Motion, State | None, list[Output], int]: ...
+
+    def write(
+        self, motion: Motion, state: State, outputs: list[Output], ahead: int, end: bool = False
+    ) -> None: ...
+
+
 class RolloutCheckpoint:
     """A folder with the state in one file and outputs in several.
 
@@ -28,11 +39,25 @@ class RolloutCheckpoint:
     little.
     """
 
-    def __init__(self, path: str | os.PathLike[str], motion: Motion, schedule: Schedule) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        motion: Motion,
+        schedule: Schedule,
+        divided: bool = False,
+    ) -> None:
+        """`divided` is True if the bodies are divided between devices."""
         self.folder = numbered(path)
-        self._run = Checkpoint(self.folder, self.folder / "state.hgn", STATE, call_of(motion))
+        numbers = {"division between devices": 1} if divided else {}
+        file = self.folder / "state.hgn"
+        self._run = Checkpoint(self.folder, file, STATE, call_of(motion), **numbers)
         self._times = {"strides": np.asarray(schedule.strides), "parts": np.asarray(schedule.parts)}
         self._kept = 0
+
+    @property
+    def due(self) -> bool:
+        """True if the last write was long enough ago."""
+        return self._run.due
 
     def __enter__(self) -> "RolloutCheckpoint":
         with self._run.writing("at the start"):
@@ -64,8 +89,7 @@ class RolloutCheckpoint:
         steps = int(self._times["strides"][:count].sum()) + ahead
         arrays["step"] = jnp.asarray(steps, jnp.result_type(int))  # not in the file, see `write`
         # Shapes alone: nothing is computed to learn the form of the state.
-        neighbours = eqx.filter_eval_shape(Motion.find, motion, motion.begin())
-        state = self._filled(eqx.filter_eval_shape(Motion.start, motion, neighbours), arrays)
+        state = self._filled(eqx.filter_eval_shape(Motion.start, motion), arrays)
         part = jnp.zeros((), motion.dt.dtype)
         shape = eqx.filter_eval_shape(Motion.output, motion, state, part, motion.graph)
         outputs: list[Output] = []
@@ -95,7 +119,7 @@ class RolloutCheckpoint:
 
         **Raises:** `OSError` naming the folder; what was written before remains.
         """
-        if not (self._run.due or end):
+        if not (self.due or end):
             return
         sizes = None if motion.neighbours is None else motion.neighbours.sizes
         content: dict[str, Any] = {

@@ -44,7 +44,7 @@ class _Intervals(eqx.Module):
 
 @eqx.filter_jit
 def _intervals(motion: Motion, schedule: Schedule) -> _Intervals:
-    start = motion.start(motion.find(motion.begin()))
+    start = motion.start()
     first = motion.output(start, schedule.parts[0], motion.graph)
     strides = jnp.asarray(schedule.strides)
 

@@ -10,18 +10,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
+from jraph import GraphsTuple
 
 from .._progress import Reporter
-from .._tree import all_finite
-from .._types import Rates
 from ..graphs.cell import Cell
 from ..graphs.geometry import count
-from ..graphs.neighbour_list import NeighbourList
+from ..graphs.slab_list import SlabList
 from .bounds import exceeded
-from .checkpoint import RolloutCheckpoint, with_neighbours
+from .checkpoint import Resumable, with_neighbours
 from .output_file import OutputFile
+from .programs import compiled
 from .save_times import Schedule
-from .state import Output, Run, State
+from .slab_motion import enlarged, padded_to
+from .state import Found, Output, Run, State
 from .stepper import Motion
 
 SECONDS = 1.0
@@ -32,12 +33,14 @@ def stepwise(
     motion: Motion,
     schedule: Schedule,
     report: Reporter,
-    checkpoint: RolloutCheckpoint | None,
+    checkpoint: Resumable | None,
     output: OutputFile | None,
     until: Mapping[str, float],
+    whole: GraphsTuple,
 ) -> Run:
     """Outputs at all times, and the step at which the motion stopped, if it did: later outputs are
-    NaN. The last output is the first with an observable above its bound in `until`."""
+    NaN. The last output is the first with an observable above its bound in `until`. `whole` is the
+    graph of all bodies."""
     strides, parts = np.asarray(schedule.strides), np.asarray(schedule.parts)
     begin = motion.graph
     state: State | None = None
@@ -50,10 +53,9 @@ def stepwise(
     steps = int(strides[: len(outputs)].sum()) + ahead
     report.compiling(steps)
     if state is None:
-        motion, neighbours = _found(motion, motion.begin(), None)
-        state = _start(motion, neighbours)
+        motion, state = started(motion)
     pace, late = 1, bool(_late(motion, state))
-    ended = bool(outputs and exceeded(begin, outputs[-1].observed, until))
+    ended = bool(outputs and exceeded(whole, outputs[-1].observed, until))
     for number in range(len(outputs), len(strides)):
         if ended:
             strides = strides[:number]
@@ -72,7 +74,7 @@ def stepwise(
                 good = int(_stop(motion, state, jnp.asarray(now, jnp.int32))[0]) - 1
                 state, _ = _advance(motion, state, jnp.asarray(good, jnp.int32))
                 remaining, steps = remaining - good, steps + good
-                motion = _with_room(motion, after.neighbours, state.y, state.cell)
+                motion = _with_room(motion, after.neighbours, state)
                 state = _in_room(motion, state)
                 continue
             if not sound:
@@ -92,11 +94,10 @@ def stepwise(
         part, output_state = jnp.asarray(parts[number], motion.dt.dtype), state
         # The chain keeps its own list: outputs must not change the trajectory.
         if parts[number] > 0 or late:
-            motion, neighbours = _found(motion, output_state.y, output_state.cell)
+            motion, output_state = renewed(motion, output_state)
             state = _in_room(motion, state)
-            output_state = dataclasses.replace(output_state, neighbours=neighbours)
         outputs.append(jax.tree.map(np.asarray, _output(motion, output_state, part, begin)))
-        ended = bool(exceeded(begin, outputs[-1].observed, until))
+        ended = bool(exceeded(whole, outputs[-1].observed, until))
         if checkpoint is not None:
             last = ended or number == len(strides) - 1
             checkpoint.write(motion, state, outputs, 0, end=last)
@@ -122,42 +123,61 @@ def _run(
     return Run(jax.tree.map(stacked, *outputs), end, jnp.asarray(steps), before, after)
 
 
-@eqx.filter_jit
+@compiled
 def _advance(motion: Motion, state: State, steps: Array) -> tuple[State, Bool[Array, " 3"]]:
     """The state after `steps` steps; whether its list had enough capacity, whether the state is
     finite, and whether it is late."""
     after = motion.advance(state, steps)
     complete = jnp.array(True) if after.neighbours is None else after.neighbours.complete
-    return after, jnp.stack([complete, all_finite(after.y), motion.late(after)])
+    return after, jnp.stack([complete, motion.finite(after.y), motion.late(after)])
 
 
-_start = eqx.filter_jit(Motion.start)
-_find = eqx.filter_jit(Motion.find)
-_late = eqx.filter_jit(Motion.late)
-_output = eqx.filter_jit(Motion.output)
-_stop = eqx.filter_jit(Motion.stop)
+_start = compiled(Motion.start)
+_renew = compiled(Motion.renewed)
+_late = compiled(Motion.late)
+_output = compiled(Motion.output)
+_stop = compiled(Motion.stop)
 
 
-def _complete(found: NeighbourList | None) -> bool:
-    return found is None or bool(found.complete)
+def started(motion: Motion) -> tuple[Motion, State]:
+    """The motion with enough capacity for its first state, and that state."""
+    while not _complete(state := _start(motion)) and _spans(motion, state.cell):
+        motion = _with_room(motion, state.neighbours, state)
+    return motion, state
 
 
-def _found(motion: Motion, y: Rates, cell: Array | None) -> tuple[Motion, NeighbourList | None]:
-    """The motion with enough capacity for the neighbours of a state, and their list."""
-    while not _complete(found := _find(motion, y, cell)) and _spans(motion, cell):
-        motion = _with_room(motion, found, y, cell)
-    return motion, found
+def renewed(motion: Motion, state: State) -> tuple[Motion, State]:
+    """The motion with enough capacity for a state, and the state with a new list."""
+    while not _complete(fresh := _renew(motion, state)) and _spans(motion, state.cell):
+        motion = _with_room(motion, fresh.neighbours, state)
+        state = _in_room(motion, state)
+    return motion, fresh
 
 
-def _with_room(motion: Motion, found: NeighbourList | None, y: Rates, cell: Array | None) -> Motion:
+def _complete(state: State) -> bool:
+    found = state.neighbours
+    return found is None or bool(_same(found.complete))
+
+
+def _same(value: Array) -> int:
+    """A number that is the same on all devices, of which this process may see a part."""
+    return int(np.asarray(value.addressable_data(0)).ravel()[0])
+
+
+def _with_room(motion: Motion, found: Found | None, state: State) -> Motion:
     """The motion with capacity for the neighbours that were found, and some to spare; and with a
     new grid for a cell that became too small for the old one."""
     assert found is not None and motion.neighbours is not None
-    bodies = count(motion.graph)
-    larger = motion.neighbours.with_room(int(found.slots), int(found.run), bodies)
-    if cell is not None:
+    slots, run = _same(found.slots), _same(found.run)
+    if isinstance(found, SlabList):
+        needs = tuple(_same(need) for need in found.needs)
+        return enlarged(motion, motion.neighbours.with_room(slots, run, found.total, needs))
+    larger = motion.neighbours.with_room(slots, run, count(motion.graph))
+    if state.cell is not None:
         # The last body is padding.
-        larger = larger.with_grid(np.asarray(y[0])[:-1], Cell(np.asarray(cell, float)[0]))
+        larger = larger.with_grid(
+            np.asarray(state.y[0])[:-1], Cell(np.asarray(state.cell, float)[0])
+        )
     return with_neighbours(motion, larger)
 
 
@@ -170,8 +190,14 @@ def _spans(motion: Motion, cell: Array | None) -> bool:
 
 def _in_room(motion: Motion, state: State) -> State:
     """The same state, its list padded to the capacity that the motion is compiled for."""
-    if state.neighbours is None:
+    found, spec = state.neighbours, motion.neighbours
+    if found is None:
         return state
-    assert motion.neighbours is not None and motion.neighbours.sizes is not None
-    wider = state.neighbours.with_room(motion.neighbours.sizes.slots)
+    assert spec is not None and spec.sizes is not None
+    if isinstance(found, SlabList):
+        shapes = eqx.filter_eval_shape(_start, motion)
+        if jax.tree.map(jnp.shape, shapes) == jax.tree.map(jnp.shape, state):
+            return state
+        return _renew(motion, padded_to(shapes, state))
+    wider = found.with_room(spec.sizes.slots)
     return dataclasses.replace(state, neighbours=wider)

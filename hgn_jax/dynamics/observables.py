@@ -32,6 +32,9 @@ class AbstractObservable(eqx.Module):
     """
 
     name: eqx.AbstractClassVar[str]
+    additive: ClassVar[bool] = False
+    """True if it follows from the model's energy and virial and from sums over bodies by
+    `sum_over_graphs`: then it can be computed on devices that hold a part of the bodies each."""
 
     @abstractmethod
     def __call__(
@@ -48,6 +51,7 @@ class KineticEnergy(AbstractObservable):
     r"""$\sum_i |p_i|^2 / 2 m_i$ (mass length^2 / time^2)."""
 
     name: ClassVar[str] = "kinetic_energy"
+    additive: ClassVar[bool] = True
 
     def __call__(
         self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
@@ -63,6 +67,7 @@ class Temperature(AbstractObservable):
     """
 
     name: ClassVar[str] = "temperature"
+    additive: ClassVar[bool] = True
     constraints: int = eqx.field(default=0, static=True)
 
     def __call__(
@@ -82,6 +87,7 @@ class ConservedEnergy(AbstractObservable):
     """
 
     name: ClassVar[str] = "conserved_energy"
+    additive: ClassVar[bool] = True
 
     def __call__(
         self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
@@ -93,6 +99,7 @@ class Momentum(AbstractObservable):
     r"""$\sum_i p_i$, `[g d]` (mass length / time)."""
 
     name: ClassVar[str] = "momentum"
+    additive: ClassVar[bool] = True
 
     def __call__(
         self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
@@ -107,6 +114,7 @@ class AngularMomentum(AbstractObservable):
     """
 
     name: ClassVar[str] = "angular_momentum"
+    additive: ClassVar[bool] = True
 
     def __call__(
         self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
@@ -126,6 +134,7 @@ class MeanSquaredDisplacement(AbstractObservable):
     """
 
     name: ClassVar[str] = "mean_squared_displacement"
+    additive: ClassVar[bool] = True
 
     def __call__(
         self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
@@ -142,6 +151,7 @@ class VelocityAutocorrelation(AbstractObservable):
     """
 
     name: ClassVar[str] = "velocity_autocorrelation"
+    additive: ClassVar[bool] = True
 
     def __call__(
         self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple

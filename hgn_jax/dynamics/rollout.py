@@ -26,6 +26,7 @@ from ..models.base import AbstractModel
 from ..models.network import HamiltonianGraphNetwork
 from .arguments import (
     check_barostat,
+    check_divisible,
     check_integrator,
     check_kinds,
     check_reach,
@@ -39,6 +40,7 @@ from .host_loop import stepwise
 from .observables import AbstractObservable
 from .output_file import OutputFile
 from .save_times import Every, Schedule, counted
+from .slab_rollout import over_mesh
 from .stepper import Motion
 from .trajectory import Trajectory, as_trajectory
 
@@ -123,6 +125,7 @@ def rollout(
     check_reach(model, graph, neighbours)
     bounds = check_bounds(until, observables)
     schedule = counted(times, dt, graph.nodes["position"].dtype)
+    spec = _divided(model, graph, integrator, neighbours, observables)
     motion = _motion(
         model, graph, schedule, integrator, barostat, neighbours, tuple(observables), states
     )
@@ -141,11 +144,16 @@ def rollout(
         with ExitStack() as files:
             held = written = None
             if checkpoint is not None:
-                held = files.enter_context(RolloutCheckpoint(checkpoint, motion, schedule))
+                held = files.enter_context(
+                    RolloutCheckpoint(checkpoint, motion, schedule, divided=spec is not None)
+                )
             if output is not None:
                 file = OutputFile(output, graph, motion, schedule, resumes=held is not None)
                 written = files.enter_context(file)
-            run = stepwise(motion, schedule, report, held, written, bounds)
+            if spec is None:
+                run = stepwise(motion, schedule, report, held, written, bounds, motion.graph)
+            else:
+                run = over_mesh(motion, spec, schedule, report, held, written, bounds)
         schedule = schedule.first(len(run.outputs.energy))
     else:
         run = whole(motion, schedule)
@@ -166,6 +174,22 @@ def rollout(
     return path
 
 
+def _divided(
+    model: AbstractModel,
+    graph: GraphsTuple,
+    integrator: diffrax.AbstractSolver,
+    neighbours: object,
+    observables: Sequence[AbstractObservable],
+) -> Neighbours | None:
+    """The neighbours with sizes of slabs if they have a mesh of several devices, else None."""
+    if not isinstance(neighbours, Neighbours) or neighbours.mesh is None:
+        return None
+    check_divisible(model, graph, integrator, observables)
+    if neighbours.mesh.size == 1:
+        return None
+    return neighbours.divided(graph, model.span)
+
+
 def _motion(
     model: AbstractModel,
     graph: GraphsTuple,
@@ -183,6 +207,7 @@ def _motion(
     else:
         neighbours.check(graph)
         sheared = barostat is not None and barostat.full
+        neighbours = dataclasses.replace(neighbours, mesh=None)
         neighbours = neighbours.allocated(graph, sheared=sheared)
         laid_out = neighbours.prepare(graph)
     if isinstance(integrator, Rattle):

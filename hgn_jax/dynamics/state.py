@@ -1,10 +1,16 @@
 """States along a rollout, and outputs."""
 
+from typing import TypeAlias
+
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from .._types import Rates, Vectors
 from ..graphs.neighbour_list import NeighbourList
+from ..graphs.slab_list import SlabList
+
+Found: TypeAlias = NeighbourList | SlabList
+"""A neighbour list, of all bodies or of those of one device."""
 
 
 class State(eqx.Module):
@@ -13,7 +19,7 @@ class State(eqx.Module):
     y: Rates
     solver: PyTree
     """State of the integrator, passed from step to step."""
-    neighbours: NeighbourList | None
+    neighbours: Found | None
     step: Int[Array, ""]
     """Number of steps from the start."""
     stale: Bool[Array, ""]

@@ -20,6 +20,7 @@ class Stress(AbstractObservable):
     """
 
     name: ClassVar[str] = "stress"
+    additive: ClassVar[bool] = True
 
     def check(self, graphs: GraphsTuple) -> None:
         require(graphs, {"globals": ["cell"]}, "the stress")
@@ -35,6 +36,7 @@ class Pressure(AbstractObservable):
     (energy / length^d), a third of the trace of `Stress`, negative, in three dimensions."""
 
     name: ClassVar[str] = "pressure"
+    additive: ClassVar[bool] = True
 
     def check(self, graphs: GraphsTuple) -> None:
         require(graphs, {"globals": ["cell"]}, "the pressure")

@@ -30,6 +30,9 @@ class AbstractTerm(eqx.Module):
     name: eqx.AbstractClassVar[str]
     time_dependent: ClassVar[bool] = False
     """True if the columns read `globals["time"]`."""
+    span: ClassVar[int] = 2
+    """Distance, in reaches, up to which bodies act on the motion of a body: one if bodies act in
+    pairs alone, two if the energy of a site depends on several neighbours."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Node arrays that the columns read in addition to the state variables, such as `mass`."""
     bodies_at_once: ClassVar[int | None] = None

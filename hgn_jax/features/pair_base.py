@@ -42,6 +42,7 @@ class AbstractPairFeatures(AbstractEnergy):
     """
 
     name: ClassVar[str] = "pair"
+    span: ClassVar[int] = 1
     depends_on: ClassVar[tuple[str, ...]] = ("position",)
     ranges: eqx.AbstractVar[Float[Array, "T 2"]]
     """Least and greatest distance in training, for each edge type (length)."""

@@ -28,6 +28,7 @@ class PairFrictionFeatures(AbstractRates):
     """
 
     name: ClassVar[str] = "pair friction"
+    span: ClassVar[int] = 1
     separable: ClassVar[bool] = False
     moves: ClassVar[tuple[str, ...]] = ("momentum",)
     dimension: ClassVar[int | None] = None

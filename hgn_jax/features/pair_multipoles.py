@@ -35,6 +35,7 @@ class PairMultipoles(AbstractMultipoles):
     """
 
     name: ClassVar[str] = "pair"
+    span: ClassVar[int] = 1
     sites: ClassVar[Any] = Pairs()
     near: Dense
     far: Dense

@@ -19,6 +19,7 @@ from .._block_sizes import portion
 from .._types import NodeMask, Vectors
 from ._bits import WORD, pack, unpack, words_for
 from .cell import Cell
+from .slabs import Capacity
 
 
 class Sizes(NamedTuple):
@@ -32,6 +33,8 @@ class Sizes(NamedTuple):
     """Number of grid cells along each axis."""
     diagonal: bool = False
     """True if the periodic cell is diagonal."""
+    slabs: Capacity | None = None
+    """Sizes of a slab, if bodies are divided between devices."""
 
 
 class _Runs(NamedTuple):

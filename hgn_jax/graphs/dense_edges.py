@@ -38,6 +38,13 @@ class DiagonalCellGraphs(SlottedGraphs):
     """
 
 
+class PartialGraphs(SlottedGraphs):
+    """Slotted graphs of one slab: sums over bodies extend over all slabs of the mesh.
+
+    The first graph holds the slab's own bodies; sums over the others mean nothing.
+    """
+
+
 def slotted(graphs: GraphsTuple) -> GraphsTuple:
     """Puts the edges into slots, and appends one body and one graph of padding.
 

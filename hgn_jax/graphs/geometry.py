@@ -7,8 +7,9 @@ from jraph import GraphsTuple
 
 from .._types import EdgeScalars, GraphScalars, NodeIndex, NodeMask, NodeScalars
 from .cell import Cell, require_shift
-from .dense_edges import DiagonalCellGraphs, SlottedGraphs
+from .dense_edges import DiagonalCellGraphs, PartialGraphs, SlottedGraphs
 from .padding import Count, real_counts
+from .slabs import SLABS
 
 Edges = Float[Array, "*e"]
 """One number per edge; in the dense layout the shape may be [slots bodies]."""
@@ -67,9 +68,10 @@ def graph_index(graphs: GraphsTuple) -> NodeIndex:
 
 def sum_over_graphs(graphs: GraphsTuple, values: Num[Array, "n ..."]) -> Num[Array, "g ..."]:
     """Sum of a node quantity over each graph's nodes."""
-    return jax.ops.segment_sum(
+    sums = jax.ops.segment_sum(
         values, graph_index(graphs), graphs.n_node.shape[0], indices_are_sorted=True
     )
+    return jax.lax.psum(sums, SLABS) if isinstance(graphs, PartialGraphs) else sums
 
 
 def sum_over_edges(graphs: GraphsTuple, values: Float[Array, "e ..."]) -> Float[Array, "n ..."]:

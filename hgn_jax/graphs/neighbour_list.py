@@ -1,5 +1,6 @@
 """Neighbour lists: edges within a cutoff, refreshed as bodies move."""
 
+import dataclasses
 import math
 
 import equinox as eqx
@@ -16,6 +17,7 @@ from .cell_list import Sizes, grid_index, run_lengths, search, steps_around
 from .dense_edges import DiagonalCellGraphs, SlottedGraphs, ends, with_padding
 from .geometry import cell_of, node_mask
 from .pair_search import most_neighbours
+from .slab_layout import check_mesh, check_slabs, larger, slab_sizes
 
 SPARE = 1.2
 """Ratio of the capacity to the number that is needed."""
@@ -38,14 +40,23 @@ class Neighbours(eqx.Module):
     skewed cell they must be twice cutoff + skin, since its nearest images are certain only up to
     half the height (`Cell.minimum_image`).
 
-    **Raises:** `ValueError` for a cutoff, skin or sizes that are not positive and finite.
+    A `mesh` of several devices along one axis divides the bodies between them. Each device moves
+    those in a slab of the cell, of equal thickness along its greatest height, and gets copies of
+    the bodies near it from the two slabs beside it. Slabs must be at least four times cutoff + skin
+    thick, twice if bodies act in pairs alone.
+
+    **Raises:** `ValueError` for a cutoff, skin or sizes that are not positive and finite, or a mesh
+    of several axes or of different devices.
     """
 
     cutoff: float = eqx.field(static=True)
     skin: float = eqx.field(static=True)
     sizes: Sizes | None = eqx.field(default=None, static=True)
+    mesh: jax.sharding.Mesh | None = eqx.field(default=None, static=True)
 
     def __check_init__(self) -> None:
+        if self.mesh is not None:
+            check_mesh(self.mesh)
         for name, length in (("cutoff", self.cutoff), ("skin", self.skin)):
             if not 0 < length < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {length}")
@@ -68,6 +79,8 @@ class Neighbours(eqx.Module):
                 "a neighbour list replaces the edges, so they cannot carry "
                 f"{sorted(graph.edges.keys() - {'shift'})}"
             )
+        if self.mesh is not None:
+            check_slabs(graph, self.mesh.size)
         # Inside jit the cell's values are unknown: `fits` checks them there.
         if "cell" not in graph.globals or isinstance(graph.globals["cell"], jax.core.Tracer):
             return
@@ -117,7 +130,24 @@ class Neighbours(eqx.Module):
         run = int(np.max(run_lengths(bodies.reshape(-1, grid[-1]))))
         slots = most_neighbours(points, self.reach, cell)
         sizes = Sizes(slots, run, grid, cell is not None and bool(_is_diagonal(cell)))
-        return Neighbours(self.cutoff, self.skin, _with_spare(sizes, n))
+        return dataclasses.replace(self, sizes=_with_spare(sizes, n))
+
+    def divided(self, graph: GraphsTuple, span: int) -> "Neighbours":
+        """Copy with sizes of slabs that suffice for the graph, and some to spare.
+
+        `span` is the distance, in reaches, up to which bodies act on one another's forces.
+
+        **Raises:** `ValueError` if slabs are too thin.
+
+        **Warns** if one slab has more than twice its share of the bodies.
+        """
+        assert self.mesh is not None
+        self.check(graph)
+        cell, position = _on_host(graph), np.asarray(graph.nodes["position"], float)
+        assert cell is not None
+        sizes = slab_sizes(position, cell, self.reach, self.skin, self.mesh.size, span)
+        sizes = sizes._replace(diagonal=bool(_is_diagonal(cell)))
+        return dataclasses.replace(self, sizes=_with_spare(sizes, len(position)))
 
     def with_grid(self, position: np.ndarray, cell: Cell) -> "Neighbours":
         """Copy with another grid if the cell, on the host, has become too small for this one."""
@@ -128,7 +158,7 @@ class Neighbours(eqx.Module):
         assert fresh is not None
         slots = max(fresh.slots, self.sizes.slots)
         sizes = fresh._replace(slots=slots, diagonal=self.sizes.diagonal)
-        return Neighbours(self.cutoff, self.skin, sizes)
+        return dataclasses.replace(self, sizes=sizes)
 
     def allocated(self, graph: GraphsTuple, *, sheared: bool) -> "Neighbours":
         """Itself if it has sizes, else `allocate`; `sheared` if the cell will change its shape.
@@ -149,7 +179,7 @@ class Neighbours(eqx.Module):
         if not sheared:
             return spec
         # A shear fills the cell's off-diagonal entries.
-        return Neighbours(self.cutoff, self.skin, spec.sizes._replace(diagonal=False))
+        return dataclasses.replace(self, sizes=spec.sizes._replace(diagonal=False))
 
     def _check_skewed(self, graph: GraphsTuple) -> None:
         """Raises `ValueError` for a cell that is too small once it is skewed."""
@@ -163,16 +193,23 @@ class Neighbours(eqx.Module):
                 "short axes, or take a smaller cutoff or skin"
             )
 
-    def with_room(self, slots: int, run: int, bodies: int) -> "Neighbours":
-        """Copy with capacities for that many neighbours and bodies of a run, and some to spare."""
+    def with_room(
+        self, slots: int, run: int, bodies: int, needs: tuple[int, ...] = ()
+    ) -> "Neighbours":
+        """Copy with capacities for that many neighbours and bodies of a run, and some to spare; and
+        for the `needs` of a slab."""
         assert self.sizes is not None
         old = self.sizes
+        if old.slabs is not None:
+            old = old._replace(slabs=larger(old.slabs, needs))
+            if slots <= old.slots and run <= old.run:
+                return dataclasses.replace(self, sizes=old)
         # Grow by at least a quarter, since every growth compiles again.
         needed = old._replace(
             slots=max(slots, old.slots * 5 // 4) if slots > old.slots else old.slots,
             run=max(run, old.run * 5 // 4) if run > old.run else old.run,
         )
-        return Neighbours(self.cutoff, self.skin, _with_spare(needed, bodies))
+        return dataclasses.replace(self, sizes=_with_spare(needed, bodies))
 
     def prepare(self, graph: GraphsTuple) -> SlottedGraphs:
         """The graph as `find` takes it: no edges, one body and one graph of padding appended."""
@@ -234,6 +271,14 @@ class NeighbourList(eqx.Module):
         then = spec.cutoff * jnp.sqrt(rows * columns) + 2 * farthest
         wide = jnp.min(cell.heights) >= 2 * spec.cutoff * ROUNDING
         return ~self.complete | ~wide | ~(then <= spec.reach)  # NaN is stale
+
+    def settled(self, graph: SlottedGraphs) -> SlottedGraphs:
+        """The graph with the bodies of this list, which are always the same."""
+        return graph
+
+    def own(self, values: Vectors) -> Vectors:
+        """Values of the bodies that this list was found for: all."""
+        return values
 
     def joined(self, graph: SlottedGraphs) -> SlottedGraphs:
         """The graph with the edges of this list."""

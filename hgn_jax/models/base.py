@@ -26,6 +26,12 @@ class AbstractModel(eqx.Module):
     """Node arrays that the model reads besides the state."""
 
     @property
+    def span(self) -> int:
+        """Distance, in reaches, up to which bodies act on the motion of a body: one if bodies act
+        in pairs alone."""
+        return 2
+
+    @property
     @abstractmethod
     def dynamics(self) -> AbstractDynamics:
         """Map from the gradient of the energy to motion. It names the arrays of the state."""

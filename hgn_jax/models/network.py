@@ -75,6 +75,12 @@ class HamiltonianGraphNetwork(AbstractModel):
         return max((part.reach for part in parts), default=0.0)
 
     @property
+    def span(self) -> int:
+        known = self.basis.known
+        parts = (*self.terms, *(() if known is None else (known,)))
+        return max((part.span for part in parts if part.reach > 0), default=1)
+
+    @property
     def handles_padding(self) -> bool:
         return self.basis.known is None or self.basis.known.handles_padding
 

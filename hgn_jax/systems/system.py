@@ -44,6 +44,10 @@ class System(AbstractNewtonian):
     couples_masses: bool = eqx.field(default=False, static=True)
 
     @property
+    def span(self) -> int:
+        return 1
+
+    @property
     def reach(self) -> float:
         cutoff = getattr(self.potential, "cutoff", None)
         return math.inf if cutoff is None else float(cutoff)
