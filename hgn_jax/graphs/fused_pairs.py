@@ -4,7 +4,7 @@ XLA makes several kernels of the sum over slots and writes arrays of all pairs b
 takes most of the time of a step.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -22,6 +22,7 @@ MANY = 2**16
 """Bodies that occupy a GPU if every thread takes one of them."""
 
 
+@runtime_checkable
 class Slopes(Protocol):
     """A function of squared distances, a tree of arrays, that knows its derivative."""
 
