@@ -28,7 +28,7 @@ DIRECTIONS = 8
 """Number of principal directions of the sums over neighbours in which a density is first sought."""
 STEPS = 20
 """Greatest number of Gauss-Newton steps."""
-SLOW = 0.9
+SLOW = 0.99
 """Gauss-Newton ends if a step leaves more than this share of the residual."""
 
 

@@ -1,0 +1,208 @@
+"""Boosted layers on embedded-atom potentials: error and conditioning against depth and width.
+
+Compared with one layer of pair features of the same total width, with a second layer whose
+directions are random rather than found, and with random many-body features. The number of steps and
+the densities are chosen from training data, see `hgn.boost`. Columns of Z are scaled to norm one.
+Beyond 1 / epsilon a condition number is rounding: it counts as that.
+"""
+
+from collections.abc import Iterator
+from functools import cache, partial
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import jax.random as jr
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Array, Float, Int
+from jraph import GraphsTuple
+from matplotlib.figure import Figure
+
+import hgn_jax as hgn
+from hgn_jax.features.dense import Dense
+from hgn_jax.features.density_energy import (
+    AbstractDensityEnergy,
+    neighbour_sums,
+    radial_functions,
+)
+from hgn_jax.features.pair import PairFeatures
+
+from .embedded_atoms import CUTOFF, EMBEDDINGS, clusters
+from .record import Case, Record, main, seconds
+
+EPSILON = float(np.finfo(np.float64).eps)
+RADIAL, UNITS = 32, 64
+LAYERS = (1, 2, 3, 4)
+WIDTHS = (8, 16, 32, 64, 128)
+SEEDS = 3
+COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00")
+"""Colours of Okabe and Ito."""
+
+
+class RandomDensities(AbstractDensityEnergy):
+    """Random units of random combinations of all sums over neighbours, scaled to unit variance."""
+
+    name: ClassVar[str] = "random densities"
+    pair: PairFeatures
+    centre: Float[Array, " v"]
+    projection: Float[Array, "v a"]
+    layer: Dense
+
+    def inputs(self, graphs: GraphsTuple) -> Float[Array, "n a"]:
+        return (_sums(self.pair, graphs) - self.centre[None]) @ self.projection
+
+    def phi(self, x: Float[Array, " a"]) -> Float[Array, " K"]:
+        return self.layer(x[None])[0]
+
+    def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
+        return jnp.zeros(graphs.n_node.shape, jnp.int32)
+
+    def trained_range(self) -> None:
+        return None
+
+
+def _sums(pair: PairFeatures, graphs: GraphsTuple) -> Float[Array, "n v"]:
+    radial = radial_functions(pair, graphs)
+    return neighbour_sums(graphs, radial, jnp.ones((len(radial), 1)))
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    targets, layers, widths = tuple(EMBEDDINGS), LAYERS, WIDTHS
+    if quick:
+        targets, layers, widths = targets[1:2], LAYERS[:2], WIDTHS[:2]
+    for target in targets:
+        for count in layers:
+            settings = {"measured": "depth", "target": target, "layers": count}
+            yield Case(settings, partial(_depth, target, count, quick))
+    for target in targets[:2]:
+        for width in widths:
+            settings = {"measured": "width", "target": target, "units": width}
+            yield Case(settings, partial(_width, target, width, quick))
+    for target in targets:
+        for features in ("random densities", "many-body"):
+            settings = {"measured": "other features", "target": target, "features": features}
+            yield Case(settings, partial(_other, target, features, quick))
+
+
+@cache
+def _data(target: str, quick: bool) -> tuple[GraphsTuple, GraphsTuple]:
+    return clusters(target, 20 if quick else 100, 0), clusters(target, 10 if quick else 40, 1)
+
+
+@cache
+def _fit(target: str, layers: int, units: int, seed: int, quick: bool) -> hgn.Fit:
+    train, _ = _data(target, quick)
+    if layers == 1:
+        return hgn.fit(train, key=jr.key(seed), terms=[_pair(RADIAL)], throw=False)
+    below = _fit(target, layers - 1, units, seed, quick)
+    return hgn.boost(below, train, key=jr.fold_in(jr.key(seed), layers), units=units)
+
+
+def _pair(units: int) -> hgn.Pair:
+    return hgn.Pair(units, cutoff=CUTOFF)
+
+
+def _figures(fits: list[hgn.Fit], test: GraphsTuple) -> dict[str, Any]:
+    """Medians over seeds."""
+    return {
+        "force_error": float(np.median([_error(fit, test) for fit in fits])),
+        "residual": float(np.median([fit.residual for fit in fits])),
+        "condition": min(float(np.median([fit.condition for fit in fits])), 1 / EPSILON),
+        "rank": int(np.median([fit.rank for fit in fits])),
+        "columns": fits[0].columns,
+        "cancellation": float(np.median([fit.cancellation for fit in fits])),
+    }
+
+
+def _error(fit: hgn.Fit, test: GraphsTuple) -> float:
+    """Norm of the errors of all unseen forces over that of the forces."""
+    _, force = fit.model.vector_field(test)
+    true = test.nodes["force"]
+    return float(jnp.linalg.norm(force - true) / jnp.linalg.norm(true))
+
+
+def _depth(target: str, layers: int, quick: bool) -> Record:
+    train, test = _data(target, quick)
+    fits = [_fit(target, layers, UNITS, seed, quick) for seed in range(SEEDS)]
+    wide = [
+        hgn.fit(train, key=jr.key(seed), terms=[_pair(fits[0].columns)], throw=False)
+        for seed in range(SEEDS)
+    ]
+    below = _fit(target, max(layers - 1, 1), UNITS, 0, quick)
+    if layers == 1:
+        _, warm = seconds(
+            lambda: hgn.fit(train, key=jr.key(0), terms=[_pair(RADIAL)], throw=False).model, 1
+        )
+    else:
+        _, warm = seconds(lambda: hgn.boost(below, train, key=jr.key(0), units=UNITS).model, 1)
+    return _figures(fits, test) | {
+        "pairs_of_equal_width": float(np.median([_error(fit, test) for fit in wide])),
+        "seconds": warm,
+    }
+
+
+def _width(target: str, units: int, quick: bool) -> Record:
+    _, test = _data(target, quick)
+    return _figures([_fit(target, 2, units, seed, quick) for seed in range(SEEDS)], test)
+
+
+def _other(target: str, features: str, quick: bool) -> Record:
+    train, test = _data(target, quick)
+    fits = []
+    for seed in range(SEEDS):
+        terms: list[Any] = [hgn.Pair(16, cutoff=CUTOFF)]
+        if features == "many-body":
+            terms.append(hgn.ManyBody(1000, cutoff=CUTOFF, assembly="float64"))
+        else:
+            first = _fit(target, 1, UNITS, seed, quick)
+            terms = [first.model.terms[0], _random_densities(first, train, jr.key(seed))]
+        solver = hgn.QR(ridge="evidence")
+        fits.append(hgn.fit(train, key=jr.key(seed), terms=terms, solver=solver, throw=False))
+    return _figures(fits, test)
+
+
+def _random_densities(fit: hgn.Fit, train: GraphsTuple, key: Array) -> RandomDensities:
+    """A thousand units of the eight principal directions of the sums over neighbours, in which
+    `hgn.boost` begins to seek its density."""
+    pair = fit.model.terms[0]
+    assert isinstance(pair, PairFeatures)
+    sums = _sums(pair, train)
+    centre = jnp.mean(sums, axis=0)
+    _, size, axes = jnp.linalg.svd((sums - centre[None]) / len(sums) ** 0.5, full_matrices=False)
+    projection = axes[:8].T / size[:8]
+    z = (sums - centre[None]) @ projection
+    layer = hgn.ELM()(key, z, jnp.ones(len(z), bool), 1000)
+    return RandomDensities(pair, centre, projection, layer)
+
+
+def draw(records: list[Record]) -> Figure:
+    figure, axes = plt.subplots(2, 2, figsize=(9.5, 7), sharey="row", layout="constrained")
+    for column, kind, key in zip(axes.T, ("depth", "width"), ("layers", "units")):
+        for target, colour in zip(EMBEDDINGS, COLOURS):
+            mine = [r for r in records if (r["measured"], r["target"]) == (kind, target)]
+            x = [r[key] for r in mine]
+            for ax, value in zip(column, ("force_error", "condition")):
+                ax.semilogy(x, [r[value] for r in mine], "o-", color=colour, label=target, lw=1.8)
+            if kind == "depth":
+                y = [r["pairs_of_equal_width"] for r in mine]
+                column[0].semilogy(x, y, ":", color=colour, lw=1.8)
+        for ax in column:
+            if kind == "width":
+                ax.set_xscale("log", base=2)
+            ax.set_xticks(LAYERS if kind == "depth" else WIDTHS)
+            ax.set_xticklabels([str(v) for v in (LAYERS if kind == "depth" else WIDTHS)])
+            ax.spines[["top", "right"]].set_visible(False)
+            ax.grid(alpha=0.25)
+            ax.tick_params(labelsize=11)
+        column[1].axhline(1 / EPSILON, color="0.3", lw=1, ls=":")
+    axes[0, 0].set_ylabel("relative error of forces", fontsize=13)
+    axes[1, 0].set_ylabel("condition number of Z", fontsize=13)
+    axes[1, 0].set_xlabel("layers (dotted: pairs of equal width)", fontsize=13)
+    axes[1, 1].set_xlabel("units of the second layer", fontsize=13)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=12)
+    return figure
+
+
+if __name__ == "__main__":
+    main("depth", "Boosted layers on embedded-atom potentials", cases, draw)
