@@ -3,9 +3,7 @@
 from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 from jraph import GraphsTuple
@@ -170,10 +168,11 @@ def _layer_added(
     values, vectors = np.linalg.eigh(products.quadratic_form(quadratic.model.theta[-1]))
     direction = projection @ vectors[:, np.argmax(np.abs(values))]
     direction *= np.sign(centre @ direction) or 1.0  # densities are positive
-    weight = jnp.asarray(direction.reshape(pair.columns(problem.data).shape[1], -1))
-    density = jnp.asarray(sums @ direction)[:, None]
-    layer = ELM()(key, density, jnp.ones(len(sums), bool), units)
-    weights, layers, ranges = (weight,), (layer,), box_of(density, jnp.ones(len(sums), bool))
+    earlier = 0 if below is None else len(below.layers)
+    weight = jnp.asarray(direction.reshape(-1, 1 + earlier))
+    density, every = jnp.asarray(sums @ direction)[:, None], jnp.ones(len(sums), bool)
+    layer = ELM()(key, density, every, units)
+    weights, layers, ranges = (weight,), (layer,), box_of(density, every)
     if below is not None:
         weights, layers = (*below.weights, weight), (*below.layers, layer)
         ranges = jnp.concatenate([below.ranges, ranges])
@@ -185,7 +184,8 @@ def _stepped(problem: _Problem, best: _Solved) -> _Solved:
     tangent = Tangent(best.energy, best.theta)
     change = problem.solve(best.energy, tangent).model.theta[-1]
     for share in (1.0, 0.5, 0.25, 0.125):
-        tried = problem.solved(_restandardised(best.energy, tangent.moved(share * change), problem.data))
+        moved = tangent.moved(share * change)
+        tried = problem.solved(_restandardised(best.energy, moved, problem.data))
         if tried.residual < best.residual:
             return tried
     return best
