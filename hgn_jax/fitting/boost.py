@@ -148,35 +148,40 @@ def _parts(
 
 
 def _layer_added(
+    problem: _Problem, pair: PairFeatures, below: EmbeddedFeatures | None, key: Key, units: int
+) -> EmbeddedFeatures:
+    """The layers below, and one whose density is the leading direction of a quadratic fit."""
+    mask = np.asarray(node_mask(problem.data))
+    sums = np.asarray(sums_of_next_layer(pair, below, problem.data))[mask]
+    direction = _leading_direction(problem, pair, below, sums)
+    density, every = jnp.asarray(sums @ direction)[:, None], jnp.ones(len(sums), bool)
+    layer, range_ = ELM()(key, density, every, units), box_of(density, every)
+    if below is None:
+        return EmbeddedFeatures(pair, (jnp.asarray(direction)[:, None],), (layer,), range_)
+    # Beside the radial functions alone, each layer reads their products with all densities below.
+    weight = jnp.asarray(direction.reshape(-1, 1 + len(below.layers)))
+    ranges = jnp.concatenate([below.ranges, range_])
+    return EmbeddedFeatures(pair, (*below.weights, weight), (*below.layers, layer), ranges)
+
+
+def _leading_direction(
     problem: _Problem,
     pair: PairFeatures,
     below: EmbeddedFeatures | None,
-    key: Key,
-    units: int,
-) -> EmbeddedFeatures:
-    """The layers below, and one whose density is the leading direction of a quadratic fit."""
-    mask = node_mask(problem.data)
-    sums = np.asarray(sums_of_next_layer(pair, below, problem.data))[np.asarray(mask)]
+    sums: Float[np.ndarray, "n v"],
+) -> Float[np.ndarray, " v"]:
+    """Combination of the sums over neighbours, of unit variance, along which the energy that is
+    left curves most."""
     centre = sums.mean(axis=0)
     _, size, axes = np.linalg.svd((sums - centre) / len(sums) ** 0.5, full_matrices=False)
     count = min(DIRECTIONS, int(np.sum(size > np.finfo(size.dtype).eps ** 0.5 * size[0])))
     # Inputs of unit variance, so that eigenvalues compare energies.
     projection = axes[:count].T / size[:count]
     products = DensityProducts(pair, below, jnp.asarray(centre), jnp.asarray(projection))
-    lower = () if below is None else (below,)
-    quadratic = problem.solve(*lower, products)
-    values, vectors = np.linalg.eigh(products.quadratic_form(quadratic.model.theta[-1]))
-    direction = projection @ vectors[:, np.argmax(np.abs(values))]
-    direction *= np.sign(centre @ direction) or 1.0  # densities are positive
-    earlier = 0 if below is None else len(below.layers)
-    weight = jnp.asarray(direction.reshape(-1, 1 + earlier))
-    density, every = jnp.asarray(sums @ direction)[:, None], jnp.ones(len(sums), bool)
-    layer = ELM()(key, density, every, units)
-    weights, layers, ranges = (weight,), (layer,), box_of(density, every)
-    if below is not None:
-        weights, layers = (*below.weights, weight), (*below.layers, layer)
-        ranges = jnp.concatenate([below.ranges, ranges])
-    return EmbeddedFeatures(pair, weights, layers, ranges)
+    fit = problem.solve(*(() if below is None else (below,)), products)
+    values, vectors = np.linalg.eigh(products.quadratic_form(fit.model.theta[-1]))
+    direction = projection @ vectors[:, np.argmax(np.abs(values))].astype(sums.dtype)
+    return direction if centre @ direction > 0 else -direction  # densities are positive
 
 
 def _stepped(problem: _Problem, best: _Solved) -> _Solved:
