@@ -28,14 +28,15 @@ from hgn_jax.features.density_energy import (
 )
 from hgn_jax.features.pair import PairFeatures
 
-from .embedded_atoms import CUTOFF, EMBEDDINGS, clusters
+from .embedded_atoms import CUTOFF, clusters
 from .record import Case, Record, main
 
 EPSILON = float(np.finfo(np.float64).eps)
 RADIAL, UNITS = 32, 64
-LAYERS = (1, 2, 3, 4)
+LAYERS = {"square root": 2, "smooth": 2, "second neighbours": 3, "only second neighbours": 4}
+"""Number of layers of each target, beyond which there is nothing left for a further one."""
 WIDTHS = (8, 16, 32, 64, 128)
-SEEDS = 3
+TRAIN, TEST, SEEDS = 100, 40, 3
 COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00")
 """Colours of Okabe and Ito."""
 
@@ -68,12 +69,11 @@ def _sums(pair: PairFeatures, graphs: GraphsTuple) -> Float[Array, "n v"]:
 
 
 def cases(quick: bool) -> Iterator[Case]:
-    targets, layers, widths = tuple(EMBEDDINGS), LAYERS, WIDTHS
+    targets, widths = tuple(LAYERS), WIDTHS
     if quick:
-        targets, layers, widths = targets[1:2], LAYERS[:2], WIDTHS[:2]
+        targets, widths = targets[1:2], WIDTHS[:2]
     for target in targets:
-        # Further layers only where there is something left for them.
-        for count in layers if "second" in target else layers[:2]:
+        for count in range(1, LAYERS[target] + 1):
             settings = {"measured": "depth", "target": target, "layers": count}
             yield Case(settings, partial(_depth, target, count, quick))
     for width in widths:
@@ -87,7 +87,7 @@ def cases(quick: bool) -> Iterator[Case]:
 
 @cache
 def _data(target: str, quick: bool) -> tuple[GraphsTuple, GraphsTuple]:
-    return clusters(target, 20 if quick else 100, 0), clusters(target, 10 if quick else 40, 1)
+    return clusters(target, 20 if quick else TRAIN, 0), clusters(target, 10 if quick else TEST, 1)
 
 
 @cache
@@ -177,7 +177,7 @@ def _random_densities(fit: hgn.Fit, train: GraphsTuple, key: Array) -> RandomDen
 def draw(records: list[Record]) -> Figure:
     figure, axes = plt.subplots(2, 2, figsize=(9.5, 7), sharey="row", layout="constrained")
     for column, kind, key in zip(axes.T, ("depth", "width"), ("layers", "units")):
-        for target, colour in zip(EMBEDDINGS, COLOURS):
+        for target, colour in zip(LAYERS, COLOURS):
             mine = [r for r in records if (r["measured"], r["target"]) == (kind, target)]
             x = [r[key] for r in mine]
             for ax, value in zip(column, ("force_error", "condition")):
@@ -188,8 +188,9 @@ def draw(records: list[Record]) -> Figure:
         for ax in column:
             if kind == "width":
                 ax.set_xscale("log", base=2)
-            ax.set_xticks(LAYERS if kind == "depth" else WIDTHS)
-            ax.set_xticklabels([str(v) for v in (LAYERS if kind == "depth" else WIDTHS)])
+            ticks = (1, 2, 3, 4) if kind == "depth" else WIDTHS
+            ax.set_xticks(ticks, [str(tick) for tick in ticks])
+            ax.minorticks_off()
             ax.spines[["top", "right"]].set_visible(False)
             ax.grid(alpha=0.25)
             ax.tick_params(labelsize=11)

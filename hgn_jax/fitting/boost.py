@@ -19,6 +19,7 @@ from ..features.sampling import ELM, moments
 from ..features.tangent import Tangent
 from ..features.trained_range import box_of
 from ..graphs.geometry import node_mask
+from ..linear.base import LeastSquaresSolution
 from .fit import solve
 from .result import Fit
 
@@ -28,6 +29,8 @@ STEPS = 20
 """Greatest number of Gauss-Newton steps."""
 SLOW = 0.99
 """Gauss-Newton ends if a step leaves more than this share of the residual."""
+ROUNDING = 1e3
+"""Residuals below this many roundings of the cancelling terms hold nothing to learn."""
 
 
 def boost(fit: Fit, data: GraphsTuple, *, key: Key | int, units: int = 64) -> Fit:
@@ -61,7 +64,7 @@ def boost(fit: Fit, data: GraphsTuple, *, key: Key | int, units: int = 64) -> Fi
     - `units`: number of random units of the density, the same for all layers.
 
     **Returns:** a fit with the same observations and solver, whose last term is the boosted one, or
-    `fit` itself if no layer lowers its residual.
+    `fit` itself if the layer does not lower its residual, or only rounding errors are left.
 
     **Raises:** `ValueError` for a fit without a `Pair` term or with several, for bodies of several
     species, other units than those of the layers below, or traced arrays.
@@ -70,6 +73,11 @@ def boost(fit: Fit, data: GraphsTuple, *, key: Key | int, units: int = 64) -> Fi
     if not is_concrete((fit, data)):
         raise ValueError("boost needs concrete arrays: call it outside of jit")
     pair, below, others = _parts(fit, units)
+    index = next(i for i, term in enumerate(fit.model.terms) if term is pair)
+    at_first = _solution(fit, index)
+    digits = jnp.finfo(at_first.residual.dtype).eps * at_first.cancellation
+    if at_first.residual <= ROUNDING * digits:
+        return fit
     problem = _Problem(fit, data, others)
     layered = _layer_added(problem, pair, below, as_key(key), units)
     best = problem.solved(layered)
@@ -78,8 +86,7 @@ def boost(fit: Fit, data: GraphsTuple, *, key: Key | int, units: int = 64) -> Fi
         best = _stepped(problem, best)
         if not best.residual < SLOW * before:
             break
-    index = next(i for i, term in enumerate(fit.model.terms) if term is pair)
-    return best.fit if best.residual < _residual(fit, index) else fit
+    return best.fit if best.residual < float(at_first.residual) else fit
 
 
 class _Solved(NamedTuple):
@@ -120,7 +127,7 @@ class _Problem(NamedTuple):
 
     def solved(self, energy: EmbeddedFeatures) -> _Solved:
         fit = self.solve(energy)
-        return _Solved(fit, _residual(fit, len(self.others)))
+        return _Solved(fit, float(_solution(fit, len(self.others)).residual))
 
 
 def _parts(
@@ -211,9 +218,9 @@ def _restandardised(
     return eqx.tree_at(lambda e: (e.layers, e.ranges), moved, (layers, box_of(x, mask)))
 
 
-def _residual(fit: Fit, index: int) -> float:
-    """Relative residual of the system that holds that term."""
+def _solution(fit: Fit, index: int) -> LeastSquaresSolution:
+    """Solution of the system that holds that term."""
     for solution, members in zip(fit.solutions, fit.reduction.members):
         if index in [i for i, _ in members]:
-            return float(solution.residual)
-    raise ValueError("no observation determines the potential")
+            return solution
+    raise ValueError("no observation determines the pair potential")
