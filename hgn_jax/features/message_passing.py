@@ -162,7 +162,7 @@ class MessagePassing(AbstractTermSpec):
         this and `sees_receiver`; bench/paper_encoder.py chooses both from training data.
     - `frame`: "nearest", that of the paper, jumps when another node becomes the nearest to the
         centre. "principal" averages over the signs of the principal axes, which is smooth and more
-        accurate (bench/depth.py), and costs four evaluations in two dimensions, eight in three.
+        accurate (bench/frames.py), and costs four evaluations in two dimensions, eight in three.
 
     **Raises:** `ValueError` for a sampling in two passes or an unknown frame. With "principal" a
     fit raises it for data with two principal axes of equal length.
