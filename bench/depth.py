@@ -1,71 +1,35 @@
 """Boosted layers on embedded-atom potentials: error and conditioning against depth and width.
 
-Compared with one layer of pair features of the same total width, with a second layer whose
-directions are random rather than found, and with random many-body features. The number of steps and
-the densities are chosen from training data, see `hgn.boost`. Columns of Z are scaled to norm one.
+Compared with one layer of pair features of the same total width. The number of steps and the
+densities are chosen from training data, see `hgn.boost`. Columns of Z are scaled to norm one.
 Beyond 1 / epsilon a condition number is rounding: it counts as that.
 """
 
 import time
 from collections.abc import Iterator
 from functools import cache, partial
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 import jax.random as jr
 import matplotlib.pyplot as plt
 import numpy as np
-from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 from matplotlib.figure import Figure
 
 import hgn_jax as hgn
-from hgn_jax.features.dense import Dense
-from hgn_jax.features.density_energy import (
-    AbstractDensityEnergy,
-    neighbour_sums,
-    radial_functions,
-)
-from hgn_jax.features.pair import PairFeatures
 
 from .embedded_atoms import CUTOFF, clusters
 from .record import Case, Record, main
 
 EPSILON = float(np.finfo(np.float64).eps)
 RADIAL, UNITS = 32, 64
-LAYERS = {"square root": 2, "smooth": 2, "second neighbours": 3, "only second neighbours": 4}
+LAYERS = {"square root": 2, "smooth": 2, "second neighbours": 3, "only second neighbours": 3}
 """Number of layers of each target, beyond which there is nothing left for a further one."""
 WIDTHS = (8, 16, 32, 64, 128)
 TRAIN, TEST, SEEDS = 100, 40, 3
 COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00")
 """Colours of Okabe and Ito."""
-
-
-class RandomDensities(AbstractDensityEnergy):
-    """Random units of random combinations of all sums over neighbours, scaled to unit variance."""
-
-    name: ClassVar[str] = "random densities"
-    pair: PairFeatures
-    centre: Float[Array, " v"]
-    projection: Float[Array, "v a"]
-    layer: Dense
-
-    def inputs(self, graphs: GraphsTuple) -> Float[Array, "n a"]:
-        return (_sums(self.pair, graphs) - self.centre[None]) @ self.projection
-
-    def phi(self, x: Float[Array, " a"]) -> Float[Array, " K"]:
-        return self.layer(x[None])[0]
-
-    def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        return jnp.zeros(graphs.n_node.shape, jnp.int32)
-
-    def trained_range(self) -> None:
-        return None
-
-
-def _sums(pair: PairFeatures, graphs: GraphsTuple) -> Float[Array, "n v"]:
-    radial = radial_functions(pair, graphs)
-    return neighbour_sums(graphs, radial, jnp.ones((len(radial), 1)))
 
 
 def cases(quick: bool) -> Iterator[Case]:
@@ -79,10 +43,6 @@ def cases(quick: bool) -> Iterator[Case]:
     for width in widths:
         settings = {"measured": "width", "target": "smooth", "units": width}
         yield Case(settings, partial(_width, "smooth", width, quick))
-    for target in targets:
-        for features in ("random densities", "many-body"):
-            settings = {"measured": "other features", "target": target, "features": features}
-            yield Case(settings, partial(_other, target, features, quick))
 
 
 @cache
@@ -145,35 +105,6 @@ def _width(target: str, units: int, quick: bool) -> Record:
     return _figures([_fit(target, 2, units, seed, quick) for seed in range(SEEDS)], test)
 
 
-def _other(target: str, features: str, quick: bool) -> Record:
-    train, test = _data(target, quick)
-    fits = []
-    for seed in range(SEEDS):
-        terms: list[Any] = [hgn.Pair(16, cutoff=CUTOFF)]
-        if features == "many-body":
-            terms.append(hgn.ManyBody(1000, cutoff=CUTOFF, assembly="float64"))
-        else:
-            first = _fit(target, 1, UNITS, seed, quick)
-            terms = [first.model.terms[0], _random_densities(first, train, jr.key(seed))]
-        solver = hgn.QR(ridge="evidence")
-        fits.append(hgn.fit(train, key=jr.key(seed), terms=terms, solver=solver, throw=False))
-    return _figures(fits, test)
-
-
-def _random_densities(fit: hgn.Fit, train: GraphsTuple, key: Array) -> RandomDensities:
-    """A thousand units of the eight principal directions of the sums over neighbours, in which
-    `hgn.boost` begins to seek its density."""
-    pair = fit.model.terms[0]
-    assert isinstance(pair, PairFeatures)
-    sums = _sums(pair, train)
-    centre = jnp.mean(sums, axis=0)
-    _, size, axes = jnp.linalg.svd((sums - centre[None]) / len(sums) ** 0.5, full_matrices=False)
-    projection = axes[:8].T / size[:8]
-    z = (sums - centre[None]) @ projection
-    layer = hgn.ELM()(key, z, jnp.ones(len(z), bool), 1000)
-    return RandomDensities(pair, centre, projection, layer)
-
-
 def draw(records: list[Record]) -> Figure:
     figure, axes = plt.subplots(2, 2, figsize=(9.5, 7), sharey="row", layout="constrained")
     for column, kind, key in zip(axes.T, ("depth", "width"), ("layers", "units")):
@@ -188,7 +119,7 @@ def draw(records: list[Record]) -> Figure:
         for ax in column:
             if kind == "width":
                 ax.set_xscale("log", base=2)
-            ticks = (1, 2, 3, 4) if kind == "depth" else WIDTHS
+            ticks = (1, 2, 3) if kind == "depth" else WIDTHS
             ax.set_xticks(ticks, [str(tick) for tick in ticks])
             ax.minorticks_off()
             ax.spines[["top", "right"]].set_visible(False)

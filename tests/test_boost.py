@@ -116,7 +116,7 @@ def test_a_fit_that_leaves_only_rounding_stays_as_it_is():
     graphs = clusters(20, 1)
     velocity, force = hgn.systems.mass_spring("spring").vector_field(graphs)
     data = graphs._replace(nodes=graphs.nodes | {"velocity": velocity, "force": force})
-    fit = hgn.fit(data, key=0, terms=[hgn.Pair(24)])
+    fit = hgn.fit(data, key=0, terms=[hgn.Pair(64)])
     assert hgn.boost(fit, data, key=5, units=24) is fit
 
 

@@ -28,10 +28,6 @@ def figures(records: list[Record], frames: list[Record]) -> dict[str, str]:
             ]
             for r in of("depth")
         ),
-        "others": rows(
-            [r["target"], r["features"], f"{r['force_error']:.0e}", _rank(r)]
-            for r in of("other features")
-        ),
         "widths": rows(
             [
                 str(r["units"]),
