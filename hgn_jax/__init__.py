@@ -63,6 +63,7 @@ from .features import Powers as Powers
 from .features import Torsion as Torsion
 from .features import UniformField as UniformField
 from .features import sites as sites
+from .fitting.boost import boost as boost
 from .fitting.brownian import Brownian as Brownian
 from .fitting.brownian import fit_brownian as fit_brownian
 from .fitting.calibrate import calibrate as calibrate

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import equinox as eqx
 import jax
@@ -9,7 +10,7 @@ import pytest
 from scipy import stats
 
 import hgn_jax as hgn
-from hgn_jax.features.message_passing import local_coordinates
+from hgn_jax.features.local_frame import local_coordinates
 
 
 def bodies(n, d, seed):
@@ -42,12 +43,15 @@ def encoder(d, **options):
 
 
 FEATURES = {d: encoder(d) for d in GRAPHS}
+PRINCIPAL = {d: encoder(d, frame="principal") for d in GRAPHS}
 READINGS = {
     "plane": FEATURES[2],
     "sender": FEATURES[3],
     "receiver too": encoder(3, sees_receiver=True),
     "messages only": encoder(3, pools_nodes=False),
     "both": encoder(3, sees_receiver=True, pools_nodes=False),
+    "principal axes": PRINCIPAL[3],
+    "principal axes of the plane": PRINCIPAL[2],
 }
 each_dimension = pytest.mark.parametrize("d", GRAPHS)
 
@@ -101,6 +105,13 @@ def frame_by_hand(arm):
     return np.array(axes)
 
 
+def frames_by_hand(features, arm):
+    if features.frame == "nearest":
+        return [frame_by_hand(arm)]
+    axes = np.linalg.eigh(arm.T @ arm)[1].T
+    return [np.diag(s) @ axes for s in itertools.product((1, -1), repeat=len(axes))]
+
+
 def encoder_by_hand(features, graph):
     def dense(layer, x):
         c, w, b = (np.asarray(a) for a in (layer.centre, layer.weight, layer.bias))
@@ -108,8 +119,11 @@ def encoder_by_hand(features, graph):
 
     q, p = (np.asarray(graph.nodes[k]) for k in ("position", "momentum"))
     arm = q - q.mean(0)
-    frame = frame_by_hand(arm)
-    q, p = arm @ frame.T, p @ frame.T
+    in_frames = [(arm @ f.T, p @ f.T) for f in frames_by_hand(features, arm)]
+    return np.mean([in_frame_by_hand(features, graph, dense, *x) for x in in_frames], axis=0)
+
+
+def in_frame_by_hand(features, graph, dense, q, p):
     hidden = [dense(features.node_layer, np.concatenate([a, b])) for a, b in zip(q, p)]
     messages = 0
     for i, j in zip(np.asarray(graph.senders), np.asarray(graph.receivers)):
@@ -191,11 +205,18 @@ def test_in_the_plane_two_bodies_have_a_complete_frame():
     np.testing.assert_allclose(np.linalg.norm(two - one, axis=1), np.linalg.norm(boost, axis=1))
 
 
-@pytest.mark.parametrize("n, d, mirror", [(3, 2, 1), (4, 2, 1), (5, 3, 1), (5, 3, -1), (3, 3, -1)])
-def test_features_are_invariant_under_rigid_motion_and_renumbering(n, d, mirror):
-    """In the plane reflections are excluded."""
+INVARIANCES = [(3, 2, 1), (4, 2, 1), (5, 3, 1), (5, 3, -1), (3, 3, -1)]
+
+
+@pytest.mark.parametrize(
+    "n, d, mirror, frame",
+    [(*case, "nearest") for case in INVARIANCES]
+    + [(*case, "principal") for case in [*INVARIANCES, (4, 2, -1)]],
+)
+def test_features_are_invariant_under_rigid_motion_and_renumbering(n, d, mirror, frame):
+    """Reflections are excluded for the nearest nodes in the plane."""
     rng = np.random.default_rng(n)
-    graph, features = bodies(n, d, n), FEATURES[d]
+    graph, features = bodies(n, d, n), (FEATURES if frame == "nearest" else PRINCIPAL)[d]
     rotation = stats.special_ortho_group.rvs(d, random_state=rng)
     orthogonal = rotation @ np.diag([mirror] + [1] * (d - 1))
     changed = rigidly_moved(permuted(graph, rng.permutation(n)), orthogonal, rng.normal(size=d))
@@ -216,7 +237,9 @@ def test_momenta_are_seen_in_the_frame_but_not_relative_to_their_mean():
     assert np.max(np.abs(one - two)) > 1e-2
 
 
-def test_features_jump_when_another_body_becomes_the_nearest():
+@pytest.mark.parametrize("frame, least, most", [("nearest", 1e-2, 10), ("principal", 0, 1e-10)])
+def test_only_the_frame_of_the_nearest_body_jumps(frame, least, most):
+    features = (FEATURES if frame == "nearest" else PRINCIPAL)[2]
     corners = np.array([[1.0, 0.0], [-0.4, 1.1], [-0.6, -1.1]])
     length = np.linalg.norm(corners - corners.mean(0), axis=1)
     assert np.argmin(length) == 0
@@ -225,17 +248,18 @@ def test_features_jump_when_another_body_becomes_the_nearest():
     def at(x):
         sites = corners + np.array([[x, 0.0]] * 1 + [[0.0, 0.0]] * 2)
         graph = hgn.graphs.from_pairs(sites, [(0, 1), (1, 2), (0, 2)], momentum=momentum)
-        return np.linalg.norm(sites - sites.mean(0), axis=1), values(FEATURES[2], graph)
+        return np.linalg.norm(sites - sites.mean(0), axis=1), values(features, graph)
 
     low, high = 0.0, 1.0
     for _ in range(45):
         middle = (low + high) / 2
         low, high = (middle, high) if np.argmin(at(middle)[0]) == 0 else (low, middle)
-    assert np.max(np.abs(at(high)[1] - at(low)[1])) > 1e-2
+    assert least <= np.max(np.abs(at(high)[1] - at(low)[1])) < most
 
 
-def test_padding_changes_no_feature_and_has_no_gradient():
-    graphs, features = GRAPHS[3], FEATURES[3]
+@pytest.mark.parametrize("features", [FEATURES[3], PRINCIPAL[3]], ids=["nearest", "principal"])
+def test_padding_changes_no_feature_and_has_no_gradient(features):
+    graphs = GRAPHS[3]
     padded = hgn.graphs.pad(graphs, n_node=13, n_edge=len(graphs.senders) + 4, n_graph=4)
     want, want_gradient, _ = evaluate(features, graphs)
     phi, gradient = values(features, padded), gradient_of(features, padded)
@@ -299,6 +323,16 @@ def test_the_encoder_is_not_separable_and_bound_to_its_dimension():
     assert [FEATURES[d].dimension for d in GRAPHS] == [2, 3]
     for slow in evaluate(FEATURES[3], GRAPHS[3])[2]:
         assert np.max(np.abs(slow)) > 1e-3
+
+
+def test_a_graph_without_principal_frame_is_refused():
+    square = hgn.graphs.lattice((2, 2))._replace(globals={})
+    graphs = hgn.graphs.batch([bodies(4, 2, 1), moved(bodies(4, 2, 2), **square.nodes)])
+    spec = hgn.MessagePassing(5, hidden=3, frame="principal")
+    with pytest.raises(ValueError, match="graph 1 has two principal axes of equal length"):
+        hgn.sample([spec], graphs, key=0)
+    with pytest.raises(ValueError, match="frame must be one of"):
+        hgn.MessagePassing(frame="pca")
 
 
 def test_guided_sampling_is_refused():

@@ -61,6 +61,10 @@ class AbstractPairFeatures(AbstractEnergy):
         """All units at distances r (length) for edges of that type; other types' units are zero."""
         return self._columns([jnp.full(r.shape, t == type) for t in range(self.types)], r**2)
 
+    def columns(self, graphs: GraphsTuple) -> Float[Array, "e K"]:
+        """All units at every edge; those of other types than the edge's are zero."""
+        return self._columns(self._types(graphs), distance(graphs) ** 2)
+
     @property
     def types(self) -> int:
         return self.ranges.shape[-2]  # from the back: stacked models have one more axis
@@ -86,7 +90,7 @@ class AbstractPairFeatures(AbstractEnergy):
         return Counts(pair_types=self.types) if self.cutoff is None else Counts(bodies=True)
 
     def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
-        values = self._columns(self._types(graphs), distance(graphs) ** 2)
+        values = self.columns(graphs)
         index = graph_index(graphs)[graphs.receivers]
         weighted = edge_share(graphs)[:, None] * values
         # Both directions of a pair are listed, and each has half of its energy.
