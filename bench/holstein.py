@@ -1,0 +1,205 @@
+"""Force fields of a lattice: electrons of the adiabatic Holstein model, on the square lattice.
+
+Trained on exact diagonalisations of 12 x 12 sites: charge-density waves with domains plus noise.
+Errors are those of the density <n_i>, relative to its standard deviation, for unseen states of
+larger lattices, too. Then a quench of 24 x 24 sites from a disordered start: growth of the domains
+with the learned force beside exact runs, from the same starts with the same thermal noise.
+
+As arXiv 2601.04104 (figures there are not comparable: other couplings and temperatures).
+"""
+
+from collections.abc import Iterator
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from jraph import GraphsTuple
+from matplotlib.figure import Figure
+from scipy.ndimage import gaussian_filter
+
+import hgn_jax as hgn
+
+from .record import Case, Record, main
+
+SYSTEM = hgn.systems.Holstein(hopping=1.0, coupling=1.5, stiffness=0.65, temperature=0.05)
+MODELS: dict[str, Any] = {
+    "patch, no symmetry": [
+        hgn.HarmonicTrap(),
+        hgn.Patch(600, symmetry=hgn.groups.point("C1", dimension=2)),
+    ],
+    "patch, D4": [hgn.HarmonicTrap(), hgn.Patch(600)],
+    "walks of 8": [hgn.Walks(8, coupling=1.5)],
+    "walks of 64": [hgn.Walks(64, coupling=1.5)],
+}
+CONFIGURATIONS = (1, 4, 24)
+SIZES = {12: 10, 24: 4, 48: 1}
+"""Sites along an axis, and number of test states."""
+CANDIDATES = tuple(np.arange(2, 13) / 4)
+DRAWS = 6
+FILES, TIME, STEP, EVERY = 4, 40.0, 0.2, 5
+"""Runs, duration, time step, and steps between outputs."""
+QUENCHED, FRICTION = 24, 0.2
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    counts = CONFIGURATIONS[:2] if quick else CONFIGURATIONS
+    for name in MODELS:
+        for count in counts:
+            settings = {"measured": "density", "model": name, "configurations": count}
+            yield Case(settings, partial(_density, name, count, quick))
+    for draw in range(1 if quick else DRAWS):
+        yield Case({"measured": "coupling", "draw": draw}, partial(_coupling, draw))
+    for name in ("exact", "patch, D4", "walks of 64"):
+        yield Case({"measured": "quench", "model": name}, partial(_quench, name, quick))
+
+
+def domains(size: int, rng: np.random.Generator) -> Float[np.ndarray, "m m"]:
+    """Charge-density wave of both signs, with walls two or three sites wide, plus noise."""
+    smooth = gaussian_filter(rng.normal(size=(size, size)), 1.5, mode="wrap")
+    noise = rng.uniform(0.05, 0.35) * rng.normal(size=(size, size))
+    return rng.uniform(0, 0.8) * np.tanh(2 * smooth / smooth.std()) * staggered(size) + noise
+
+
+def staggered(size: int) -> Float[np.ndarray, "m m"]:
+    return (-1.0) ** np.add.outer(np.arange(size), np.arange(size))
+
+
+@cache
+def solved(size: int, count: int, seed: int) -> tuple[GraphsTuple, Float[np.ndarray, " n"]]:
+    """States with their exact forces, and the densities."""
+    rng = np.random.default_rng(seed)
+    q = np.stack([domains(size, rng).reshape(-1, 1) for _ in range(count)])
+    graph = hgn.graphs.periodic_lattice((size, size))
+    data = hgn.graphs.snapshots(graph, {"position": jnp.asarray(q)}, {})
+    force = SYSTEM.vector_field(data)[1]
+    return data._replace(nodes=data.nodes | {"force": force}), np.asarray(density(force, data))
+
+
+def density(force: Any, graphs: GraphsTuple) -> Any:
+    """Density that belongs to a force, F = g (n - 1/2) - K Q."""
+    return ((force + SYSTEM.stiffness * graphs.nodes["position"]) / SYSTEM.coupling)[:, 0] + 0.5
+
+
+def fitted(terms: list[Any], data: GraphsTuple) -> hgn.Fit:
+    # throw=False: the misfit of a short expansion is expected.
+    return hgn.fit(data, key=0, terms=terms, observations=[hgn.Forces()], throw=False)
+
+
+def _density(name: str, count: int, quick: bool) -> Record:
+    fit = fitted(MODELS[name], solved(12, count, 0)[0])
+    record: Record = {"columns": sum(map(len, fit.model.theta))}
+    for size, tests in SIZES.items():
+        if quick and size > 24:
+            continue
+        test, true = solved(size, tests, 1000 + size)
+        found = np.asarray(density(fit.model.vector_field(test)[1], test))
+        record[f"error_{size}"] = float(np.sqrt(np.mean((found - true) ** 2)) / np.std(true))
+        if size == 24 and count == CONFIGURATIONS[-1]:
+            maps = {"true": true, "found": found}
+            record |= {k: v[: size**2].reshape(size, size).tolist() for k, v in maps.items()}
+    return record
+
+
+def _coupling(draw: int) -> Record:
+    """Evidence of every candidate, from two configurations."""
+    data, _ = solved(12, 2, 100 + draw)
+    evidence = [
+        float(fitted([hgn.Walks(64, coupling=w)], data).solutions[0].evidence) for w in CANDIDATES
+    ]
+    order = np.argsort(evidence)[::-1]
+    return {
+        "found": float(CANDIDATES[order[0]]),
+        "true": 1.5,
+        "nats": evidence[order[0]] - evidence[order[1]],
+        "evidence": evidence,
+    }
+
+
+def _quench(name: str, quick: bool) -> Record:
+    """Langevin dynamics from uncorrelated displacements, at the temperature of the electrons."""
+    duration, size = (4.0, 12) if quick else (TIME, QUENCHED)
+    rng = np.random.default_rng(7)
+    graph = hgn.graphs.periodic_lattice((size, size))
+    q, p = rng.normal(size=(2, FILES, size**2, 1)) * np.array([0.3, 0.05**0.5])[:, None, None, None]
+    start = hgn.graphs.snapshots(graph, {"position": jnp.asarray(q), "momentum": jnp.asarray(p)}, {})
+    model: Any = SYSTEM
+    if name != "exact":
+        model = fitted(MODELS[name], solved(12, CONFIGURATIONS[-1], 0)[0]).model
+    thermostat = hgn.Langevin(SYSTEM.temperature, FRICTION, key=jax.random.key(0))
+    times = hgn.Every(EVERY, round(duration / STEP / EVERY) + 1)
+    path = hgn.rollout(model, start, times, dt=STEP, integrator=thermostat)
+    wave = np.asarray(path.position).reshape(-1, FILES, size, size) * staggered(size)
+    return {
+        "times": np.asarray(path.times).tolist(),
+        "domain_size": domain_size(wave).tolist(),
+        "order": np.abs(wave.mean(axis=(2, 3))).tolist(),
+        "last": wave[-1, 0].tolist(),
+    }
+
+
+def domain_size(wave: Float[np.ndarray, "t r m m"]) -> Float[np.ndarray, "t r"]:
+    """Distance along the axes at which the correlation has fallen to half of that at distance one,
+    at most half of the lattice."""
+    power = np.abs(np.fft.fft2(wave)) ** 2
+    correlation = np.fft.ifft2(power).real
+    m = wave.shape[-1] // 2 + 1
+    along = (correlation[..., :m, 0] + correlation[..., 0, :m])[..., 1:]  # without the noise at 0
+    relative = along / along[..., :1] - 0.5
+    below = relative < 0
+    first = np.where(below.any(axis=-1), below.argmax(axis=-1), m - 1)
+    result = np.full(first.shape, float(m - 1))
+    for index in np.ndindex(*first.shape):
+        k = first[index]
+        if k < m - 1:
+            a, b = relative[index][k - 1], relative[index][k]
+            result[index] = k + a / (a - b)  # distances count from one
+    return result
+
+
+def compared(records: list[Record]) -> list[Record]:
+    """Adds how far the mean domain size is from that of exact runs, in their standard deviations,
+    and the share of outputs that are within their range."""
+    runs = {r["model"]: r for r in records if r["measured"] == "quench"}
+    exact = np.array(runs["exact"]["domain_size"])
+    for name, record in runs.items():
+        found = np.array(record["domain_size"])
+        if name == "exact":
+            continue
+        spread = exact.std(axis=1, ddof=1)
+        distance = np.abs(found.mean(axis=1) - exact.mean(axis=1)) / spread
+        mean = found.mean(axis=1)
+        record["distance"] = float(distance.mean())
+        record["greatest_distance"] = float(distance.max())
+        record["within"] = float(
+            np.mean((mean >= exact.min(axis=1)) & (mean <= exact.max(axis=1)))
+        )
+    return records
+
+
+def picture(records: list[Record]) -> Figure:
+    maps = next(r for r in reversed(records) if "true" in r and "found" in r and r["measured"] == "density")
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    axes = figure.subplots(1, 4)
+    for ax, key, title in zip(axes, ("true", "found"), ("exact density", f"learned, {maps['model']}")):
+        shown = ax.imshow(maps[key], vmin=0, vmax=1, cmap="RdBu_r")
+        ax.set(title=title, xticks=[], yticks=[])
+    figure.colorbar(shown, ax=axes[:2], shrink=0.8)
+    for record, color in zip(
+        (r for r in records if r["measured"] == "quench"), ("#888888", "#2a4d7a", "#c44e52")
+    ):
+        for ax, key in zip(axes[2:], ("domain_size", "order")):
+            values, times = np.array(record[key]), record["times"]
+            ax.plot(times, values.mean(axis=1), color=color, label=record["model"])
+            if record["model"] == "exact":
+                ax.fill_between(times, values.min(1), values.max(1), color=color, alpha=0.25, lw=0)
+    axes[2].set(xlabel="time", title="domain size (sites)")
+    axes[3].set(xlabel="time", title="order parameter")
+    axes[2].legend(frameon=False)
+    return figure
+
+
+if __name__ == "__main__":
+    main("holstein", "Charge-density waves", cases, picture, compared)
