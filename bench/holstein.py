@@ -25,6 +25,8 @@ import hgn_jax as hgn
 from .record import Case, Record, main
 
 SYSTEM = hgn.systems.Holstein(hopping=1.0, coupling=1.5, stiffness=0.65, temperature=0.05)
+AMPLITUDE = 0.7
+"""Displacements of the ordered wave, |Q| = g |n - 1/2| / K."""
 MODELS: dict[str, Any] = {
     "patch, no symmetry": [
         hgn.HarmonicTrap(),
@@ -39,9 +41,10 @@ SIZES = {12: 10, 24: 4, 48: 1}
 """Sites along an axis, and number of test states."""
 CANDIDATES = tuple(np.arange(2, 13) / 4)
 DRAWS = 6
-FILES, TIME, STEP, EVERY = 4, 40.0, 0.2, 5
+RUNS, TIME, STEP, EVERY = 4, 40.0, 0.2, 5
 """Runs, duration, time step, and steps between outputs."""
-QUENCHED, FRICTION = 24, 0.2
+QUENCHED, FRICTION, START = 24, 0.2, 0.3
+"""Sites along an axis, friction, and standard deviation of the displacements at the start."""
 
 
 def cases(quick: bool) -> Iterator[Case]:
@@ -59,8 +62,8 @@ def cases(quick: bool) -> Iterator[Case]:
 def domains(size: int, rng: np.random.Generator) -> Float[np.ndarray, "m m"]:
     """Charge-density wave of both signs, with walls two or three sites wide, plus noise."""
     smooth = gaussian_filter(rng.normal(size=(size, size)), 1.5, mode="wrap")
-    noise = rng.uniform(0.05, 0.35) * rng.normal(size=(size, size))
-    return rng.uniform(0, 0.8) * np.tanh(2 * smooth / smooth.std()) * staggered(size) + noise
+    noise = rng.uniform(0.05, 0.3) * rng.normal(size=(size, size))
+    return AMPLITUDE * np.tanh(2 * smooth / smooth.std()) * staggered(size) + noise
 
 
 def staggered(size: int) -> Float[np.ndarray, "m m"]:
@@ -85,7 +88,14 @@ def density(force: Any, graphs: GraphsTuple) -> Any:
 
 def fitted(terms: list[Any], data: GraphsTuple) -> hgn.Fit:
     # throw=False: the misfit of a short expansion is expected.
-    return hgn.fit(data, key=0, terms=terms, observations=[hgn.Forces()], throw=False)
+    return hgn.fit(
+        data,
+        key=0,
+        terms=terms,
+        observations=[hgn.Forces()],
+        solver=hgn.QR("groups"),
+        throw=False,
+    )
 
 
 def _density(name: str, count: int, quick: bool) -> Record:
@@ -121,23 +131,49 @@ def _coupling(draw: int) -> Record:
 def _quench(name: str, quick: bool) -> Record:
     """Langevin dynamics from uncorrelated displacements, at the temperature of the electrons."""
     duration, size = (4.0, 12) if quick else (TIME, QUENCHED)
-    rng = np.random.default_rng(7)
-    graph = hgn.graphs.periodic_lattice((size, size))
-    q, p = rng.normal(size=(2, FILES, size**2, 1)) * np.array([0.3, 0.05**0.5])[:, None, None, None]
-    start = hgn.graphs.snapshots(graph, {"position": jnp.asarray(q), "momentum": jnp.asarray(p)}, {})
     model: Any = SYSTEM
     if name != "exact":
-        model = fitted(MODELS[name], solved(12, CONFIGURATIONS[-1], 0)[0]).model
-    thermostat = hgn.Langevin(SYSTEM.temperature, FRICTION, key=jax.random.key(0))
-    times = hgn.Every(EVERY, round(duration / STEP / EVERY) + 1)
-    path = hgn.rollout(model, start, times, dt=STEP, integrator=thermostat)
-    wave = np.asarray(path.position).reshape(-1, FILES, size, size) * staggered(size)
+        model = fitted(MODELS[name], snapshots(duration)).model
+    times, q = quenched(model, size, RUNS, duration, seed=7)
+    wave = q.reshape(-1, RUNS, size, size) * staggered(size)
     return {
-        "times": np.asarray(path.times).tolist(),
+        "times": times.tolist(),
         "domain_size": domain_size(wave).tolist(),
         "order": np.abs(wave.mean(axis=(2, 3))).tolist(),
         "last": wave[-1, 0].tolist(),
     }
+
+
+def quenched(
+    model: hgn.AbstractModel, size: int, runs: int, duration: float, seed: int
+) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, "t n"]]:
+    rng = np.random.default_rng(seed)
+    graph = hgn.graphs.periodic_lattice((size, size))
+    q, p = rng.normal(size=(2, runs, size**2, 1))
+    state = {"position": jnp.asarray(START * q)}
+    state["momentum"] = jnp.asarray(SYSTEM.temperature**0.5 * p)
+    thermostat = hgn.Langevin(SYSTEM.temperature, FRICTION, key=jax.random.key(seed))
+    path = hgn.rollout(
+        model,
+        hgn.graphs.snapshots(graph, state, {}),
+        hgn.Every(EVERY, round(duration / STEP / EVERY)),
+        dt=STEP,
+        integrator=thermostat,
+    )
+    return np.asarray(path.times), np.asarray(path.position)[:, :, 0]
+
+
+@cache
+def snapshots(duration: float) -> GraphsTuple:
+    """Frames of exact quenches of 12 x 12 sites, with their forces."""
+    _, q = quenched(SYSTEM, 12, CONFIGURATIONS[-1], duration, seed=8)
+    frames = q.reshape(len(q), CONFIGURATIONS[-1], -1)
+    # One frame of every run, at times that are spread evenly.
+    numbers = np.linspace(0, len(q) - 1, CONFIGURATIONS[-1]).round().astype(int)
+    chosen = frames[numbers, np.arange(CONFIGURATIONS[-1])][:, :, None]
+    graph = hgn.graphs.periodic_lattice((12, 12))
+    data = hgn.graphs.snapshots(graph, {"position": jnp.asarray(chosen)}, {})
+    return data._replace(nodes=data.nodes | {"force": SYSTEM.vector_field(data)[1]})
 
 
 def domain_size(wave: Float[np.ndarray, "t r m m"]) -> Float[np.ndarray, "t r"]:

@@ -73,6 +73,15 @@ class WalksFeatures(AbstractEnergy):
         slopes = self.gradient(graphs).position
         return Gradient(position=slopes @ theta)
 
+    def groups(self, columns: int) -> tuple[int, ...]:
+        """Octaves of lengths, 1, 2, 3 to 4, 5 to 8, ...: a smooth function of $H_w$ needs little of
+        the long walks."""
+        ends = [min(2**k, columns) for k in range(columns.bit_length() + 1)]
+        return tuple(int(n) for n in np.diff([0, *ends]) if n)
+
+    def labels(self, count: int) -> tuple[str, ...]:
+        return tuple(f"walks up to {min(2**k, self.length)}" for k in range(count))
+
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
         out = outside(graphs.nodes["position"][:, 0], node_mask(graphs), self.range_)
         return sum_over_graphs(graphs, out.astype(jnp.int32))
