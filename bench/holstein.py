@@ -41,14 +41,14 @@ SIZES = {12: 10, 24: 4, 48: 1}
 """Sites along an axis, and number of test states."""
 CANDIDATES = tuple(np.arange(2, 13) / 4)
 DRAWS = 6
-RUNS, TIME, STEP, EVERY = 4, 40.0, 0.2, 5
+RUNS, TIME, STEP, EVERY = 8, 40.0, 0.2, 5
 """Runs, duration, time step, and steps between outputs."""
 QUENCHED, FRICTION, START = 24, 0.2, 0.3
 """Sites along an axis, friction, and standard deviation of the displacements at the start."""
 
 
 def cases(quick: bool) -> Iterator[Case]:
-    counts = CONFIGURATIONS[:2] if quick else CONFIGURATIONS
+    counts = CONFIGURATIONS[-1:] if quick else CONFIGURATIONS
     for name in MODELS:
         for count in counts:
             settings = {"measured": "density", "model": name, "configurations": count}
@@ -108,8 +108,8 @@ def _density(name: str, count: int, quick: bool) -> Record:
         found = np.asarray(density(fit.model.vector_field(test)[1], test))
         record[f"error_{size}"] = float(np.sqrt(np.mean((found - true) ** 2)) / np.std(true))
         if size == 24 and count == CONFIGURATIONS[-1]:
-            maps = {"true": true, "found": found}
-            record |= {k: v[: size**2].reshape(size, size).tolist() for k, v in maps.items()}
+            for key, values in (("true", true), ("learned", found)):
+                record[key] = values[: size**2].reshape(size, size).round(4).tolist()
     return record
 
 
@@ -138,9 +138,8 @@ def _quench(name: str, quick: bool) -> Record:
     wave = q.reshape(-1, RUNS, size, size) * staggered(size)
     return {
         "times": times.tolist(),
-        "domain_size": domain_size(wave).tolist(),
-        "order": np.abs(wave.mean(axis=(2, 3))).tolist(),
-        "last": wave[-1, 0].tolist(),
+        "domain_size": domain_size(wave).round(4).tolist(),
+        "order": np.abs(wave.mean(axis=(2, 3))).round(4).tolist(),
     }
 
 
@@ -177,55 +176,51 @@ def snapshots(duration: float) -> GraphsTuple:
 
 
 def domain_size(wave: Float[np.ndarray, "t r m m"]) -> Float[np.ndarray, "t r"]:
-    """Distance along the axes at which the correlation has fallen to half of that at distance one,
-    at most half of the lattice."""
-    power = np.abs(np.fft.fft2(wave)) ** 2
-    correlation = np.fft.ifft2(power).real
-    m = wave.shape[-1] // 2 + 1
-    along = (correlation[..., :m, 0] + correlation[..., 0, :m])[..., 1:]  # without the noise at 0
-    relative = along / along[..., :1] - 0.5
-    below = relative < 0
-    first = np.where(below.any(axis=-1), below.argmax(axis=-1), m - 1)
-    result = np.full(first.shape, float(m - 1))
-    for index in np.ndindex(*first.shape):
-        k = first[index]
-        if k < m - 1:
-            a, b = relative[index][k - 1], relative[index][k]
-            result[index] = k + a / (a - b)  # distances count from one
-    return result
+    """Distance along the axes at which the correlation has fallen to half, at most half of the
+    lattice."""
+    correlation = np.fft.ifft2(np.abs(np.fft.fft2(wave)) ** 2).real
+    most = wave.shape[-1] // 2
+    along = correlation[..., : most + 1, 0] + correlation[..., 0, : most + 1]
+    above = along / along[..., :1] - 0.5
+    # The first distance that is below; the value before it is above, since that at 0 is.
+    k = np.argmax(np.concatenate([above < 0, np.ones_like(above[..., :1], bool)], axis=-1), axis=-1)
+    last, first = (
+        np.take_along_axis(above, np.minimum(n, most)[..., None], axis=-1)[..., 0]
+        for n in (k - 1, k)
+    )
+    crossing = k - 1 + last / np.where(k > most, 1, last - first)
+    return np.where(k > most, float(most), crossing)
 
 
 def compared(records: list[Record]) -> list[Record]:
-    """Adds how far the mean domain size is from that of exact runs, in their standard deviations,
-    and the share of outputs that are within their range."""
+    """Adds how far the mean of the domain size and of the order is from that of exact runs, in
+    standard deviations of those, and how often it is within their range."""
     runs = {r["model"]: r for r in records if r["measured"] == "quench"}
-    exact = np.array(runs["exact"]["domain_size"])
-    for name, record in runs.items():
-        found = np.array(record["domain_size"])
-        if name == "exact":
+    for record in runs.values():
+        if record["model"] == "exact":
             continue
-        spread = exact.std(axis=1, ddof=1)
-        distance = np.abs(found.mean(axis=1) - exact.mean(axis=1)) / spread
-        mean = found.mean(axis=1)
-        record["distance"] = float(distance.mean())
-        record["greatest_distance"] = float(distance.max())
-        record["within"] = float(
-            np.mean((mean >= exact.min(axis=1)) & (mean <= exact.max(axis=1)))
-        )
+        for key in ("domain_size", "order"):
+            exact, found = (np.array(r[key])[1:] for r in (runs["exact"], record))  # one start
+            mean = found.mean(axis=1)
+            distance = np.abs(mean - exact.mean(axis=1)) / exact.std(axis=1, ddof=1)
+            within = (mean >= exact.min(axis=1)) & (mean <= exact.max(axis=1))
+            record[f"{key}_distance"] = float(distance.mean())
+            record[f"{key}_greatest_distance"] = float(distance.max())
+            record[f"{key}_within"] = float(within.mean())
     return records
 
 
 def picture(records: list[Record]) -> Figure:
-    maps = next(r for r in reversed(records) if "true" in r and "found" in r and r["measured"] == "density")
+    *_, maps = (r for r in records if isinstance(r.get("true"), list))
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     axes = figure.subplots(1, 4)
-    for ax, key, title in zip(axes, ("true", "found"), ("exact density", f"learned, {maps['model']}")):
+    titles = {"true": "exact density", "learned": f"learned, {maps['model']}"}
+    for ax, (key, title) in zip(axes, titles.items()):
         shown = ax.imshow(maps[key], vmin=0, vmax=1, cmap="RdBu_r")
         ax.set(title=title, xticks=[], yticks=[])
     figure.colorbar(shown, ax=axes[:2], shrink=0.8)
-    for record, color in zip(
-        (r for r in records if r["measured"] == "quench"), ("#888888", "#2a4d7a", "#c44e52")
-    ):
+    quenches = [r for r in records if r["measured"] == "quench"]
+    for record, color in zip(quenches, ("#888888", "#2a4d7a", "#c44e52")):
         for ax, key in zip(axes[2:], ("domain_size", "order")):
             values, times = np.array(record[key]), record["times"]
             ax.plot(times, values.mean(axis=1), color=color, label=record["model"])

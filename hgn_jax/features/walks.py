@@ -138,16 +138,20 @@ class Walks(AbstractTermSpec):
     r"""Free energy of electrons that hop along the edges and feel a displacement at every site, as
     a sum of closed walks: $E = \sum_{k=1}^{K} c_k\, \mathrm{Tr}\, T_k(H_w)$.
 
-    $H_w$ has the `coupling` of the edges (one if absent) off its diagonal, and w (Q - q) on it, with
-    the middle q of the trained range, in units of a bound on its eigenvalues. $T_k$ are Chebyshev
-    polynomials. Whatever the coefficients, E is extensive and has all symmetries of the graph. Its
-    slopes are $c_k\, k\, w / s\, U_{k-1}(H_w)_{ii}$, polynomials of the second kind. For free
-    electrons the density is $\langle n_i \rangle = f(H_w)_{ii}$ with the Fermi function f, whose
-    expansion converges with K in proportion to the temperature or gap over the bandwidth.
+    $H_w$ has the `coupling` of the edges (one if absent) off its diagonal, and w (Q - q) on it,
+    with q the middle of the trained range. It is divided by a bound s on its eigenvalues. $T_k$ are
+    Chebyshev polynomials. The slopes are $\partial E / \partial Q_i = \sum_k c_k\, k\,
+    \frac{w}{s}\, U_{k-1}(H_w)_{ii}$, with the polynomials of the second kind. Whatever the
+    coefficients, E is extensive and has all symmetries of the graph.
 
-    Lattices have the ratio of electron-phonon coupling and hopping for w. If it is not known, take
-    the fit of greatest `evidence`. The product of a sparse matrix with n columns is taken K/2
-    times, so the cost grows with the square of the number of sites of a graph.
+    The density of free electrons is $\langle n_i \rangle = f(H_w)_{ii}$ with the Fermi function f.
+    Its expansion needs a length K of a few times s over kT, or over the gap. In the Holstein model
+    w is the electron-phonon coupling over the hopping. If it is not known, take the fit of greatest
+    `evidence`. Octaves of lengths are groups: `QR("groups")` finds how smooth f is, which keeps
+    short walks from the noise of long ones.
+
+    A sparse matrix is multiplied with n columns K/2 times: the cost grows with the square of the
+    number of sites of a graph.
 
     **Arguments:**
 
@@ -183,8 +187,8 @@ class Walks(AbstractTermSpec):
             )
         if not len(data.senders):
             raise ValueError(
-                "Walks() needs edges, the hoppings of electrons: hgn.graphs.periodic_lattice(shape) "
-                "joins the neighbours of a lattice"
+                "Walks() needs edges, the hoppings of electrons: use "
+                "hgn.graphs.periodic_lattice(shape)"
             )
         return self
 

@@ -90,7 +90,7 @@ class Holstein(AbstractNewtonian):
             jnp.any(graphs.n_node != sites),
             "Holstein needs graphs of equally many sites, without padding",
         )
-        onsite = -self.coupling * position.reshape(count, sites)
+        onsite = self.coupling * -position.reshape(count, sites)
         graph, local = graph_index(graphs), jnp.arange(n, dtype=jnp.int32) % sites
         # A share is half of the edge's coupling.
         hops = -2 * self.hopping * edge_share(graphs)
