@@ -5,7 +5,7 @@ from typing import ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Int
 from jraph import GraphsTuple
 
 from .._arguments import check_number
@@ -101,7 +101,7 @@ class Holstein(AbstractNewtonian):
     def _chemical_potential(self, levels: Float[Array, "g m"]) -> Float[Array, " g"]:
         """Chemical potential at which half of the levels are filled."""
 
-        def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        def halve(_: Int[Array, ""], bounds: tuple[Array, Array]) -> tuple[Array, Array]:
             low, high = bounds
             middle = (low + high) / 2
             filled = jax.nn.sigmoid((middle[:, None] - levels) / self.temperature)
