@@ -80,7 +80,7 @@ def test_the_energy_is_conserved_and_the_kinetic_energy_newtonian():
     assert np.ptp(path.position[:, 0, 0]) > 1e-2
 
 
-def test_walks_learn_densities_of_other_lattices_and_the_evidence_names_the_coupling():
+def test_walks_learn_densities_of_other_lattices_and_the_evidence_names_the_coupling(tmp_path):
     """At a temperature for which walks of 24 steps suffice."""
     warm = hgn.systems.Holstein(hopping=0.9, coupling=1.5, temperature=0.3)
 
@@ -101,3 +101,7 @@ def test_walks_learn_densities_of_other_lattices_and_the_evidence_names_the_coup
     error = (fits[best].model.vector_field(test)[1] - test.nodes["force"]) / 1.5
     # What is left is the chemical potential, which depends on the whole lattice.
     assert jnp.sqrt(jnp.mean(error**2)) < 0.04 * jnp.std(warm.density(test))
+    fits[best].save(tmp_path / "walks.npz")
+    loaded = hgn.load(tmp_path / "walks.npz")
+    found = fits[best].model.gradient(test).position
+    np.testing.assert_array_equal(loaded.gradient(test).position, found)

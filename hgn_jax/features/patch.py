@@ -22,7 +22,7 @@ from ..groups import checked, generated
 from .base import AbstractEnergy, AbstractTermSpec, Counts, Fitted, differentiated
 from .dense import Dense
 from .sampling import ELM, AbstractSampling
-from .trained_range import extent, outside
+from .trained_range import box_of, count_outside_box
 
 
 class PatchFeatures(AbstractEnergy):
@@ -37,7 +37,7 @@ class PatchFeatures(AbstractEnergy):
     layer: Dense
     images: Int[Array, "G P"]
     """Place of the patch that each element of the group moves to every place."""
-    range_: Float[Array, " 2"]
+    box: Float[Array, "1 2"]
     """Least and greatest displacement in training (length)."""
     radius: float = eqx.field(static=True)
     axes: int = eqx.field(static=True)
@@ -81,11 +81,10 @@ class PatchFeatures(AbstractEnergy):
         return differentiated(self, graphs, theta)
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        out = outside(graphs.nodes["position"][:, 0], node_mask(graphs), self.range_)
-        return sum_over_graphs(graphs, out.astype(jnp.int32))
+        return count_outside_box(graphs, graphs.nodes["position"], node_mask(graphs), self.box)
 
     def trained_range(self) -> Float[Array, "... 2"]:
-        return self.range_
+        return self.box
 
     def _values(self, graphs: GraphsTuple) -> Float[Array, "n K"]:
         z = graphs.nodes["position"][patches(graphs, disc(self.radius, self.axes)), 0]
@@ -184,7 +183,7 @@ class Patch(AbstractTermSpec):
         chosen = images[jr.randint(turn, (len(q),), 0, len(images))]
         z = q[jnp.take_along_axis(table, chosen, axis=1), 0]
         layer = self.sampling(draw, z, mask, self.units, self.activation)
-        return PatchFeatures(layer, images, extent(q[:, 0], mask), self.radius, axes)
+        return PatchFeatures(layer, images, box_of(q, mask), self.radius, axes)
 
 
 def _hyperoctahedral(axes: int) -> Float[np.ndarray, "G k k"]:

@@ -21,11 +21,16 @@ from ..graphs.geometry import (
     sum_over_graphs,
 )
 from .base import AbstractEnergy, AbstractTermSpec, Counts, Fitted
-from .trained_range import extent, outside
+from .trained_range import box_of, count_outside_box
 
 BLOCK = 64
 """Sites of every graph from which walks start at once: a block takes memory for that many columns
 of its hopping matrix."""
+
+
+def _number(value: ArrayLike) -> Float[Array, ""]:
+    """As an array, so that fits with different numbers share one program."""
+    return jnp.asarray(value, float)
 
 
 class WalksFeatures(AbstractEnergy):
@@ -46,8 +51,8 @@ class WalksFeatures(AbstractEnergy):
     centre: Float[Array, ""]
     """q, the middle of the trained range (length)."""
     scale: Float[Array, ""]
-    """s, a bound on the eigenvalues, so that $|T_k| \\le 1$."""
-    range_: Float[Array, " 2"]
+    """s, a bound on the eigenvalues for displacements in the trained range."""
+    box: Float[Array, "1 2"]
     """Least and greatest displacement in training (length)."""
     length: int = eqx.field(static=True)
 
@@ -83,11 +88,10 @@ class WalksFeatures(AbstractEnergy):
         return tuple(f"walks up to {min(2**k, self.length)}" for k in range(count))
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        out = outside(graphs.nodes["position"][:, 0], node_mask(graphs), self.range_)
-        return sum_over_graphs(graphs, out.astype(jnp.int32))
+        return count_outside_box(graphs, graphs.nodes["position"], node_mask(graphs), self.box)
 
     def trained_range(self) -> Float[Array, "... 2"]:
-        return self.range_
+        return self.box
 
     def _moments(self, graphs: GraphsTuple) -> Float[Array, "n _"]:
         r"""Diagonals of $T_0 .. T_K$, zero for padding."""
@@ -129,11 +133,6 @@ class WalksFeatures(AbstractEnergy):
         return jnp.where(mask[:, None], moments, 0)
 
 
-def _number(value: ArrayLike) -> Float[Array, ""]:
-    """As an array, so that fits with different numbers share one program."""
-    return jnp.asarray(value, float)
-
-
 class Walks(AbstractTermSpec):
     r"""Free energy of electrons that hop along the edges and feel a displacement at every site, as
     a sum of closed walks: $E = \sum_{k=1}^{K} c_k\, \mathrm{Tr}\, T_k(H_w)$.
@@ -142,7 +141,8 @@ class Walks(AbstractTermSpec):
     with q the middle of the trained range. It is divided by a bound s on its eigenvalues. $T_k$ are
     Chebyshev polynomials. The slopes are $\partial E / \partial Q_i = \sum_k c_k\, k\,
     \frac{w}{s}\, U_{k-1}(H_w)_{ii}$, with the polynomials of the second kind. Whatever the
-    coefficients, E is extensive and has all symmetries of the graph.
+    coefficients, E is extensive and has all symmetries of the graph. Walks of at least as many
+    steps as an axis of a periodic lattice has sites go around it, an effect of its size.
 
     The density of free electrons is $\langle n_i \rangle = f(H_w)_{ii}$ with the Fermi function f.
     Its expansion needs a length K of a few times s over kT, or over the gap. In the Holstein model
@@ -193,10 +193,9 @@ class Walks(AbstractTermSpec):
         return self
 
     def sample(self, key: Key, data: GraphsTuple, previous: Fitted | None = None) -> WalksFeatures:
-        q, mask = data.nodes["position"][:, 0], node_mask(data)
-        coupling, range_ = self.coupling.astype(q.dtype), extent(q, mask)
-        centre = jnp.mean(range_)
+        q = data.nodes["position"]
+        coupling, box = self.coupling.astype(q.dtype), box_of(q, node_mask(data))
         # Gershgorin's bound on eigenvalues, for all displacements in the trained range.
         hops = sum_over_edges(data, 2 * jnp.abs(edge_share(data)))
-        scale = jnp.max(hops) + jnp.abs(coupling) * (range_[1] - range_[0]) / 2
-        return WalksFeatures(coupling, centre, scale, range_, self.length)
+        scale = jnp.max(hops) + jnp.abs(coupling) * (box[0, 1] - box[0, 0]) / 2
+        return WalksFeatures(coupling, jnp.mean(box), scale, box, self.length)

@@ -44,9 +44,10 @@ def periodic_lattice(
         raise ValueError(
             f"a periodic lattice needs at least {SHORTEST} sites along each axis, got {shape}"
         )
-    if jnp.shape(displacement) not in ((), shape):
-        raise ValueError(f"displacement must be {shape}, got {jnp.shape(displacement)}")
-    q = jnp.broadcast_to(jnp.asarray(displacement, jnp.result_type(float)), shape)
+    q = jnp.asarray(displacement)
+    if q.shape not in ((), shape):
+        raise ValueError(f"displacement must be {shape}, got {q.shape}")
+    q = jnp.broadcast_to(q, shape)
     graph = from_pairs(q.reshape(-1, 1), _pairs(shape), mass=mass)
     return graph._replace(globals={"lattice": jnp.asarray([shape], jnp.int32)})
 
@@ -84,8 +85,7 @@ def check_lattices(graphs: GraphsTuple, frames: Frames, padding: np.ndarray) -> 
             f"[n 1], but it is {list(graphs.nodes['position'].shape)}"
         )
     first = np.cumsum(graphs.n_node) - graphs.n_node
-    edges = np.stack([graphs.senders, graphs.receivers], axis=1)
-    wanted: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
+    ends = np.stack([graphs.senders, graphs.receivers], axis=1).astype(np.int64)
     for frame in np.flatnonzero(~padding):
         shape = tuple(graphs.globals["lattice"][frame].tolist())
         if min(shape) < SHORTEST or math.prod(shape) != graphs.n_node[frame]:
@@ -93,11 +93,13 @@ def check_lattices(graphs: GraphsTuple, frames: Frames, padding: np.ndarray) -> 
                 f'frame {frame}: globals["lattice"] is {shape}, but the frame has '
                 f"{graphs.n_node[frame]} sites; an axis has at least {SHORTEST}"
             )
-        if shape not in wanted:
-            wanted[shape] = set(map(tuple, _pairs(shape).tolist()))
-        own = edges[frames.of["edges"] == frame] - first[frame]
-        if missing := wanted[shape] - set(map(tuple, own.tolist())):
-            a, b = min(missing)
+        own = frames.of["edges"] == frame
+        # One number for each edge; `check_pairs` has found the reverse edges.
+        n = int(graphs.n_node[frame])
+        edges = (ends[own] - first[frame]) @ np.array([n, 1])
+        missing = np.setdiff1d(_pairs(shape) @ np.array([n, 1]), edges)
+        if len(missing):
+            a, b = divmod(int(missing[0]), n)
             raise ValueError(
                 f"frame {frame}: sites {a} and {b} are neighbours on the lattice {shape}, but no "
                 "edge joins them. Sites are in row-major order: use hgn.graphs.periodic_lattice"

@@ -33,8 +33,9 @@ def check(data: GraphsTuple) -> None:
 
     - unknown names, wrong shapes and dtypes, and floating arrays of unequal precision;
     - NaN and Inf, masses that are not positive, negative weights, species and types;
-    - edges that leave their graph, are duplicates, have length zero, or lack a reverse edge of
-        equal coupling and type and opposite shift;
+    - edges that leave their graph, are duplicates, have length zero (unless `position` is a
+        displacement of lattice sites), or lack a reverse edge of equal coupling and type and
+        opposite shift;
     - lattices of displacements that lack a site or an edge between neighbours;
     - triples and quadruples that leave their graph or repeat a body;
     - singular cells, edges without `shift` in a cell, and frames without bodies.
