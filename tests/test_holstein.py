@@ -99,7 +99,7 @@ def test_walks_learn_densities_of_other_lattices_and_the_evidence_names_the_coup
     best = max(fits, key=lambda w: float(fits[w].solutions[0].evidence))
     assert best == true
     error = (fits[best].model.vector_field(test)[1] - test.nodes["force"]) / 1.5
-    # What is left is the chemical potential, which depends on the whole lattice.
+    # The chemical potential depends on the whole lattice, so that some error remains.
     assert jnp.sqrt(jnp.mean(error**2)) < 0.04 * jnp.std(warm.density(test))
     fits[best].save(tmp_path / "walks.npz")
     loaded = hgn.load(tmp_path / "walks.npz")

@@ -1,5 +1,7 @@
 """Closed walks, against the eigenvalues of hopping matrices by NumPy."""
 
+from contextlib import nullcontext
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -125,18 +127,12 @@ def test_polynomials_of_the_hopping_matrix_are_learned_to_rounding(x64):
         jax.tree.map(lambda a: a.astype(dtype) if a.dtype == jnp.float64 else a, d)
         for d in (train, test)
     )
-    with pytest.warns(UserWarning, match="float32") if not x64 else _nothing():
+    with pytest.warns(UserWarning, match="float32") if not x64 else nullcontext():
         fit = hgn.fit(
             train, key=0, terms=[hgn.Walks(4, W)], observations=[hgn.Forces()], throw=False
         )
     error = jnp.abs(fit.model.vector_field(test)[1] - test.nodes["force"]).max()
     assert error < (1e-10 if x64 else 1e-3) * jnp.abs(test.nodes["force"]).max()
-
-
-def _nothing():
-    import contextlib
-
-    return contextlib.nullcontext()
 
 
 def test_long_walks_have_groups_of_their_own(term):

@@ -16,6 +16,7 @@ def figures(records: list[Record]) -> dict[str, str]:
         "goals": "; ".join(_goal(densities, *key) for key in GOALS),
         "right": f"{right} of {len(couplings)}",
         "nats": f"{min(r['nats'] for r in couplings):.0f}",
+        "weak": "; ".join(_weak(r) for r in records if r["measured"] == "weak"),
         "runs": str(len(quenches["exact"]["order"][0])),
         "quench": rows(_quench(r) for name, r in quenches.items() if name != "exact"),
     }
@@ -24,6 +25,11 @@ def figures(records: list[Record]) -> dict[str, str]:
 def _row(record: Record) -> list[str]:
     errors = (f"{record[f'error_{size}']:.1%}" for size in (12, 24, 48))
     return [record["model"], str(record["columns"]), str(record["configurations"]), *errors]
+
+
+def _weak(record: Record) -> str:
+    errors = (f"{record[f'error_{size}']:.1%} on {size} x {size}" for size in (12, 24))
+    return f"{record['model']}, {' and '.join(errors)}"
 
 
 def _goal(records: list[Record], model: str, size: int) -> str:
