@@ -58,10 +58,12 @@ from .features import ManyBody as ManyBody
 from .features import MessagePassing as MessagePassing
 from .features import Pair as Pair
 from .features import PairFriction as PairFriction
+from .features import Patch as Patch
 from .features import Phase as Phase
 from .features import Powers as Powers
 from .features import Torsion as Torsion
 from .features import UniformField as UniformField
+from .features import Walks as Walks
 from .features import sites as sites
 from .fitting.boost import boost as boost
 from .fitting.brownian import Brownian as Brownian

@@ -33,6 +33,8 @@ from .pair import PairFeatures as PairFeatures
 from .pair_base import AbstractPairFeatures as AbstractPairFeatures
 from .pair_friction import PairFriction as PairFriction
 from .pair_friction import PairFrictionFeatures as PairFrictionFeatures
+from .patch import Patch as Patch
+from .patch import PatchFeatures as PatchFeatures
 from .phase import Phase as Phase
 from .phase import PhaseFeatures as PhaseFeatures
 from .sampling import ELM as ELM
@@ -41,3 +43,5 @@ from .sampling import AbstractSampling as AbstractSampling
 from .sampling import Glorot as Glorot
 from .site_energy import AbstractSiteEnergy as AbstractSiteEnergy
 from .torsion import Torsion as Torsion
+from .walks import Walks as Walks
+from .walks import WalksFeatures as WalksFeatures

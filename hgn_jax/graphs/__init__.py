@@ -11,6 +11,7 @@ from .cell import Cell as Cell
 from .differences import differentiate as differentiate
 from .from_frames import from_frames as from_frames
 from .padding import pad as pad
+from .periodic_lattice import periodic_lattice as periodic_lattice
 from .pieces import chunks as chunks
 from .selection import frame as frame
 from .selection import split as split

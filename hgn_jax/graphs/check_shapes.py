@@ -32,7 +32,8 @@ def check_shapes(graphs: GraphsTuple) -> None:
     sizes = {
         "n": position.shape[0], "d": position.shape[1],
         "e": len(graphs.senders), "g": len(graphs.n_node), "2": 2, "3": 3,
-        "t": _slots(graphs, "triples"), "q": _slots(graphs, "quadruples"),
+        "t": _slots(graphs.nodes, "triples"), "q": _slots(graphs.nodes, "quadruples"),
+        "k": _slots(graphs.globals, "lattice"),
     }  # fmt: skip
     for part, axes in AXES.items():
         check_names(part, getattr(graphs, part))
@@ -54,10 +55,10 @@ def check_shapes(graphs: GraphsTuple) -> None:
     require_shift(graphs)
 
 
-def _slots(graphs: GraphsTuple, name: str) -> int:
-    """Number of triples or quadruples of each node."""
+def _slots(arrays: Mapping[str, Any], name: str) -> int:
+    """Number of triples or quadruples of each node, or of axes of each lattice."""
     # The zero is for an array of one axis, which is refused later, with its shape.
-    return (*graphs.nodes.get(name, np.zeros((0, 0))).shape, 0)[1]
+    return (*arrays.get(name, np.zeros((0, 0))).shape, 0)[1]
 
 
 def _all_arrays(graphs: GraphsTuple) -> Iterator[tuple[str, Any]]:

@@ -17,14 +17,14 @@ AXES: dict[str, dict[str, str]] = {
     "edges": {"shift": "e d", "coupling": "e", "type": "e"},
     "globals": {
         "energy": "g", "stress": "g d d", "cell": "g d d", "time": "g", "trajectory": "g",
-        "energy_weight": "g", "stress_weight": "g",
+        "energy_weight": "g", "stress_weight": "g", "lattice": "g k",
     },
 }  # fmt: skip
 """Axes of every known array: n nodes, e edges, g graphs, d dimensions, t triples and q quadruples
-of a node."""
+of a node, k axes of a lattice."""
 INTEGERS = {
     "species", "type", "trajectory", "shift", "triples", "triple_type", "quadruples",
-    "quadruple_type",
+    "quadruple_type", "lattice",
 }  # fmt: skip
 BOOLEANS = {"fixed", "position_measured", "momentum_measured"}
 NUMBERS = {"cell", "time"}

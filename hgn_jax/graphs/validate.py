@@ -12,6 +12,7 @@ from .check_edges import check_indices, check_pairs
 from .check_shapes import check_arrays, check_shapes
 from .check_values import Frames, check_cells, check_finite, check_signs, padding_graphs
 from .not_graphs import not_graphs
+from .periodic_lattice import check_lattices
 from .tuples import check_tuples
 
 
@@ -32,8 +33,10 @@ def check(data: GraphsTuple) -> None:
 
     - unknown names, wrong shapes and dtypes, and floating arrays of unequal precision;
     - NaN and Inf, masses that are not positive, negative weights, species and types;
-    - edges that leave their graph, are duplicates, have length zero, or lack a reverse edge of
-        equal coupling and type and opposite shift;
+    - edges that leave their graph, are duplicates, have length zero (unless `position` is a
+        displacement of lattice sites), or lack a reverse edge of equal coupling and type and
+        opposite shift;
+    - lattices of displacements that lack a site or an edge between neighbours;
     - triples and quadruples that leave their graph or repeat a body;
     - singular cells, edges without `shift` in a cell, and frames without bodies.
 
@@ -56,4 +59,5 @@ def check(data: GraphsTuple) -> None:
     check_pairs(graphs, frames, padding)
     check_signs(graphs, frames, padding)
     check_tuples(graphs, frames)
+    check_lattices(graphs, frames, padding)
     check_cells(graphs, padding)

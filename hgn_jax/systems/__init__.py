@@ -1,3 +1,4 @@
+from .holstein import Holstein as Holstein
 from .potentials import ZBL as ZBL
 from .potentials import AbstractPotential as AbstractPotential
 from .potentials import Anharmonic as Anharmonic
