@@ -47,7 +47,7 @@ def cases(quick: bool) -> Iterator[Case]:
 
 @cache
 def _data(target: str, quick: bool) -> tuple[GraphsTuple, GraphsTuple]:
-    return clusters(target, 20 if quick else TRAIN, 0), clusters(target, 10 if quick else TEST, 1)
+    return clusters(target, 20 if quick else TRAIN, 10), clusters(target, 10 if quick else TEST, 11)
 
 
 @cache

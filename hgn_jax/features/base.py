@@ -30,9 +30,6 @@ class AbstractTerm(eqx.Module):
     name: eqx.AbstractClassVar[str]
     time_dependent: ClassVar[bool] = False
     """True if the columns read `globals["time"]`."""
-    span: ClassVar[int] = 2
-    """Distance, in reaches, up to which bodies act on the motion of a body: one if bodies act in
-    pairs alone, two if the energy of a site depends on several neighbours."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Node arrays that the columns read in addition to the state variables, such as `mass`."""
     bodies_at_once: ClassVar[int | None] = None
@@ -52,6 +49,13 @@ class AbstractTerm(eqx.Module):
     def reach(self) -> float:
         """Distance beyond which bodies do not act on one another (length): 0 for terms of single
         bodies, inf for pairs without a cutoff."""
+
+    @property
+    def span(self) -> int:
+        """Distance, in reaches, up to which bodies act on the motion of a body: one if bodies act
+        in pairs alone, two if the energy of a site depends on several neighbours, and more if
+        neighbours tell of theirs."""
+        return 2
 
     @property
     @abstractmethod

@@ -35,6 +35,11 @@ class EmbeddedFeatures(AbstractDensityEnergy):
     ranges: Float[Array, "l 2"]
     """Least and greatest density of each layer in training."""
 
+    @property
+    def span(self) -> int:
+        # A density sums over neighbours, whose densities sum over theirs; forces reach as far back.
+        return 2 * len(self.layers)
+
     def inputs(self, graphs: GraphsTuple) -> Float[Array, "n l"]:
         radial = radial_functions(self.pair, graphs)
         densities = jnp.zeros((count(graphs), 0), radial.dtype)
