@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import jax.random as jr
 import matplotlib.pyplot as plt
 import numpy as np
+from jaxtyping import Array, ArrayLike
 from jraph import GraphsTuple
 from matplotlib.figure import Figure
 
 import hgn_jax as hgn
 
-from .embedded_atoms import CUTOFF, clusters
+from .embedded_atoms import ATOMS, CUTOFF, clusters
 from .record import Case, Record, main
 
 EPSILON = float(np.finfo(np.float64).eps)
@@ -67,6 +68,7 @@ def _figures(fits: list[hgn.Fit], test: GraphsTuple) -> dict[str, Any]:
     """Medians over seeds."""
     return {
         "force_error": float(np.median([_error(fit, test) for fit in fits])),
+        "inside": float(np.median([_error(fit, *_inside(fit, test)) for fit in fits])),
         "residual": float(np.median([fit.residual for fit in fits])),
         "condition": min(float(np.median([fit.condition for fit in fits])), 1 / EPSILON),
         "rank": int(np.median([fit.rank for fit in fits])),
@@ -75,11 +77,20 @@ def _figures(fits: list[hgn.Fit], test: GraphsTuple) -> dict[str, Any]:
     }
 
 
-def _error(fit: hgn.Fit, test: GraphsTuple) -> float:
-    """Norm of the errors of all unseen forces over that of the forces."""
+def _error(fit: hgn.Fit, test: GraphsTuple, counted: ArrayLike = True) -> float:
+    """Norm of the errors of unseen forces over that of the forces, of the graphs that count."""
     _, force = fit.model.vector_field(test)
-    true = test.nodes["force"]
-    return float(jnp.linalg.norm(force - true) / jnp.linalg.norm(true))
+    true, mask = (
+        test.nodes["force"],
+        jnp.repeat(jnp.broadcast_to(counted, test.n_node.shape), ATOMS),
+    )
+    return float(jnp.linalg.norm((force - true)[mask]) / jnp.linalg.norm(true[mask]))
+
+
+def _inside(fit: hgn.Fit, test: GraphsTuple) -> tuple[GraphsTuple, Array]:
+    """The graphs, and which of them have all distances and densities within the trained range."""
+    outside = sum(fit.model.out_of_range(test).values())
+    return test, jnp.asarray(outside) == 0
 
 
 def _depth(target: str, layers: int, quick: bool) -> Record:

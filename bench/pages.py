@@ -11,6 +11,7 @@ from .sections import (
     charged_particles,
     constrained,
     depth,
+    devices,
     energies,
     gpu,
     gradient_descent,
@@ -58,12 +59,13 @@ SECTIONS = (
     (holstein, "holstein"),
     (rollouts, "rollout"),
     (gpu, "h100/accelerator"),
+    (devices, "devices", "h100/accelerator"),
     (roofline, "roofline"),
     (energies, "energy_drift", "integrators"),
     (symmetry_and_speed, "invariance", "fit_time", "cold_start"),
 )
 """Each section of the page, and the results that it shows. Its template has the module's name."""
-FILES = tuple(name for _, *names in SECTIONS for name in names)
+FILES = tuple(dict.fromkeys(name for _, *names in SECTIONS for name in names))
 NAMES = tuple(name for name in FILES if "/" not in name)
 """Names of the benchmarks."""
 ROOT = Path(__file__).parent.parent

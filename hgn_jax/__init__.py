@@ -98,7 +98,7 @@ from .fitting.tune import Tuning as Tuning
 from .fitting.tune import tune as tune
 from .fitting.untrained import untrained as untrained
 from .graphs.describe import describe as describe
-from .graphs.neighbour_list import Neighbours as Neighbours
+from .graphs.neighbours import Neighbours as Neighbours
 from .graphs.validate import check as check
 from .integrators import AbstractThermostat as AbstractThermostat
 from .integrators import CellRescaling as CellRescaling

@@ -325,7 +325,7 @@ def test_the_encoder_is_not_separable_and_bound_to_its_dimension():
         assert np.max(np.abs(slow)) > 1e-3
 
 
-def test_a_graph_without_principal_frame_is_refused():
+def test_a_graph_without_principal_frame_is_refused(no_type_checks):
     square = hgn.graphs.lattice((2, 2))._replace(globals={})
     graphs = hgn.graphs.batch([bodies(4, 2, 1), moved(bodies(4, 2, 2), **square.nodes)])
     spec = hgn.MessagePassing(5, hidden=3, frame="principal")

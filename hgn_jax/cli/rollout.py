@@ -20,7 +20,7 @@ from ..dynamics.observables import MeanSquaredDisplacement, Temperature
 from ..dynamics.rollout import rollout as rolled_out
 from ..dynamics.save_times import Every as EverySteps
 from ..dynamics.trajectory import Trajectory
-from ..graphs.neighbour_list import Neighbours
+from ..graphs.neighbours import Neighbours
 from ..graphs.selection import frame as frame_of
 from ..io import h5md
 from ..io.compressed import bare_suffix

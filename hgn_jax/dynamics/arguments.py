@@ -10,7 +10,7 @@ import numpy as np
 from jraph import GraphsTuple
 
 from .._tree import is_concrete
-from ..graphs.neighbour_list import Neighbours
+from ..graphs.neighbours import Neighbours
 from ..graphs.not_graphs import not_graphs
 from ..graphs.schema import require
 from ..graphs.validate import check

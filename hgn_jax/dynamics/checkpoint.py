@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..graphs.neighbour_list import Neighbours
+from ..graphs.neighbours import Neighbours
 from ..io import array_file
 from ..io.checkpoint import Checkpoint, numbered
 from .save_times import Schedule

@@ -7,7 +7,8 @@ from jaxtyping import Array, ArrayLike, Float
 from jraph import GraphsTuple
 
 from .._arguments import check_number
-from ..graphs.neighbour_list import Neighbours, find
+from ..graphs.neighbour_list import find
+from ..graphs.neighbours import Neighbours
 from ..graphs.schema import require
 from ..graphs.strain import strained
 from ..models.base import AbstractModel

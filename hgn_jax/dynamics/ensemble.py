@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 from jraph import GraphsTuple
 
-from ..graphs.neighbour_list import Neighbours
+from ..graphs.neighbours import Neighbours
 from ..integrators.stormer_verlet import StormerVerlet
 from ..models.base import AbstractModel
 from .rollout import rollout

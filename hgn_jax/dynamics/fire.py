@@ -14,7 +14,8 @@ from .._types import Vectors
 from ..graphs.cell import Cell
 from ..graphs.dense_edges import SlottedGraphs
 from ..graphs.geometry import bodies, cell_of, distance, edge_mask, movable
-from ..graphs.neighbour_list import NeighbourList, Neighbours, find
+from ..graphs.neighbour_list import NeighbourList, find
+from ..graphs.neighbours import Neighbours
 from ..graphs.strain import strained
 from ..models.base import AbstractModel
 

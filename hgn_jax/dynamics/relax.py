@@ -15,7 +15,7 @@ from .._tree import is_concrete
 from ..graphs.cell import Cell
 from ..graphs.dense_edges import SlottedGraphs, slotted
 from ..graphs.geometry import bodies
-from ..graphs.neighbour_list import Neighbours
+from ..graphs.neighbours import Neighbours
 from ..graphs.schema import require
 from ..graphs.strain import require_mobile
 from ..models.base import AbstractModel

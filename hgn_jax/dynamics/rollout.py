@@ -17,7 +17,7 @@ from jraph import GraphsTuple
 from .._progress import Progress, Reporter
 from .._tree import is_concrete
 from ..graphs.dense_edges import slotted
-from ..graphs.neighbour_list import Neighbours
+from ..graphs.neighbours import Neighbours
 from ..integrators.cell_rescaling import CellRescaling
 from ..integrators.rattle import Rattle
 from ..integrators.stormer_verlet import StormerVerlet

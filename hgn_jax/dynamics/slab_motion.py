@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jraph import GraphsTuple
 
 from .._types import Rates
-from ..graphs.neighbour_list import Neighbours
+from ..graphs.neighbours import Neighbours
 from ..graphs.slab_layout import divided
 from ..graphs.slab_list import SlabList
 from .over_slabs import start_arrays, whole

@@ -7,7 +7,7 @@ import equinox as eqx
 
 from .._progress import Reporter
 from .._tree import all_finite
-from ..graphs.neighbour_list import Neighbours
+from ..graphs.neighbours import Neighbours
 from .checkpoint import RolloutCheckpoint
 from .host_loop import stepwise
 from .output_file import OutputFile

@@ -15,7 +15,7 @@ from .._page import as_json, filled
 from ..dynamics.arguments import check_start
 from ..dynamics.trajectory import Trajectory
 from ..graphs.cell import Cell, require_shift
-from ..graphs.neighbour_list import Neighbours
+from ..graphs.neighbours import Neighbours
 from ..io.datasets import Ephemeris
 from ..models.network import HamiltonianGraphNetwork
 from .plain_model import SKIN, plain_model
