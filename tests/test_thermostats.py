@@ -159,7 +159,7 @@ def extended_energy(graph, dt, steps):
         total = ATOMS_FREE(motion.at(state.y, None, None))
         return state, total + bath.chain_energy(state.solver[1])
 
-    start = motion.start(None)
+    start = motion.start()
     begin = ATOMS_FREE(graph) + bath.chain_energy(start.solver[1])
     _, energy = eqx.filter_jit(lambda s: jax.lax.scan(step, s, None, length=steps))(start)
     return np.abs(np.asarray(energy) - np.asarray(begin)).max()

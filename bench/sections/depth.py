@@ -20,7 +20,7 @@ def figures(records: list[Record], frames: list[Record]) -> dict[str, str]:
                 r["target"],
                 str(r["layers"]),
                 f"{r['force_error']:.0e}",
-                f"{r['inside']:.0e}",
+                f"{r['median_error']:.0e}",
                 f"{r['pairs_of_equal_width']:.0e}",
                 f"{r['residual']:.0e}",
                 _rank(r),

@@ -13,7 +13,7 @@ from jraph import GraphsTuple
 
 from .cell import Cell
 from .cell_list import Sizes, grid_index, run_lengths
-from .dense_edges import SlottedGraphs
+from .dense_edges import DiagonalCellGraphs, SlottedGraphs
 from .pair_search import most_neighbours
 from .slab_list import GRAPHS
 from .slabs import PADDING, SLABS, Capacity, around_slab, from_middle, search_cell, slab_mesh
@@ -132,7 +132,8 @@ def divided(
     nodes[BODY] = np.arange(1, len(x) + 1, dtype=np.int32)
     counts = [np.array([len(k), 0, capacity.bodies - 1 - len(k), 0, 1], np.int32) for k in own]
     empty = on_devices((np.zeros(0, np.int32) for _ in own), 0)
-    return SlottedGraphs(
+    kind = DiagonalCellGraphs if sizes.diagonal else SlottedGraphs
+    return kind(
         nodes={name: on_devices((a[k] for k in own), capacity.bodies) for name, a in nodes.items()},
         edges={},
         senders=empty,
