@@ -1,7 +1,7 @@
 """Equations of motion of a graph in the form that an integrator takes, with a neighbour list."""
 
 import dataclasses
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import diffrax
 import equinox as eqx
@@ -23,6 +23,8 @@ from ..integrators.cell_rescaling import CellRescaling
 from ..models.base import AbstractModel
 from .observables import AbstractObservable
 from .state import Found, State
+
+MotionLike = TypeVar("MotionLike", bound="Equations")
 
 
 class Equations(eqx.Module):
@@ -53,7 +55,9 @@ class Equations(eqx.Module):
         spec = self.neighbours
         return None if spec is None or spec.mesh is None else spec.mesh.size
 
-    def within(self, cell: Float[Array, "g d d"] | None, found: Found | None = None) -> Self:
+    def within(
+        self: MotionLike, cell: Float[Array, "g d d"] | None, found: Found | None = None
+    ) -> MotionLike:
         """The motion in other cells, and of the bodies of this list; the same if there are none."""
         graph = self.graph
         if cell is not None:
