@@ -1,7 +1,7 @@
 """Rollouts over a mesh of eight virtual devices and on one, for test_slabs.
 
 A program of its own, since the number of devices is fixed when JAX starts. Writes its results to
-the file that it is given.
+the file that it is given. With the number of a process and a port it is one of two processes.
 """
 
 import json
@@ -29,6 +29,9 @@ from hgn_jax.graphs.geometry import (
 from hgn_jax.io import checkpoint
 
 jax.config.update("jax_enable_x64", True)
+if len(sys.argv) > 2:
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(f"localhost:{sys.argv[3]}", 2, int(sys.argv[2]))
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 LJ = hgn.systems.lennard_jones(cutoff=2.5)
@@ -195,6 +198,7 @@ def messages():
             LJ, good, [0.0, 1.0], dt=0.01, neighbours=spec,
             observables=[hgn.RadialDistribution(2.0)],
         ),
+        "relax": lambda: hgn.relax(LJ, good, force=1e-3, neighbours=spec),
         "jit": lambda: jax.jit(
             lambda g: hgn.rollout(LJ, g, [0.0, 1.0], dt=0.01, neighbours=spec).energy
         )(good),
@@ -218,9 +222,23 @@ def messages():
     return texts
 
 
+def apart(out):
+    """In two processes, of which each has two of the four slabs."""
+    graph = lattice((24, 5))
+    options = {"dt": 0.002, "observables": [hgn.Pressure()]}
+    for name, devices in (("one", None), ("many", mesh(4))):
+        spec = hgn.Neighbours(2.5, 0.3, mesh=devices)
+        path = hgn.rollout(LJ, graph, hgn.Every(50, 2), neighbours=spec, **options)
+        out[f"apart {name} q"], out[f"apart {name} energy"] = path.position, path.energy
+        out[f"apart {name} pressure"] = path.observed["pressure"]
+
+
 if __name__ == "__main__":
     results = {}
-    for part in (liquid, late, embedded, crowd, interrupted):
-        part(results)
-    results["messages"] = json.dumps(messages())
+    if len(sys.argv) > 2:
+        apart(results)
+    else:
+        for part in (liquid, late, embedded, crowd, interrupted):
+            part(results)
+        results["messages"] = json.dumps(messages())
     np.savez(sys.argv[1], **results)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from term_checks import assert_slopes
 
 import hgn_jax as hgn
 from hgn_jax.graphs.periodic_lattice import disc, patches
@@ -78,20 +79,7 @@ def test_units_are_means_over_the_point_group(term):
 
 
 def test_slopes_are_derivatives(term):
-    graph, theta = lattice(Q), jr.normal(jr.key(3), (20,))
-
-    @jax.jit
-    def energies(q):
-        return term(graph._replace(nodes=graph.nodes | {"position": q}))[0]
-
-    h, q = 1e-5, graph.nodes["position"]
-    moves = h * np.eye(36)[:, :, None]
-    difference = [(energies(q + move) - energies(q - move)) / (2 * h) for move in moves]
-    slopes = term.gradient(graph).position[:, 0]
-    np.testing.assert_allclose(slopes, np.stack(difference), rtol=0, atol=1e-8)
-    contracted = term.energy_gradient(graph, theta).position[:, 0]
-    np.testing.assert_allclose(contracted, slopes @ theta, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(jnp.sum(term.node_energy(graph, theta)), energies(q) @ theta)
+    assert_slopes(term, lattice(Q), jr.normal(jr.key(3), (20,)))
 
 
 def test_energies_have_the_symmetry_of_the_lattice_and_no_other(term):
@@ -197,3 +185,8 @@ def test_graphs_that_are_not_their_lattice_are_refused(name, words):
 def test_bad_input_is_named(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_a_neighbour_list_does_not_replace_hoppings():
+    with pytest.raises(ValueError, match=r"those of a graph with .* are hoppings"):
+        hgn.Neighbours(1.0, 0.1).allocate(lattice(Q))

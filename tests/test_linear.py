@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
+from triangle_problems import radial
 
 import hgn_jax as hgn
 
@@ -196,30 +197,13 @@ def test_solution_keeps_the_dtype(solver):
 # A smooth function of one variable from its derivative, by 256 tanh units between data points.
 
 
-def radial_problem(seed, dtype):
-    rng = np.random.default_rng(seed)
-    x, unseen = rng.uniform(0.5, 2.0, 2000), rng.uniform(0.5, 2.0, 500)
-    first, second = rng.choice(x, 256), rng.choice(x, 256)
-    step = second - first
-    w = np.log(3) * np.where(step < 0, -1, 1) / np.maximum(np.abs(step), 0.2)
-    b = -w * first - np.log(3) / 2
-
-    def rows(r):
-        return (w / np.cosh(w * r[:, None] + b) ** 2).astype(dtype)
-
-    def force(r):
-        return (2 * (1 - np.exp(1 - r)) * np.exp(1 - r)).astype(dtype)
-
-    return rows(x), force(x), rows(unseen), force(unseen)
-
-
 def unseen_errors(solver, dtype, seeds):
     call = jax.jit(solver)
     errors = []
     for seed in range(seeds):
-        z, u, unseen, truth = radial_problem(seed, dtype)
+        z, u, unseen, truth = radial(seed, dtype, 2000, 500)
         theta = np.asarray(call(jnp.asarray(z), jnp.asarray(u)).theta, np.float64)
-        errors.append(error(unseen.astype(np.float64) @ theta, truth))
+        errors.append(error(unseen @ theta, truth))
     return np.array(errors)
 
 
@@ -245,7 +229,7 @@ def test_qr_keeps_more_digits_of_a_radial_force_than_the_cut():
 
 
 def test_rank_of_random_features_is_far_below_their_number():
-    z, u, _, _ = radial_problem(0, np.float64)
+    z, u, _, _ = radial(0, np.float64, 2000, 500)
     solution = solved(hgn.QR(), z, u)
     expected = np.linalg.matrix_rank(z / np.linalg.norm(z, axis=0))
     assert abs(int(solution.rank) - expected) <= 1
@@ -254,9 +238,9 @@ def test_rank_of_random_features_is_far_below_their_number():
 
 @pytest.mark.parametrize("size", [1e-24, 1.0, 1e20])
 def test_ridge_from_the_data_does_not_depend_on_units(size):
-    z, u, unseen, truth = radial_problem(0, np.float32)
+    z, u, unseen, truth = radial(0, np.float32, 2000, 500)
     theta = np.asarray(solved(hgn.QR(), z, u * np.float32(size)).theta, np.float64) / size
-    assert error(unseen.astype(np.float64) @ theta, truth.astype(np.float64)) < 2e-5
+    assert error(unseen @ theta, truth) < 2e-5
 
 
 def test_no_ridge_is_refused():

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,18 +12,27 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Results of slab_runs.py, on eight virtual devices."""
-    file, here = tmp_path_factory.mktemp("slabs") / "runs.npz", Path(__file__).parent
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
-    subprocess.run(
-        [sys.executable, here / "slab_runs.py", file],
+def started(devices, *arguments):
+    """slab_runs.py with that many virtual devices."""
+    here = Path(__file__).parent
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    return subprocess.Popen(
+        [sys.executable, here / "slab_runs.py", *map(str, arguments)],
         env=os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(here.parent)},
-        check=True,
     )
+
+
+def read(file):
     with np.load(file) as results:
         return dict(results)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Results on eight devices."""
+    file = tmp_path_factory.mktemp("slabs") / "runs.npz"
+    assert started(8, file).wait() == 0
+    return read(file)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +80,17 @@ def test_run_goes_on_with_half_of_the_devices(runs):
     assert_same(runs, "resumed", "q", "msd")
 
 
+def test_two_processes_agree_with_one_device(tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    files = [tmp_path / f"{rank}.npz" for rank in range(2)]
+    both = [started(2, file, rank, port) for rank, file in enumerate(files)]
+    assert [process.wait() for process in both] == [0, 0]
+    for file in files:
+        assert_same(read(file), "apart", "q", "energy", "pressure")
+
+
 @pytest.mark.parametrize(
     "case, words",
     [
@@ -80,6 +101,7 @@ def test_run_goes_on_with_half_of_the_devices(runs):
         ("kind", "mesh must be a mesh.*got int"),
         ("integrator", "Langevin cannot be divided between devices.*StormerVerlet"),
         ("observable", "radial_distribution is no sum over bodies.*leave out mesh"),
+        ("relax", "a mesh divides hgn.rollout alone"),
         ("jit", "a mesh needs concrete arrays: call rollout outside of jit"),
         ("crowded", "UserWarning: slab 0 of 8 holds 228 of 240 bodies"),
     ],

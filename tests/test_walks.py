@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from term_checks import assert_slopes
 
 import hgn_jax as hgn
 from hgn_jax.features.walks import BLOCK
@@ -64,22 +65,7 @@ def test_lengths_even_and_odd_share_their_columns(term):
 
 
 def test_slopes_are_derivatives(term):
-    theta, q = jr.normal(jr.key(3), (LENGTH,)), SMALL.nodes["position"]
-
-    @jax.jit
-    def energies(q):
-        return term(SMALL._replace(nodes=SMALL.nodes | {"position": q}))[0]
-
-    h = 1e-5
-    moves = h * np.eye(9)[:, :, None]
-    difference = [(energies(q + move) - energies(q - move)) / (2 * h) for move in moves]
-    slopes = term.gradient(SMALL).position[:, 0]
-    np.testing.assert_allclose(slopes, np.stack(difference), rtol=0, atol=1e-8)
-    contracted = term.energy_gradient(SMALL, theta).position[:, 0]
-    np.testing.assert_allclose(contracted, slopes @ theta, rtol=0, atol=1e-13)
-    backwards = jax.grad(lambda q: energies(q) @ theta)(q)[:, 0]
-    np.testing.assert_allclose(contracted, backwards, rtol=0, atol=1e-13)
-    np.testing.assert_allclose(jnp.sum(term.node_energy(SMALL, theta)), energies(q) @ theta)
+    assert_slopes(term, SMALL, jr.normal(jr.key(3), (LENGTH,)))
 
 
 def test_slopes_of_a_padded_batch_are_those_of_its_graphs(term):

@@ -32,17 +32,17 @@ def error(a, b):
     return np.linalg.norm(np.asarray(a, np.float64) - b) / np.linalg.norm(b)
 
 
-def radial(seed, dtype=np.float64):
+def radial(seed, dtype=np.float64, rows=2400, tests=300):
     """256 nearly dependent units of one variable: rows and targets for training and testing."""
     rng = np.random.default_rng(seed)
-    x, unseen = rng.uniform(0.5, 2.0, 2400), rng.uniform(0.5, 2.0, 300)
+    x, unseen = rng.uniform(0.5, 2.0, rows), rng.uniform(0.5, 2.0, tests)
     first, second = rng.choice(x, 256), rng.choice(x, 256)
     step = second - first
     w = np.log(3) * np.where(step < 0, -1, 1) / np.maximum(np.abs(step), 0.2)
     b = -w * first - np.log(3) / 2
-    rows = [(w / np.cosh(w * r[:, None] + b) ** 2).astype(dtype) for r in (x, unseen)]
+    units = [(w / np.cosh(w * r[:, None] + b) ** 2).astype(dtype) for r in (x, unseen)]
     force = [(2 * (1 - np.exp(1 - r)) * np.exp(1 - r)).astype(dtype) for r in (x, unseen)]
-    return rows[0], force[0], rows[1].astype(np.float64), force[1].astype(np.float64)
+    return units[0], force[0], units[1].astype(np.float64), force[1].astype(np.float64)
 
 
 def slope(f, h):

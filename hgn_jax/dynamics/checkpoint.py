@@ -23,7 +23,7 @@ OUTPUTS = array_file.Format("hgn-jax rollout outputs", 1)
 
 @runtime_checkable
 class Resumable(Protocol):
-    """What a rollout needs of a checkpoint."""
+    """Reads and writes the state of a rollout, and its outputs."""
 
     def read(self, motion: Motion) -> tuple[Motion, State | None, list[Output], int]: ...
 

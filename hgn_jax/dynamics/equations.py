@@ -86,7 +86,7 @@ class Equations(eqx.Module):
         return refreshed(graph, self.model.dynamics.state, spec.reach, spec.sizes, self.slabs)
 
     def _initial(self, y: Rates, found: Found | None, step: Int[Array, ""]) -> PyTree:
-        """What the integrator passes to the step that begins with this state."""
+        """State of the integrator for the step that begins here."""
         return self.integrator.init(self._terms(found, step), 0.0, jnp.sign(self.dt), y, None)
 
     def finite(self, tree: PyTree) -> Bool[Array, ""]:

@@ -86,13 +86,15 @@ def rollout(
         cutoff + skin.
     - `neighbours`: edges by cutoff that follow the bodies; the graph's own edges are not used. A
         model with a cutoff needs them, unless all bodies are joined. "fixed" keeps the graph's
-        edges nevertheless.
+        edges nevertheless. With a mesh the bodies are divided between its devices, for
+        `StormerVerlet()`, `Yoshida4()` and `KahanLi8()`, and for observables that are sums.
     - `observables`: quantities to record at every output, such as `hgn.Temperature()`.
     - `states`: True to keep positions and momenta at every output.
     - `progress`: a function, such as `print`, called about once a second and at the end.
     - `checkpoint`: a folder, to which outputs and state are written as often as costs 5% of the
         time. If the same call has left a checkpoint there, the rollout resumes from it; the result
-        is bitwise identical to that of an uninterrupted run.
+        is bitwise identical to that of an uninterrupted run; over a mesh, of as many devices or of
+        others, equal up to rounding.
     - `output`: an H5MD file (`.h5`; extra `files`), to which outputs are written as often as costs
         2% of the time. It can be read while the rollout runs, and if it is killed. An existing file
         is refused, unless the same call resumes from its `checkpoint`.
@@ -109,7 +111,8 @@ def rollout(
     **Raises:** `ValueError` for bad times, a bad graph, a graph of another dimension than the
     model's, an integrator that needs H = T(p) + V(q) where the model is not separable, cell heights
     below twice the cutoff, a barostat without a thermostat, a cell or mobile bodies, or a model
-    without a cutoff or with one beyond that of the neighbours.
+    without a cutoff or with one beyond that of the neighbours; over a mesh for slabs that are too
+    thin, other integrators or observables, and traced arrays.
     `RuntimeError` if the state does not stay finite, naming time, body and closest pair; outside of
     jit also if the energy changes by more than half of the greatest kinetic energy so far, with a
     suggested step. For a checkpoint: `ValueError` if another call made it or it is damaged,

@@ -23,7 +23,7 @@ class SlabCheckpoint:
         self._file, self._whole = file, whole
 
     def read(self, motion: Motion) -> tuple[Motion, State | None, list[Output], int]:
-        """As `RolloutCheckpoint.read`."""
+        """Returns what `RolloutCheckpoint.read` does, with the bodies divided."""
         _, state, outputs, ahead = self._file.read(self._whole)
         if state is None:
             return motion, None, outputs, ahead
@@ -37,6 +37,6 @@ class SlabCheckpoint:
     def write(
         self, motion: Motion, state: State, outputs: list[Output], ahead: int, end: bool = False
     ) -> None:
-        """As `RolloutCheckpoint.write`."""
+        """Writes the state of all bodies, see `RolloutCheckpoint.write`."""
         if self._file.due or end:
             self._file.write(self._whole, gathered(motion, state), outputs, ahead, end)

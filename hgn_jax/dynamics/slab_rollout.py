@@ -27,7 +27,7 @@ def over_mesh(
     output: OutputFile | None,
     until: Mapping[str, float],
 ) -> Run:
-    """As `stepwise`, on the devices of `spec.mesh`; the states are those of all bodies.
+    """Runs `stepwise` on the devices of `spec.mesh`; the states are those of all bodies.
 
     `motion` is that of all bodies, whose own neighbours serve to explain a failure alone.
 

@@ -29,7 +29,7 @@ of its hopping matrix."""
 
 
 def _number(value: ArrayLike) -> Float[Array, ""]:
-    """As an array, so that fits with different numbers share one program."""
+    """Array of one number, so that fits with different numbers share one program."""
     return jnp.asarray(value, float)
 
 

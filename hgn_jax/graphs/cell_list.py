@@ -37,6 +37,15 @@ class Sizes(NamedTuple):
     """Sizes of a slab, if bodies are divided between devices."""
 
 
+SPARE = 1.2
+"""Ratio of a capacity to the number that is needed."""
+
+
+def with_spare(needed: int) -> int:
+    """An even capacity for that number, with some to spare."""
+    return 2 * int(SPARE * needed / 2 + 2)
+
+
 class _Runs(NamedTuple):
     """Ranges `[b l]` of the sorted bodies, for l lines around b bodies; periodic within a line."""
 

@@ -12,13 +12,10 @@ from jraph import GraphsTuple
 
 from .._tree import is_concrete
 from .cell import ROUNDING, AnyArray, Cell, require_cell
-from .cell_list import Sizes, grid_index, run_lengths, steps_around
+from .cell_list import Sizes, grid_index, run_lengths, steps_around, with_spare
 from .dense_edges import DiagonalCellGraphs, SlottedGraphs, with_padding
 from .pair_search import most_neighbours
 from .slab_layout import check_mesh, check_slabs, larger, slab_sizes
-
-SPARE = 1.2
-"""Ratio of the capacity to the number that is needed."""
 
 
 class Neighbours(eqx.Module):
@@ -76,6 +73,11 @@ class Neighbours(eqx.Module):
             raise ValueError(
                 "a neighbour list replaces the edges, so they cannot carry "
                 f"{sorted(graph.edges.keys() - {'shift'})}"
+            )
+        if "lattice" in graph.globals:
+            raise ValueError(
+                "a neighbour list replaces the edges by pairs of near positions, but those of a "
+                'graph with globals["lattice"] are hoppings, and its positions displacements'
             )
         if self.mesh is not None:
             check_slabs(graph, self.mesh.size)
@@ -145,7 +147,8 @@ class Neighbours(eqx.Module):
         assert cell is not None
         sizes = slab_sizes(position, cell, self.reach, self.skin, self.mesh.size, span)
         sizes = sizes._replace(diagonal=bool(_is_diagonal(cell)))
-        return dataclasses.replace(self, sizes=_with_spare(sizes, len(position)))
+        assert sizes.slabs is not None
+        return dataclasses.replace(self, sizes=_with_spare(sizes, sizes.slabs.rows))
 
     def with_grid(self, position: np.ndarray, cell: Cell) -> "Neighbours":
         """Copy with another grid if the cell, on the host, has become too small for this one."""
@@ -161,9 +164,11 @@ class Neighbours(eqx.Module):
     def allocated(self, graph: GraphsTuple, *, sheared: bool) -> "Neighbours":
         """Itself if it has sizes, else `allocate`; `sheared` if the cell will change its shape.
 
-        **Raises:** `ValueError` without sizes inside jit, or for heights below twice the reach of a
-        cell that will be sheared.
+        **Raises:** `ValueError` for a mesh, which only `divided` takes, without sizes inside jit, or
+        for heights below twice the reach of a cell that will be sheared.
         """
+        if self.mesh is not None:
+            raise ValueError("a mesh divides hgn.rollout alone: leave out mesh")
         if not is_concrete(graph):
             if self.sizes is None:
                 raise ValueError(
@@ -199,7 +204,8 @@ class Neighbours(eqx.Module):
         assert self.sizes is not None
         old = self.sizes
         if old.slabs is not None:
-            old = old._replace(slabs=larger(old.slabs, needs))
+            slabs = larger(old.slabs, needs)
+            old, bodies = old._replace(slabs=slabs), slabs.rows
             if slots <= old.slots and run <= old.run:
                 return dataclasses.replace(self, sizes=old)
         # Grow by at least a quarter, since every growth compiles again.
@@ -247,7 +253,7 @@ def _on_host(graph: GraphsTuple) -> Cell | None:
 
 def _with_spare(sizes: Sizes, bodies: int) -> Sizes:
     """Sizes with spare capacity; a single grid cell if runs would cover all bodies anyway."""
-    slots, run = (min(2 * int(SPARE * k / 2 + 2), bodies) for k in sizes[:2])
+    slots, run = (min(with_spare(k), bodies) for k in sizes[:2])
     if run * math.prod(len(steps_around(k)) for k in sizes.grid[:-1]) < bodies:
         return sizes._replace(slots=slots, run=run)
     return sizes._replace(slots=slots, run=bodies, grid=tuple(1 for _ in sizes.grid))

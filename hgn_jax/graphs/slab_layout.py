@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jraph import GraphsTuple
 
 from .cell import Cell
-from .cell_list import Sizes, grid_index, run_lengths
+from .cell_list import Sizes, grid_index, run_lengths, with_spare
 from .dense_edges import DiagonalCellGraphs, SlottedGraphs
 from .pair_search import most_neighbours
 from .slab_list import GRAPHS
@@ -22,8 +22,6 @@ BODY = "slab: body"
 """Node array with the number of each body in the whole graph, from one; zero for padding."""
 CROWDED = 2
 """Ratio to its even share above which a slab holds too many bodies."""
-SPARE = 1.2
-"""Ratio of the capacity to the number that is needed."""
 
 
 def check_mesh(mesh: Any) -> None:
@@ -103,7 +101,7 @@ def slab_sizes(
 def larger(capacity: Capacity, needs: tuple[int, ...]) -> Capacity:
     """The capacity, enlarged where it is less than the needs, with some to spare."""
     bodies, halo, leavers = (
-        max(2 * int(SPARE * need / 2 + 2), size * 5 // 4) if need + padding > size else size
+        max(with_spare(need), size * 5 // 4) if need + padding > size else size
         for need, size, padding in zip(needs, capacity[:3], (PADDING, 0, 0))
     )
     return capacity._replace(bodies=bodies, halo=halo, leavers=leavers)
@@ -124,14 +122,14 @@ def divided(
     own = [np.flatnonzero(slab == k) for k in range(slabs)]
     sharding = NamedSharding(slab_mesh(mesh), PartitionSpec(SLABS))
 
-    def on_devices(parts: Iterator[np.ndarray], rows: int) -> jax.Array:
+    def on_devices(parts: Iterable[np.ndarray], rows: int) -> jax.Array:
         filled = np.stack([_filled(part, rows) for part in parts])
         return jax.make_array_from_callback(filled.shape, sharding, lambda k: filled[k])
 
     nodes = {name: np.asarray(a) for name, a in (graph.nodes | extra).items()}
     nodes[BODY] = np.arange(1, len(x) + 1, dtype=np.int32)
     counts = [np.array([len(k), 0, capacity.bodies - 1 - len(k), 0, 1], np.int32) for k in own]
-    empty = on_devices((np.zeros(0, np.int32) for _ in own), 0)
+    empty = on_devices([np.zeros(0, np.int32)] * slabs, 0)
     kind = DiagonalCellGraphs if sizes.diagonal else SlottedGraphs
     return kind(
         nodes={name: on_devices((a[k] for k in own), capacity.bodies) for name, a in nodes.items()},
@@ -139,11 +137,10 @@ def divided(
         senders=empty,
         receivers=empty,
         globals={
-            name: on_devices((np.asarray(a) for _ in own), GRAPHS)
-            for name, a in graph.globals.items()
+            name: on_devices([np.asarray(a)] * slabs, GRAPHS) for name, a in graph.globals.items()
         },
-        n_node=on_devices(iter(counts), GRAPHS),
-        n_edge=on_devices((np.zeros(1, np.int32) for _ in own), GRAPHS),
+        n_node=on_devices(counts, GRAPHS),
+        n_edge=on_devices([np.zeros(1, np.int32)] * slabs, GRAPHS),
     )
 
 

@@ -68,8 +68,7 @@ class SlabList(eqx.Module):
 
     def with_halo(self, values: Float[Array, "n ..."]) -> Float[Array, "N ..."]:
         """Values of own bodies, followed by those of the halo."""
-        behind, ahead = self.edge
-        return _with_halo(values, behind, ahead, self.start, self.slabs)
+        return _with_halo(values, *self.edge, self.start, self.slabs)
 
     def own(self, values: Float[Array, "N ..."]) -> Float[Array, "n ..."]:
         """Values of the slab's own bodies; zero for padding."""
@@ -106,8 +105,7 @@ def find_in_slab(
     # What the slab behind sends ahead follows the own bodies, then what the slab ahead sends back.
     second = number + shifted(copies_ahead, slabs, 1)
     start = (number, second, second + shifted(copies_behind, slabs, -1))
-    rows = n + 2 * capacity.halo
-    mask = jnp.arange(rows, dtype=jnp.int32) < start[2]
+    mask = jnp.arange(capacity.rows, dtype=jnp.int32) < start[2]
     near = around_slab(_with_halo(position, behind, ahead, start, slabs), cell, slab, slabs, axis)
     box = search_cell(cell, slabs, capacity.span * reach, axis)
     senders, slots, run = search(near, mask, box, reach, sizes)

@@ -21,8 +21,6 @@ from .cell import AnyArray, Cell
 
 SLABS = "slabs"
 """Name of the mesh axis."""
-
-
 PADDING = 2
 """Least number of rows of padding behind a slab's own bodies."""
 
@@ -42,6 +40,11 @@ class Capacity(NamedTuple):
     """Lattice vector along which the slabs follow each other."""
     total: int
     """Number of bodies of all slabs."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of a slab with its halo."""
+        return self.bodies + 2 * self.halo
 
 
 class Needs(NamedTuple):
