@@ -118,7 +118,7 @@ def draw(records: list[Record]) -> Figure:
         for target, colour in zip(LAYERS, COLOURS):
             mine = [r for r in records if (r["measured"], r["target"]) == (kind, target)]
             x = [r[key] for r in mine]
-            for ax, value in zip(column, ("force_error", "condition")):
+            for ax, value in zip(column, ("force_error", "cancellation")):
                 ax.semilogy(x, [r[value] for r in mine], "o-", color=colour, label=target, lw=1.8)
             if kind == "depth":
                 y = [r["pairs_of_equal_width"] for r in mine]
@@ -132,9 +132,8 @@ def draw(records: list[Record]) -> Figure:
             ax.spines[["top", "right"]].set_visible(False)
             ax.grid(alpha=0.25)
             ax.tick_params(labelsize=11)
-        column[1].axhline(1 / EPSILON, color="0.3", lw=1, ls=":")
     axes[0, 0].set_ylabel("relative error of forces", fontsize=13)
-    axes[1, 0].set_ylabel("condition number of Z", fontsize=13)
+    axes[1, 0].set_ylabel("cancellation", fontsize=13)
     axes[1, 0].set_xlabel("layers (dotted: pairs of equal width)", fontsize=13)
     axes[1, 1].set_xlabel("units of the second layer", fontsize=13)
     handles, labels = axes[0, 0].get_legend_handles_labels()

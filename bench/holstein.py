@@ -246,7 +246,10 @@ def picture(records: list[Record]) -> Figure:
             values, times = np.array(record[key]), record["times"]
             ax.plot(times, values.mean(axis=1), color=color, label=record["model"])
             if record["model"] == "exact":
-                ax.fill_between(times, values.min(1), values.max(1), color=color, alpha=0.25, lw=0)
+                ax.fill_between(
+                    times, values.min(1), values.max(1), color=color, alpha=0.25, lw=0,
+                    label="range of the exact runs",
+                )  # fmt: skip
     axes[2].set(xlabel="time", title="domain size (sites)")
     axes[3].set(xlabel="time", title="order parameter")
     axes[2].legend(frameon=False)

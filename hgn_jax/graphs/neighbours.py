@@ -164,8 +164,8 @@ class Neighbours(eqx.Module):
     def allocated(self, graph: GraphsTuple, *, sheared: bool) -> "Neighbours":
         """Itself if it has sizes, else `allocate`; `sheared` if the cell will change its shape.
 
-        **Raises:** `ValueError` for a mesh, which only `divided` takes, without sizes inside jit, or
-        for heights below twice the reach of a cell that will be sheared.
+        **Raises:** `ValueError` for a mesh, which only `divided` takes; without sizes inside jit;
+        or for heights below twice the reach of a cell that will be sheared.
         """
         if self.mesh is not None:
             raise ValueError("a mesh divides hgn.rollout alone: leave out mesh")
