@@ -152,7 +152,12 @@ class Motion(Equations):
         """The state with its neighbour list refreshed if it is stale."""
         if self.neighbours is None:
             return state
-        return jax.lax.cond(state.stale, lambda: self.renewed(state), lambda: state)
+        if self.slabs is not None:
+            return jax.lax.cond(state.stale, lambda: self.renewed(state), lambda: state)
+        # Bodies stay in their rows: only the list passes through the condition, which copies.
+        new = partial(self.find, state.y, state.cell)
+        found = jax.lax.cond(state.stale, new, lambda: state.neighbours)
+        return dataclasses.replace(state, neighbours=found)
 
     def _attempt(self, state: State, found: Found | None) -> tuple[State, Array]:
         """Like `_step`, with a given list, and whether it reached a finite state.
