@@ -24,6 +24,10 @@ class Trajectory(eqx.Module):
     """`[t n d]`, or `[0 n d]` if the rollout was told to leave states out."""
     momentum: Float[Array, "_ n d"]
     """Momenta, shaped like `position`; `[0 n d]` if the state has none."""
+    axis: Float[Array, "_ n d"]
+    """Axes of `hgn.LinearRotors`, shaped like `position`; `[0 n d]` for other states."""
+    angular_momentum: Float[Array, "_ n w"]
+    """Their angular momenta; `[0 n d(d-1)/2]` for other states."""
     energy: Float[Array, "t ..."]
     """Energy of the model that was integrated, `[t]`; `[t g]` for a batch of several graphs."""
     observed: dict[str, Float[Array, "t ..."]]
@@ -89,7 +93,7 @@ class Trajectory(eqx.Module):
 @eqx.filter_jit
 def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: Run) -> Trajectory:
     """The run without padding, and with NaN for outputs after the stop."""
-    n, graph_count = len(graph.nodes["position"]), graph.n_node.shape[0]
+    (n, d), graph_count = graph.nodes["position"].shape, graph.n_node.shape[0]
     chained = all_finite(run.after.y)
     reached = chained | (jnp.cumsum(jnp.asarray(schedule.strides)) <= run.steps)
 
@@ -102,11 +106,11 @@ def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: R
         return kept[:, 0] if graph_count == 1 else kept
 
     outputs = run.outputs
-    none = jnp.zeros((0, *graph.nodes["position"].shape), motion.dt.dtype)
-    position, momentum = (
-        cut(outputs.state[name], n) if name in outputs.state else none
-        for name in ("position", "momentum")
-    )
+
+    def of_bodies(name: str, width: int) -> Array:
+        none = jnp.zeros((0, n, width), motion.dt.dtype)
+        return cut(outputs.state[name], n) if name in outputs.state else none
+
     bad = ~jnp.all(jnp.isfinite(jnp.concatenate(run.after.y, axis=1)[:n]), axis=1)
     # A step that could not be solved makes all bodies NaN: none is to blame.
     node = jnp.where(jnp.any(bad) & run.after.solved, jnp.argmax(bad), -1)
@@ -116,8 +120,10 @@ def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: R
     end_time = schedule.times[0] + motion.dt * run.end.step.astype(motion.dt.dtype)
     return Trajectory(
         times=schedule.times,
-        position=position,
-        momentum=momentum,
+        position=of_bodies("position", d),
+        momentum=of_bodies("momentum", d),
+        axis=of_bodies("axis", d),
+        angular_momentum=of_bodies("angular_momentum", d * (d - 1) // 2),
         energy=of_graphs(outputs.energy),
         observed={name: of_graphs(values) for name, values in outputs.observed.items()},
         cell=None if outputs.cell is None else of_graphs(outputs.cell),

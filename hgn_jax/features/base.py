@@ -134,12 +134,13 @@ class AbstractEnergy(AbstractTerm):
     """
 
     depends_on: eqx.AbstractClassVar[tuple[str, ...]]
-    """State variables that the columns read: "position", "momentum" or both."""
+    """State variables that the columns read: "position", "momentum" or both; of bodies with an axis
+    also "axis"."""
 
     @property
     def separable(self) -> bool:
-        # An energy of both variables mixes them in its derivatives.
-        return len(self.depends_on) == 1
+        # An energy of both kinds of variables mixes them in its derivatives.
+        return len({name in ("momentum", "angular_momentum") for name in self.depends_on}) == 1
 
     @property
     @abstractmethod

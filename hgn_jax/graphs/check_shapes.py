@@ -29,8 +29,9 @@ def check_shapes(graphs: GraphsTuple) -> None:
     if position.ndim != 2 or not position.shape[1]:
         raise ValueError(f'nodes["position"] must be [n d], got {position.shape}')
     # AXES writes fixed lengths as digits.
+    d = position.shape[1]
     sizes = {
-        "n": position.shape[0], "d": position.shape[1],
+        "n": position.shape[0], "d": d, "w": d * (d - 1) // 2,
         "e": len(graphs.senders), "g": len(graphs.n_node), "2": 2, "3": 3,
         "t": _slots(graphs.nodes, "triples"), "q": _slots(graphs.nodes, "quadruples"),
         "k": _slots(graphs.globals, "lattice"),
@@ -50,6 +51,8 @@ def check_shapes(graphs: GraphsTuple) -> None:
             f"are {sizes['n']} nodes and {sizes['e']} edges"
         )
     _check_precision(graphs)
+    if "angular_momentum" in graphs.nodes:
+        require(graphs, {"nodes": ["axis", "inertia"]}, 'nodes["angular_momentum"]')
     if "shift" in graphs.edges and "cell" not in graphs.globals:
         raise ValueError('edges["shift"] requires globals["cell"]')
     require_shift(graphs)

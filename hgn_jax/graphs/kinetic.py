@@ -3,8 +3,19 @@
 import jax.numpy as jnp
 from jraph import GraphsTuple
 
-from .._types import GraphScalars, Vectors
-from .geometry import movable, sum_over_graphs
+from .._types import GraphScalars, NodeScalars, Vectors
+from .geometry import movable, sum_over_graphs, velocity_of
+from .rotation import angular_velocity_of
+
+
+def kinetic_energies(graphs: GraphsTuple) -> NodeScalars:
+    r"""$|p_i|^2 / 2 m_i + |L_i|^2 / 2 I_i$ of every body, from the momenta that the graphs hold."""
+    energy = jnp.zeros_like(graphs.nodes["position"][:, 0])
+    for name, rates in (("momentum", velocity_of), ("angular_momentum", angular_velocity_of)):
+        if name in graphs.nodes:
+            # p . v = |p|^2 / m is twice the kinetic energy.
+            energy += jnp.sum(graphs.nodes[name] * rates(graphs), axis=1) / 2
+    return energy
 
 
 def kinetic_energy(graphs: GraphsTuple, p: Vectors) -> GraphScalars:

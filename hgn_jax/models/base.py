@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
-from .._types import Gradient, GraphScalars, Rates, Vectors
+from .._types import Gradient, GraphScalars, Rates
 from ..graphs.strain import strained
 from .equations_of_motion import AbstractDynamics, Canonical
 
@@ -132,7 +132,7 @@ class AbstractHamiltonian(AbstractModel):
 def differentiated(model: AbstractModel, graphs: GraphsTuple) -> Gradient:
     """Gradient of a model's energy by reverse-mode differentiation; also the reference in tests."""
 
-    def energy(state: dict[str, Vectors]) -> Array:
+    def energy(state: dict[str, Array]) -> Array:
         # Graphs are independent: the gradient of the sum holds that of each graph.
         return jnp.sum(model(graphs._replace(nodes=graphs.nodes | state)))
 

@@ -33,11 +33,11 @@ class Constrained(AbstractDynamics):
     rods: Rods
 
     def rates(self, graphs: GraphsTuple, gradient: Gradient) -> tuple[Any, ...]:
-        by_position, by_momentum = gradient
+        by_position = gradient.position
         # Without forces there is nothing to project; the turning rods are in `offset`.
         if by_position is None:
-            return by_momentum, None
-        return by_momentum, self.rods.projected(graphs, -by_position)
+            return gradient.momentum, None
+        return gradient.momentum, self.rods.projected(graphs, -by_position)
 
     def offset(self, graphs: GraphsTuple) -> tuple[Any, ...]:
         x = self.rods.vectors(graphs)

@@ -2,11 +2,12 @@
 
 from typing import ClassVar
 
-import jax.numpy as jnp
 from jraph import GraphsTuple
 
 from .._types import Gradient, GraphScalars, Rates
 from ..graphs.geometry import sum_over_graphs, velocity_of
+from ..graphs.kinetic import kinetic_energies
+from ..graphs.rotation import angular_velocity_of
 from .base import AbstractModel
 from .equations_of_motion import AbstractDynamics, Canonical
 
@@ -41,7 +42,8 @@ class AbstractNewtonian(AbstractModel):
 
 
 class Newtonian(AbstractNewtonian):
-    r"""$T = \sum_i |p_i|^2 / 2 m_i$ alone (mass * length^2 / time^2).
+    r"""$T = \sum_i |p_i|^2 / 2 m_i$ alone (mass * length^2 / time^2), and $|L_i|^2 / 2 I_i$ for
+    bodies with an angular momentum.
 
     The known part of models in which no term depends on momenta. Graphs without momenta count as at
     rest.
@@ -52,11 +54,12 @@ class Newtonian(AbstractNewtonian):
         return 0.0
 
     def __call__(self, graphs: GraphsTuple) -> GraphScalars:
-        if "momentum" not in graphs.nodes:
-            return jnp.zeros(graphs.n_node.shape, graphs.nodes["position"].dtype)
-        # p . v = |p|^2 / m is twice the kinetic energy.
-        twice = jnp.sum(graphs.nodes["momentum"] * velocity_of(graphs), axis=1)
-        return sum_over_graphs(graphs, twice) / 2
+        return sum_over_graphs(graphs, kinetic_energies(graphs))
 
     def gradient(self, graphs: GraphsTuple) -> Gradient:
-        return Gradient(momentum=velocity_of(graphs) if "momentum" in graphs.nodes else None)
+        return Gradient(
+            momentum=velocity_of(graphs) if "momentum" in graphs.nodes else None,
+            angular_momentum=(
+                angular_velocity_of(graphs) if "angular_momentum" in graphs.nodes else None
+            ),
+        )
