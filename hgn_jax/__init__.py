@@ -11,6 +11,7 @@ from . import metrics as metrics
 from . import systems as systems
 from ._progress import Progress as Progress
 from ._types import Gradient as Gradient
+from ._types import RotorGradient as RotorGradient
 from .deviation import Deviation as Deviation
 from .dynamics.block_average import BlockAverage as BlockAverage
 from .dynamics.block_average import block_average as block_average

@@ -5,7 +5,7 @@ from typing import TypeAlias
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from .._types import Rates
+from .._types import Rates, Vectors
 from ..graphs.neighbour_list import NeighbourList
 from ..graphs.slab_list import SlabList
 
@@ -33,7 +33,7 @@ class State(eqx.Module):
 class Output(eqx.Module):
     """Output at one time."""
 
-    state: dict[str, Float[Array, "n _"]]
+    state: dict[str, Vectors]
     """The arrays of the state by name; empty if states are not kept."""
     energy: Float[Array, " g"]
     kinetic: Float[Array, " g"]

@@ -15,6 +15,9 @@ from .save_times import Schedule
 from .state import Run, State
 from .stepper import Motion
 
+MOVED = ("position", "momentum", "axis", "angular_momentum")
+"""Arrays of the state that a trajectory keeps."""
+
 
 class Trajectory(eqx.Module):
     """A trajectory of n bodies at t times."""
@@ -24,10 +27,6 @@ class Trajectory(eqx.Module):
     """`[t n d]`, or `[0 n d]` if the rollout was told to leave states out."""
     momentum: Float[Array, "_ n d"]
     """Momenta, shaped like `position`; `[0 n d]` if the state has none."""
-    axis: Float[Array, "_ n d"]
-    """Axes of `hgn.LinearRotors`, shaped like `position`; `[0 n d]` for other states."""
-    angular_momentum: Float[Array, "_ n w"]
-    """Their angular momenta; `[0 n d(d-1)/2]` for other states."""
     energy: Float[Array, "t ..."]
     """Energy of the model that was integrated, `[t]`; `[t g]` for a batch of several graphs."""
     observed: dict[str, Float[Array, "t ..."]]
@@ -51,6 +50,10 @@ class Trajectory(eqx.Module):
     """True if the bodies kept the edges of the start, False if neighbours were searched."""
     reason: str = eqx.field(static=True, default="")
     """Which bound of `until` ended the rollout, and when; empty if none did."""
+    axis: Float[Array, "_ n d"] | None = None
+    """Axes of `hgn.LinearRotors`, shaped like `position`; None for other dynamics."""
+    angular_momentum: Float[Array, "_ n d"] | None = None
+    """Their angular momenta, shaped like `position`."""
 
     def recordings(self) -> list[Recording]:
         """The trajectory of each graph as plain arrays, as `hgn.write` writes them.
@@ -72,8 +75,8 @@ class Trajectory(eqx.Module):
             np.asarray(self.times),
             {
                 name: np.asarray(values)
-                for name, values in (("position", self.position), ("momentum", self.momentum))
-                if len(values)
+                for name in MOVED
+                if (values := getattr(self, name)) is not None and len(values)
             },
             {name: of_graphs(v) for name, v in (("energy", self.energy), *self.observed.items())},
             None if self.cell is None else of_graphs(self.cell),
@@ -93,7 +96,7 @@ class Trajectory(eqx.Module):
 @eqx.filter_jit
 def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: Run) -> Trajectory:
     """The run without padding, and with NaN for outputs after the stop."""
-    (n, d), graph_count = graph.nodes["position"].shape, graph.n_node.shape[0]
+    n, graph_count = len(graph.nodes["position"]), graph.n_node.shape[0]
     chained = all_finite(run.after.y)
     reached = chained | (jnp.cumsum(jnp.asarray(schedule.strides)) <= run.steps)
 
@@ -106,11 +109,11 @@ def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: R
         return kept[:, 0] if graph_count == 1 else kept
 
     outputs = run.outputs
-
-    def of_bodies(name: str, width: int) -> Array:
-        none = jnp.zeros((0, n, width), motion.dt.dtype)
-        return cut(outputs.state[name], n) if name in outputs.state else none
-
+    none = jnp.zeros((0, *graph.nodes["position"].shape), motion.dt.dtype)
+    position, momentum, axis, angular_momentum = (
+        cut(outputs.state[name], n) if name in outputs.state else none for name in MOVED
+    )
+    turning = "axis" in motion.model.dynamics.state
     bad = ~jnp.all(jnp.isfinite(jnp.concatenate(run.after.y, axis=1)[:n]), axis=1)
     # A step that could not be solved makes all bodies NaN: none is to blame.
     node = jnp.where(jnp.any(bad) & run.after.solved, jnp.argmax(bad), -1)
@@ -120,10 +123,8 @@ def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: R
     end_time = schedule.times[0] + motion.dt * run.end.step.astype(motion.dt.dtype)
     return Trajectory(
         times=schedule.times,
-        position=of_bodies("position", d),
-        momentum=of_bodies("momentum", d),
-        axis=of_bodies("axis", d),
-        angular_momentum=of_bodies("angular_momentum", d * (d - 1) // 2),
+        position=position,
+        momentum=momentum,
         energy=of_graphs(outputs.energy),
         observed={name: of_graphs(values) for name, values in outputs.observed.items()},
         cell=None if outputs.cell is None else of_graphs(outputs.cell),
@@ -133,6 +134,8 @@ def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: R
         stopped_time=jnp.where(chained & ~jnp.all(good), first_bad, stopped),
         stopped_node=node,
         keeps_edges=motion.neighbours is None,
+        axis=axis if turning else None,
+        angular_momentum=angular_momentum if turning else None,
     )
 
 

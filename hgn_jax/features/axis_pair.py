@@ -15,7 +15,7 @@ from .._arguments import whole_number
 from .._tree import is_concrete
 from .._types import EdgeMask, Key
 from .base import AbstractTermSpec, Fitted
-from .contact import surface_distance
+from .contact import strength, surface_distance
 from .dense import Dense
 from .pair_base import fade, observable, pair_count, up_to_cutoff
 from .sampling import ELM, AbstractSampling
@@ -51,7 +51,8 @@ class AxisPairFeatures(AbstractSiteColumns):
         units = jnp.concatenate([self.near(s)[0], self.far(jnp.log(s))[0]])
         values = legendre(z[1:], max(map(max, self.degrees)))
         a, b, c = (values[np.array(of), k] for k, of in enumerate(zip(*self.degrees)))
-        angular = fade(z[0] ** 2, self.cutoff) * a * b * c
+        scale = strength(z, self.contact) * fade(z[0] ** 2, self.cutoff)
+        angular = scale * a * b * c
         return (angular[:, None] * units[None]).ravel()
 
     def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
@@ -78,15 +79,16 @@ class AxisPair(AbstractTermSpec):
     **Arguments:**
 
     - `units`: number of units for each product, even.
-    - `degree`: greatest degree in each axis, $a + c$ and $b + c$. Dipoles need 1, quadrupoles 2,
-        Gay-Berne ellipsoids 8 and more.
+    - `degree`: greatest degree in each axis, $a + c$ and $b + c$. Dipoles need 1, quadrupoles 2.
     - `polar`: False if head and tail of the bodies are alike. Then only products that are even in
         each axis are used, about a quarter of them.
     - `contact`: distances at which two bodies touch side by side and end to end (length), for
         elongated or flat bodies. s is then
         $r - \sigma(n_i, n_j, \hat r) + \sigma_{side}$ with the contact distance $\sigma$ of
-        Gaussian overlaps, so that steep repulsions of all directions have one s. None: s = r.
-        Choose it by the residual of the training data.
+        Gaussian overlaps, so that steep repulsions of all directions have one s; and energies are
+        multiplied by the strength of these overlaps, $(1 - \chi^2 (n_i \cdot n_j)^2)^{-1/2}$ with
+        $\chi = (\kappa^2 - 1) / (\kappa^2 + 1)$ and the ratio $\kappa$ of the lengths. None: s = r.
+        Choose it by the error of held-out training data.
     - `cutoff`: distance at which all energies fade to zero (length).
     - `sampling`, `activation`: as in `Pair`.
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
-from .._types import Gradient, Key, NodeScalars, Vectors
+from .._types import Gradient, Key, NodeScalars, Vectors, gradient_of
 from ..graphs.strain import strained
 
 
@@ -259,4 +259,4 @@ def differentiated(
         return jnp.sum(energy.node_energy(moved, theta))
 
     # Variables that the energy does not read stay None, zero by construction.
-    return Gradient(**jax.grad(total)({name: graphs.nodes[name] for name in energy.depends_on}))
+    return gradient_of(jax.grad(total)({name: graphs.nodes[name] for name in energy.depends_on}))

@@ -1,4 +1,4 @@
-"""Distance of contact of two bodies of revolution."""
+"""Overlap of two Gaussian bodies of revolution: distance of contact and strength."""
 
 from jaxtyping import Array, Float
 
@@ -16,6 +16,13 @@ def surface_distance(z: Float[Array, " 4"], contact: tuple[float, float]) -> Flo
     """
     side, end = contact
     return z[0] - side * (overlap(z, anisotropy(end / side)) ** -0.5 - 1)
+
+
+def strength(z: Float[Array, " 4"], contact: tuple[float, float]) -> Float[Array, ""]:
+    r"""$(1 - \chi^2 c^2)^{-1/2}$: greatest for parallel bodies, one for crossed ones and for
+    spheres."""
+    side, end = contact
+    return (1 - (anisotropy(end / side) * z[3]) ** 2) ** -0.5
 
 
 def anisotropy(ratio: float) -> float:

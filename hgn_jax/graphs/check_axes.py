@@ -24,7 +24,7 @@ def check_axes(graphs: GraphsTuple, frames: Frames, padding: np.ndarray) -> None
             f"{length[i]:.6g} ({bad.sum()} in all): {remedy}"
         )
     momentum = graphs.nodes.get("angular_momentum")
-    if momentum is None or axis.shape[1] != 3:  # in the plane it is always perpendicular
+    if momentum is None:
         return
     along = np.abs(np.sum(axis * momentum, axis=1))
     # Compared with the typical size, too: small momenta of rounded data have few digits.

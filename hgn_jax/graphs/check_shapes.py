@@ -29,9 +29,8 @@ def check_shapes(graphs: GraphsTuple) -> None:
     if position.ndim != 2 or not position.shape[1]:
         raise ValueError(f'nodes["position"] must be [n d], got {position.shape}')
     # AXES writes fixed lengths as digits.
-    d = position.shape[1]
     sizes = {
-        "n": position.shape[0], "d": d, "w": d * (d - 1) // 2,
+        "n": position.shape[0], "d": position.shape[1],
         "e": len(graphs.senders), "g": len(graphs.n_node), "2": 2, "3": 3,
         "t": _slots(graphs.nodes, "triples"), "q": _slots(graphs.nodes, "quadruples"),
         "k": _slots(graphs.globals, "lattice"),

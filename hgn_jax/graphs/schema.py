@@ -12,7 +12,7 @@ AXES: dict[str, dict[str, str]] = {
         "position": "n d", "momentum": "n d", "velocity": "n d", "force": "n d",
         "mass": "n", "charge": "n", "weight": "n", "species": "n", "fixed": "n",
         "position_measured": "n", "momentum_measured": "n",
-        "axis": "n d", "axis_velocity": "n d", "angular_momentum": "n w", "torque": "n w",
+        "axis": "n d", "axis_velocity": "n d", "angular_momentum": "n d", "torque": "n d",
         "inertia": "n",
         "triples": "n t 2", "triple_type": "n t", "quadruples": "n q 3", "quadruple_type": "n q",
     },
@@ -22,8 +22,8 @@ AXES: dict[str, dict[str, str]] = {
         "energy_weight": "g", "stress_weight": "g", "lattice": "g k",
     },
 }  # fmt: skip
-"""Axes of every known array: n nodes, e edges, g graphs, d dimensions, w = d(d-1)/2 components
-of a rotation, t triples and q quadruples of a node, k axes of a lattice."""
+"""Axes of every known array: n nodes, e edges, g graphs, d dimensions, t triples and q quadruples
+of a node, k axes of a lattice."""
 INTEGERS = {
     "species", "type", "trajectory", "shift", "triples", "triple_type", "quadruples",
     "quadruple_type", "lattice",

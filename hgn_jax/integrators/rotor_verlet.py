@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from diffrax import RESULTS, AbstractTerm
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from .._types import Rates
+from .._types import Rates, Vectors
 from ..graphs.rotation import along_geodesic
 from .base import AbstractNonseparable
 from .yoshida4 import Yoshida4
 
-Push: TypeAlias = tuple[Float[Array, "n d"], Float[Array, "n w"]]
+Push: TypeAlias = tuple[Vectors, Vectors]
 """Force and torque on every body."""
 
 

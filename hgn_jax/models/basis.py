@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
-from .._types import GraphScalars
+from .._types import Gradient, GraphScalars, RotorGradient
 from ..features.base import AbstractEnergy, AbstractRates, AbstractTerm, Counts
 from ..graphs.geometry import (
     edge_kinds,
@@ -164,6 +164,7 @@ class Basis(eqx.Module):
         return by_state(term(graphs), self.dynamics)
 
 
-def by_state(rates: Any, dynamics: AbstractDynamics) -> tuple[Any, ...]:
+def by_state(rates: Gradient, dynamics: AbstractDynamics) -> tuple[Any, ...]:
     """Rates by name as a tuple in the order of the state."""
-    return tuple(getattr(rates, name) for name in dynamics.state)
+    by_name = RotorGradient.of(rates)
+    return tuple(getattr(by_name, name) for name in dynamics.state)

@@ -33,11 +33,11 @@ class Constrained(AbstractDynamics):
     rods: Rods
 
     def rates(self, graphs: GraphsTuple, gradient: Gradient) -> tuple[Any, ...]:
-        by_position = gradient.position
+        by_position, by_momentum = gradient
         # Without forces there is nothing to project; the turning rods are in `offset`.
         if by_position is None:
-            return gradient.momentum, None
-        return gradient.momentum, self.rods.projected(graphs, -by_position)
+            return by_momentum, None
+        return by_momentum, self.rods.projected(graphs, -by_position)
 
     def offset(self, graphs: GraphsTuple) -> tuple[Any, ...]:
         x = self.rods.vectors(graphs)

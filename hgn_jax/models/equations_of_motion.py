@@ -64,8 +64,8 @@ class Canonical(AbstractDynamics):
     conserves_energy: ClassVar[bool] = True
 
     def rates(self, graphs: GraphsTuple, gradient: Gradient) -> tuple[Any, ...]:
-        by_position = gradient.position
-        return gradient.momentum, None if by_position is None else -by_position
+        by_position, by_momentum = gradient
+        return by_momentum, None if by_position is None else -by_position
 
 
 def at_rest_where_fixed(graphs: GraphsTuple, rates: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -4,10 +4,9 @@ from typing import ClassVar
 
 from jraph import GraphsTuple
 
-from .._types import Gradient, GraphScalars, Rates
-from ..graphs.geometry import sum_over_graphs, velocity_of
-from ..graphs.kinetic import kinetic_energies
-from ..graphs.rotation import angular_velocity_of
+from .._types import Gradient, GraphScalars, Rates, gradient_of
+from ..graphs.geometry import sum_over_graphs
+from ..graphs.kinetic import kinetic_energies, velocities
 from .base import AbstractModel
 from .equations_of_motion import AbstractDynamics, Canonical
 
@@ -42,7 +41,7 @@ class AbstractNewtonian(AbstractModel):
 
 
 class Newtonian(AbstractNewtonian):
-    r"""$T = \sum_i |p_i|^2 / 2 m_i$ alone (mass * length^2 / time^2), and $|L_i|^2 / 2 I_i$ for
+    r"""$T = \sum_i |p_i|^2 / 2 m_i$ alone (mass * length^2 / time^2), and $|L_i|^2 / 2 I_i$ of
     bodies with an angular momentum.
 
     The known part of models in which no term depends on momenta. Graphs without momenta count as at
@@ -57,9 +56,4 @@ class Newtonian(AbstractNewtonian):
         return sum_over_graphs(graphs, kinetic_energies(graphs))
 
     def gradient(self, graphs: GraphsTuple) -> Gradient:
-        return Gradient(
-            momentum=velocity_of(graphs) if "momentum" in graphs.nodes else None,
-            angular_momentum=(
-                angular_velocity_of(graphs) if "angular_momentum" in graphs.nodes else None
-            ),
-        )
+        return gradient_of(velocities(graphs))

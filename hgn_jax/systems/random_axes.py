@@ -15,8 +15,7 @@ def random_axes(
 ) -> dict[str, Array]:
     """Axes of that shape in all directions alike, and angular momenta drawn as momenta are."""
     turn, spin = jr.split(key)
-    width = shape[-1] * (shape[-1] - 1) // 2
-    momentum = start.offsets(spin, (*shape[:-1], width), dtype)[1]
+    momentum = start.offsets(spin, shape, dtype)[1]
     # Normal vectors, normalised, are uniform on the sphere.
     return perpendicular(jr.normal(turn, shape, dtype), momentum)
 
@@ -24,6 +23,5 @@ def random_axes(
 def perpendicular(axis: Array, momentum: Array) -> dict[str, Array]:
     """Axes of unit length, and the parts of the angular momenta that are perpendicular to them."""
     axis = axis / norm(axis)[..., None]
-    if axis.shape[-1] == 3:
-        momentum = momentum - jnp.sum(axis * momentum, axis=-1, keepdims=True) * axis
-    return {"axis": axis, "angular_momentum": momentum}
+    along = jnp.sum(axis * momentum, axis=-1, keepdims=True)
+    return {"axis": axis, "angular_momentum": momentum - along * axis}
