@@ -88,10 +88,15 @@ def check_integrator(model: AbstractModel, integrator: diffrax.AbstractSolver) -
         )
 
 
-def check_barostat(barostat: object, integrator: object, graph: Any) -> None:
+def check_barostat(model: AbstractModel, barostat: object, integrator: object, graph: Any) -> None:
     """Raises `ValueError` for a barostat that cannot act."""
     if barostat is None:
         return
+    if len(model.dynamics.state) != 2:
+        raise ValueError(
+            "a barostat needs a thermostat, which moves positions and momenta, but the state of "
+            f"this model is {model.dynamics.state}: leave barostat out"
+        )
     if not isinstance(barostat, CellRescaling):
         raise ValueError(f"barostat must be hgn.CellRescaling(...), got {barostat!r}")
     if not isinstance(integrator, AbstractThermostat):
@@ -111,6 +116,11 @@ def check_divisible(
     """Raises `ValueError` for what cannot be computed on devices that hold a slab each."""
     if not is_concrete((model, graph)):
         raise ValueError("a mesh needs concrete arrays: call rollout outside of jit, vmap and grad")
+    if len(model.dynamics.state) != 2:
+        raise ValueError(
+            "bodies are divided between devices with positions and momenta, but the state of this "
+            f"model is {model.dynamics.state}: leave mesh out"
+        )
     if not isinstance(integrator, AbstractSeparable) or isinstance(integrator, AbstractThermostat):
         raise ValueError(
             f"{type(integrator).__name__} cannot be divided between devices: with a mesh, use "

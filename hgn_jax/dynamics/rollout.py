@@ -124,7 +124,7 @@ def rollout(
     check_kinds(model, integrator, dt, observables)
     check_integrator(model, integrator)
     check_start(model, graph)
-    check_barostat(barostat, integrator, graph)
+    check_barostat(model, barostat, integrator, graph)
     check_reach(model, graph, neighbours)
     bounds = check_bounds(until, observables)
     schedule = counted(times, dt, graph.nodes["position"].dtype)

@@ -162,18 +162,19 @@ def with_kinetic_energy(basis: Basis) -> Basis:
     """The basis with the Newtonian kinetic energy as its known part, if momenta are part of the
     state, no term depends on them, and nothing else is known.
 
-    **Raises:** `ValueError` for a kinetic energy of bodies with an axis that lacks their rotation.
+    **Raises:** `ValueError` for bodies with an axis, if terms depend on one kind of momenta alone.
     """
+    momenta = {"momentum", "angular_momentum"} & set(basis.dynamics.state)
     energies = [t for t in basis.terms if isinstance(t, AbstractEnergy)]
-    learned = any("momentum" in energy.depends_on for energy in energies)
-    turning = any("angular_momentum" in energy.depends_on for energy in energies)
-    if learned and not turning and basis.known is None and "axis" in basis.dynamics.state:
-        raise ValueError(
-            "the terms hold the kinetic energy of momenta, but not that of rotation: leave "
-            "Kinetic() out, terms=[hgn.AxisPair()], and both are known, |p|^2/2m + |L|^2/2I"
-        )
-    if learned or basis.known is not None or "momentum" not in basis.dynamics.state:
+    learned = momenta & {name for energy in energies for name in energy.depends_on}
+    if basis.known is not None or learned == momenta:
         return basis
+    if learned:
+        raise ValueError(
+            f"the terms hold the kinetic energy of {learned.pop()} alone, but the state has "
+            f"{' and '.join(sorted(momenta))}: leave Kinetic() out, and |p|^2/2m + |L|^2/2I is "
+            "known, or give known="
+        )
     # `known` is None, which counts as a leaf only on request.
     return eqx.tree_at(lambda b: b.known, basis, Newtonian(), is_leaf=lambda x: x is None)
 

@@ -46,6 +46,13 @@ class Basis(eqx.Module):
         # `pair_types` finds species by binary search, so they must be sorted.
         if list(self.species) != sorted(set(self.species)):
             raise ValueError(f"species must be strictly increasing, got {self.species}")
+        for term in self.terms:
+            needs_axes = isinstance(term, AbstractEnergy) and "axis" in term.depends_on
+            if needs_axes and "axis" not in self.dynamics.state:
+                raise ValueError(
+                    f"the {term.name} features turn axes, but {type(self.dynamics).__name__} moves "
+                    f"{self.dynamics.state}: give dynamics=hgn.LinearRotors()"
+                )
 
     @property
     def counts(self) -> Counts:

@@ -69,6 +69,11 @@ def simulate(
         raise ValueError(f"tolerance must be positive and finite, got {tolerance}")
     if not 0 <= noise < np.inf:
         raise ValueError(f"noise must be finite and not negative, got {noise}")
+    if noise and "axis" in system.dynamics.state:
+        raise ValueError(
+            "noise= adds errors to positions and momenta, but an axis with errors is no unit "
+            "vector: leave it out, and add errors of your own to the data"
+        )
     moments = np.asarray(times)
     check_numbers("times", moments)
     rising = np.isfinite(moments).all() and (np.diff(moments) > 0).all()
