@@ -15,7 +15,7 @@ from jraph import GraphsTuple
 from .._tree import is_concrete
 from ..graphs.cell import ROUNDING, Cell, require_cell
 from ..graphs.geometry import cell_of, movable, node_mask, sum_over_graphs, velocity_of
-from ..graphs.kinetic import degrees_of_freedom, kinetic_energies, kinetic_energy
+from ..graphs.kinetic import degrees_of_freedom, kinetic_energy, node_kinetic_energy
 from ..models.base import AbstractModel
 
 PAIRS = 2**20
@@ -57,13 +57,14 @@ class KineticEnergy(AbstractObservable):
     def __call__(
         self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
     ) -> Float[Array, " g"]:
-        return sum_over_graphs(graphs, kinetic_energies(graphs))
+        return sum_over_graphs(graphs, node_kinetic_energy(graphs))
 
 
 class Temperature(AbstractObservable):
     r"""$\sum_i |p_i|^2 / m_i$ over the degrees of freedom: k T (energy).
 
-    `fixed` bodies have none. `constraints` are subtracted: d for a total momentum of zero.
+    `fixed` bodies have none. `constraints` are subtracted: d for a total momentum of zero. Of
+    bodies with an axis it is the temperature of translations.
     """
 
     name: ClassVar[str] = "temperature"

@@ -18,7 +18,7 @@ from ..graphs.geometry import (
     movable,
     sum_over_graphs,
 )
-from ..graphs.kinetic import kinetic_energies
+from ..graphs.kinetic import node_kinetic_energy
 from ..models.basis import Basis
 from .observations import AbstractObservation, Rows
 from .weights import root_mean_square
@@ -173,6 +173,6 @@ def _deviation(data: GraphsTuple) -> Float[Array, ""]:
     mean = jnp.sum(energy) / graph_count
     spread = jnp.sqrt(jnp.sum(jnp.where(real, energy - mean, 0) ** 2) / graph_count)
     if {"momentum", "mass"} <= data.nodes.keys():
-        kinetic = per_body(sum_over_graphs(data, kinetic_energies(data)))
+        kinetic = per_body(sum_over_graphs(data, node_kinetic_energy(data)))
         spread = jnp.maximum(spread, 0.1 * jnp.sum(kinetic) / graph_count)
     return spread

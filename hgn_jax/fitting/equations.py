@@ -184,7 +184,7 @@ def require_arrays(
 ) -> None:
     """Raises `ValueError` if the data lack an array that terms or observations read."""
     why = {
-        **{f"the {t.name} term": Basis((t,)).needs for t in basis.terms},
+        **{f"the {t.name} term": Basis((t,), basis.dynamics).needs for t in basis.terms},
         **{type(o).__name__: o.needs(basis) for o in observations},
     }
     if basis.known is not None:

@@ -16,7 +16,7 @@ def velocities(graphs: GraphsTuple) -> dict[str, Vectors]:
     return {name: of(graphs) for name, of in VELOCITIES.items() if name in graphs.nodes}
 
 
-def kinetic_energies(graphs: GraphsTuple) -> NodeScalars:
+def node_kinetic_energy(graphs: GraphsTuple) -> NodeScalars:
     r"""$|p_i|^2 / 2 m_i + |L_i|^2 / 2 I_i$ of every body, from the momenta that the graphs hold."""
     energy = jnp.zeros_like(graphs.nodes["position"][:, 0])
     for name, velocity in velocities(graphs).items():

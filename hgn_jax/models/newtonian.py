@@ -6,7 +6,7 @@ from jraph import GraphsTuple
 
 from .._types import Gradient, GraphScalars, Rates, gradient_of
 from ..graphs.geometry import sum_over_graphs
-from ..graphs.kinetic import kinetic_energies, velocities
+from ..graphs.kinetic import node_kinetic_energy, velocities
 from .base import AbstractModel
 from .equations_of_motion import AbstractDynamics, Canonical
 
@@ -53,7 +53,7 @@ class Newtonian(AbstractNewtonian):
         return 0.0
 
     def __call__(self, graphs: GraphsTuple) -> GraphScalars:
-        return sum_over_graphs(graphs, kinetic_energies(graphs))
+        return sum_over_graphs(graphs, node_kinetic_energy(graphs))
 
     def gradient(self, graphs: GraphsTuple) -> Gradient:
         return gradient_of(velocities(graphs))

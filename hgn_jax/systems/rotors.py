@@ -13,7 +13,7 @@ from .._types import Gradient, GraphScalars, Rates
 from ..features.contact import anisotropy, overlap, surface_distance
 from ..features.sites import AxisPairs
 from ..graphs.geometry import sum_over_graphs
-from ..graphs.kinetic import kinetic_energies
+from ..graphs.kinetic import node_kinetic_energy
 from ..models.base import AbstractModel, differentiated
 from ..models.equations_of_motion import AbstractDynamics
 from ..models.linear_rotors import LinearRotors
@@ -115,7 +115,7 @@ class Rotors(AbstractModel):
     def __call__(self, graphs: GraphsTuple) -> GraphScalars:
         at = AxisPairs().of(graphs)
         pairs = at.weight * jax.vmap(self.potential)(at.vector)
-        energy = AxisPairs().collect(graphs, pairs) + kinetic_energies(graphs)
+        energy = AxisPairs().collect(graphs, pairs) + node_kinetic_energy(graphs)
         return sum_over_graphs(graphs, energy)
 
     def gradient(self, graphs: GraphsTuple) -> Gradient:
