@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 import hgn_jax as hgn
 from hgn_jax.models import Newtonian
 
-ROTORS, BAND = hgn.LinearRotors(), hgn.systems.Uniform(0.2, 0.4)
+ROTORS, BAND = hgn.LinearRotors(), hgn.systems.Uniform(0.15, 0.4)
 DIPOLES, ELLIPSOIDS = hgn.systems.dipoles(), hgn.systems.gay_berne(end=2.0, well=2.0)
 STATE = ROTORS.state
 TRIANGLE = np.array([[0.0, 0, 0], [1, 0, 0], [0.5, 0.75**0.5, 0]])
@@ -57,9 +57,9 @@ def term(data):
     return hgn.sample([spec], data, key=0)[0]
 
 
-def fitted(data, *observations, terms=()):
-    terms = [hgn.AxisPair(24), *terms]
-    return hgn.fit(data, key=0, terms=terms, dynamics=ROTORS, observations=observations)
+def fitted(data, *observations, terms=(), key=0):
+    terms = [hgn.AxisPair(32), *terms]
+    return hgn.fit(data, key=key, terms=terms, dynamics=ROTORS, observations=observations)
 
 
 def replaced(graph, **arrays):
@@ -197,19 +197,19 @@ def test_energy_and_force_fade_at_the_cutoff(data, term):
 
 def test_a_fit_finds_the_dipoles(fit, unseen):
     errors = errors_of(fit.model, unseen)
-    assert max(errors["force"], errors["torque"]) < 1e-3
+    assert max(errors["force"], errors["torque"]) < 1e-5
     assert max(errors["velocity"], errors["axis_velocity"]) < 1e-14  # known
     # With its constant, since energies were observed.
-    np.testing.assert_allclose(ENERGY(fit.model, unseen), unseen.globals["energy"], atol=2e-3)
+    np.testing.assert_allclose(ENERGY(fit.model, unseen), unseen.globals["energy"], atol=1e-5)
 
 
 def test_forces_and_torques_need_no_momenta(data, unseen):
     still = kept(data, "position", "axis", "mass", "force", "torque")
     errors = errors_of(fitted(still, hgn.Forces()).model, unseen)
-    assert max(errors["force"], errors["torque"]) < 1e-3
+    assert max(errors["force"], errors["torque"]) < 1e-5
 
 
-def test_measured_states_are_enough(paths, unseen):
+def test_measured_states_are_enough(paths):
     """From axes and angular momenta at a few times, without rates."""
     states = kept(paths, *STATE, "mass", "inertia")
     fit = fitted(states, hgn.Steps())
@@ -236,29 +236,26 @@ def test_rates_of_rotation_beside_an_energy(data, unseen):
     damped = replaced(data, torque=data.nodes["torque"] - 0.3 * spin)
     model = fitted(damped, hgn.Derivatives(), terms=[Damping()]).model
     np.testing.assert_allclose(model.theta[1], [0.3], atol=1e-4)
-    power = model.power(unseen)["damping"].reshape(60, 1)
+    power = eqx.filter_jit(lambda graphs: model.power(graphs)["damping"])(unseen)
     rate = jnp.sum(unseen.nodes["angular_momentum"] ** 2, axis=1) / unseen.nodes["inertia"]
-    np.testing.assert_allclose(power[:, 0], -0.3 * rate.reshape(60, 3).sum(axis=1), rtol=1e-3)
+    np.testing.assert_allclose(power, -0.3 * rate.reshape(60, 3).sum(axis=1), rtol=1e-3)
     with pytest.raises(ValueError, match=r"H = T\(p, L\) \+ V\(q, n\)"):
         rolled(model, hgn.graphs.frame(data, 0), [0.0, 0.1], 0.1)
 
 
 def test_a_batch_of_fits_is_as_fits_alone(data, fit):
-    few = hgn.graphs.take(data, np.arange(60) < 20)
-
     def theta(key):
-        term = hgn.AxisPair(2)
-        return hgn.fit(few, key=key, terms=[term], dynamics=ROTORS, throw=False).model.theta[0]
+        return fitted(data, hgn.Derivatives(), hgn.Energies(), key=key).model.theta[0]
 
-    keys = jax.random.split(jax.random.key(0), 2)
-    np.testing.assert_allclose(jax.vmap(theta)(keys)[1], theta(keys[1]), rtol=1e-6)
+    both = jax.vmap(theta)(jnp.stack([jax.random.key(1), jax.random.key(0)]))
+    np.testing.assert_allclose(both[1], fit.model.theta[0], rtol=1e-4)
 
 
 def test_padding_changes_nothing(data, fit):
     few = hgn.graphs.take(data, np.arange(60) < 5)
     padded = hgn.graphs.pad(few, n_node=40, n_edge=80, n_graph=12)
-    for rate, short in zip(FIELD(fit.model, padded), FIELD(fit.model, few)):
-        np.testing.assert_allclose(rate[:15], short, atol=1e-12)
+    for rate, whole in zip(FIELD(fit.model, padded), FIELD(fit.model, data)):
+        np.testing.assert_allclose(rate[:15], whole[:15], atol=1e-11)
         assert not np.any(rate[15:])
     assert np.all(np.isfinite(ENERGY(fit.model, padded)))
 
@@ -271,10 +268,10 @@ def test_saved_and_compressed_models_move_alike(fit, tmp_path, data):
 
 
 def test_pairs_nearer_than_in_training_count(fit, data):
-    graph = hgn.graphs.frame(data, 0)
-    assert fit.model.out_of_range(graph)["axis pair"] == 0
-    near = replaced(graph, position=0.3 * graph.nodes["position"])
-    assert fit.model.out_of_range(near)["axis pair"] == 3
+    count = eqx.filter_jit(fit.model.out_of_range)
+    assert not np.any(count(data)["axis pair"])
+    near = replaced(data, position=data.nodes["position"].at[:3].multiply(0.3))
+    assert np.sum(count(near)["axis pair"]) == count(near)["axis pair"][0] == 3
 
 
 # Motion

@@ -3,16 +3,20 @@
 from ..markdown import rows
 from ..record import Record
 
+GOAL = 1e-5
+
 
 def figures(records: list[Record]) -> dict[str, str]:
     ellipsoids = [r for r in records if "contact" in r]
+    missed = [r["system"] for r in records if max(r["force_error"], r["torque_error"]) > GOAL]
     return {
+        "verdict": f"{', '.join(missed)} miss it" if missed else "all three reach it",
         "errors": rows(_errors(r) for r in records),
         "energies": rows(_energies(r) for r in records),
         "steps": f"{records[0]['steps']:,}",
-        "chosen": " and ".join(f"{r['contact']:g}" for r in ellipsoids),
-        "systems": " and ".join(r["system"] for r in ellipsoids),
-        "candidates": ", ".join(x for x in ellipsoids[-1]["residuals"] if x != "None"),
+        "contacts": " and ".join(f"{r['contact']} for {r['system']}" for r in ellipsoids),
+        "lengths": ", ".join(ellipsoids[-1]["by_contact"]),
+        "held_out": rows([r["system"], _sizes(r)] for r in records),
     }
 
 
@@ -20,6 +24,15 @@ def _errors(record: Record) -> list[str]:
     errors = (f"{record[f'{name}_error']:.1e}" for name in ("force", "torque"))
     size = f"{record['states']:,}", f"{record['columns']:,}", f"{record['seconds']:.0f}"
     return [record["system"], *errors, *size]
+
+
+def _sizes(record: Record) -> str:
+    """Held-out errors of all sizes; the chosen one is bold."""
+    each = (
+        f"**{name}: {error:.1e}**" if name == record["size"] else f"{name}: {error:.1e}"
+        for name, error in record["held_out"].items()
+    )
+    return "; ".join(each)
 
 
 def _energies(record: Record) -> list[str]:
