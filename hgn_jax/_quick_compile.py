@@ -27,8 +27,8 @@ def compiled_quickly(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
     @wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        # JAX refuses options of a program inside another one. There even constants are traced.
-        outermost = is_concrete(jnp.zeros(()))
+        # JAX refuses options of a program within another one, where even constants are traced.
+        outermost = is_concrete((args, kwargs, jnp.zeros(())))
         program = alone if outermost and jax.default_backend() == "cpu" else within
         return program(*args, **kwargs)
 
