@@ -8,7 +8,8 @@ AS_USERS = os.environ.get("HGN_TEST_AS_USERS") == "1"
 
 # Many small functions are compiled once and run briefly: compile quickly.
 if not AS_USERS:
-    flags = "--xla_backend_optimization_level=0"
+    # Workers share the cores: a program is not compiled by several threads.
+    flags = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
     if version("jaxlib").startswith(("0.7.", "0.8.", "0.9.", "0.10.")):  # later ones refuse it
         flags += " --xla_cpu_use_fusion_emitters=false"
     os.environ.setdefault("XLA_FLAGS", flags)

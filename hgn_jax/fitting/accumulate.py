@@ -11,6 +11,7 @@ import numpy as np
 from jraph import GraphsTuple
 
 from .._progress import Reporter
+from .._quick_compile import compiled_quickly
 from ..graphs.padding import without_padding
 from ..graphs.pieces import chunks
 from ..io.digest import digest
@@ -194,13 +195,14 @@ def graphs_at_once(equations: Equations, data: GraphsTuple) -> int:
     return max(1, int(ENTRIES / (entries / len(data.n_node))))
 
 
-concluded = eqx.filter_jit(conclude)
+concluded = compiled_quickly(conclude)  # nothing but LAPACK takes time in it
 """`conclude` as one program."""
 
 
-@eqx.filter_jit  # for its cache: tracing takes longer than a batch
-def _reduced(equations: Equations, batch: GraphsTuple, solver: AbstractLeastSquares) -> Reduction:
-    return reduce(equations, equations.systems(batch), batch, solver)
+@eqx.filter_jit
+def reduced(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Reduction:
+    """Reduction of all data at once, as one program."""
+    return reduce(equations, equations.systems(data), data, solver)
 
 
 @eqx.filter_jit
@@ -211,7 +213,7 @@ def _extended(before: Reduction, equations: Equations, batch: GraphsTuple) -> Re
 @eqx.filter_jit  # for its cache: tracing takes longer than a batch
 def _empty(equations: Equations, like: GraphsTuple, solver: AbstractLeastSquares) -> Reduction:
     """The reduction of no data."""
-    shapes = eqx.filter_eval_shape(_reduced, equations, like, solver)
+    shapes = eqx.filter_eval_shape(reduced, equations, like, solver)
     # Zeros are the factors of no rows.
     return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 

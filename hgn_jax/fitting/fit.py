@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import equinox as eqx
-from jaxtyping import PyTree
 from jraph import GraphsTuple
 
 from .._arguments import as_key
@@ -17,14 +16,14 @@ from ..linear.base import AbstractLeastSquares
 from ..linear.qr import QR
 from ..models.base import AbstractModel
 from ..models.equations_of_motion import AbstractDynamics, Canonical
-from .accumulate import accumulate
+from .accumulate import accumulate, concluded, reduced
 from .arguments import Term, check_kinds
 from .equations import Equations
 from .observations import AbstractObservation, Derivatives
 from .pieces import pieces_of
 from .reduction import reduce
 from .result import Fit, conclude, raise_if
-from .sample import Recipe, given_equations, recipe, sampled_equations
+from .sample import Recipe, calibrated_equations, recipe, sampled_equations
 from .settle import settled
 
 WHOLE = 2**16
@@ -80,9 +79,9 @@ def fit(
     warn_about_precision(data)
     key = as_key(key)
     how = settled(recipe(data, terms, dynamics, known, observations, solver, key), data, key)
-    if not _in_pieces(data, how, key):
+    if not is_concrete((data, how, key)):
         return raise_if(throw, _fit(data, key, how))
-    return raise_if(throw, _of_pieces(sampled_equations(data, key, how), data, how.solver))
+    return raise_if(throw, _in_programs(sampled_equations(data, key, how), data, how.solver))
 
 
 def solve(
@@ -105,39 +104,30 @@ def solve(
         dynamics.accepts(data)
     warn_about_precision(data)
     how = settled(recipe(data, terms, dynamics, known, observations, solver), data)
-    if not _in_pieces(data, how):
+    if not is_concrete((data, how)):
         return raise_if(throw, _solve(data, how))
-    return raise_if(throw, _of_pieces(_calibrated(data, how), data, how.solver))
+    return raise_if(throw, _in_programs(calibrated_equations(data, how), data, how.solver))
 
 
 @eqx.filter_jit
 def _fit(data: GraphsTuple, key: Key, how: Recipe) -> Fit:
-    return _solved(sampled_equations(data, key, how), data, how.solver)
+    return _differentiable(sampled_equations(data, key, how), data, how.solver)
 
 
 @eqx.filter_jit
 def _solve(data: GraphsTuple, how: Recipe) -> Fit:
-    return _solved(given_equations(how.terms, data, how), data, how.solver)
+    return _differentiable(calibrated_equations(data, how), data, how.solver)
 
 
-@eqx.filter_jit
-def _calibrated(data: GraphsTuple, how: Recipe) -> Equations:
-    return given_equations(how.terms, data, how)
-
-
-def _solved(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
+def _differentiable(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
     systems = equations.systems(data)
     return conclude(equations, reduce(equations, systems, data, solver), solver, systems)
 
 
-def _in_pieces(data: GraphsTuple, how: Recipe, *others: PyTree) -> bool:
-    """True if the data are processed in pieces; traced data stay whole, to be differentiable."""
-    if not is_concrete((data, how, others)):
-        return False
-    several = data.nodes["position"].size > WHOLE and len(data.n_node) > 1
-    return several or how.solver.folds > 0  # folds consist of pieces
-
-
-def _of_pieces(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
+def _in_programs(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
+    """Fit to concrete data, all at once or, if they are large or make folds, in pieces."""
+    large = data.nodes["position"].size > WHOLE and len(data.n_node) > 1
+    if not large and not solver.folds:
+        return concluded(equations, reduced(equations, data, solver), solver)
     pieces = pieces_of(equations, data, solver)
     return accumulate(equations, pieces, solver, like=pieces[0])

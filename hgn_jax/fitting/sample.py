@@ -10,6 +10,7 @@ import jax.random as jr
 from jraph import GraphsTuple
 
 from .._arguments import as_key
+from .._quick_compile import compiled_quickly
 from .._tree import is_concrete
 from .._types import Key
 from ..features.base import AbstractTerm, AbstractTermSpec
@@ -21,11 +22,11 @@ from ..linear.qr import QR
 from ..models.base import AbstractModel
 from ..models.basis import Basis
 from ..models.equations_of_motion import AbstractDynamics
+from .accumulate import concluded, reduced
 from .arguments import Term, check_sequence
 from .equations import Equations
 from .observations import AbstractObservation
-from .reduction import reduce
-from .result import conclude
+from .result import Fit
 
 
 class Recipe(eqx.Module):
@@ -75,26 +76,40 @@ def sample(terms: Sequence[Term], data: GraphsTuple, *, key: Key | int) -> tuple
     return _sample(specs, typed, as_key(key))
 
 
-@eqx.filter_jit
 def sampled_equations(data: GraphsTuple, key: Key, how: Recipe) -> Equations:
     """Samples the recipe's terms, a second time after a first fit if they are guided, and fixes the
     scales of its observations."""
-    typed = typed_by_species(data, how.species)
-    first = _sample(how.terms, typed, key)
-    drawn = given_equations(first, data, how)
+    drawn = _drawn(data, key, how)
     if not any(_guided(term) for term in how.terms):
         return drawn
-    systems = drawn.systems(data)
     solver = how.solver_of_one_batch
-    result = conclude(drawn, reduce(drawn, systems, data, solver), solver, systems)
-    second = jr.split(jr.fold_in(key, 1), len(how.terms))  # other draws than in the first pass
-    guided = tuple(
+    first = concluded(drawn, reduced(drawn, data, solver), solver)
+    return _guided_by(first, data, key, how)
+
+
+@compiled_quickly
+def _drawn(data: GraphsTuple, key: Key, how: Recipe) -> Equations:
+    typed = typed_by_species(data, how.species)
+    return given_equations(_sample(how.terms, typed, key), data, how)
+
+
+@compiled_quickly
+def _guided_by(first: Fit, data: GraphsTuple, key: Key, how: Recipe) -> Equations:
+    typed = typed_by_species(data, how.species)
+    keys = jr.split(jr.fold_in(key, 1), len(how.terms))  # other draws than in the first pass
+    terms = tuple(
         spec.sample(k, typed, (term, theta))
         if isinstance(spec, AbstractTermSpec) and spec.guided
         else term
-        for spec, k, term, theta in zip(how.terms, second, first, result.model.theta)
+        for spec, k, term, theta in zip(how.terms, keys, first.model.terms, first.model.theta)
     )
-    return given_equations(guided, data, how)
+    return given_equations(terms, data, how)
+
+
+@compiled_quickly
+def calibrated_equations(data: GraphsTuple, how: Recipe) -> Equations:
+    """`given_equations` of the recipe's own terms, as one program."""
+    return given_equations(how.terms, data, how)
 
 
 def given_equations(terms: tuple[Any, ...], data: GraphsTuple, how: Recipe) -> Equations:
@@ -134,7 +149,7 @@ def _guided(term: Term) -> bool:
     return isinstance(term, AbstractTermSpec) and term.guided
 
 
-@eqx.filter_jit
+@compiled_quickly
 def _sample(terms: tuple[Term, ...], data: GraphsTuple, key: Key) -> tuple[AbstractTerm, ...]:
     return tuple(
         term.sample(k, data) if isinstance(term, AbstractTermSpec) else term

@@ -6,8 +6,9 @@ the trailing run of empty graphs and the graph before that run, which holds all 
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Int
@@ -28,15 +29,22 @@ def real_counts(n_node: Array | np.ndarray, nodes: int) -> tuple[Count, Count]:
     graphs = n_node.shape[0]
     if graphs < PADDING_GRAPHS:
         return graphs, nodes
-    # Inside jit, counts that are constants stay NumPy's, so that they may give shapes.
-    xp = np if is_concrete(n_node) else jnp
-    counts = xp.asarray(n_node).astype(np.int32)
-    number = xp.arange(graphs, dtype=np.int32)
+    if is_concrete(n_node):  # NumPy's also inside jit, so that they may give shapes
+        return _real_counts(np.asarray(n_node), nodes, np)
+    return _traced_counts(n_node, nodes)
+
+
+def _real_counts(n_node: Array | np.ndarray, nodes: int, xp: Any = jnp) -> tuple[Count, Count]:
+    counts = n_node.astype(np.int32)
+    number = xp.arange(len(counts), dtype=np.int32)
     # The last graph with nodes: it holds the padding nodes, if the last graph of all is empty.
     last = xp.max(xp.where(counts > 0, number, 0))
     padded = counts[-1] == 0
-    real = xp.where(padded, last, graphs), xp.where(padded, nodes - counts[last], nodes)
+    real = xp.where(padded, last, len(counts)), xp.where(padded, nodes - counts[last], nodes)
     return real[0].astype(np.int32), real[1].astype(np.int32)
+
+
+_traced_counts = jax.jit(_real_counts, static_argnames="nodes")  # traced once for all its uses
 
 
 def without_padding(graphs: GraphsTuple) -> GraphsTuple:

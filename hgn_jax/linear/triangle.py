@@ -185,6 +185,7 @@ def column_scale(matrix: Float[Array, "r K"]) -> Float[Array, " K"]:
     return jnp.where(norm == 0, 1, norm)
 
 
+@jax.jit  # traced once for all its uses
 def column_norm(matrix: Float[Array, "r K"]) -> Float[Array, " K"]:
     """Norm of every column, without squares that overflow; its derivative at zero is zero."""
     # A factor that cancels needs no derivative.

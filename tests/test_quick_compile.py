@@ -1,0 +1,30 @@
+"""Programs compiled without optimisation, alone and within others."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from hgn_jax._quick_compile import compiled_quickly
+
+
+@compiled_quickly
+def cube(x):
+    return x**3
+
+
+X = jnp.array(2.0)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: cube(X),
+        lambda: jax.jit(cube)(X),
+        lambda: jax.jit(lambda: cube(X))(),  # of a constant, which jit traces, too
+        lambda: jax.vmap(cube)(X[None])[0],
+        lambda: jax.grad(lambda x: cube(x) / 12 * x)(X) * 3,  # d(x^4 / 12)/dx = x^3 / 3
+    ],
+    ids=["alone", "jit", "constant", "vmap", "grad"],
+)
+def test_it_works_wherever_jit_does(call):
+    assert call() == pytest.approx(8.0, rel=1e-15)
