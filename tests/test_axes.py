@@ -468,6 +468,11 @@ def test_fits_refuse_data_that_do_not_suit(data):
         )
 
 
+def test_energies_refuse_graphs_without_axes(term, data):
+    with pytest.raises(ValueError, match=r'bodies with an axis needs nodes\["axis"\]'):
+        term(kept(data, "position"))
+
+
 def test_systems_refuse_what_they_cannot_do(triangle):
     with pytest.raises(ValueError, match="well must be positive"):
         hgn.systems.gay_berne(well=0.0)

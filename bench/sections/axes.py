@@ -16,6 +16,9 @@ def figures(records: list[Record]) -> dict[str, str]:
         "steps": f"{records[0]['steps']:,}",
         "contacts": " and ".join(f"{r['contact']} for {r['system']}" for r in ellipsoids),
         "lengths": ", ".join(ellipsoids[-1]["by_contact"]),
+        "most": f"{max(r['energy_learned'] for r in records):.0e}",
+        "ratio": f"{max(r['energy_learned'] / r['energy_true'] for r in records):.0f}",
+        "growth": f"{max(r['energy_last_learned'] / r['energy_first_learned'] for r in records):.1f}",
         "held_out": rows([r["system"], _sizes(r)] for r in records),
     }
 

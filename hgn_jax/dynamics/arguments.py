@@ -72,7 +72,7 @@ def check_integrator(model: AbstractModel, integrator: diffrax.AbstractSolver) -
     if isinstance(integrator, RotorVerlet) and not (rotors and model.separable):
         raise ValueError(
             "RotorVerlet needs dynamics=hgn.LinearRotors() and H = T(p, L) + V(q, n); for other "
-            "models use integrator=hgn.KahanLi8() or hgn.GaussLegendre4()"
+            "models use integrator=hgn.GaussLegendre4()"
         )
     if in_pairs and not model.separable:
         explicit = "Strang" if model.separable_drift else "ImplicitMidpoint"

@@ -25,6 +25,7 @@ from ..graphs.geometry import (
     sum_over_edges,
     velocity_of,
 )
+from ..graphs.schema import require
 from ..graphs.tuples import TYPES
 from .base import Counts
 
@@ -109,6 +110,8 @@ class AxisPairs(AbstractSites):
     counts: ClassVar[Counts] = Counts(pair_types=1)
 
     def of(self, graphs: GraphsTuple) -> Sites:
+        # Programs for atoms, such as ASE, make graphs of their own.
+        require(graphs, {"nodes": ["axis"]}, "an energy of bodies with an axis")
         at = Pairs().of(graphs)
         r = norm(at.vector)
         along, axis = at.vector / r[:, None], graphs.nodes["axis"]
