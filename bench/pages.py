@@ -7,6 +7,7 @@ from pathlib import Path
 from .markdown import filled
 from .record import Record
 from .sections import (
+    axes,
     broken_symmetry,
     charged_particles,
     constrained,
@@ -55,6 +56,7 @@ SECTIONS = (
     (measured_data, "measured_data"),
     (real_systems, "real_systems"),
     (constrained, "constrained"),
+    (axes, "axes"),
     (node_classification, "node_classification"),
     (holstein, "holstein"),
     (rollouts, "rollout"),

@@ -11,6 +11,7 @@ from . import metrics as metrics
 from . import systems as systems
 from ._progress import Progress as Progress
 from ._types import Gradient as Gradient
+from ._types import RotorGradient as RotorGradient
 from .deviation import Deviation as Deviation
 from .dynamics.block_average import BlockAverage as BlockAverage
 from .dynamics.block_average import block_average as block_average
@@ -46,6 +47,7 @@ from .features import AbstractTerm as AbstractTerm
 from .features import AbstractTermSpec as AbstractTermSpec
 from .features import AbstractUntrained as AbstractUntrained
 from .features import Angular as Angular
+from .features import AxisPair as AxisPair
 from .features import Bending as Bending
 from .features import Drive as Drive
 from .features import External as External
@@ -108,6 +110,7 @@ from .integrators import KahanLi8 as KahanLi8
 from .integrators import Langevin as Langevin
 from .integrators import NoseHoover as NoseHoover
 from .integrators import Rattle as Rattle
+from .integrators import RotorVerlet as RotorVerlet
 from .integrators import StormerVerlet as StormerVerlet
 from .integrators import Strang as Strang
 from .integrators import Tao as Tao
@@ -128,6 +131,7 @@ from .models import AbstractModel as AbstractModel
 from .models import Basis as Basis
 from .models import Constrained as Constrained
 from .models import HamiltonianGraphNetwork as HamiltonianGraphNetwork
+from .models import LinearRotors as LinearRotors
 from .models import Overdamped as Overdamped
 from .models import Poisson as Poisson
 from .models import Rods as Rods

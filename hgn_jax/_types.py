@@ -1,5 +1,6 @@
 """Shape aliases. n nodes, e directed edges, g graphs, d dimensions, K random units, t times."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
@@ -24,3 +25,26 @@ class Gradient(NamedTuple):
 
     position: Any = None
     momentum: Any = None
+
+
+class _ByRotorState(NamedTuple):
+    position: Any = None
+    momentum: Any = None
+    axis: Any = None
+    angular_momentum: Any = None
+
+
+class RotorGradient(_ByRotorState, Gradient):  # type: ignore[misc]  # two bases are tuples
+    """`Gradient` of bodies with an axis, also with respect to `axis` and `angular_momentum`,
+    `[n 3]` or `[n 3 K]`; None means zero."""
+
+    @classmethod
+    def of(cls, gradient: Gradient) -> "RotorGradient":
+        """The gradient, with None for axes and angular momenta if it has none."""
+        return cls(**gradient._asdict())
+
+
+def gradient_of(slopes: Mapping[str, Any]) -> Gradient:
+    """Gradient of these derivatives by the names of the state's arrays."""
+    kind = Gradient if set(slopes) <= set(Gradient._fields) else RotorGradient
+    return kind(**slopes)

@@ -16,10 +16,12 @@ from ..graphs.schema import require
 from ..graphs.validate import check
 from ..integrators.base import AbstractSeparable
 from ..integrators.cell_rescaling import CellRescaling
+from ..integrators.rotor_verlet import RotorVerlet
 from ..integrators.strang import Strang
 from ..integrators.tao import Tao
 from ..integrators.thermostat import AbstractThermostat
 from ..models.base import AbstractModel
+from ..models.linear_rotors import LinearRotors
 from .observables import AbstractObservable
 
 
@@ -60,10 +62,17 @@ def check_integrator(model: AbstractModel, integrator: diffrax.AbstractSolver) -
     """Raises `ValueError` if the integrator needs a state or a separation that the model lacks."""
     name, state = type(integrator).__name__, model.dynamics.state
     in_pairs = isinstance(integrator.term_structure, tuple)  # one term for q, one for p
+    rotors = isinstance(model.dynamics, LinearRotors)
     if (in_pairs or isinstance(integrator, Strang | Tao)) and len(state) != 2:
+        solver = "RotorVerlet" if rotors and model.separable else "GaussLegendre4"
         raise ValueError(
             f"{name} moves positions and momenta, but the state of this model is {state}; use "
-            "integrator=hgn.GaussLegendre4() or an explicit solver, diffrax.Tsit5()"
+            f"integrator=hgn.{solver}() or an explicit solver, diffrax.Tsit5()"
+        )
+    if isinstance(integrator, RotorVerlet) and not (rotors and model.separable):
+        raise ValueError(
+            "RotorVerlet needs dynamics=hgn.LinearRotors() and H = T(p, L) + V(q, n); for other "
+            "models use integrator=hgn.GaussLegendre4()"
         )
     if in_pairs and not model.separable:
         explicit = "Strang" if model.separable_drift else "ImplicitMidpoint"
@@ -79,10 +88,15 @@ def check_integrator(model: AbstractModel, integrator: diffrax.AbstractSolver) -
         )
 
 
-def check_barostat(barostat: object, integrator: object, graph: Any) -> None:
+def check_barostat(model: AbstractModel, barostat: object, integrator: object, graph: Any) -> None:
     """Raises `ValueError` for a barostat that cannot act."""
     if barostat is None:
         return
+    if len(model.dynamics.state) != 2:
+        raise ValueError(
+            "a barostat needs a thermostat, which moves positions and momenta, but the state of "
+            f"this model is {model.dynamics.state}: leave barostat out"
+        )
     if not isinstance(barostat, CellRescaling):
         raise ValueError(f"barostat must be hgn.CellRescaling(...), got {barostat!r}")
     if not isinstance(integrator, AbstractThermostat):
@@ -102,6 +116,11 @@ def check_divisible(
     """Raises `ValueError` for what cannot be computed on devices that hold a slab each."""
     if not is_concrete((model, graph)):
         raise ValueError("a mesh needs concrete arrays: call rollout outside of jit, vmap and grad")
+    if len(model.dynamics.state) != 2:
+        raise ValueError(
+            "bodies are divided between devices with positions and momenta, but the state of this "
+            f"model is {model.dynamics.state}: leave mesh out"
+        )
     if not isinstance(integrator, AbstractSeparable) or isinstance(integrator, AbstractThermostat):
         raise ValueError(
             f"{type(integrator).__name__} cannot be divided between devices: with a mesh, use "

@@ -15,7 +15,7 @@ from jraph import GraphsTuple
 from .._tree import is_concrete
 from ..graphs.cell import ROUNDING, Cell, require_cell
 from ..graphs.geometry import cell_of, movable, node_mask, sum_over_graphs, velocity_of
-from ..graphs.kinetic import degrees_of_freedom, kinetic_energy
+from ..graphs.kinetic import degrees_of_freedom, kinetic_energy, node_kinetic_energy
 from ..models.base import AbstractModel
 
 PAIRS = 2**20
@@ -48,7 +48,8 @@ class AbstractObservable(eqx.Module):
 
 
 class KineticEnergy(AbstractObservable):
-    r"""$\sum_i |p_i|^2 / 2 m_i$ (mass length^2 / time^2)."""
+    r"""$\sum_i |p_i|^2 / 2 m_i$, and $|L_i|^2 / 2 I_i$ of bodies with an axis (mass length^2 /
+    time^2)."""
 
     name: ClassVar[str] = "kinetic_energy"
     additive: ClassVar[bool] = True
@@ -56,14 +57,14 @@ class KineticEnergy(AbstractObservable):
     def __call__(
         self, model: AbstractModel, graphs: GraphsTuple, start: GraphsTuple
     ) -> Float[Array, " g"]:
-        doubled = jnp.sum(graphs.nodes["momentum"] * velocity_of(graphs), axis=1)
-        return sum_over_graphs(graphs, doubled) / 2
+        return sum_over_graphs(graphs, node_kinetic_energy(graphs))
 
 
 class Temperature(AbstractObservable):
     r"""$\sum_i |p_i|^2 / m_i$ over the degrees of freedom: k T (energy).
 
-    `fixed` bodies have none. `constraints` are subtracted: d for a total momentum of zero.
+    `fixed` bodies have none. `constraints` are subtracted: d for a total momentum of zero. Of
+    bodies with an axis it is the temperature of translations.
     """
 
     name: ClassVar[str] = "temperature"
@@ -108,9 +109,10 @@ class Momentum(AbstractObservable):
 
 
 class AngularMomentum(AbstractObservable):
-    r"""$\sum_i q_i \wedge p_i$ about the origin, `[g d(d-1)/2]` (mass length^2 / time).
+    r"""$\sum_i q_i \wedge p_i + L_i$ about the origin, `[g d(d-1)/2]` (mass length^2 / time).
 
-    In three dimensions the usual vector, in two its one component $x p_y - y p_x$.
+    L is the angular momentum of bodies with an axis, zero for others. In three dimensions this is
+    the usual vector, in two its one component $x p_y - y p_x$.
     """
 
     name: ClassVar[str] = "angular_momentum"
@@ -124,7 +126,9 @@ class AngularMomentum(AbstractObservable):
         if q.shape[1] == 3:
             # Components yz, zx, xy, as in the cross product.
             first, second = np.array([1, 2, 0]), np.array([2, 0, 1])
-        return sum_over_graphs(graphs, q[:, first] * p[:, second] - q[:, second] * p[:, first])
+        orbital = q[:, first] * p[:, second] - q[:, second] * p[:, first]
+        own = graphs.nodes.get("angular_momentum", jnp.zeros_like(orbital))
+        return sum_over_graphs(graphs, orbital + own)
 
 
 class MeanSquaredDisplacement(AbstractObservable):

@@ -72,8 +72,8 @@ def relax(
     May be jitted and vmapped; then `neighbours` must be allocated.
 
     **Raises:** `ValueError` for a bad graph, tolerances that are not positive, models with rigid
-    rods, or a cell to be relaxed that is missing or holds fixed bodies. `RuntimeError` if it does
-    not converge.
+    rods or with axes, or a cell to be relaxed that is missing or holds fixed bodies. `RuntimeError`
+    if it does not converge.
 
     Bitzek, Koskinen, Gahler, Moseler and Gumbsch, Structural relaxation made simple, Physical
     Review Letters 97, 2006.
@@ -113,6 +113,11 @@ def _check(model: AbstractModel, graph: GraphsTuple, neighbours: object, stress:
         raise ValueError(f"model must be fit.model or another model, got {type(model).__name__}")
     if isinstance(model.dynamics, Constrained):
         raise ValueError("relax would change the lengths of the model's rigid rods")
+    if "axis" in model.dynamics.state:
+        raise ValueError(
+            "relax moves positions alone, and the axes of the model's bodies would stay as they "
+            "are: minimise model(graph) by an optimiser of your own"
+        )
     check_start(model, graph)
     if graph.n_node.shape[0] != 1:
         raise ValueError(f"relax takes a single graph, got {graph.n_node.shape[0]}: use jax.vmap")

@@ -78,7 +78,7 @@ def rollout(
     - `integrator`: `StormerVerlet()`, `Yoshida4()` and `KahanLi8()` need a separable Hamiltonian.
         `ImplicitMidpoint()`, `GaussLegendre4()` and `Tao()` take any, as do diffrax's explicit
         solvers (`diffrax.Dopri8()`: not symplectic, but accurate). `Strang()` is for friction and
-        magnetic fields. `Rattle()` keeps rigid rods.
+        magnetic fields. `Rattle()` keeps rigid rods, `RotorVerlet()` the lengths of axes.
         `Langevin`, `VelocityRescaling` and `NoseHoover` keep a temperature; then the energy may
         change.
     - `barostat`: `CellRescaling` lets the periodic cell follow a pressure, beside a thermostat;
@@ -124,7 +124,7 @@ def rollout(
     check_kinds(model, integrator, dt, observables)
     check_integrator(model, integrator)
     check_start(model, graph)
-    check_barostat(barostat, integrator, graph)
+    check_barostat(model, barostat, integrator, graph)
     check_reach(model, graph, neighbours)
     bounds = check_bounds(until, observables)
     schedule = counted(times, dt, graph.nodes["position"].dtype)

@@ -15,6 +15,9 @@ from .save_times import Schedule
 from .state import Run, State
 from .stepper import Motion
 
+MOVED = ("position", "momentum", "axis", "angular_momentum")
+"""Arrays of the state that a trajectory keeps."""
+
 
 class Trajectory(eqx.Module):
     """A trajectory of n bodies at t times."""
@@ -47,6 +50,10 @@ class Trajectory(eqx.Module):
     """True if the bodies kept the edges of the start, False if neighbours were searched."""
     reason: str = eqx.field(static=True, default="")
     """Which bound of `until` ended the rollout, and when; empty if none did."""
+    axis: Float[Array, "_ n d"] | None = None
+    """Axes of `hgn.LinearRotors`, shaped like `position`; None for other dynamics."""
+    angular_momentum: Float[Array, "_ n d"] | None = None
+    """Their angular momenta, shaped like `position`."""
 
     def recordings(self) -> list[Recording]:
         """The trajectory of each graph as plain arrays, as `hgn.write` writes them.
@@ -68,8 +75,8 @@ class Trajectory(eqx.Module):
             np.asarray(self.times),
             {
                 name: np.asarray(values)
-                for name, values in (("position", self.position), ("momentum", self.momentum))
-                if len(values)
+                for name in MOVED
+                if (values := getattr(self, name)) is not None and len(values)
             },
             {name: of_graphs(v) for name, v in (("energy", self.energy), *self.observed.items())},
             None if self.cell is None else of_graphs(self.cell),
@@ -103,10 +110,10 @@ def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: R
 
     outputs = run.outputs
     none = jnp.zeros((0, *graph.nodes["position"].shape), motion.dt.dtype)
-    position, momentum = (
-        cut(outputs.state[name], n) if name in outputs.state else none
-        for name in ("position", "momentum")
+    position, momentum, axis, angular_momentum = (
+        cut(outputs.state[name], n) if name in outputs.state else none for name in MOVED
     )
+    turning = "axis" in motion.model.dynamics.state
     bad = ~jnp.all(jnp.isfinite(jnp.concatenate(run.after.y, axis=1)[:n]), axis=1)
     # A step that could not be solved makes all bodies NaN: none is to blame.
     node = jnp.where(jnp.any(bad) & run.after.solved, jnp.argmax(bad), -1)
@@ -127,6 +134,8 @@ def as_trajectory(graph: GraphsTuple, motion: Motion, schedule: Schedule, run: R
         stopped_time=jnp.where(chained & ~jnp.all(good), first_bad, stopped),
         stopped_node=node,
         keeps_edges=motion.neighbours is None,
+        axis=axis if turning else None,
+        angular_momentum=angular_momentum if turning else None,
     )
 
 

@@ -1,5 +1,6 @@
 from .angular import Angular as Angular
 from .angular import AngularFeatures as AngularFeatures
+from .axis_pair import AxisPair as AxisPair
 from .base import AbstractEnergy as AbstractEnergy
 from .base import AbstractRates as AbstractRates
 from .base import AbstractTerm as AbstractTerm

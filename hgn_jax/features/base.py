@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
-from .._types import Gradient, Key, NodeScalars, Vectors
+from .._types import Gradient, Key, NodeScalars, Vectors, gradient_of
 from ..graphs.strain import strained
 
 
@@ -134,12 +134,13 @@ class AbstractEnergy(AbstractTerm):
     """
 
     depends_on: eqx.AbstractClassVar[tuple[str, ...]]
-    """State variables that the columns read: "position", "momentum" or both."""
+    """State variables that the columns read: "position", "momentum" or both; of bodies with an axis
+    also "axis"."""
 
     @property
     def separable(self) -> bool:
-        # An energy of both variables mixes them in its derivatives.
-        return len(self.depends_on) == 1
+        # An energy of both kinds of variables mixes them in its derivatives.
+        return len({name in ("momentum", "angular_momentum") for name in self.depends_on}) == 1
 
     @property
     @abstractmethod
@@ -258,4 +259,4 @@ def differentiated(
         return jnp.sum(energy.node_energy(moved, theta))
 
     # Variables that the energy does not read stay None, zero by construction.
-    return Gradient(**jax.grad(total)({name: graphs.nodes[name] for name in energy.depends_on}))
+    return gradient_of(jax.grad(total)({name: graphs.nodes[name] for name in energy.depends_on}))

@@ -9,7 +9,7 @@ import jax
 from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
-from .._types import Gradient, NodeScalars, Vectors
+from .._types import Gradient, NodeScalars, Vectors, gradient_of
 from ..graphs.geometry import sum_over_graphs
 from .base import AbstractEnergy, AbstractUntrained, Counts, differentiated
 from .sites import AbstractSites, Site, Sites
@@ -51,7 +51,7 @@ class AbstractSiteColumns(AbstractEnergy):
         # Forward mode: local vectors are short, columns many.
         slopes = jax.vmap(jax.jacfwd(self.phi))(at.vector, at.site)
         weighted = at.weight[:, None, None] * slopes  # [s K v], pulled back to [n d K]
-        return Gradient(**jax.vmap(pull_back, in_axes=1, out_axes=2)(weighted))
+        return gradient_of(jax.vmap(pull_back, in_axes=1, out_axes=2)(weighted))
 
     def node_energy(self, graphs: GraphsTuple, theta: Float[Array, " K"]) -> NodeScalars:
         at = self.sites.of(graphs)

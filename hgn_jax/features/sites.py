@@ -1,5 +1,6 @@
 """Sites: the bodies or pairs at which features are evaluated, and their local inputs."""
 
+import dataclasses
 from abc import abstractmethod
 from typing import ClassVar
 
@@ -20,9 +21,11 @@ from ..graphs.geometry import (
     graph_index,
     graph_mask,
     node_mask,
+    norm,
     sum_over_edges,
     velocity_of,
 )
+from ..graphs.schema import require
 from ..graphs.tuples import TYPES
 from .base import Counts
 
@@ -86,6 +89,35 @@ class Pairs(AbstractSites):
         vector = jnp.where(edge_mask(graphs)[:, None], displacement(graphs), 1)
         site = Site(edge_kinds(graphs), None, _time(graphs, graph_index(graphs)[graphs.senders]))
         return Sites(vector, site, edge_share(graphs))  # half for each direction of a pair
+
+    def collect(self, graphs: GraphsTuple, values: Num[Array, "s ..."]) -> Num[Array, "n ..."]:
+        return sum_over_edges(graphs, values)
+
+
+class AxisPairs(AbstractSites):
+    r"""Pairs of joined bodies with axes, with $(r, n_i \cdot \hat r, n_j \cdot \hat r,
+    n_i \cdot n_j)$: their distance (length) and three cosines.
+
+    i is the sender, j the receiver, and $\hat r$ points from i to j. These numbers do not change
+    under translations, rotations and reflections. The other direction of a pair has
+    $(r, -n_j \cdot \hat r, -n_i \cdot \hat r, n_i \cdot n_j)$ and counts one half as well, so that
+    energies are symmetric in both bodies. Values are multiplied by the edge's `coupling`.
+    """
+
+    depends_on: ClassVar[tuple[str, ...]] = ("position", "axis")
+    needs: ClassVar[tuple[str, ...]] = ()
+    pairs: ClassVar[bool] = True
+    counts: ClassVar[Counts] = Counts(pair_types=1)
+
+    def of(self, graphs: GraphsTuple) -> Sites:
+        # Programs for atoms, such as ASE, make graphs of their own.
+        require(graphs, {"nodes": ["axis"]}, "an energy of bodies with an axis")
+        at = Pairs().of(graphs)
+        r = norm(at.vector)
+        along, axis = at.vector / r[:, None], graphs.nodes["axis"]
+        own, other = axis[graphs.senders], axis[graphs.receivers]
+        cosines = [jnp.sum(a * b, axis=1) for a, b in ((own, along), (other, along), (own, other))]
+        return dataclasses.replace(at, vector=jnp.stack([r, *cosines], axis=1))
 
     def collect(self, graphs: GraphsTuple, values: Num[Array, "s ..."]) -> Num[Array, "n ..."]:
         return sum_over_edges(graphs, values)

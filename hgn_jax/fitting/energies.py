@@ -17,8 +17,8 @@ from ..graphs.geometry import (
     graph_mask,
     movable,
     sum_over_graphs,
-    velocity_of,
 )
+from ..graphs.kinetic import node_kinetic_energy
 from ..models.basis import Basis
 from .observations import AbstractObservation, Rows
 from .weights import root_mean_square
@@ -173,7 +173,6 @@ def _deviation(data: GraphsTuple) -> Float[Array, ""]:
     mean = jnp.sum(energy) / graph_count
     spread = jnp.sqrt(jnp.sum(jnp.where(real, energy - mean, 0) ** 2) / graph_count)
     if {"momentum", "mass"} <= data.nodes.keys():
-        doubled = jnp.sum(data.nodes["momentum"] * velocity_of(data), axis=1)
-        kinetic = per_body(sum_over_graphs(data, doubled) / 2)
+        kinetic = per_body(sum_over_graphs(data, node_kinetic_energy(data)))
         spread = jnp.maximum(spread, 0.1 * jnp.sum(kinetic) / graph_count)
     return spread

@@ -160,11 +160,21 @@ def model_of(
 
 def with_kinetic_energy(basis: Basis) -> Basis:
     """The basis with the Newtonian kinetic energy as its known part, if momenta are part of the
-    state, no term depends on them, and nothing else is known."""
+    state, no term depends on them, and nothing else is known.
+
+    **Raises:** `ValueError` for bodies with an axis, if terms depend on one kind of momenta alone.
+    """
+    momenta = {"momentum", "angular_momentum"} & set(basis.dynamics.state)
     energies = [t for t in basis.terms if isinstance(t, AbstractEnergy)]
-    learned = any("momentum" in energy.depends_on for energy in energies)
-    if learned or basis.known is not None or "momentum" not in basis.dynamics.state:
+    learned = momenta & {name for energy in energies for name in energy.depends_on}
+    if basis.known is not None or learned == momenta:
         return basis
+    if learned:
+        raise ValueError(
+            f"the terms hold the kinetic energy of {learned.pop()} alone, but the state has "
+            f"{' and '.join(sorted(momenta))}: leave Kinetic() out, and |p|^2/2m + |L|^2/2I is "
+            "known, or give known="
+        )
     # `known` is None, which counts as a leaf only on request.
     return eqx.tree_at(lambda b: b.known, basis, Newtonian(), is_leaf=lambda x: x is None)
 
@@ -174,7 +184,7 @@ def require_arrays(
 ) -> None:
     """Raises `ValueError` if the data lack an array that terms or observations read."""
     why = {
-        **{f"the {t.name} term": Basis((t,)).needs for t in basis.terms},
+        **{f"the {t.name} term": Basis((t,), basis.dynamics).needs for t in basis.terms},
         **{type(o).__name__: o.needs(basis) for o in observations},
     }
     if basis.known is not None:

@@ -88,23 +88,25 @@ class Derivatives(AbstractObservation):
 
 
 class Forces(AbstractObservation):
-    """Measured forces alone: no velocities are needed, and momenta only if a term reads them.
+    """Measured forces alone, and torques of `hgn.LinearRotors`: no velocities are needed, and
+    momenta only if a term reads them.
 
     The kinetic energy cannot be learned from forces: it is |p|^2 / 2m unless `known` is given.
 
     **Arguments:**
 
-    - `weights`: as in `Derivatives`, for one rate. By default all bodies count alike, relative to
-        the root mean square of the data's forces.
+    - `weights`: as in `Derivatives`, for these rates. By default all bodies count alike, relative
+        to the root mean square of the data's forces, or torques.
     """
 
     weights: AbstractWeights = eqx.field(converter=as_weights, default=ScaledWeights())
 
     def needs(self, basis: Basis) -> dict[str, set[str]]:
-        return {"nodes": {"force"}}
+        return {"nodes": {"force", *_pushes(basis)}}
 
     def calibrated(self, data: GraphsTuple, basis: Basis) -> "Forces":
-        return dataclasses.replace(self, weights=self.weights.calibrated(data, ("force",)))
+        names = _pushes(basis) or ("force",)  # `rows` refuses dynamics without forces
+        return dataclasses.replace(self, weights=self.weights.calibrated(data, names))
 
     def rows(self, basis: Basis, graphs: GraphsTuple) -> tuple[Rows, ...]:
         for term in basis.terms:
@@ -119,10 +121,18 @@ class Forces(AbstractObservation):
                 f"{type(basis.dynamics).__name__} moves {basis.dynamics.state}, whose rates are "
                 f"{observed}: there is no force to observe. Use hgn.Derivatives()"
             )
-        side = observed.index("force")
-        (weight,) = self.weights(graphs, ("force",))
-        columns, known = basis.rates(graphs)[side], basis.known_rates(graphs)[side]
-        return (_node_rows(graphs, "force", columns, known, weight),)
+        names = _pushes(basis)
+        sides, weights = [observed.index(name) for name in names], self.weights(graphs, names)
+        rates, known = basis.rates(graphs), basis.known_rates(graphs)
+        return tuple(
+            _node_rows(graphs, name, rates[side], known[side], weight)
+            for name, side, weight in zip(names, sides, weights)
+        )
+
+
+def _pushes(basis: Basis) -> tuple[str, ...]:
+    """The observed rates of momenta: `force`, and `torque` of bodies with an axis."""
+    return tuple(name for name in basis.dynamics.observed if name in ("force", "torque"))
 
 
 def _node_rows(

@@ -79,9 +79,9 @@ def refine(fit: Fit, data: GraphsTuple, *, unknown: Kind | None = None, throw: b
     **Returns:** the refined fit. `update` adds further trajectories to it by the rows of
     `hgn.Steps`, at the noise that was found; refine again to follow them, too.
 
-    **Raises:** `ValueError` for bad data, trajectories of different systems, a fit with `Energies`
-    among its observations, whose rows would be lost, or another `unknown`. `RuntimeError` if the
-    motion is not finite even over the shortest windows.
+    **Raises:** `ValueError` for bad data, trajectories of different systems or of bodies with an
+    axis, a fit with `Energies` among its observations, whose rows would be lost, or another
+    `unknown`. `RuntimeError` if the motion is not finite even over the shortest windows.
     """
     check(data)
     warn_about_precision(data)

@@ -49,7 +49,8 @@ def settled(how: Recipe, data: GraphsTuple, key: Key | None = None) -> Recipe:
 
     The same terms are solved for each of them, so that nothing but the rows differs. `key` samples
     them, unless they are sampled. Windows stay open where values are unknown, and take their
-    defaults: inside jit, and for trajectories of different systems.
+    defaults: inside jit, for trajectories of different systems, and for bodies with an axis, whose
+    starts are not free.
 
     **Raises:** `ValueError` if times go back within a trajectory.
     """
@@ -57,7 +58,7 @@ def settled(how: Recipe, data: GraphsTuple, key: Key | None = None) -> Recipe:
     if not steps or not is_concrete((data, how, key)):
         return how
     _check_times(data)
-    if all(o.window is not None for o in steps):
+    if all(o.window is not None for o in steps) or "axis" in how.dynamics.state:
         return how
     few = _first_trajectories(data)
     terms = how.terms if key is None else sampled_equations(data, key, how).basis.terms

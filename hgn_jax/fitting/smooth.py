@@ -38,8 +38,8 @@ def smooth(model: AbstractModel, data: GraphsTuple) -> GraphsTuple:
 
     Warns if even short windows leave more than 1.2 times the noise.
 
-    **Raises:** `ValueError` for bad data, or trajectories of different systems. `RuntimeError` if
-    the motion is not finite even over the shortest windows.
+    **Raises:** `ValueError` for bad data, or trajectories of different systems or of bodies with an
+    axis. `RuntimeError` if the motion is not finite even over the shortest windows.
     """
     check(data)
     names = model.dynamics.state

@@ -74,9 +74,14 @@ def trajectories_of(data: GraphsTuple, names: tuple[str, ...]) -> Trajectories:
 
     Momenta that were not measured start as mass times the change of position over time.
 
-    **Raises:** `ValueError` for frames that are not of one system, or if no two frames follow one
-    another without a gap.
+    **Raises:** `ValueError` for bodies with an axis, for frames that are not of one system, or if
+    no two frames follow one another without a gap.
     """
+    if "axis" in names:
+        raise ValueError(
+            "refine and smooth change every number of a state, but axes must stay of unit length: "
+            "fit the states by hgn.Steps() alone"
+        )
     data = without_padding(data)
     frames = len(data.n_node)
     _check_alike(data)

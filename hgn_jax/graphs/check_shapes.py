@@ -50,6 +50,8 @@ def check_shapes(graphs: GraphsTuple) -> None:
             f"are {sizes['n']} nodes and {sizes['e']} edges"
         )
     _check_precision(graphs)
+    if "angular_momentum" in graphs.nodes:
+        require(graphs, {"nodes": ["axis", "inertia"]}, 'nodes["angular_momentum"]')
     if "shift" in graphs.edges and "cell" not in graphs.globals:
         raise ValueError('edges["shift"] requires globals["cell"]')
     require_shift(graphs)

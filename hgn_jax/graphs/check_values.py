@@ -72,14 +72,16 @@ def check_finite(graphs: GraphsTuple, frames: Frames) -> None:
 
 
 def check_signs(graphs: GraphsTuple, frames: Frames, padding: np.ndarray) -> None:
-    """Raises `ValueError` for masses that are not positive, and negative weights or types."""
-    mass = graphs.nodes.get("mass")
-    if mass is not None and (bad := ~(mass > 0) & ~padding[frames.of["nodes"]]).any():
-        i = int(np.argmax(bad))
-        raise ValueError(
-            f'nodes["mass"] must be positive; it is {mass[i]} in {frames.located("nodes", i)} '
-            f"({bad.sum()} in all)"
-        )
+    """Raises `ValueError` for masses or moments of inertia that are not positive, and negative
+    weights or types."""
+    for name in ("mass", "inertia"):
+        mass = graphs.nodes.get(name)
+        if mass is not None and (bad := ~(mass > 0) & ~padding[frames.of["nodes"]]).any():
+            i = int(np.argmax(bad))
+            raise ValueError(
+                f"nodes[{name!r}] must be positive; it is {mass[i]} in "
+                f"{frames.located('nodes', i)} ({bad.sum()} in all)"
+            )
     for part, name in (
         ("nodes", "weight"),
         ("nodes", "species"),

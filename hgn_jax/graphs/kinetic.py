@@ -3,8 +3,26 @@
 import jax.numpy as jnp
 from jraph import GraphsTuple
 
-from .._types import GraphScalars, Vectors
-from .geometry import movable, sum_over_graphs
+from .._types import GraphScalars, NodeScalars, Vectors
+from .geometry import movable, sum_over_graphs, velocity_of
+from .rotation import angular_velocity_of
+
+VELOCITIES = {"momentum": velocity_of, "angular_momentum": angular_velocity_of}
+"""Velocities of bodies by the momenta to which they belong."""
+
+
+def velocities(graphs: GraphsTuple) -> dict[str, Vectors]:
+    """Velocities that belong to the momenta which the graphs hold, by the names of the momenta."""
+    return {name: of(graphs) for name, of in VELOCITIES.items() if name in graphs.nodes}
+
+
+def node_kinetic_energy(graphs: GraphsTuple) -> NodeScalars:
+    r"""$|p_i|^2 / 2 m_i + |L_i|^2 / 2 I_i$ of every body, from the momenta that the graphs hold."""
+    energy = jnp.zeros_like(graphs.nodes["position"][:, 0])
+    for name, velocity in velocities(graphs).items():
+        # p . v = |p|^2 / m is twice the kinetic energy.
+        energy += jnp.sum(graphs.nodes[name] * velocity, axis=1) / 2
+    return energy
 
 
 def kinetic_energy(graphs: GraphsTuple, p: Vectors) -> GraphScalars:

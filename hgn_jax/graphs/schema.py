@@ -12,6 +12,8 @@ AXES: dict[str, dict[str, str]] = {
         "position": "n d", "momentum": "n d", "velocity": "n d", "force": "n d",
         "mass": "n", "charge": "n", "weight": "n", "species": "n", "fixed": "n",
         "position_measured": "n", "momentum_measured": "n",
+        "axis": "n d", "axis_velocity": "n d", "angular_momentum": "n d", "torque": "n d",
+        "inertia": "n",
         "triples": "n t 2", "triple_type": "n t", "quadruples": "n q 3", "quadruple_type": "n q",
     },
     "edges": {"shift": "e d", "coupling": "e", "type": "e"},

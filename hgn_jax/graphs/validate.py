@@ -8,6 +8,7 @@ import numpy as np
 from jraph import GraphsTuple
 
 from .._tree import is_concrete
+from .check_axes import check_axes
 from .check_edges import check_indices, check_pairs
 from .check_shapes import check_arrays, check_shapes
 from .check_values import Frames, check_cells, check_finite, check_signs, padding_graphs
@@ -32,7 +33,9 @@ def check(data: GraphsTuple) -> None:
     It refuses
 
     - unknown names, wrong shapes and dtypes, and floating arrays of unequal precision;
-    - NaN and Inf, masses that are not positive, negative weights, species and types;
+    - NaN and Inf, masses and moments of inertia that are not positive, negative weights, species
+        and types;
+    - axes that are not of unit length, and angular momenta along the axis;
     - edges that leave their graph, are duplicates, have length zero (unless `position` is a
         displacement of lattice sites), or lack a reverse edge of equal coupling and type and
         opposite shift;
@@ -58,6 +61,7 @@ def check(data: GraphsTuple) -> None:
     check_indices(graphs, frames)
     check_pairs(graphs, frames, padding)
     check_signs(graphs, frames, padding)
+    check_axes(graphs, frames, padding)
     check_tuples(graphs, frames)
     check_lattices(graphs, frames, padding)
     check_cells(graphs, padding)

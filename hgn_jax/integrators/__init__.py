@@ -5,6 +5,7 @@ from .kahan_li8 import KahanLi8 as KahanLi8
 from .langevin import Langevin as Langevin
 from .nose_hoover import NoseHoover as NoseHoover
 from .rattle import Rattle as Rattle
+from .rotor_verlet import RotorVerlet as RotorVerlet
 from .stormer_verlet import StormerVerlet as StormerVerlet
 from .strang import Strang as Strang
 from .tao import Tao as Tao

@@ -99,6 +99,8 @@ def _frame(
     n, d = position.shape
     if d > 3:
         raise ValueError(f"atoms are in three dimensions at most, position has {d}")
+    if "axis" in bodies:
+        raise ValueError("atoms have no axes, which would be lost: write .npz or .h5 instead")
     mass = bodies.get("mass")
     momentum = bodies.get("momentum")
     if momentum is None and mass is not None and "velocity" in bodies:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .h5md import h5py
-from .names import chosen
+from .names import chosen, refuse_axes
 from .npz import trajectories
 from .recording import MOVING, OF_BODIES, OF_PAIRS, Recording
 
@@ -43,6 +43,7 @@ def _recording(file: Any, key: str, group: Any, where: str, keep: slice) -> Reco
     frames = len(group["position/value"])
     if not frames:
         raise ValueError(f"{where}: holds no frame")
+    refuse_axes(where, group)
     units: dict[str, str] = {}
     moving = {}
     for name in MOVING:

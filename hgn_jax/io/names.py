@@ -33,6 +33,7 @@ def chosen(where: str, held: Iterable[str], columns: Mapping[str, Any] | None) -
     **Raises:** `ValueError` listing what the file holds and what is needed.
     """
     held = list(held)
+    refuse_axes(where, held)
     # Reversed: of names that differ in case, the first one wins.
     lower = {name.lower(): name for name in reversed(held)}
     found = {
@@ -58,6 +59,16 @@ def chosen(where: str, held: Iterable[str], columns: Mapping[str, Any] | None) -
             f"{', '.join(name for name in ALIASES if name not in NEEDED)} are optional"
         )
     return found
+
+
+def refuse_axes(where: str, held: Iterable[str]) -> None:
+    """Raises `ValueError` for the arrays of bodies with an axis, which a trajectory of positions
+    would lose."""
+    if {"axis", "angular_momentum"} <= set(held):
+        raise ValueError(
+            f"{where}: holds bodies with an axis, and trajectories are read without axes: load the "
+            "arrays yourself and pass them to hgn.graphs.snapshots, or write a data set as .npz"
+        )
 
 
 def _held(names: list[str]) -> str:

@@ -9,9 +9,12 @@ from jraph import GraphsTuple
 
 from ..graphs.padding import without_padding
 
-MOVING = ("position", "momentum", "velocity", "force")
+MOVING = (
+    "position", "momentum", "velocity", "force", "axis", "angular_momentum", "axis_velocity",
+    "torque",
+)  # fmt: skip
 """Arrays `[t n d]`."""
-OF_BODIES = ("mass", "species", "charge", "fixed")
+OF_BODIES = ("mass", "inertia", "species", "charge", "fixed")
 """Arrays `[n]`, the same at all times."""
 OF_PAIRS = ("coupling", "type")
 
@@ -25,9 +28,9 @@ class Recording:
     times: np.ndarray | None
     """`[t]`; None if the source states none."""
     moving: Mapping[str, np.ndarray]
-    """`position`, `momentum`, `velocity`, `force`, each `[t n d]`."""
+    """`position`, `momentum`, `velocity`, `force`, and those of axes, each `[t n d]`."""
     bodies: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """`mass`, `species`, `charge`, `fixed`, each `[n]`; `names`, a list, in tables."""
+    """`mass`, `inertia`, `species`, `charge`, `fixed`, each `[n]`; `names`, a list, in tables."""
     pairs: np.ndarray | None = None
     """Pairs that interact `[p 2]`, each once; None if unknown, or if they change."""
     of_pairs: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)

@@ -5,6 +5,7 @@ from .basis import Basis as Basis
 from .constrained import Constrained as Constrained
 from .equations_of_motion import AbstractDynamics as AbstractDynamics
 from .equations_of_motion import Canonical as Canonical
+from .linear_rotors import LinearRotors as LinearRotors
 from .network import HamiltonianGraphNetwork as HamiltonianGraphNetwork
 from .newtonian import Newtonian as Newtonian
 from .overdamped import Overdamped as Overdamped

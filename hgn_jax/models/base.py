@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
-from .._types import Gradient, GraphScalars, Rates, Vectors
+from .._types import Gradient, GraphScalars, Rates, Vectors, gradient_of
 from ..graphs.strain import strained
 from .equations_of_motion import AbstractDynamics, Canonical
 
@@ -136,4 +136,5 @@ def differentiated(model: AbstractModel, graphs: GraphsTuple) -> Gradient:
         # Graphs are independent: the gradient of the sum holds that of each graph.
         return jnp.sum(model(graphs._replace(nodes=graphs.nodes | state)))
 
-    return Gradient(**jax.grad(energy)({name: graphs.nodes[name] for name in model.dynamics.state}))
+    state = {name: graphs.nodes[name] for name in model.dynamics.state}
+    return gradient_of(jax.grad(energy)(state))

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
-from .._types import GraphScalars
+from .._types import Gradient, GraphScalars, RotorGradient
 from ..features.base import AbstractEnergy, AbstractRates, AbstractTerm, Counts
 from ..graphs.geometry import (
     edge_kinds,
@@ -46,6 +46,13 @@ class Basis(eqx.Module):
         # `pair_types` finds species by binary search, so they must be sorted.
         if list(self.species) != sorted(set(self.species)):
             raise ValueError(f"species must be strictly increasing, got {self.species}")
+        for term in self.terms:
+            needs_axes = isinstance(term, AbstractEnergy) and "axis" in term.depends_on
+            if needs_axes and "axis" not in self.dynamics.state:
+                raise ValueError(
+                    f"the {term.name} features turn axes, but {type(self.dynamics).__name__} moves "
+                    f"{self.dynamics.state}: give dynamics=hgn.LinearRotors()"
+                )
 
     @property
     def counts(self) -> Counts:
@@ -164,6 +171,7 @@ class Basis(eqx.Module):
         return by_state(term(graphs), self.dynamics)
 
 
-def by_state(rates: Any, dynamics: AbstractDynamics) -> tuple[Any, ...]:
+def by_state(rates: Gradient, dynamics: AbstractDynamics) -> tuple[Any, ...]:
     """Rates by name as a tuple in the order of the state."""
-    return tuple(getattr(rates, name) for name in dynamics.state)
+    by_name = RotorGradient.of(rates)
+    return tuple(getattr(by_name, name) for name in dynamics.state)

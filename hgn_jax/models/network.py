@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from jraph import GraphsTuple
 
-from .._types import Gradient, GraphScalars, NodeScalars, Rates
+from .._types import Gradient, GraphScalars, NodeScalars, Rates, gradient_of
 from ..features.base import AbstractEnergy, AbstractRates, AbstractTerm
 from ..features.pair_base import AbstractPairFeatures
 from ..features.power_tails import with_power_tails
@@ -113,7 +113,9 @@ class HamiltonianGraphNetwork(AbstractModel):
         ]
         if self.basis.known is not None:
             parts.append(self.basis.known.gradient(graphs))
-        return Gradient(*map(total, zip(*parts))) if parts else Gradient()
+        slopes = [part._asdict() for part in parts]
+        names = dict.fromkeys(name for slope in slopes for name in slope)
+        return gradient_of({name: total(tuple(s.get(name) for s in slopes)) for name in names})
 
     def virial(self, graphs: GraphsTuple) -> Float[Array, "g d d"]:
         self.basis.check_dimension(graphs)

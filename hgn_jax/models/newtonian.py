@@ -2,11 +2,11 @@
 
 from typing import ClassVar
 
-import jax.numpy as jnp
 from jraph import GraphsTuple
 
-from .._types import Gradient, GraphScalars, Rates
-from ..graphs.geometry import sum_over_graphs, velocity_of
+from .._types import Gradient, GraphScalars, Rates, gradient_of
+from ..graphs.geometry import sum_over_graphs
+from ..graphs.kinetic import node_kinetic_energy, velocities
 from .base import AbstractModel
 from .equations_of_motion import AbstractDynamics, Canonical
 
@@ -41,7 +41,8 @@ class AbstractNewtonian(AbstractModel):
 
 
 class Newtonian(AbstractNewtonian):
-    r"""$T = \sum_i |p_i|^2 / 2 m_i$ alone (mass * length^2 / time^2).
+    r"""$T = \sum_i |p_i|^2 / 2 m_i$ alone (mass * length^2 / time^2), and $|L_i|^2 / 2 I_i$ of
+    bodies with an angular momentum.
 
     The known part of models in which no term depends on momenta. Graphs without momenta count as at
     rest.
@@ -52,11 +53,7 @@ class Newtonian(AbstractNewtonian):
         return 0.0
 
     def __call__(self, graphs: GraphsTuple) -> GraphScalars:
-        if "momentum" not in graphs.nodes:
-            return jnp.zeros(graphs.n_node.shape, graphs.nodes["position"].dtype)
-        # p . v = |p|^2 / m is twice the kinetic energy.
-        twice = jnp.sum(graphs.nodes["momentum"] * velocity_of(graphs), axis=1)
-        return sum_over_graphs(graphs, twice) / 2
+        return sum_over_graphs(graphs, node_kinetic_energy(graphs))
 
     def gradient(self, graphs: GraphsTuple) -> Gradient:
-        return Gradient(momentum=velocity_of(graphs) if "momentum" in graphs.nodes else None)
+        return gradient_of(velocities(graphs))

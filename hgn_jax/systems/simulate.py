@@ -1,8 +1,7 @@
 """Training data from a known Hamiltonian: random initial states, integrated, with exact rates."""
 
-from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import diffrax
 import equinox as eqx
@@ -10,56 +9,24 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float
 from jraph import GraphsTuple
 
 from .._arguments import as_key, whole_number
 from .._tree import is_concrete
-from .._types import Key, Rates
+from .._types import Key
 from ..graphs.batching import snapshots
 from ..graphs.check_trajectories import check_numbers
 from ..graphs.geometry import movable
 from ..graphs.schema import require
 from ..graphs.validate import check
 from ..models.base import AbstractModel
+from .random_axes import perpendicular, random_axes
+from .start import AbstractStart, Uniform
 from .system import System
 
-
-class AbstractStart(eqx.Module):
-    """Distribution of initial states around a graph's own positions and momenta."""
-
-    @abstractmethod
-    def offsets(self, key: Key, shape: tuple[int, ...], dtype: DTypeLike) -> tuple[Array, Array]:
-        """Random offsets of that shape, to be added to positions (length) and momenta."""
-
-
-class Uniform(AbstractStart):
-    """Uniform offsets of every coordinate, within +-`position` (length) and +-`momentum`."""
-
-    position: float = eqx.field(default=0.2, static=True)
-    momentum: float = eqx.field(default=0.2, static=True)
-
-    def offsets(self, key: Key, shape: tuple[int, ...], dtype: DTypeLike) -> tuple[Array, Array]:
-        q, p = jr.split(key)
-        return (
-            self.position * jr.uniform(q, shape, dtype, -1, 1),
-            self.momentum * jr.uniform(p, shape, dtype, -1, 1),
-        )
-
-
-class Normal(AbstractStart):
-    """Normal offsets of every coordinate, with standard deviations `position` (length) and
-    `momentum`."""
-
-    position: float = eqx.field(default=0.1, static=True)
-    momentum: float = eqx.field(default=0.1, static=True)
-
-    def offsets(self, key: Key, shape: tuple[int, ...], dtype: DTypeLike) -> tuple[Array, Array]:
-        q, p = jr.split(key)
-        return self.position * jr.normal(q, shape, dtype), self.momentum * jr.normal(
-            p, shape, dtype
-        )
+_State: TypeAlias = dict[str, Array]
+"""Arrays of the state by name."""
 
 
 def simulate(
@@ -77,9 +44,11 @@ def simulate(
 
     Initial states are drawn by `start` around the graph's positions and momenta (`fixed` bodies
     keep theirs), integrated with Dormand-Prince 8(7) to relative and absolute `tolerance` per step,
-    and observed at `times` (evenly spaced or not; the first is the start). Nodes carry
-    `velocity` and `force` from Hamilton's equations; globals carry `time`, `trajectory` and
-    `energy`; edges carry `coupling` if the system couples masses. The default, many independent
+    and observed at `times` (evenly spaced or not; the first is the start). Axes of bodies start in
+    all directions alike, whatever the graph holds, with angular momenta drawn as momenta are, less
+    their components along the axes. Nodes carry `velocity` and `force` from Hamilton's equations,
+    and those of axes `axis_velocity` and `torque`; globals carry `time`, `trajectory` and `energy`;
+    edges carry `coupling` if the system couples masses. The default, many independent
     starts observed once, covers the state space best.
 
     `key` is a JAX key or a seed. `noise` adds normal errors to positions, momenta, velocities and
@@ -93,13 +62,18 @@ def simulate(
     """
     if graph.n_node.shape[0] != 1:
         raise ValueError(f"simulate takes one graph, got a batch of {graph.n_node.shape[0]}")
-    require(graph, {"nodes": ["position", "momentum", "mass"]}, "simulate")
+    require(graph, {"nodes": {"position", "momentum", "mass", *system.needs}}, "simulate")
     position = graph.nodes["position"]
     trajectories = whole_number("trajectories", trajectories, 1)
     if not 0 < tolerance < np.inf:
         raise ValueError(f"tolerance must be positive and finite, got {tolerance}")
     if not 0 <= noise < np.inf:
         raise ValueError(f"noise must be finite and not negative, got {noise}")
+    if noise and "axis" in system.dynamics.state:
+        raise ValueError(
+            "noise= adds errors to positions and momenta, but an axis with errors is no unit "
+            "vector: leave it out, and add errors of your own to the data"
+        )
     moments = np.asarray(times)
     check_numbers("times", moments)
     rising = np.isfinite(moments).all() and (np.diff(moments) > 0).all()
@@ -134,21 +108,26 @@ def _simulate(
     shape = (trajectories, *graph.nodes["position"].shape)
     dtype = graph.nodes["position"].dtype
     free = movable(graph)[None, :, None]
-    q, p = (
-        graph.nodes[name][None] + jnp.where(free, offset, 0)
+    y = {
+        name: graph.nodes[name][None] + jnp.where(free, offset, 0)
         for name, offset in zip(("position", "momentum"), start.offsets(key, shape, dtype))
-    )
+    }
+    names = system.dynamics.state
+    if "axis" in names:
+        y |= random_axes(jr.fold_in(key, 1), shape, start, dtype)
     if times.shape[0] == 1:
-        q, p = q[:, None], p[:, None]  # one time: nothing to integrate
+        y = {name: a[:, None] for name, a in y.items()}  # one time: nothing to integrate
     else:
-        q, p = jax.vmap(lambda y: _integrate(system, graph, y, times, tolerance))((q, p))
-    states = {"position": q.reshape(-1, *shape[1:]), "momentum": p.reshape(-1, *shape[1:])}
+        y = jax.vmap(lambda y: _integrate(system, graph, y, times, tolerance))(y)
+    if "axis" in names:
+        y |= perpendicular(y["axis"], y["angular_momentum"])  # else to the tolerance only
+    states = {name: a.reshape(-1, *a.shape[2:]) for name, a in y.items()}
     number = jnp.repeat(jnp.arange(trajectories, dtype=jnp.int32), times.shape[0])
     data = snapshots(graph, states, {"time": jnp.tile(times, trajectories), "trajectory": number})
     # Exact rates at the observed states, not those inside the solver's steps.
-    velocity, force = system.vector_field(data)
+    rates = dict(zip(system.dynamics.observed, system.vector_field(data)))
     return data._replace(
-        nodes=data.nodes | {"velocity": velocity, "force": force},
+        nodes=data.nodes | rates,
         globals=data.globals | {"energy": system(data)},
     )
 
@@ -156,13 +135,15 @@ def _simulate(
 def _integrate(
     system: AbstractModel,
     graph: GraphsTuple,
-    state: Rates,
+    state: _State,
     times: Float[Array, " t"],
     tolerance: float,
-) -> tuple[Float[Array, "t n d"], Float[Array, "t n d"]]:
-    def vector_field(t: Any, y: Rates, args: Any) -> Rates:
-        nodes = graph.nodes | {"position": y[0], "momentum": y[1]}
-        return system.vector_field(graph._replace(nodes=nodes))
+) -> _State:
+    """States at all times, which become the first axis."""
+
+    def vector_field(t: Any, y: _State, args: Any) -> _State:
+        rates = system.vector_field(graph._replace(nodes=graph.nodes | y))
+        return dict(zip(system.dynamics.state, rates))
 
     eps = float(jnp.finfo(times.dtype).eps)
     # Below rounding, no step would be accepted.
@@ -173,7 +154,7 @@ def _integrate(
                                        force_dtmin=False)  # fmt: skip
 
     # One solve per interval: a step cut short by the next time must not count as a tiny one.
-    def interval(y: Rates, span: tuple[Array, Array]) -> tuple[Rates, Rates]:
+    def interval(y: _State, span: tuple[Array, Array]) -> tuple[_State, _State]:
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(vector_field),
             diffrax.Dopri8(),
