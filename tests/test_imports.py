@@ -20,7 +20,7 @@ LAYERS = [
     {"models"},
     {"features"},
     {"graphs", "linear"},
-    {"_arguments"},
+    {"_arguments", "_quick_compile"},
     {"_types", "_tree", "_page", "_progress", "_block_sizes", "groups"},
 ]
 """Each layer imports only layers below it; members of a layer do not import one another."""
