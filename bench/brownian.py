@@ -1,8 +1,8 @@
 """Tracks of Brownian particles: forces, mobility and temperature with their error bars.
 
-27 bodies: a cube of springs, and Lennard-Jones particles in a trap. Frames are 0.02 relaxation times
-1 / (mobility * stiffness) apart. Tracks are made by ten steps of Heun from one frame to the next:
-Euler's first-order error of the diffusion would exceed the error bars.
+27 bodies: a cube of springs, and Lennard-Jones particles in a trap. Frames are 0.02 relaxation
+times 1 / (mobility * stiffness) apart. Tracks are made by ten steps of Heun from one frame to the
+next: Euler's first-order error of the diffusion would exceed the error bars.
 """
 
 import itertools

@@ -1,11 +1,12 @@
 """Boosted layers on embedded-atom potentials: error and conditioning against depth and width.
 
 Compared with one layer of pair features, with random densities instead of those that are found, and
-with many-body features, all of the same total width and with the same pair units. The number of steps and the
-densities are chosen from training data, see `hgn.boost`. Columns of Z are scaled to norm one.
-Beyond 1 / epsilon a condition number is rounding: it counts as that.
+with many-body features, all of the same total width and with the same pair units. The number of
+steps and the densities are chosen from training data, see `hgn.boost`. Columns of Z are scaled to
+norm one. Beyond 1 / epsilon a condition number is rounding: it counts as that.
 """
 
+import itertools
 import time
 from collections.abc import Iterator
 from functools import cache, partial
@@ -46,9 +47,9 @@ def cases(quick: bool) -> Iterator[Case]:
         for count in range(1, LAYERS[target] + 1):
             settings = {"measured": "depth", "target": target, "layers": count}
             yield Case(settings, partial(_depth, target, count, quick))
-        for other in OTHERS:
-            settings = {"measured": "others", "target": target, "features": other}
-            yield Case(settings, partial(_others, other, target, quick))
+    for target, other in itertools.product(targets[:2], OTHERS):
+        settings = {"measured": "others", "target": target, "features": other}
+        yield Case(settings, partial(_others, other, target, quick))
     for width in widths:
         settings = {"measured": "width", "target": "smooth", "units": width}
         yield Case(settings, partial(_width, "smooth", width, quick))
@@ -121,7 +122,7 @@ def _width(target: str, units: int, quick: bool) -> Record:
     return _figures([_fit(target, 2, units, seed, quick) for seed in range(SEEDS)], test)
 
 
-def _random_densities(target: str, width: int, seed: int, quick: bool) -> hgn.Fit:
+def _random_densities(target: str, seed: int, quick: bool) -> hgn.Fit:
     """Eight units for each of several random combinations of the sums over neighbours, among the
     principal directions in which `hgn.boost` begins."""
     train, _ = _data(target, quick)
@@ -130,7 +131,7 @@ def _random_densities(target: str, width: int, seed: int, quick: bool) -> hgn.Fi
     sums = np.asarray(sums_of_next_layer(pair, None, train))
     _, size, axes = np.linalg.svd(sums - sums.mean(axis=0), full_matrices=False)
     directions = jnp.asarray(axes[:DIRECTIONS].T / size[:DIRECTIONS] * len(sums) ** 0.5)
-    directions = directions @ jr.normal(draw, (DIRECTIONS, width // EACH))
+    directions = directions @ jr.normal(draw, (DIRECTIONS, UNITS // EACH))
     every = jnp.ones(len(sums), bool)
     weights, layers, ranges = [], [], []
     for k, direction in enumerate(directions.T):
@@ -143,22 +144,21 @@ def _random_densities(target: str, width: int, seed: int, quick: bool) -> hgn.Fi
     return hgn.solve([pair, term], train, throw=False)
 
 
-def _many_body(units: int, target: str, width: int, seed: int, quick: bool) -> hgn.Fit:
+def _many_body(units: int, target: str, seed: int, quick: bool) -> hgn.Fit:
     train, _ = _data(target, quick)
-    terms = [_pair(RADIAL), hgn.ManyBody(units or width, cutoff=CUTOFF, assembly="float64")]
+    terms = [_pair(RADIAL), hgn.ManyBody(units, cutoff=CUTOFF, assembly="float64")]
     return hgn.fit(train, key=jr.key(seed), terms=terms, throw=False)
 
 
 OTHERS: dict[str, Any] = {
     "random densities": _random_densities,
-    "many-body": partial(_many_body, 0),
+    "many-body": partial(_many_body, UNITS),
     "many-body, 1000 units": partial(_many_body, 1000),
 }
 
 
 def _others(name: str, target: str, quick: bool) -> Record:
-    width = UNITS * (LAYERS[target] - 1)
-    fits = [OTHERS[name](target, width, seed, quick) for seed in range(SEEDS)]
+    fits = [OTHERS[name](target, seed, quick) for seed in range(SEEDS)]
     errors = [_error(fit, _data(target, quick)[1]) for fit in fits]
     return {"columns": fits[0].columns, "force_error": float(np.median(errors))}
 

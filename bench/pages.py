@@ -8,6 +8,7 @@ from .markdown import filled
 from .record import Record
 from .sections import (
     broken_symmetry,
+    brownian,
     charged_particles,
     constrained,
     depth,
@@ -56,6 +57,7 @@ SECTIONS = (
     (real_systems, "real_systems"),
     (constrained, "constrained"),
     (node_classification, "node_classification"),
+    (brownian, "brownian"),
     (holstein, "holstein"),
     (rollouts, "rollout"),
     (gpu, "h100/accelerator"),
