@@ -119,7 +119,9 @@ def test_few_irregular_steps_as_by_numpy():
         theta = np.linalg.lstsq(scaled, ((velocity - change) * np.sqrt(dt)).ravel())[0]
         change = (after - before) @ theta / 2
     residual = (velocity - (before + after) @ theta / 2) * np.sqrt(dt)
-    diffusion = np.sum(residual**2) / 2 / (residual.size - 3)
+    difference = (after - before) @ theta * np.sqrt(dt)
+    squares = np.sum(residual**2) + np.sum(difference**2) / 12
+    diffusion = squares / 2 / (residual.size - 3)
     assert np.allclose(found.fit.model.theta[0], theta, rtol=2e-3, atol=2e-3)
     assert np.isclose(found.diffusion, diffusion, rtol=1e-3)
     assert np.isclose(
