@@ -1,10 +1,12 @@
 """Boosted layers on embedded-atom potentials: error and conditioning against depth and width.
 
-Compared with one layer of pair features of the same total width. The number of steps and the
-densities are chosen from training data, see `hgn.boost`. Columns of Z are scaled to norm one.
-Beyond 1 / epsilon a condition number is rounding: it counts as that.
+Compared with one layer of pair features, with random densities instead of those that are found, and
+with many-body features, all of the same total width and with the same pair units. The number of
+steps and the densities are chosen from training data, see `hgn.boost`. Columns of Z are scaled to
+norm one. Beyond 1 / epsilon a condition number is rounding: it counts as that.
 """
 
+import itertools
 import time
 from collections.abc import Iterator
 from functools import cache, partial
@@ -18,12 +20,17 @@ from jraph import GraphsTuple
 from matplotlib.figure import Figure
 
 import hgn_jax as hgn
+from hgn_jax.features.density_products import sums_of_next_layer
+from hgn_jax.features.embedded import EmbeddedFeatures
+from hgn_jax.features.sampling import ELM
+from hgn_jax.features.trained_range import box_of
+from hgn_jax.fitting.boost import DIRECTIONS
 
 from .embedded_atoms import CUTOFF, clusters
 from .record import Case, Record, main
 
 EPSILON = float(np.finfo(np.float64).eps)
-RADIAL, UNITS = 32, 64
+RADIAL, UNITS, EACH = 32, 64, 8
 LAYERS = {"square root": 2, "smooth": 2, "second neighbours": 3, "only second neighbours": 3}
 """Number of layers of each target, beyond which there is nothing left for a further one."""
 WIDTHS = (8, 16, 32, 64, 128)
@@ -40,6 +47,9 @@ def cases(quick: bool) -> Iterator[Case]:
         for count in range(1, LAYERS[target] + 1):
             settings = {"measured": "depth", "target": target, "layers": count}
             yield Case(settings, partial(_depth, target, count, quick))
+    for target, other in itertools.product(targets[:2], OTHERS):
+        settings = {"measured": "others", "target": target, "features": other}
+        yield Case(settings, partial(_others, other, target, quick))
     for width in widths:
         settings = {"measured": "width", "target": "smooth", "units": width}
         yield Case(settings, partial(_width, "smooth", width, quick))
@@ -110,6 +120,47 @@ def _depth(target: str, layers: int, quick: bool) -> Record:
 def _width(target: str, units: int, quick: bool) -> Record:
     _, test = _data(target, quick)
     return _figures([_fit(target, 2, units, seed, quick) for seed in range(SEEDS)], test)
+
+
+def _random_densities(target: str, seed: int, quick: bool) -> hgn.Fit:
+    """Eight units for each of several random combinations of the sums over neighbours, among the
+    principal directions in which `hgn.boost` begins."""
+    train, _ = _data(target, quick)
+    (pair,) = _fit(target, 1, UNITS, seed, quick).model.terms
+    key, draw = jr.split(jr.key(seed))
+    sums = np.asarray(sums_of_next_layer(pair, None, train))
+    _, size, axes = np.linalg.svd(sums - sums.mean(axis=0), full_matrices=False)
+    directions = jnp.asarray(axes[:DIRECTIONS].T / size[:DIRECTIONS] * len(sums) ** 0.5)
+    directions = directions @ jr.normal(draw, (DIRECTIONS, UNITS // EACH))
+    every = jnp.ones(len(sums), bool)
+    weights, layers, ranges = [], [], []
+    for k, direction in enumerate(directions.T):
+        density = jnp.asarray(sums) @ direction[:, None]
+        layers.append(ELM()(jr.fold_in(key, k), density, every, EACH))
+        ranges.append(box_of(density, every))
+        # The columns beside the first would multiply the densities before, which are no inputs.
+        weights.append(jnp.pad(direction[:, None], [(0, 0), (0, k)]))
+    term = EmbeddedFeatures(pair, tuple(weights), tuple(layers), jnp.concatenate(ranges))
+    return hgn.solve([pair, term], train, throw=False)
+
+
+def _many_body(units: int, target: str, seed: int, quick: bool) -> hgn.Fit:
+    train, _ = _data(target, quick)
+    terms = [_pair(RADIAL), hgn.ManyBody(units, cutoff=CUTOFF, assembly="float64")]
+    return hgn.fit(train, key=jr.key(seed), terms=terms, throw=False)
+
+
+OTHERS: dict[str, Any] = {
+    "random densities": _random_densities,
+    "many-body": partial(_many_body, UNITS),
+    "many-body, 1000 units": partial(_many_body, 1000),
+}
+
+
+def _others(name: str, target: str, quick: bool) -> Record:
+    fits = [OTHERS[name](target, seed, quick) for seed in range(SEEDS)]
+    errors = [_error(fit, _data(target, quick)[1]) for fit in fits]
+    return {"columns": fits[0].columns, "force_error": float(np.median(errors))}
 
 
 def draw(records: list[Record]) -> Figure:

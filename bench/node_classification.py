@@ -1,13 +1,14 @@
 """Classes of nodes on the data sets of GRAFF (Di Giovanni et al., arXiv 2206.10991), by gradient
 flows of fixed spectra and one ridge regression.
 
-Flows, readout and ridge are chosen by the accuracy on validation nodes. The files are not shipped:
-pass their folder as `--data`. Each `NAME.npz` holds features as CSR (`feature_data`, `_indices`,
-`_indptr`, `_shape`), `labels`, `edges` [e 2] and ten `splits` [10 n]: 1 train, 2 validation,
-3 test.
+Features, flows, readout and ridge are chosen by the accuracy on validation nodes. The files are not
+shipped: pass their folder as `--data`. Each `NAME.npz` holds features as CSR (`feature_data`,
+`_indices`, `_indptr`, `_shape`), `labels`, `edges` [e 2] and ten `splits` [10 n]: 1 train,
+2 validation, 3 test.
 """
 
 import argparse
+import itertools
 import sys
 import time
 import warnings
@@ -52,6 +53,17 @@ BANKS = (
     ("step", "two steps"),
     ("none", "step", "two steps"),
 )
+FEATURES = {
+    "as they are": ("plain",),
+    "unit length": ("unit",),
+    "with nodes": ("plain", "nodes"),
+    "unit length, with nodes": ("unit", "nodes"),
+}
+"""Rows of features as they are or of unit length, alone or beside an indicator of every node. All
+have a mean square of one."""
+SMALL, LARGE = 1000, 4000
+"""Numbers of nodes below which all features are tried with all flows, and from which only the
+features as they are."""
 READOUTS = {"linear": lambda gram: gram, "nonlinear": hgn.flows.arc_cosine}
 
 
@@ -66,16 +78,15 @@ def _data_set(path: Path) -> Record:
     x = csr_matrix(csr, shape=tuple(data["feature_shape"])).toarray().astype(float)
     labels, splits, pairs = data["labels"].astype(int), data["splits"], data["edges"]
     start = time.perf_counter()
-    states = hgn.flows.states(hgn.flows.graph(pairs, len(x)), jnp.asarray(x), [*FLOWS.values()])
-    grams = {name: np.asarray(hgn.flows.linear(s)) for name, s in zip(FLOWS, states)}
+    grams = _grams(hgn.flows.graph(pairs, len(x)), x)
     seconds = time.perf_counter() - start
     # The choice looks at validation nodes of so many of the ten splits.
-    seen = 10 if len(x) < 1000 else 2 if len(x) < 4000 else 1
+    seen = 10 if len(x) < SMALL else 2 if len(x) < LARGE else 1
     found = {
         readout: _best(readout, grams, labels, splits[:seen])
         for readout in READOUTS
     }  # fmt: skip
-    found["no flow"] = _best("linear", grams, labels, splits[:seen], BANKS[:1])
+    found["no flow"] = _chosen("linear", grams, labels, splits[:seen], [("as they are", BANKS[0])])
     return {
         "nodes": len(x),
         "edges": len(pairs),
@@ -87,18 +98,40 @@ def _data_set(path: Path) -> Record:
     }
 
 
-def _kernel(readout: str, bank: tuple[str, ...], grams: dict[str, Any]) -> Float[Array, "n n"]:
-    return READOUTS[readout](jnp.asarray(sum(grams[name] for name in bank)))
+def _grams(graph: Any, x: Float[np.ndarray, "n c"]) -> dict[str, dict[str, Any]]:
+    """Gram matrices after each flow, by the name of the rows."""
+    size = np.linalg.norm(x, axis=1, keepdims=True)
+    inputs = {"plain": x / np.sqrt(np.mean(size**2))}
+    if len(x) < LARGE:
+        inputs |= {"unit": x / np.where(size > 0, size, 1), "nodes": np.eye(len(x))}
+    grams = {}
+    for name, rows in inputs.items():
+        states = hgn.flows.states(graph, jnp.asarray(rows), [*FLOWS.values()])
+        grams[name] = {flow: np.asarray(hgn.flows.linear(s)) for flow, s in zip(FLOWS, states)}
+    return grams
 
 
-def _best(
-    readout: str, grams: dict[str, Any], labels: Any, splits: Any, banks: Any = BANKS
-) -> Record:
-    """The bank and the ridge of the highest mean accuracy on validation nodes."""
+def _kernel(readout: str, features: str, bank: tuple[str, ...], grams: Any) -> Float[Array, "n n"]:
+    parts = [grams[rows] for rows in FEATURES[features]]
+    return READOUTS[readout](jnp.asarray(sum(part[flow] for part in parts for flow in bank)))
+
+
+def _best(readout: str, grams: Any, labels: Any, splits: Any) -> Record:
+    """The features, flows and ridge of the highest mean accuracy on validation nodes."""
+    every = [*FEATURES][: None if len(labels) < LARGE else 1]
+    if len(labels) < SMALL:
+        return _chosen(readout, grams, labels, splits, itertools.product(every, BANKS))
+    # Flows first, then features.
+    flows = _chosen(readout, grams, labels, splits, [(every[0], bank) for bank in BANKS])
+    pairs = [(features, tuple(flows["bank"])) for features in every]
+    return _chosen(readout, grams, labels, splits, pairs)
+
+
+def _chosen(readout: str, grams: Any, labels: Any, splits: Any, pairs: Any) -> Record:
     best: Record = {"validation": -1.0}
     ridges = np.array(RIDGES)
-    for bank in banks:
-        kernel = _kernel(readout, bank, grams)
+    for features, bank in pairs:
+        kernel = _kernel(readout, features, bank, grams)
         accuracy = np.zeros(len(ridges))
         for split in splits:
             fit = _classified(kernel, labels, split, ridges)
@@ -106,13 +139,13 @@ def _best(
         if accuracy.max() > best["validation"]:
             ridge = float(ridges[accuracy.argmax()])
             best = {"validation": float(accuracy.max()), "ridge": ridge}
-            best |= {"bank": list(bank), "readout": readout}
+            best |= {"bank": list(bank), "features": features, "readout": readout}
     return best
 
 
 def _tested(best: Record, grams: dict[str, Any], labels: Any, splits: Any) -> Record:
     """Accuracy on the test nodes of all splits, and seconds of one solve."""
-    kernel = _kernel(best["readout"], tuple(best["bank"]), grams)
+    kernel = _kernel(best["readout"], best["features"], tuple(best["bank"]), grams)
     accuracy, seconds = [], []
     for split in splits:
         start = time.perf_counter()

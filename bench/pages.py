@@ -9,6 +9,7 @@ from .record import Record
 from .sections import (
     axes,
     broken_symmetry,
+    brownian,
     charged_particles,
     constrained,
     depth,
@@ -58,6 +59,7 @@ SECTIONS = (
     (constrained, "constrained"),
     (axes, "axes"),
     (node_classification, "node_classification"),
+    (brownian, "brownian"),
     (holstein, "holstein"),
     (rollouts, "rollout"),
     (gpu, "h100/accelerator"),

@@ -138,12 +138,38 @@ def test_the_energy_is_the_sum_of_its_layers(far):
 
 def test_with_noise_the_error_falls_to_the_noise(near):
     data, (one, _) = near
-    force, share = data.nodes["force"], 0.02
-    noise = share * jnp.std(force) * np.random.default_rng(0).normal(size=force.shape)
-    noisy = data._replace(nodes=data.nodes | {"force": force + noise})
-    two = hgn.boost(first_layer(noisy), noisy, key=1, units=24)
+    train = noisy(data, 0.02, 0)
+    two = hgn.boost(first_layer(train), train, key=1, units=24)
     unseen = data_of(Embedded(far=False), 30, 2)
-    assert error(two, unseen) < share < error(one, unseen) / 5
+    assert error(two, unseen) < 0.02 < error(one, unseen) / 5
+
+
+def noisy(data, size, seed):
+    """The data with noise of that size, relative to the spread of the forces."""
+    force = data.nodes["force"]
+    noise = size * jnp.std(force) * np.random.default_rng(seed).normal(size=force.shape)
+    return data._replace(nodes=data.nodes | {"force": force + noise})
+
+
+def test_validation_keeps_a_layer_from_fitting_noise(near):
+    """Pairs alone are the truth: a layer can only learn noise, and does so without validation."""
+    _, (one, _) = near
+    few, other, unseen = (data_of(one.model, 20, seed) for seed in (1, 2, 3))
+    for seed in range(3):
+        train, guard = noisy(few, 0.1, seed), noisy(other, 0.1, seed + 5)
+        fit = first_layer(train)
+        unguarded = hgn.boost(fit, train, key=1, units=24)
+        assert error(unguarded, unseen) > 1.1 * error(fit, unseen)
+        guarded = hgn.boost(fit, train, key=1, units=24, validation=guard)
+        assert error(guarded, unseen) <= error(fit, unseen)
+
+
+def test_validation_keeps_a_layer_that_the_data_need(near):
+    data, (one, _) = near
+    other, unseen = (data_of(Embedded(far=False), 30, seed) for seed in (3, 2))
+    train = noisy(data, 0.02, 0)
+    two = hgn.boost(first_layer(train), train, key=1, units=24, validation=noisy(other, 0.02, 1))
+    assert error(two, unseen) < 0.02 < error(one, unseen) / 5
 
 
 def graph_by_itself(n=6, seed=3):
@@ -315,6 +341,9 @@ def test_other_widths_species_and_traced_data_are_refused(near):
     data, (one, two) = near
     with pytest.raises(ValueError, match="layers below have 24"):
         hgn.boost(two, data, key=0, units=25)
+    bare = data._replace(nodes={k: v for k, v in data.nodes.items() if k != "force"})
+    with pytest.raises(ValueError, match="nodes hold"):
+        hgn.boost(one, data, key=0, units=24, validation=bare)
     with pytest.raises(ValueError, match="outside of jit"):
         jax.jit(lambda d: hgn.boost(one, d, key=0).residual)(data)
     small = data_of(Embedded(far=False), 3, 1)

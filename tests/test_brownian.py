@@ -56,6 +56,23 @@ def test_trap_mobility_and_temperature(data, given):
     assert abs(found.correlation) < 0.02
 
 
+def test_long_steps():
+    """Stiffness and diffusion at 0.6 relaxation times per step are those of the exact process."""
+    h = MOBILITY * STIFFNESS * 0.6
+    found = hgn.fit_brownian(
+        data_of(*trapped(step=0.6)), key=0, terms=[hgn.HarmonicTrap()], mobility=MOBILITY
+    )
+    # Regression of x1 = exp(-h) x0 + noise gives the rate 2 tanh(h/2) / dt, and the residual of the
+    # mean drift 2 tanh(h/2) / h times the variance 2 D dt.
+    t = math.tanh(h / 2)
+    stiffness = float(found.fit.model.theta[0][0])
+    assert abs(stiffness / (2 * t / h * STIFFNESS) - 1) < 4 * math.sqrt(2 / (h * 36 * 3000))
+    share = (2 * t + t**2 / 3 * (1 - math.exp(-h))) / h
+    assert abs(share - 1) < 0.01 < abs(2 * t / h - 1) - 4 * math.sqrt(2 / (36 * 3000))
+    error = found.diffusion - share * MOBILITY * TEMPERATURE
+    assert abs(error) < 4 * found.diffusion_deviation
+
+
 def test_error_bars_cover_the_truth():
     """Deviations of the force are those of its errors over many data sets."""
     graph = hgn.graphs.frame(data_of(*trapped(4, 1, 1)), 0)
@@ -102,7 +119,9 @@ def test_few_irregular_steps_as_by_numpy():
         theta = np.linalg.lstsq(scaled, ((velocity - change) * np.sqrt(dt)).ravel())[0]
         change = (after - before) @ theta / 2
     residual = (velocity - (before + after) @ theta / 2) * np.sqrt(dt)
-    diffusion = np.sum(residual**2) / 2 / (residual.size - 3)
+    difference = (after - before) @ theta * np.sqrt(dt)
+    squares = np.sum(residual**2) + np.sum(difference**2) / 12
+    diffusion = squares / 2 / (residual.size - 3)
     assert np.allclose(found.fit.model.theta[0], theta, rtol=2e-3, atol=2e-3)
     assert np.isclose(found.diffusion, diffusion, rtol=1e-3)
     assert np.isclose(

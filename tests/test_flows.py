@@ -178,6 +178,17 @@ def test_ridge_regression_as_by_numpy():
     assert chosen.accuracy(validation) == max(each)
 
 
+def test_isolated_nodes_without_a_state_have_the_scores_of_the_mean():
+    """One step of S leaves no features on a node without edges."""
+    graph = hgn.flows.graph([(0, 1), (1, 2), (2, 3)], 6)
+    step = GradientFlow(QuadraticEnergy(1.0), 1.0, steps=1)
+    kernel = hgn.flows.linear(hgn.flows.states(graph, features()[:6], [step]))
+    labels, train = np.array([0, 1, 1, 0, -1, 1]), np.array([1, 1, 1, 0, 0, 1], bool)
+    scores = hgn.flows.classify(kernel, labels, train, ridge=0.1).scores
+    np.testing.assert_allclose(scores[4:], [[0.25, 0.75]] * 2, rtol=0, atol=1e-14)
+    assert np.ptp(scores[:4, 0]) > 0.1
+
+
 def test_the_most_accurate_ridge_is_chosen_and_of_equal_ones_that_of_least_error():
     _, x, labels, train, validation = planted(0.8, seed=2)
     kernel, ridges = hgn.flows.linear(x), (1e-3, 0.1, 1.0)
@@ -251,6 +262,11 @@ def test_bad_labels_and_masks(no_type_checks):
     ):
         with pytest.raises(ValueError, match=message):
             fit(**changed)
+    unit = features().at[5].set(0) / jnp.linalg.norm(features().at[5].set(0), axis=1)[:, None]
+    with pytest.raises(ValueError, match="node 5 with itself is not finite"):
+        hgn.flows.classify(hgn.flows.linear(unit), labels, train, ridge=0.1)
+    with pytest.raises(ValueError, match="train holds node 0, whose label is unknown"):
+        fit(labels=np.full(8, -1))
     with pytest.warns(UserWarning, match=r"no training node has class \[2\]"):
         found = fit()
     assert set(found.classes.tolist()) <= {0, 1}

@@ -1,6 +1,6 @@
 """Section on layers, and on frames of the paper's encoder."""
 
-from ..depth import RADIAL, SEEDS, TEST, TRAIN, UNITS
+from ..depth import EACH, RADIAL, SEEDS, TEST, TRAIN, UNITS
 from ..markdown import rows
 from ..record import Record
 
@@ -39,6 +39,11 @@ def figures(records: list[Record], frames: list[Record]) -> dict[str, str]:
             ]
             for r in of("width")
         ),
+        "others": rows(
+            [r["target"], r["features"], str(r["columns"]), f"{r['force_error']:.0e}"]
+            for r in of("others")
+        ),
+        "each": str(EACH),
         "frames": rows(
             [
                 *(

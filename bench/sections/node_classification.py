@@ -61,7 +61,9 @@ def _row(record: Record) -> list[str]:
         cells.append(f"**{cell}**" if readout == record["chosen"] else cell)
     chosen = record[record["chosen"]]
     bank, seconds = ", ".join(chosen["bank"]), f"{chosen['seconds']:.2g}"
-    return [_title(name), f"{record['homophily']:.2f}", *published, *cells, bank, seconds]
+    # Large sets have been measured with their features as they are.
+    features = chosen.get("features", "as they are")
+    return [_title(name), f"{record['homophily']:.2f}", *published, *cells, features, bank, seconds]
 
 
 def _title(name: str) -> str:

@@ -1,11 +1,9 @@
 """A further layer of random features, on the residual of a fit."""
 
-from typing import NamedTuple
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from jraph import GraphsTuple
 
 from .._arguments import as_key, whole_number
@@ -19,8 +17,7 @@ from ..features.sampling import ELM, moments
 from ..features.tangent import Tangent
 from ..features.trained_range import box_of
 from ..graphs.geometry import node_mask
-from ..linear.base import LeastSquaresSolution
-from .fit import solve
+from .boost_problem import Problem, Solved, solution_of
 from .result import Fit
 
 DIRECTIONS = 8
@@ -33,7 +30,14 @@ ROUNDING = 1e3
 """Residuals below this many roundings of the cancelling terms hold nothing to learn."""
 
 
-def boost(fit: Fit, data: GraphsTuple, *, key: Key | int, units: int = 64) -> Fit:
+def boost(
+    fit: Fit,
+    data: GraphsTuple,
+    *,
+    key: Key | int,
+    units: int = 64,
+    validation: GraphsTuple | None = None,
+) -> Fit:
     r"""Adds a layer to the model: random units of a density that is found from the residual.
 
     A first layer is a pair potential, $V = \sum_{pairs} \phi(r_{ij})$. The second adds
@@ -53,7 +57,8 @@ def boost(fit: Fit, data: GraphsTuple, *, key: Key | int, units: int = 64) -> Fi
        random feature boosting (Zozoulenko et al., arXiv 2501.18283).
     3. All coefficients are solved for together.
 
-    Steps are taken as long as the residual on the training data falls. No other data are used.
+    Steps are taken as long as the residual falls: that on `validation`, so that a layer does not
+    fit noise, or that on the training data if there are no others.
 
     **Arguments:**
 
@@ -62,23 +67,28 @@ def boost(fit: Fit, data: GraphsTuple, *, key: Key | int, units: int = 64) -> Fi
     - `data`: the data of the fit; concrete arrays only.
     - `key`: a JAX key or a seed, for the units of the layer.
     - `units`: number of random units of the density, the same for all layers.
+    - `validation`: data that the fit has not seen, with the same arrays as `data`. The layer is
+        kept if it lowers their squared residuals by more than two standard errors.
 
     **Returns:** a fit with the same observations and solver, whose last term is the boosted one, or
     `fit` itself if the layer does not lower its residual, or only rounding errors are left.
 
     **Raises:** `ValueError` for a fit without a `Pair` term or with several, for bodies of several
-    species, other units than those of the layers below, or traced arrays.
+    species, other units than those of the layers below, validation data with other arrays, or
+    traced arrays.
     """
     whole_number("units", units, 1)
-    if not is_concrete((fit, data)):
+    if not is_concrete((fit, data, validation)):
         raise ValueError("boost needs concrete arrays: call it outside of jit")
+    if validation is not None:
+        fit.equations.check(validation)
     pair, below, others = _parts(fit, units)
     index = next(i for i, term in enumerate(fit.model.terms) if term is pair)
-    at_first = _solution(fit, index)
+    at_first = solution_of(fit, index)
     digits = jnp.finfo(at_first.residual.dtype).eps * at_first.cancellation
     if at_first.residual <= ROUNDING * digits:
         return fit
-    problem = _Problem(fit, data, others)
+    problem = Problem(fit, data, others, validation)
     layered = _layer_added(problem, pair, below, as_key(key), units)
     best = problem.solved(layered)
     for _ in range(STEPS):
@@ -86,48 +96,7 @@ def boost(fit: Fit, data: GraphsTuple, *, key: Key | int, units: int = 64) -> Fi
         best = _stepped(problem, best)
         if not best.residual < SLOW * before:
             break
-    return best.fit if best.residual < float(at_first.residual) else fit
-
-
-class _Solved(NamedTuple):
-    """A fit, and its residual in the rows of the boosted term."""
-
-    fit: Fit
-    residual: float
-
-    @property
-    def energy(self) -> EmbeddedFeatures:
-        energy = self.fit.model.terms[-1]
-        assert isinstance(energy, EmbeddedFeatures)
-        return energy
-
-    @property
-    def theta(self) -> Float[Array, " K"]:
-        return self.fit.model.theta[-1]
-
-
-class _Problem(NamedTuple):
-    """The fit's own problem, to be solved with further terms."""
-
-    fit: Fit
-    data: GraphsTuple
-    others: tuple[AbstractTerm, ...]
-
-    def solve(self, *terms: AbstractTerm) -> Fit:
-        basis = self.fit.equations.basis
-        return solve(
-            (*self.others, *terms),
-            self.data,
-            observations=self.fit.equations.observations,
-            dynamics=basis.dynamics,
-            known=basis.known,
-            solver=self.fit.solver,
-            throw=False,
-        )
-
-    def solved(self, energy: EmbeddedFeatures) -> _Solved:
-        fit = self.solve(energy)
-        return _Solved(fit, float(_solution(fit, len(self.others)).residual))
+    return best.fit if problem.improves(fit, index, best.fit) else fit
 
 
 def _parts(
@@ -155,7 +124,7 @@ def _parts(
 
 
 def _layer_added(
-    problem: _Problem, pair: PairFeatures, below: EmbeddedFeatures | None, key: Key, units: int
+    problem: Problem, pair: PairFeatures, below: EmbeddedFeatures | None, key: Key, units: int
 ) -> EmbeddedFeatures:
     """The layers below, and one whose density is the leading direction of a quadratic fit."""
     mask = np.asarray(node_mask(problem.data))
@@ -172,7 +141,7 @@ def _layer_added(
 
 
 def _leading_direction(
-    problem: _Problem,
+    problem: Problem,
     pair: PairFeatures,
     below: EmbeddedFeatures | None,
     sums: Float[np.ndarray, "n v"],
@@ -191,7 +160,7 @@ def _leading_direction(
     return direction if centre @ direction > 0 else -direction  # densities are positive
 
 
-def _stepped(problem: _Problem, best: _Solved) -> _Solved:
+def _stepped(problem: Problem, best: Solved) -> Solved:
     """The best of `best` and a Gauss-Newton step from it, halved up to three times."""
     tangent = Tangent(best.energy, best.theta)
     change = problem.solve(best.energy, tangent).model.theta[-1]
@@ -216,11 +185,3 @@ def _restandardised(
         for units, a, b, c in zip(moved.layers, old, new, centre)
     )
     return eqx.tree_at(lambda e: (e.layers, e.ranges), moved, (layers, box_of(x, mask)))
-
-
-def _solution(fit: Fit, index: int) -> LeastSquaresSolution:
-    """Solution of the system that holds that term."""
-    for solution, members in zip(fit.solutions, fit.reduction.members):
-        if index in [i for i, _ in members]:
-            return solution
-    raise ValueError("no observation determines the pair potential")

@@ -71,8 +71,10 @@ def fit_brownian(
     The increments over a step are regressed on the drift at its start. Their mean is
     $\frac{\Delta t}{2} (b(q_0) + E[b(q_1) | q_0]) + O(\Delta t^3)$, so that half of the difference
     $b(q_1) - b(q_0)$, with the drift b of the solve before, is subtracted from the velocities, and
-    the solve repeated. The variance of what the mean of both drifts leaves is $2 D \Delta t$. Both
-    are wrong by about $(\Delta t / \tau)^2 / 12$ for a relaxation time $\tau$.
+    the solve repeated. Drifts are wrong by about $(\Delta t / \tau)^2 / 12$ for a relaxation time
+    $\tau$. The variance of what the mean of both drifts leaves is $2 D \Delta t$ less
+    $\Delta t^2 / 12$ times the mean square of $b(q_1) - b(q_0)$ in equilibrium, which is added. D
+    is then wrong by about $(\Delta t / \tau)^3 / 24$.
 
     Tracks determine $\mu \nabla E$ and $D = \mu\, kT$. The mobility cannot be told from the scale
     of energies, so either it or the temperature must be given.
@@ -105,10 +107,11 @@ def fit_brownian(
             raise ValueError(f"{name} must be positive and finite, got {value}")
     data = without_padding(data)
     begins, step = _steps(data)
-    starts, ends = take(data, begins), take(data, np.roll(begins, 1))  # wraps a False around
+    starts, n_node = take(data, begins), np.asarray(data.n_node)
+    first, last = (np.repeat(f, n_node) for f in (begins, np.roll(begins, 1)))  # wraps a False
     per_node = np.repeat(step, np.asarray(starts.n_node))[:, None]
-    moved = np.asarray(ends.nodes["position"]) - np.asarray(starts.nodes["position"])
-    velocity = moved / per_node
+    position = np.asarray(data.nodes["position"])
+    velocity = (position[last] - position[first]) / per_node
 
     def solved(target: np.ndarray, mobility: float, sampled: Any) -> Fit:
         weight = np.sqrt(per_node[:, 0] / np.median(step))  # the noise of velocities is white
@@ -129,15 +132,18 @@ def fit_brownian(
     fitted = solved(velocity, scale, None)
     sampled: tuple[AbstractTerm, ...] = fitted.model.terms
     for _ in range(PASSES):
-        change = (_drift(fitted, ends) - _drift(fitted, starts)) / 2
+        drift = _drift(fitted, data)
+        change = (drift[last] - drift[first]) / 2
         fitted = solved(velocity - change, scale, sampled)
-    mean = (_drift(fitted, ends) + _drift(fitted, starts)) / 2
+    drift = _drift(fitted, data)
+    mean, difference = (drift[first] + drift[last]) / 2, drift[last] - drift[first]
     # White noise: the variance of a velocity is 2 D over the length of the step.
     residual = (velocity - mean) * np.sqrt(per_node)
     free = np.asarray(movable(starts))
     count = free.sum() * residual.shape[1]
+    squares = np.sum(residual[free] ** 2) + np.sum((difference**2 * per_node / 12)[free])
     # The mean square is 2 D, over the freedom that the coefficients leave.
-    diffusion = np.sum(residual[free] ** 2) / 2 / (count - float(fitted.effective_dof))
+    diffusion = squares / 2 / (count - float(fitted.effective_dof))
     deviation = diffusion * math.sqrt(2 / count)  # of the variance of normal numbers
     correlation = _correlation(residual, begins, starts)
     # The error of a position enters two steps with opposite signs: they are anticorrelated.

@@ -61,13 +61,20 @@ def classify(
     - `ridge`: $\rho$, one number, or several of which the most accurate on the validation nodes is
         taken, and of equally accurate ones that with the least squared error.
 
-    **Raises:** `ValueError` for arrays of unequal length, masks that overlap, are empty or hold
-    nodes without a label, ridges that are not positive, or several ridges without validation
-    nodes. Warns of classes without a training node: they are never found.
+    **Raises:** `ValueError` for arrays of unequal length, a kernel that is not finite, masks that
+    overlap, are empty or hold nodes without a label, ridges that are not positive, or several
+    ridges without validation nodes. Warns of classes without a training node: they are never found.
     """
     labels = np.asarray(labels)
     if kernel.shape != (len(labels), len(labels)):
         raise ValueError(f"kernel must be [n n] for {len(labels)} labels, got {kernel.shape}")
+    # Every row meets a node whose features are broken, but the diagonal only its own.
+    broken = ~np.isfinite(np.asarray(jnp.diag(kernel)))
+    if broken.any():
+        raise ValueError(
+            f"the kernel of node {int(np.argmax(broken))} with itself is not finite: are its "
+            "features zero, and divided by their length?"
+        )
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"labels must be integers, -1 where unknown, got {labels.dtype}")
     _check_mask("train", train, labels)
