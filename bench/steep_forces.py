@@ -5,7 +5,8 @@ Within a tenth of the rod's length the force of the dipoles grows by three order
 Units are as sharp as the force where it is steep. Rates are integrated along the cubic through two
 frames, and pairs of frames between which the velocity turns much weigh less; the first cases leave
 this out. One solve of `Steps`, without refinement. Validation trajectories choose the number of
-units and the power of the weights.
+units and the power of the weights. The form and the widths of the units were chosen beforehand, by
+further validation trajectories.
 """
 
 import itertools
