@@ -32,21 +32,27 @@ from .rod_motion import (
     states,
     trajectories,
 )
-from .rod_systems import System, Truth, chain, gyroscope, magnet_pendulum, rotor
+from .rod_systems import System, Truth, chain, coupled, gyroscope, magnet_pendulum, rotor
 
 CHUNKS_EACH = 4
 """Chunks of training data from every trajectory."""
 CHNN = {
+    "1-chain": {"CHNN": 6.1e-5, "CLNN": 5.2e-5, "HNN": 1.2e-4},
+    "2-chain": {"CHNN": 1.2e-4, "CLNN": 1.1e-4, "HNN": 1.9e-3},
     "3-chain": {"CHNN": 3.4e-4, "CLNN": 3.3e-4, "HNN": 4.7e-2},
     "5-chain": {"CHNN": 1.1e-3, "CLNN": 9.3e-4, "HNN": 3.4e-1},
+    "3 coupled": {"CHNN": 7.7e-3, "CLNN": 7.4e-3, "HNN": 6.5e-2},
     "magnet": {"CHNN": 1.3e-2, "CLNN": 1.0e-2, "HNN": 1.1e-1},
     "gyroscope": {"CHNN": 1.7e-5, "CLNN": 2.3e-5, "HNN": 2.2e-3},
     "rotor": {"CHNN": 5.8e-6, "CLNN": 1.1e-5, "HNN": 2.6e-1},
 }
 """Geometric means over 100 rollouts, from 800 chunks of training data."""
 ON_RODS: dict[str, tuple[Callable[[], System], int, int, float | None]] = {
+    "1-chain": (partial(chain, 1), 200, 8, None),
+    "2-chain": (partial(chain, 2), 200, 8, None),
     "3-chain": (partial(chain, 3), 200, 8, 5e-6),
     "5-chain": (partial(chain, 5), 200, 8, 6e-5),
+    "3 coupled": (coupled, 200, 8, None),
     "magnet": (magnet_pendulum, 400, 32, None),
     "gyroscope": (gyroscope, 200, 8, None),
     "rotor": (rotor, 200, 8, None),
@@ -86,7 +92,8 @@ def _on_rods(name: str, quick: bool) -> Record:
     linear = hgn.fit(
         data,
         key=0,
-        terms=[hgn.External(units)],
+        # The bobs that are coupled alone have springs.
+        terms=[hgn.External(units), *([hgn.Pair(units)] if name == "3 coupled" else [])],
         dynamics=hgn.Constrained(system.rods),
         observations=[hgn.Steps(window=CHUNK, order=CHUNK - 1)],
     )

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from bench import rod_motion
-from bench.rod_systems import chain, frame, gyroscope, magnet_pendulum, rotor
+from bench.rod_systems import chain, coupled, frame, gyroscope, magnet_pendulum, rotor
 
 
-@pytest.mark.parametrize("make", [lambda: chain(3), magnet_pendulum, gyroscope, rotor])
+@pytest.mark.parametrize("make", [lambda: chain(3), coupled, magnet_pendulum, gyroscope, rotor])
 def test_starts_are_on_the_rods(make):
     system = make()
     q, v = system.starts(np.random.default_rng(0), 5)
