@@ -15,31 +15,44 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from jraph import GraphsTuple
 from scipy.integrate import solve_ivp
 
 import hgn_jax as hgn
 
-from . import phase_energies
+from . import phase_energies, steep_forces
 from .record import Case, Record, main
-from .rod_systems import System, Truth, chain, gyroscope, magnet_pendulum, rotor
+from .rod_motion import (
+    CHUNK,
+    STEPS,
+    TESTS,
+    chunks_of,
+    geometric_mean,
+    rolled,
+    rollout_error,
+    states,
+    trajectories,
+)
+from .rod_systems import System, Truth, chain, coupled, gyroscope, magnet_pendulum, rotor
 
-FRAMES, CHUNK, TESTS = 100, 5, 100
 CHUNKS_EACH = 4
 """Chunks of training data from every trajectory."""
-TRUTH_STEPS, STEPS = 20, 10
-"""Integrator steps per frame of the data, and of rollouts."""
 CHNN = {
+    "1-chain": {"CHNN": 6.1e-5, "CLNN": 5.2e-5, "HNN": 1.2e-4},
+    "2-chain": {"CHNN": 1.2e-4, "CLNN": 1.1e-4, "HNN": 1.9e-3},
     "3-chain": {"CHNN": 3.4e-4, "CLNN": 3.3e-4, "HNN": 4.7e-2},
     "5-chain": {"CHNN": 1.1e-3, "CLNN": 9.3e-4, "HNN": 3.4e-1},
+    "3 coupled": {"CHNN": 7.7e-3, "CLNN": 7.4e-3, "HNN": 6.5e-2},
     "magnet": {"CHNN": 1.3e-2, "CLNN": 1.0e-2, "HNN": 1.1e-1},
     "gyroscope": {"CHNN": 1.7e-5, "CLNN": 2.3e-5, "HNN": 2.2e-3},
     "rotor": {"CHNN": 5.8e-6, "CLNN": 1.1e-5, "HNN": 2.6e-1},
 }
 """Geometric means over 100 rollouts, from 800 chunks of training data."""
 ON_RODS: dict[str, tuple[Callable[[], System], int, int, float | None]] = {
+    "1-chain": (partial(chain, 1), 200, 8, None),
+    "2-chain": (partial(chain, 2), 200, 8, None),
     "3-chain": (partial(chain, 3), 200, 8, 5e-6),
     "5-chain": (partial(chain, 5), 200, 8, 6e-5),
+    "3 coupled": (coupled, 200, 8, None),
     "magnet": (magnet_pendulum, 400, 32, None),
     "gyroscope": (gyroscope, 200, 8, None),
     "rotor": (rotor, 200, 8, None),
@@ -47,12 +60,13 @@ ON_RODS: dict[str, tuple[Callable[[], System], int, int, float | None]] = {
 """System, chunks of training data, units of each layer, goal."""
 INERTIA = np.array([1.0, 2.0, 3.0])
 
-States = tuple[Float[np.ndarray, "k t n d"], Float[np.ndarray, "k t n d"]]
-
 
 def cases(quick: bool, data: Path | None) -> Iterator[Case]:
     for name in ON_RODS:
         yield Case({"measured": "rods", "system": name}, partial(_on_rods, name, quick))
+    for between, weighted in steep_forces.VARIANTS:
+        settings = {"measured": "steep", "between": between, "weighted": weighted}
+        yield Case(settings, partial(steep_forces.errors, between, weighted, quick))
     if data is not None:
         yield Case({"measured": "suite", "system": "3-chain at rest"}, partial(_suite, data))
     for noise in (0.0, 1e-3, 1e-2):
@@ -71,14 +85,15 @@ def _on_rods(name: str, quick: bool) -> Record:
     make, chunks, units, goal = ON_RODS[name]
     system, rng = make(), np.random.default_rng(1)
     chunks, tests = (20, 4) if quick else (chunks, TESTS)
-    train = _cut(trajectories(system, rng, chunks // CHUNKS_EACH), rng)
+    train = chunks_of(trajectories(system, rng, chunks // CHUNKS_EACH), rng, CHUNKS_EACH)
     true = trajectories(system, rng, tests)
     data = states(system, system.dt * np.arange(CHUNK), *train)
     begin = time.perf_counter()
     linear = hgn.fit(
         data,
         key=0,
-        terms=[hgn.External(units)],
+        # The bobs that are coupled alone have springs.
+        terms=[hgn.External(units), *([hgn.Pair(units)] if name == "3 coupled" else [])],
         dynamics=hgn.Constrained(system.rods),
         observations=[hgn.Steps(window=CHUNK, order=CHUNK - 1)],
     )
@@ -96,64 +111,6 @@ def _on_rods(name: str, quick: bool) -> Record:
         "rollouts": tests,
         "seconds": seconds,
     }
-
-
-def trajectories(system: System, rng: np.random.Generator, count: int) -> States:
-    """True motion from fresh starts."""
-    q, v = system.starts(rng, count)
-    return rolled(system, Truth(system.potential, system.rods), q, v, TRUTH_STEPS)
-
-
-def rolled(
-    system: System, model: hgn.AbstractModel, q: np.ndarray, v: np.ndarray, steps: int
-) -> States:
-    """Positions and velocities of rollouts side by side."""
-    times = system.dt * np.arange(FRAMES)
-    start = states(system, np.zeros(1), q[:, None], v[:, None])
-    path = hgn.rollout(model, start, times, dt=system.dt / steps, integrator=hgn.Rattle())
-    shape = FRAMES, len(q), *q.shape[1:]
-    position, momentum = (
-        np.asarray(a).reshape(shape).swapaxes(0, 1) for a in (path.position, path.momentum)
-    )
-    return position, momentum / system.mass[:, None]
-
-
-def states(system: System, times: np.ndarray, q: np.ndarray, v: np.ndarray) -> GraphsTuple:
-    """Graphs of states `[k t n d]`, numbered by trajectory."""
-    graph = hgn.graphs.from_pairs(q[0, 0], system.edges, mass=system.mass)
-    k, t = q.shape[:2]
-    return hgn.graphs.snapshots(
-        graph,
-        {
-            "position": jnp.asarray(q.reshape(-1, *q.shape[2:])),
-            "momentum": jnp.asarray((system.mass[:, None] * v).reshape(-1, *q.shape[2:])),
-        },
-        {
-            "time": jnp.asarray(np.tile(times, k)),
-            "trajectory": jnp.asarray(np.repeat(np.arange(k, dtype=np.int32), t)),
-        },
-    )
-
-
-def _cut(motion: States, rng: np.random.Generator) -> States:
-    """Chunks at random times of every trajectory."""
-    which = np.repeat(np.arange(len(motion[0])), CHUNKS_EACH)
-    first = CHUNK * rng.integers(0, FRAMES // CHUNK, len(which))
-    q, v = (a[which[:, None], first[:, None] + np.arange(CHUNK)] for a in motion)
-    return q, v
-
-
-def rollout_error(system: System, model: hgn.AbstractModel, true: States) -> float:
-    """CHNN's |a - b| / |a + b| of positions and velocities, at least 1e-8: the geometric mean over
-    frames and starts."""
-    found = rolled(system, model, true[0][:, 0], true[1][:, 0], STEPS)
-    a, b = (np.concatenate(s, axis=-1).reshape(*s[0].shape[:2], -1) for s in (found, true))
-    error = np.linalg.norm(a - b, axis=2) / np.linalg.norm(a + b, axis=2)
-    return geometric_mean(np.maximum(error, 1e-8))
-
-
-def geometric_mean(x: np.ndarray) -> float:
-    return float(np.exp(np.mean(np.log(x))))
 
 
 # The suite's chain of three links, from derivatives

@@ -117,6 +117,30 @@ def magnet_pendulum() -> System:
     return System(rods, np.array([3.0]), [], potential, starts, 0.05)
 
 
+def coupled() -> System:
+    """Three bobs of mass 1 on rods of length 1, one beside the other, with springs of stiffness 10
+    between neighbours."""
+    hinges = np.stack([np.arange(3.0), np.zeros(3), np.zeros(3)], axis=1)
+
+    def place(angles: Array) -> Array:
+        phi, theta = angles.reshape(3, 2).T
+        sin = jnp.sin(theta)
+        bobs = jnp.stack([-jnp.cos(theta), sin * jnp.sin(phi), sin * jnp.cos(phi)], axis=1)
+        return jnp.asarray(hinges) + bobs
+
+    def starts(rng: np.random.Generator, count: int) -> tuple[Vectors, Vectors]:
+        angles, rates = 0.3 * rng.normal(size=(2, count, 3, 2))
+        angles = angles + np.array([np.pi, np.pi / 2])
+        return moving(place, angles.reshape(count, 6), rates.reshape(count, 6))
+
+    def potential(q: Array) -> Array:
+        stretched = jnp.sqrt(jnp.sum((q[1:] - q[:-1]) ** 2, axis=1)) - 1
+        return G * jnp.sum(q[:, 2]) + 5 * jnp.sum(stretched**2)
+
+    rods = hgn.Rods(hinged={i: tuple(hinge) for i, hinge in enumerate(hinges.tolist())})
+    return System(rods, np.ones(3), [(0, 1), (1, 2)], potential, starts, 0.05)
+
+
 def gyroscope() -> System:
     """A fast, heavy top of mass 0.1 on a hinge; second moments of mass (1, 1, 0.2) 1e-3, centre of
     mass 0.1 above the hinge."""

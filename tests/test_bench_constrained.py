@@ -5,16 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bench import constrained
-from bench.rod_systems import chain, frame, gyroscope, magnet_pendulum, rotor
+from bench import rod_motion
+from bench.rod_systems import chain, coupled, frame, gyroscope, magnet_pendulum, rotor
 
 
-@pytest.mark.parametrize("make", [lambda: chain(3), magnet_pendulum, gyroscope, rotor])
+@pytest.mark.parametrize("make", [lambda: chain(3), coupled, magnet_pendulum, gyroscope, rotor])
 def test_starts_are_on_the_rods(make):
     system = make()
     q, v = system.starts(np.random.default_rng(0), 5)
     assert q.shape == v.shape == (5, len(system.mass), q.shape[2])
-    system.rods.check(constrained.states(system, np.zeros(1), q[:, None], v[:, None]))
+    system.rods.check(rod_motion.states(system, np.zeros(1), q[:, None], v[:, None]))
     assert np.abs(v).max() > 0.1
 
 
@@ -44,4 +44,4 @@ def test_the_magnet_hangs_between_two_others():
 
 
 def test_errors_are_geometric_means():
-    assert np.isclose(constrained.geometric_mean(np.array([1e-4, 1e-6])), 1e-5)
+    assert np.isclose(rod_motion.geometric_mean(np.array([1e-4, 1e-6])), 1e-5)

@@ -137,16 +137,21 @@ def test_tangents_are_derivatives_of_the_motion(setting):
     np.testing.assert_allclose(directional, expected, rtol=0, atol=1e-12 * size)
 
 
-def test_without_starts_the_equations_have_the_solution_of_all_together(setting):
-    """Theta and 32 starts from one dense system, by NumPy."""
-    model, trajectories, windows = setting
+@pytest.mark.parametrize("frames", [6, 3])
+def test_without_starts_the_equations_have_the_solution_of_all_together(setting, frames):
+    """Theta and all starts from one dense system, by NumPy; windows of 3 frames have fewer rows
+    than columns."""
+    model, trajectories, _ = setting
+    windows = windows_of(trajectories, frames)
+    number, size = windows.frame.shape
+    assert size == frames
     noise, count = jnp.array([0.5, 2.0]), jnp.asarray(1, jnp.int32)
     starts = trajectories.state
     each = np.asarray(equations_of(model, trajectories, windows.begins, starts, noise, count))
     rows = eliminated(jnp.asarray(each), windows)
     ridge = 0.3 * np.eye(33)  # makes theta well determined
-    system = np.zeros((192, 12, 32 * 12 + 33))
-    for w in range(32):
+    system = np.zeros((192, 12, number * 12 + 33))
+    for w in range(number):
         for f in np.asarray(windows.frame)[w]:
             system[f, :, 12 * w : 12 * w + 12] = each[f, :, :12]
             system[f, :, -33:] = each[f, :, 12:-1]

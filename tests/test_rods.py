@@ -243,11 +243,11 @@ def test_momenta_along_a_rod_are_named():
         )
 
 
-def test_redundant_rods_are_counted():
+def test_redundant_rods_are_counted_and_named():
     q = np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
     nodes = {"mass": np.ones(3), "momentum": np.zeros((3, 2))}
     line = from_frames([q], cutoff=5.0, nodes=nodes)
-    with pytest.raises(ValueError, match="3 rods, but in graph 0 only 2 of them"):
+    with pytest.raises(ValueError, match=r"3 rods, but in graph 0 only 2 of.*bodies 0 and 2"):
         hgn.Rods([(0, 1), (1, 2), (0, 2)]).check(line)
 
 

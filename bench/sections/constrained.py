@@ -2,6 +2,9 @@
 
 from ..markdown import rows
 from ..record import Record
+from ..steep_forces import VALIDATIONS
+
+STEPS = (("path", "between"), ("weights", "weighted"))
 
 
 def figures(records: list[Record]) -> dict[str, str]:
@@ -9,7 +12,13 @@ def figures(records: list[Record]) -> dict[str, str]:
     for record in records:
         kinds.setdefault(record["measured"], []).append(record)
     rods, first = kinds["rods"], kinds["rods"][0]
+    magnet = next(r for r in rods if r["system"] == "magnet")
     return {
+        "steep": rows(_steep(r) for r in kinds["steep"]),
+        "steep_verdict": _verdict(kinds["steep"][-1]["error"], magnet["CLNN"]),
+        "validations": str(VALIDATIONS),
+        "chnn": _number(magnet["CHNN"]),
+        "clnn": _number(magnet["CLNN"]),
         "rods": rows(_on_rods(r) for r in rods),
         "rollouts": str(first["rollouts"]),
         "published_chunks": str(first["published_chunks"]),
@@ -24,6 +33,18 @@ def _on_rods(record: Record) -> list[str]:
     names = ("HNN", "CHNN", "CLNN", "one_solve", "refined", "true_law", "goal")
     shown = ("" if record[name] is None else _number(record[name]) for name in names)
     return [record["system"], str(record["chunks"]), *shown]
+
+
+def _steep(record: Record) -> list[str]:
+    steps = ["steep units", *(name for name, key in STEPS if record[key])]
+    chosen = [str(record["units"]), f"{record['power']:g}" if record["weighted"] else ""]
+    return [", ".join(steps), *chosen, _number(record["validation"]), _number(record["error"])]
+
+
+def _verdict(error: float, published: float) -> str:
+    if error < published:
+        return f"With all three the error is {published / error:,.0f} times below CLNN's."
+    return "Even with all three the error stays above CLNN's: a miss."
 
 
 def _suite(record: Record) -> str:

@@ -75,9 +75,15 @@ def eliminated(equations: Float[Array, "f D c"], windows: Windows) -> Eliminated
     # Repeated frames become rows of zeros.
     each = jnp.where(windows.real[:, :, None, None], equations[windows.frame], 0)
     each = each.reshape(len(each), -1, width)
-    # R must have a row for each column, also where a window has fewer samples.
-    missing = max(width - each.shape[1], 0)
-    r = jnp.linalg.qr(jnp.pad(each, ((0, 0), (0, missing), (0, 0))), mode="r")
+    # R must have a row for each column of the start, also where a window has fewer samples.
+    missing = max(d - each.shape[1], 0)
+    each = jnp.pad(each, ((0, 0), (0, missing), (0, 0)))
+    if each.shape[1] > width:
+        r = jnp.linalg.qr(each, mode="r")
+    else:
+        # Few samples: a triangle of all columns would be larger than the rows themselves.
+        q, _ = jnp.linalg.qr(each[:, :, :d], mode="complete")
+        r = jnp.einsum("wri,wrc->wic", q, each, precision="highest")
     theta = r[:, d:].reshape(-1, width)
     return Eliminated(theta[:, d:-1], theta[:, -1], r[:, :d])
 

@@ -153,11 +153,17 @@ class Rods(eqx.Module):
             )
         s = self.signs
         # Redundant rods make the matrix of tensions singular.
-        rank = np.linalg.matrix_rank(np.einsum("cb,gcd->gcbd", s, x).reshape(len(x), len(s), -1))
+        rows = np.einsum("cb,gcd->gcbd", s, x).reshape(len(x), len(s), -1)
+        rank = np.linalg.matrix_rank(rows)
         if len(rank) and rank.min() < len(s):
+            g = int(rank.argmin())
+            # A rod that follows from those before it adds no rank.
+            up_to = [np.linalg.matrix_rank(rows[g, : c + 1]) for c in range(len(s))]
+            spare = np.flatnonzero(np.diff(up_to, prepend=0) == 0)
+            named = ", ".join(self._named(int(c)) for c in spare)
             raise ValueError(
-                f"{len(s)} rods, but in graph {int(rank.argmin())} only {rank.min()} of them are "
-                "independent: leave out rods that follow from the others"
+                f"{len(s)} rods, but in graph {g} only {rank.min()} of them are independent: leave "
+                f"out rods that follow from the others, such as {named}"
             )
         if "momentum" in graphs.nodes:
             v = velocity_of(graphs)
