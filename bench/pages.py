@@ -57,7 +57,7 @@ SECTIONS = (
     (constrained, "constrained"),
     (node_classification, "node_classification"),
     (holstein, "holstein"),
-    (rollouts, "rollout"),
+    (rollouts, "rollout", "output_file"),
     (gpu, "h100/accelerator"),
     (devices, "devices", "h100/accelerator"),
     (roofline, "roofline"),
