@@ -268,12 +268,14 @@ def test_forces_in_units_that_do_not_go_with_lengths_and_times_are_refused(tmp_p
         del file["particles/all/mass"].attrs["unit"]
     with pytest.raises(
         ValueError,
-        match=r"md\.h5md: force in kJ mol-1 Angstrom-1 does not go with position in nm, times in ps",
+        match=r"md\.h5md: force in kJ mol-1 Angstrom-1 does not go with position in nm, times in",
     ):
         hgn.read(tmp_path / "md.h5md", edges=1.4)
     with h5py.File(tmp_path / "md.h5md", "r+") as file:
         file["particles/all/mass"].attrs["unit"] = "u"
-    data = hgn.read(tmp_path / "md.h5md", edges=1.4, units={"length": "nm", "time": "ps", "mass": "u"})
+    data = hgn.read(
+        tmp_path / "md.h5md", edges=1.4, units={"length": "nm", "time": "ps", "mass": "u"}
+    )
     np.testing.assert_allclose(data.nodes["force"], 30.0, rtol=1e-12)
 
 

@@ -43,9 +43,9 @@ def web(
     | `index.html` | the page, which holds all of these and also works offline |
 
     The motion is that of `hgn.rollout` with `model.compress(smallest=True)`, up to rounding. A
-    model with a cutoff joins nearest images, as with `hgn.Neighbours`; without one, the graph's edges stay. On
-    the page bodies can be dragged, space can be turned and zoomed. It shows time, energy and how
-    much the energy has changed since the start or the last drag.
+    model with a cutoff joins nearest images, as with `hgn.Neighbours`; without one, the graph's
+    edges stay. On the page bodies can be dragged, space can be turned and zoomed. It shows time,
+    energy and how much the energy has changed since the start or the last drag.
 
     **Arguments:**
 

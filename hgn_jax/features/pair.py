@@ -70,9 +70,7 @@ class PairFeatures(AbstractPairFeatures):
         smallest: bool,
     ) -> tuple[AbstractEnergy, Float[Array, " _"]]:
         best = [
-            cheapest(
-                target, tolerance, smallest, theta.dtype, f"pair potential of edge type {t}"
-            )
+            cheapest(target, tolerance, smallest, theta.dtype, f"pair potential of edge type {t}")
             for t, target in enumerate(self._targets(theta, constants))
         ]
         curves = tuple(b.curve for b in best)
