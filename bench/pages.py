@@ -63,7 +63,7 @@ SECTIONS = (
     (node_classification, "node_classification"),
     (brownian, "brownian"),
     (holstein, "holstein"),
-    (rollouts, "rollout"),
+    (rollouts, "rollout", "output_file"),
     (gpu, "h100/accelerator"),
     (devices, "devices", "h100/accelerator"),
     (roofline, "roofline"),

@@ -207,3 +207,21 @@ def test_the_error_is_relative_to_the_median_over_the_range():
     np.testing.assert_allclose(scale, np.maximum(x**-2.0, median), rtol=1e-3)
     nothing = target._replace(slope=jnp.zeros_like).check_points()
     assert (nothing[2] == 1).all()
+
+
+def test_the_smallest_curve_of_gravity_is_a_polynomial_of_the_logarithm():
+    """Forces over four decades: in other variables a spline needs thousands of pieces."""
+    target = compression.Target(lambda s: -(s**-0.5), lambda s: s**-1.5 / 2, (0.3, 40.0),
+                                 (0.2, 42.0), None)  # fmt: skip
+    best = compression.cheapest(target, 1e-6, True, np.dtype(float), "pairs")
+    assert best.curve.variable == "logarithm"
+    assert sum(np.size(a) for a in jax.tree.leaves(best.curve)) < 200
+    x, force, scale = target.check_points()
+    slope = np.asarray(best.curve.slope(jnp.asarray(x**2)))
+    assert np.max(np.abs(2 * x * slope - force) / scale) <= 1e-6
+    others = [v for v in curves.VARIABLES if v != "logarithm"]
+    sizes = [
+        np.size(curve.pieces)
+        for curve in (compression._spline(target, v, 1e-6, target.check_points()) for v in others)
+    ]
+    assert min(sizes) > 4 * 1024

@@ -455,7 +455,7 @@ def test_other_sources_are_refused(source):
 def test_unknown_suffixes_name_the_known_ones(tmp_path, name):
     (tmp_path / name).write_bytes(b"what is this?")
     with pytest.raises(ValueError, match=r"unknown suffix.*\.xyz, \.extxyz, \.npz, \.h5"):
-        hgn.read(tmp_path / name, cutoff=3.0)
+        hgn.read(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"no\.foo"):
         hgn.read(tmp_path / "no.foo", cutoff=3.0)
 

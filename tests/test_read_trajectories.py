@@ -258,6 +258,27 @@ def test_units_that_are_not_stated_or_known_are_refused(tmp_path):
         hgn.read(tmp_path / "md.h5", units="lj", edges=1.4)
 
 
+def test_forces_in_units_that_do_not_go_with_lengths_and_times_are_refused(tmp_path):
+    """MDAnalysis writes A, ps and kJ/mol/A, in which a force is 100 u times an acceleration."""
+    md_file(tmp_path / "md.h5md")
+    with h5py.File(tmp_path / "md.h5md", "r+") as file:
+        force = file["particles/all/force/value"]
+        force[...] = 3.0
+        force.attrs["unit"] = "kJ mol-1 Angstrom-1"
+        del file["particles/all/mass"].attrs["unit"]
+    with pytest.raises(
+        ValueError,
+        match=r"md\.h5md: force in kJ mol-1 Angstrom-1 does not go with position in nm, times in",
+    ):
+        hgn.read(tmp_path / "md.h5md", edges=1.4)
+    with h5py.File(tmp_path / "md.h5md", "r+") as file:
+        file["particles/all/mass"].attrs["unit"] = "u"
+    data = hgn.read(
+        tmp_path / "md.h5md", edges=1.4, units={"length": "nm", "time": "ps", "mass": "u"}
+    )
+    np.testing.assert_allclose(data.nodes["force"], 30.0, rtol=1e-8)
+
+
 def test_what_h5md_allows_and_trajectories_do_not(tmp_path):
     def changed(name, change):
         md_file(tmp_path / "md.h5")

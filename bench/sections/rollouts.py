@@ -1,4 +1,4 @@
-"""Section on time, memory and precision of rollouts."""
+"""Section on time, memory, precision and output files of rollouts."""
 
 from ..markdown import rows
 from ..record import Record
@@ -6,7 +6,7 @@ from ..record import Record
 Times = dict[tuple[str, int, str], Record]
 
 
-def figures(records: list[Record]) -> dict[str, str]:
+def figures(records: list[Record], files: list[Record]) -> dict[str, str]:
     kinds = {k: [r for r in records if r["measured"] == k] for k in ("time", "precision", "curve")}
     million = [r for r in kinds["time"] if "times_10648_bodies" in r]
     scans = [r for r in records if r.get("times_lax.scan by hand")]
@@ -23,6 +23,19 @@ def figures(records: list[Record]) -> dict[str, str]:
             for r in kinds["curve"]
         ),
         "precision": rows(_precision(r, kinds["precision"]) for r in kinds["precision"]),
+        **_files(*files),
+    }
+
+
+def _files(speed: Record, share: Record) -> dict[str, str]:
+    return {
+        "atoms": f"{speed['atoms']:,}",
+        "frames": str(speed["frames"]),
+        "plain": f"{speed['plain_mb_s']:.0f}",
+        "at_once": f"{speed['at_once_mb_s']:.0f}",
+        "frame_by_frame": f"{speed['frame_by_frame_mb_s']:.0f}",
+        "between": str(share["steps_between_outputs"]),
+        "share": f"{100 * share['share']:.2g}%",
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jraph import GraphsTuple
 
+from ..io.array_file import begins_as_ours
 from ..io.compressed import bare_suffix
 from ..io.read import read
 from ..io.sources import TRAJECTORIES, holds_atoms, trajectories
@@ -18,8 +19,13 @@ TINY = 1e-6
 
 
 def is_data(file: Path) -> bool:
-    """True for a file of bodies by its suffix, False for a model."""
-    return bare_suffix(file) in {*TRAJECTORIES, *WRITERS}
+    """True for a file of bodies, False for a model, by its suffix or else by its first bytes.
+
+    **Raises:** `ValueError` for a file that is neither.
+    """
+    if bare_suffix(file) in {*TRAJECTORIES, *WRITERS}:
+        return True
+    return not (file.suffix == ".hgn" or begins_as_ours(file)) and holds_atoms(file)
 
 
 def read_data(

@@ -42,10 +42,10 @@ def web(
 `momentum`, `energy()` |
     | `index.html` | the page, which holds all of these and also works offline |
 
-    The motion is that of `hgn.rollout` with the compressed model, up to rounding. A model with a
-    cutoff joins nearest images, as with `hgn.Neighbours`; without one, the graph's edges stay. On
-    the page bodies can be dragged, space can be turned and zoomed. It shows time, energy and how
-    much the energy has changed since the start or the last drag.
+    The motion is that of `hgn.rollout` with `model.compress(smallest=True)`, up to rounding. A
+    model with a cutoff joins nearest images, as with `hgn.Neighbours`; without one, the graph's
+    edges stay. On the page bodies can be dragged, space can be turned and zoomed. It shows time,
+    energy and how much the energy has changed since the start or the last drag.
 
     **Arguments:**
 
@@ -64,7 +64,7 @@ def web(
     more than three dimensions; for names or a reference of another number of bodies; for a
     tolerance that is not reached. `OSError` if files cannot be written.
     """
-    model = model.compress(tolerance=tolerance)
+    model = model.compress(tolerance=tolerance, smallest=True)
     plain = plain_model(model)
     check_start(model, graph)
     check_number("dt", dt)

@@ -164,10 +164,14 @@ class AbstractEnergy(AbstractTerm):
         """Gradient of Phi . theta, `[n d]` each: used by rollouts, which need no columns."""
 
     def compress(
-        self, theta: Float[Array, " K"], constants: Float[Array, " c"], tolerance: float
+        self,
+        theta: Float[Array, " K"],
+        constants: Float[Array, " c"],
+        tolerance: float,
+        smallest: bool,
     ) -> tuple["AbstractEnergy", Float[Array, " _"]]:
-        """A cheaper energy of equal value to within `tolerance`, and its coefficients. The energy
-        itself unless overridden.
+        """A cheaper energy of equal value to within `tolerance`, and its coefficients: the fastest,
+        or with `smallest` the one of the fewest numbers. The energy itself unless overridden.
 
         `constants` are the additive constants of the pair types. A compressed pair energy includes
         them.

@@ -68,14 +68,17 @@ class Candidate(NamedTuple):
     seconds: float
 
 
-def cheapest(target: Target, tolerance: float, dtype: np.dtype, words: str) -> Candidate:
-    """Fastest curve within the tolerance. Raises `ValueError` if there is none, naming `words`."""
+def cheapest(
+    target: Target, tolerance: float, smallest: bool, dtype: np.dtype, words: str
+) -> Candidate:
+    """Fastest curve within the tolerance, or that of the fewest numbers. Raises `ValueError` if
+    there is none, naming `words`."""
     points = target.check_points()
     candidates = [
         _measured(build(target, variable, tolerance, points), dtype, points)
         for build in (_polynomial, _spline)
         for variable in VARIABLES
-        if target.span[0] > 0 or variable == "square"  # 1/s and sqrt(s) have no slope at 0
+        if target.span[0] > 0 or variable == "square"  # the others have no slope at 0
     ]
     good = [c for c in candidates if c.error <= tolerance]
     if not good:
@@ -85,6 +88,8 @@ def cheapest(target: Target, tolerance: float, dtype: np.dtype, words: str) -> C
             f"curve reaches {least:.2g}; give a greater tolerance, or, if its terms cancel to "
             "rounding (fit.cancellation), fit with a greater ridge, solver=hgn.QR(ridge=1e-12)"
         )
+    if smallest:
+        return min(good, key=lambda c: sum(a.size for a in jax.tree.leaves(c.curve)))
     fastest = min(c.seconds for c in good)
     return next(c for c in good if c.seconds <= (1 + TIE) * fastest)
 
@@ -123,14 +128,20 @@ class _Frame(NamedTuple):
     def squares(self, x: np.ndarray) -> np.ndarray:
         first, last = self.ends
         t = first + (x + 1) / 2 * (last - first)
-        of = {"square": np.positive, "inverse square": np.reciprocal, "root": np.square}
+        of = {
+            "square": np.positive, "inverse square": np.reciprocal, "root": np.square,
+            "logarithm": np.exp,
+        }  # fmt: skip
         # Rounding must not leave the span, where the slope may be undefined.
         return np.clip(of[self.variable](t), *self.span)
 
     def by_x(self, s: np.ndarray) -> np.ndarray:
         """ds/dx."""
         first, last = self.ends  # last < first for 1/s, and the signs cancel
-        by_t = {"square": np.ones_like(s), "inverse square": -(s**2), "root": 2 * np.sqrt(s)}
+        by_t = {
+            "square": np.ones_like(s), "inverse square": -(s**2), "root": 2 * np.sqrt(s),
+            "logarithm": s,
+        }  # fmt: skip
         return by_t[self.variable] * (last - first) / 2
 
     def scaled(self, s: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 Squares = Float[Array, "*s"]
 
-VARIABLES = ("square", "inverse square", "root")
-"""Variables in which a curve is a polynomial or a spline: s, 1/s or sqrt(s)."""
+VARIABLES = ("square", "inverse square", "root", "logarithm")
+"""Variables in which a curve is a polynomial or a spline: s, 1/s, sqrt(s) or log s."""
 
 
 class AbstractCurve(eqx.Module):
@@ -52,19 +52,25 @@ class AbstractCurve(eqx.Module):
         first, last = (transformed(self.span[k], self.variable) for k in (0, 1))
         stretch = 2 / (last - first)
         t = transformed(within, self.variable)
-        # dt/ds in terms of t
-        by_square = {"square": jnp.ones_like(t), "inverse square": -(t**2), "root": 0.5 / t}[
-            self.variable
-        ]
+        # dt/ds. Lambdas, as in `transformed`.
+        by_square = {
+            "square": lambda: jnp.ones_like(t),
+            "inverse square": lambda: -(t**2),
+            "root": lambda: 0.5 / t,
+            "logarithm": lambda: 1 / within,
+        }[self.variable]()
         return (t - first) * stretch - 1, stretch * by_square, within
 
 
 def transformed(s: Array, variable: str) -> Array:
     """Value of the named variable at s."""
     # Lambdas, so that only the variable that is named is computed.
-    return {"square": lambda: s, "inverse square": lambda: 1 / s, "root": lambda: jnp.sqrt(s)}[
-        variable
-    ]()
+    return {
+        "square": lambda: s,
+        "inverse square": lambda: 1 / s,
+        "root": lambda: jnp.sqrt(s),
+        "logarithm": lambda: jnp.log(s),
+    }[variable]()
 
 
 class Chebyshev(AbstractCurve):

@@ -77,9 +77,14 @@ class KineticFeatures(AbstractKineticFeatures):
         return Gradient(momentum=(theta[-1] + 2 * by_square)[:, None] * velocity)
 
     def compress(
-        self, theta: Float[Array, " K"], constants: Float[Array, " c"], tolerance: float
+        self,
+        theta: Float[Array, " K"],
+        constants: Float[Array, " c"],
+        tolerance: float,
+        smallest: bool,
     ) -> tuple[AbstractEnergy, Float[Array, " _"]]:
-        best = cheapest(self._target(theta), tolerance, theta.dtype, f"{self.name} energy")
+        target, words = self._target(theta), f"{self.name} energy"
+        best = cheapest(target, tolerance, smallest, theta.dtype, words)
         error = jnp.asarray(best.error, theta.dtype)
         compressed = CompressedKineticFeatures(self.speed_range, best.curve, error)
         # The curve holds the coefficients already.

@@ -63,10 +63,14 @@ class PairFeatures(AbstractPairFeatures):
         )
 
     def compress(
-        self, theta: Float[Array, " K"], constants: Float[Array, " c"], tolerance: float
+        self,
+        theta: Float[Array, " K"],
+        constants: Float[Array, " c"],
+        tolerance: float,
+        smallest: bool,
     ) -> tuple[AbstractEnergy, Float[Array, " _"]]:
         best = [
-            cheapest(target, tolerance, theta.dtype, f"pair potential of edge type {t}")
+            cheapest(target, tolerance, smallest, theta.dtype, f"pair potential of edge type {t}")
             for t, target in enumerate(self._targets(theta, constants))
         ]
         curves = tuple(b.curve for b in best)

@@ -58,9 +58,13 @@ class PowerTails(AbstractPairFeatures):
         return self.inner.slopes(within, type) * jnp.exp((power - 1) * stretch)[:, None]
 
     def compress(
-        self, theta: Float[Array, " K"], constants: Float[Array, " c"], tolerance: float
+        self,
+        theta: Float[Array, " K"],
+        constants: Float[Array, " c"],
+        tolerance: float,
+        smallest: bool,
     ) -> tuple[AbstractEnergy, Float[Array, " _"]]:
-        curves, one = self.inner.compress(theta, constants, tolerance)
+        curves, one = self.inner.compress(theta, constants, tolerance, smallest)
         if curves is self.inner:  # compressed already
             return self, theta
         assert isinstance(curves, AbstractPairFeatures)

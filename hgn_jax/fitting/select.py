@@ -31,9 +31,10 @@ def select(fit: Fit, candidates: GraphsTuple, k: int) -> Int[np.ndarray, " k"]:
 
     Each candidate is what it would add to the fit: the weighted rows Z of its energy, forces and
     stresses. Their covariance $Z C Z^T$ follows from the factor of the training rows, without
-    labels. The frame with the greatest mean variance of a row is taken, and C shrinks to
+    labels. The frame that holds the row of greatest variance is taken, and C shrinks to
     $C - C Z^T (1 + Z C Z^T)^{-1} Z C$, as if the frame had been learned: frames like those already
-    chosen lose their variance. Nothing is fitted again.
+    chosen lose their variance. Nothing is fitted again. So the least certain prediction of all
+    candidates becomes more certain with every choice (G-optimality).
 
     **Arguments:**
 
@@ -48,8 +49,8 @@ def select(fit: Fit, candidates: GraphsTuple, k: int) -> Int[np.ndarray, " k"]:
     **Raises:** `ValueError` for more choices than candidates, arrays that are missing, or
     observations of several frames. Concrete arrays only.
 
-    MacKay, Information-based objective functions for active data selection, Neural Computation 4,
-    1992.
+    Kiefer, Wolfowitz, The equivalence of two extremum problems, Canadian Journal of Mathematics
+    12, 1960.
     """
     if not is_concrete((fit, candidates)):
         raise ValueError("select needs concrete arrays: call it outside of jit")
@@ -67,7 +68,7 @@ def select(fit: Fit, candidates: GraphsTuple, k: int) -> Int[np.ndarray, " k"]:
     systems: list[Half] = [jnp.stack(of_system) for of_system in zip(*rows)]
     chosen: list[int] = []
     for _ in range(k):
-        variance = np.array(sum(_variances(half) for half in systems))
+        variance = np.max([_greatest_variances(half) for half in systems], axis=0)
         variance[chosen] = -np.inf
         chosen.append(int(np.argmax(variance)))
         systems = [_learned(half, jnp.asarray(chosen[-1])) for half in systems]
@@ -114,11 +115,9 @@ def _whitened(
 
 
 @jax.jit
-def _variances(half: Half) -> Float[Array, " f"]:
-    """Mean variance of each frame's rows; those of weight zero do not count."""
-    squares = jnp.sum(half**2, axis=2)
-    rows = jnp.maximum(jnp.sum(squares > 0, axis=1), 1).astype(half.dtype)
-    return jnp.sum(squares, axis=1) / rows
+def _greatest_variances(half: Half) -> Float[Array, " f"]:
+    """Greatest variance of a row of each frame."""
+    return jnp.max(jnp.sum(half**2, axis=2), axis=1)
 
 
 @jax.jit

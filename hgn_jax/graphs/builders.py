@@ -222,6 +222,8 @@ def radius(
             "radius needs concrete positions, since they determine the number of edges: call it "
             "outside of jit and vmap"
         )
+    if hasattr(position, "get_positions"):
+        raise ValueError("radius takes positions [n d], got atoms: hgn.read(atoms, cutoff=5.0)")
     position = _sites(position)
     points = np.asarray(position, float)
     if not np.isfinite(points).all():

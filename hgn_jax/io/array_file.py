@@ -60,6 +60,15 @@ def write(
     atomic.write(path, [view[:start], digits, view[start + len(digits) :]])
 
 
+def begins_as_ours(path: str | os.PathLike[str]) -> bool:
+    """True if the file begins as `write` begins it, whatever follows.
+
+    **Raises:** `OSError` if it cannot be opened.
+    """
+    with open(path, "rb") as file:
+        return b'{"__metadata__":{"hgn_jax":' in file.read(64)
+
+
 def read(path: str | os.PathLike[str], format: Format) -> tuple[dict[str, Any], dict[str, Array]]:
     """Reads settings and arrays, bitwise identical to those that were written.
 

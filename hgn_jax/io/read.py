@@ -92,7 +92,8 @@ def read(
     - `labels`: False also accepts a source without labels, for example as the start of a rollout.
 
     **Trajectories** go through `hgn.graphs.from_trajectories`. Numbers are kept as they are, in the
-    units of the file.
+    units of the file, if these go together: lengths over times make velocities, masses times
+    accelerations forces.
 
     - `columns`: names in the file. For arrays `{"position": "x", "times": "t"}`. For a table of one
         row per time `{"time": "t", "sun": ("x1", "y1"), ...}`, or with more than positions
@@ -110,7 +111,7 @@ def read(
     **Raises:** `ValueError` naming file and frame, line or trajectory for anything that cannot be
     read: truncated files, unknown species or suffixes, text among numbers, values that are not
     finite, missing arrays (listing those that the source has), arguments that belong to the other
-    kind of file. `OSError` if a file cannot be opened.
+    kind of file, units that do not go together. `OSError` if a file cannot be opened.
     """
     every = whole_number("every", every, 1)
     start, stop, step = _bounds(frames)

@@ -51,9 +51,15 @@ def peeked(source: Any) -> tuple[list[Any], Any]:
 
 
 def holds_atoms(source: Any) -> bool:
-    """True for frames of atoms, False for trajectories."""
+    """True for frames of atoms, False for trajectories.
+
+    **Raises:** `ValueError` for what is neither, such as a file of an unknown suffix.
+    """
     if isinstance(source, str | os.PathLike):
-        return bare_suffix(source) not in TRAJECTORIES  # an unknown suffix may be one of ASE's
+        if bare_suffix(source) in TRAJECTORIES:
+            return False
+        _reader(source)  # an unknown suffix may be one of ASE's
+        return True
     if is_atoms(source) or isinstance(source, Mapping):
         return is_atoms(source)
     raise _not_a_source(source)

@@ -36,6 +36,9 @@ def data_of(recordings: Sequence[Recording], said: Bodies, dtype: DTypeLike | No
     if said.units is not None:
         to = conversion.target(said.units)
         recordings = [converted(recording, to) for recording in recordings]
+    else:
+        for recording in recordings:
+            conversion.check_together(recording.units, recording.where)
     parts = []
     for number, recording in enumerate(recordings):
         try:

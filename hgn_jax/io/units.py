@@ -49,6 +49,7 @@ POWERS = {
 }  # fmt: skip
 """Powers of length, time and mass of the arrays; `edges` are those of a box in H5MD."""
 BASE = ("length", "time", "mass")
+MASSES = ("u", "g", "kg", "me")
 
 
 def target(units: str | Mapping[str, str]) -> tuple[float, float, float]:
@@ -125,6 +126,33 @@ def factor(quantity: str, unit: str, to: tuple[float, float, float], where: str)
     if powers != POWERS[quantity]:
         raise ValueError(f"{where}: {unit!r} is no unit of {quantity}")
     return size / math.prod(base**power for base, power in zip(to, powers))
+
+
+def check_together(units: Mapping[str, str], where: str) -> None:
+    """Raises `ValueError`, beginning with `where`, for units of no common system: there velocities
+    are not lengths over times, or forces not masses times accelerations.
+
+    A mass whose unit is not stated may be in u, g, kg or me.
+    """
+    known = {}
+    for name, unit in units.items():
+        if name in POWERS:
+            try:
+                known[name] = parsed(unit)[0]
+            except ValueError:
+                continue  # nothing follows from a word that only the file's author knows
+    if not {"position", "times"} <= known.keys():
+        return
+    masses = [known["mass"]] if "mass" in known else [SIZES[name][0] for name in MASSES]
+    for name, size in known.items():
+        length, time, mass = POWERS[name]
+        fitting = (known["position"] ** length * known["times"] ** time * m**mass for m in masses)
+        if not any(math.isclose(size, one, rel_tol=1e-3) for one in fitting):
+            base = [f"{k} in {units[k]}" for k in ("position", "times", "mass") if k in known]
+            raise ValueError(
+                f"{where}: {name} in {units[name]} does not go with {', '.join(base)}: convert all "
+                'by units=, such as units={"length": "nm", "time": "ps", "mass": "u"}'
+            )
 
 
 def unit_of(quantity: str, units: Mapping[str, str]) -> str | None:

@@ -216,12 +216,15 @@ class HamiltonianGraphNetwork(AbstractModel):
             counts[term.name] = counts.get(term.name, 0) + term.out_of_range(graphs)
         return counts
 
-    def compress(self, *, tolerance: float = 1e-6) -> "HamiltonianGraphNetwork":
+    def compress(
+        self, *, tolerance: float = 1e-6, smallest: bool = False
+    ) -> "HamiltonianGraphNetwork":
         r"""Replaces pair and kinetic energies by curves that are cheap to evaluate.
 
         Each sum over K units of one variable becomes a polynomial or a cubic spline (continuous
-        forces) in $r^2$, $1/r^2$ or r, or in $|v|^2$. Among those that reach the tolerance, the
-        fastest on this device is taken. Pair curves include the model's `constants`: the units
+        forces) in $r^2$, $1/r^2$, r or log r, or in $|v|^2$. Among those that reach the tolerance,
+        the fastest on this device is taken, or with `smallest` the one of the fewest numbers: for
+        files, if forces vary by decades. Pair curves include the model's `constants`: the units
         cancel against them, so that energies in float32 would otherwise lose digits. Other features
         are kept.
 
@@ -244,7 +247,7 @@ class HamiltonianGraphNetwork(AbstractModel):
         for term, coefficients in zip(self.terms, self.theta):
             if isinstance(term, AbstractEnergy):
                 own = jnp.zeros_like(constants) if taken else constants
-                short, coefficients = term.compress(coefficients, own, tolerance)
+                short, coefficients = term.compress(coefficients, own, tolerance, smallest)
                 taken |= isinstance(term, AbstractPairFeatures) and short is not term
                 term = short
             terms.append(term)

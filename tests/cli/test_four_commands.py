@@ -3,6 +3,8 @@
 import json
 import time
 
+import ase.build
+import ase.io
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -121,6 +123,10 @@ def test_info_says_what_is_in_data_models_and_runs(folder, run_of_ring):
     assert "201 frames, 1005 bodies" in text and "no edges in the file" in text
     assert "mass" not in text  # the table has none
     assert "5 to 5 in a frame), 210 edges" in said("info", folder / "run.h5")
+    ase.io.write(
+        folder / "copper.traj", ase.build.bulk("Cu", cubic=True)
+    )  # a format of ASE's alone
+    assert "species: 4 of 29" in said("info", folder / "copper.traj")
     low, high = hgn.load(folder / "ring.hgn").pair_range()
     assert f"pair: 24 coefficients, trained from {low:.4g} to {high:.4g}" in said(
         "info", folder / "ring.hgn"
@@ -143,6 +149,7 @@ def test_the_exported_table_holds_force_and_its_integral(folder, fitted_ring):
     ("arguments", "words"),
     [
         (("info", "nowhere.csv"), "nowhere.csv: no such file or directory"),
+        (("info", "notes.foo"), "unknown suffix '.foo'"),
         (("check", "ring.csv"), "give --edges"),
         (("check", "ring.csv", "--edges", "some"), "--edges must be"),
         (("check", "ring.csv", "--edges", "0-9", "--mass", "1"), "names a node outside 0..4"),
@@ -155,6 +162,7 @@ def test_the_exported_table_holds_force_and_its_integral(folder, fitted_ring):
 )
 def test_errors_are_one_line_on_stderr(folder, fitted_ring, monkeypatch, arguments, words):
     monkeypatch.chdir(folder)
+    (folder / "notes.foo").write_text("neither data nor a model")
     result = run(*arguments)
     assert result.exit_code == 2 and not result.stdout
     (line,) = result.stderr.splitlines()

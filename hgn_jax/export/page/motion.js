@@ -16,10 +16,11 @@ function clenshaw(c, x) {
   return c[0] + x * ahead - beyond;
 }
 
-const VARIABLES = { // t(s), and dt/ds at t
+const VARIABLES = { // t(s), and dt/ds
   "square": [(s) => s, () => 1],
-  "inverse square": [(s) => 1 / s, (t) => -t * t],
-  "root": [Math.sqrt, (t) => 0.5 / t],
+  "inverse square": [(s) => 1 / s, (s) => -1 / (s * s)],
+  "root": [Math.sqrt, (s) => 0.5 / Math.sqrt(s)],
+  "logarithm": [Math.log, (s) => 1 / s],
 };
 
 /** A polynomial or a spline in a variable of s, a square. It continues linearly in s outside of its span. */
@@ -39,8 +40,9 @@ class Curve {
   /** The derivative with respect to s. */
   slope(s) {
     if (this.end !== null && s >= this.end) return 0;
-    const t = this.of(Math.min(Math.max(s, this.span[0]), this.span[1]));
-    return this.factor * this.slopeInside((t - this.first) * this.stretch - 1) * this.stretch * this.by(t);
+    const within = Math.min(Math.max(s, this.span[0]), this.span[1]);
+    const x = (this.of(within) - this.first) * this.stretch - 1;
+    return this.factor * this.slopeInside(x) * this.stretch * this.by(within);
   }
   inside(x) {
     if (!this.pieces) return clenshaw(this.coefficients, x);
