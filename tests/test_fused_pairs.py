@@ -153,7 +153,7 @@ def crystal():
     model = hgn.fit(data, key=0, terms=[hgn.Kinetic(8), hgn.Pair(48, cutoff=CUTOFF)]).model
     q, p = moved()
     start = hgn.graphs.from_pairs(q, [], momentum=p)._replace(globals={"cell": box})
-    return model.compress(tolerance=1e-3), start
+    return model.compress(tolerance=1e-3, smallest=True), start  # the fastest depends on the load
 
 
 def test_rollouts_and_their_derivatives_are_those_by_xla(crystal, monkeypatch):
