@@ -91,8 +91,8 @@ def _serving(folder: str, socket: str) -> Iterator[None]:
 
 
 def plumed(model: hgn.AbstractModel, graph: GraphsTuple) -> Found:
-    """The forces with a harmonic restraint by PLUMED, less those of the restraint by its formula:
-    in the mean they are the model's only if the units and the signs of both are right."""
+    """Energy and forces with a restraint by PLUMED, less those of its formula: what is left is the
+    model's only if PLUMED's units and signs are right."""
     atoms = atoms_with(model, graph)
     lines = ["d: DISTANCE ATOMS=1,2", f"RESTRAINT ARG=d KAPPA={STIFFNESS} AT={DISTANCE}"]
     try:
