@@ -67,12 +67,11 @@ def _error(law: str, name: str, quick: bool) -> Record:
     model: hgn.AbstractModel = hgn.systems.gravity()
     if law != "true":
         fit = _learned(learned_from)
-        network, found["residual"] = fit.model, float(fit.residual)
+        model, found["residual"] = fit.model, float(fit.residual)
         if law == "learned, tails":
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # reports the exponents
-                network = network.tails("power")
-        model = network.compress()
+                model = fit.model.tails("power")
     errors = []
     for start, states in drawn(draw):
         # The data are made by steps of DT: others show the error of the integration.
