@@ -72,6 +72,25 @@ def test_axes_lie_within_their_error_bars(table):
     assert table["pair"].axis is None and table["external l=3"].axis is None
 
 
+def test_what_the_data_cannot_show_is_not_called_absent(with_noise):
+    """Two bodies opposite each other: a spring acts as a trap around their centre does."""
+    spring = hgn.systems.mass_spring("spring", rest_length=0.0)
+    pair = hgn.graphs.fully_connected(2, 3, position=jnp.array([[0.5, 0, 0], [-0.5, 0, 0]]))
+    data = hgn.systems.simulate(spring, pair, key=0, trajectories=100)
+    first = {name: data.nodes[name][::2] for name in ("position", "momentum", "velocity", "force")}
+    both = {name: jnp.stack([x, -x], axis=1).reshape(-1, 3) for name, x in first.items()}
+    opposite = with_noise(data._replace(nodes=data.nodes | both), 0.01)
+    terms = [hgn.Powers((2,)), hgn.HarmonicTrap()]
+    table = fitted(opposite, terms).breaking()
+    assert [group.name for group in table.groups if not group.seen] == ["r^2", "trap"]
+    assert (
+        str(table).count("not seen: these data cannot tell it from other groups, or from noise")
+        == 2
+    )
+    free = fitted(with_noise(data, 0.01), terms).breaking()
+    assert free["r^2"].present and free["trap"].seen and not free["trap"].present
+
+
 def test_isotropic_data_cost_nothing_and_break_nothing(with_noise):
     data, test = with_noise(sampled(None, 0), 0.01), sampled(None, 1)
     fit, pair = fitted(data), fitted(data, TERMS[:1])

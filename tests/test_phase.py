@@ -57,6 +57,13 @@ def fitted():
     return hgn.fit(data, key=0, terms=terms, observations=[hgn.Derivatives("uniform")])
 
 
+def test_of_angles_in_degrees_a_poor_fit_says_so():
+    data = graphs_of(states(200, np.array([np.pi, np.pi, 1, 1])), double_pendulum)
+    degrees = data._replace(nodes=data.nodes | {"position": jnp.rad2deg(data.nodes["position"])})
+    with pytest.warns(UserWarning, match="POOR.*Angles must be in radians"):
+        hgn.fit(degrees, key=0, terms=[hgn.Phase(20, angles=(0, 1), degrees=(0, 2))])
+
+
 @pytest.mark.parametrize("angles", [(), (1,), (0, 1)])
 def test_columns_are_units_times_monomials(angles):
     z = states(4, 3.0)

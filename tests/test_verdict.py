@@ -52,6 +52,16 @@ def test_a_poor_fit_is_warned_about_with_remedies(data):
     assert share > 1e-3 * np.sum(np.asarray(mixed.nodes["force"]) ** 2)
 
 
+@pytest.mark.parametrize("bodies", [(0, 1, 2), (1,)])
+def test_a_drive_of_all_bodies_cannot_be_told_from_a_uniform_field(data, bodies):
+    times = jnp.linspace(0.0, 3.0, len(data.n_node))
+    driven = with_nodes(data, force=data.nodes["force"] + 0.3)._replace(globals={"time": times})
+    terms = [hgn.Pair(8), hgn.UniformField(), hgn.Drive(bodies, period=1.0, units=1)]
+    fit = hgn.fit(driven, key=0, terms=terms)
+    tie = "cannot tell uniform field from drive: only their sum is determined"
+    assert (tie in fit.verdict) == (len(bodies) == 3)
+
+
 def test_inside_jit_nothing_is_said(data):
     fit = jax.jit(lambda key: hgn.fit(data, key=key, terms=SMALL, throw=False))(jr.key(0))
     assert fit.residual < 1e-8

@@ -1,6 +1,8 @@
 """How much of the motion each group of columns carries, and which symmetries that breaks."""
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -10,7 +12,7 @@ from ..features.multipoles import AbstractMultipoles
 from ..linear.base import AbstractLeastSquares, LeastSquaresSolution, posterior
 from ..linear.omission import evidence_without
 from ..linear.qr import QR
-from ..linear.triangle import Triangle
+from ..linear.triangle import Triangle, column_scale
 from ..models.basis import Basis
 from .axes import Axis, axis_of
 from .equations import group_labels
@@ -19,6 +21,8 @@ from .uncertainty import half_covariance
 
 PRESENT = 10.0
 """Nats of evidence that a group must be worth to count as present."""
+UNSEEN = 0.1
+"""Share of the motion that data should be able to show."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Group:
     """Effective number of parameters."""
     nats: float
     """Log evidence lost without it, the ridges of the other groups chosen again (nats)."""
+    least: float
+    """Least share that these data could show, beside the other groups and the noise."""
     axis: Axis | None
     """Direction of a group of degree 1, principal axis of one of degree 2."""
 
@@ -39,6 +45,11 @@ class Group:
     def present(self) -> bool:
         """True if the data need the group: without it they are e^10 times less probable."""
         return self.nats > PRESENT
+
+    @property
+    def seen(self) -> bool:
+        """True if the data could show the group: if not, it may be there and yet not be present."""
+        return self.present or self.least < UNSEEN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +74,9 @@ class Breaking:
             nats = f"{round(group.nats) + 0:d}"
             parameters = f"{max(group.parameters, 0.0):.1f}"
             line = f"{group.name:{width}}  {share:>8}  {parameters:>10}  {nats:>8}"
-            if not group.present:
+            if not group.seen:
+                line += "  not seen: these data cannot tell it from other groups, or from noise"
+            elif not group.present:
                 line += "  absent"
             elif group.axis is not None:
                 line += f"  {group.axis}"
@@ -104,6 +117,8 @@ def _groups(
     lost = solution.evidence - evidence_without(triangle, widths, solution.ridge)
     ends = np.cumsum((0, *widths))
     axes = _axes(basis, triangle, members, solution)
+    own = _own_part(triangle, ends)
+    noise = float(solution.noise) / (observed or 1.0)
     return [
         Group(
             name,
@@ -111,10 +126,24 @@ def _groups(
             float(jnp.linalg.norm(triangle.r[:, a:b] @ solution.theta[a:b])) / (observed or 1.0),
             float(solution.group_dof[k]),
             float(lost[k]),
+            # Noise alone gives about this contribution to as many columns.
+            noise * math.sqrt(b - a) / own[k] if own[k] > 0 else math.inf,
             axes.get(a),
         )
         for k, (name, a, b) in enumerate(zip(group_labels(basis, members), ends, ends[1:]))
     ]
+
+
+def _own_part(triangle: Triangle, ends: np.ndarray) -> list[float]:
+    """Share of each group's columns that is no combination of those of the other groups."""
+    columns = np.asarray(triangle.r / column_scale(triangle.r)[None])
+    shares = []
+    for a, b in itertools.pairwise(ends):
+        group, others = columns[:, a:b], np.delete(columns, np.s_[a:b], axis=1)
+        left = group - others @ np.linalg.lstsq(others, group)[0] if others.size else group
+        size = np.linalg.norm(group)
+        shares.append(float(np.linalg.norm(left) / size) if size else 0.0)
+    return shares
 
 
 def _axes(

@@ -196,7 +196,7 @@ class Fit(eqx.Module):
     @property
     def verdict(self) -> str:
         """How much of the motion the model explains, and what to do; concrete values only."""
-        return verdict(self.solutions)
+        return verdict(self.solutions, self.model.basis, self.reduction)
 
     def summary(self) -> str:
         """Verdict and figures of merit as text; concrete values only."""

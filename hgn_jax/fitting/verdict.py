@@ -7,6 +7,9 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from ..linear.base import LeastSquaresSolution
+from ..models.basis import Basis
+from .reduction import Reduction
+from .ties import ties
 
 POOR = 0.1
 """Relative residual above which a fit is warned about."""
@@ -14,8 +17,9 @@ ROUNDING = 0.1
 """Share of the residual that rounding errors of cancelling terms may reach."""
 
 
-def verdict(solutions: Sequence[LeastSquaresSolution]) -> str:
-    """One or two sentences on the worst of the independent systems; concrete values only."""
+def verdict(solutions: Sequence[LeastSquaresSolution], basis: Basis, reduction: Reduction) -> str:
+    """Sentences on the worst of the independent systems, and on what the data do not determine;
+    concrete values only."""
     residual = max(float(np.max(np.asarray(s.residual))) for s in solutions)
     lines = [_explained(residual)]
     for solution in solutions:
@@ -29,6 +33,9 @@ def verdict(solutions: Sequence[LeastSquaresSolution]) -> str:
                 "units or a greater ridge, solver=hgn.QR(ridge=1e-9)."
             )
             break
+    lines += ties(basis, reduction)
+    if is_poor(solutions) and any(getattr(term, "angles", ()) for term in basis.terms):
+        lines.append("Angles must be in radians.")
     return " ".join(lines)
 
 
