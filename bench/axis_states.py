@@ -5,6 +5,7 @@ import numpy as np
 from jraph import GraphsTuple
 
 import hgn_jax as hgn
+from hgn_jax.features.contact import surface_distance
 
 NEAREST, FARTHEST = 0.95, 2.5
 """Range of the shifted distance of Gay and Berne in the data, in diameters."""
@@ -50,10 +51,9 @@ def pairs(system: hgn.systems.Rotors, count: int, seed: int) -> GraphsTuple:
     axis, along = unit(rng, (count, 2, 3)), unit(rng, (count, 3))
     a, b = np.einsum("nkd,nd->kn", axis, along)
     c = np.sum(axis[:, 0] * axis[:, 1], axis=1)
-    k2 = potential.end**2
-    chi = (k2 - 1) / (k2 + 1)
-    g = 1 - chi / 2 * ((a + b) ** 2 / (1 + chi * c) + (a - b) ** 2 / (1 - chi * c))
-    r = rng.uniform(NEAREST, FARTHEST, count) - 1 + g**-0.5
+    shifted = rng.uniform(NEAREST, FARTHEST, count)
+    # The shifted distance is r less a function of the cosines.
+    r = shifted - surface_distance(np.stack([0 * a, a, b, c]), (potential.side, potential.end))
     position = np.stack([np.zeros((count, 3)), r[:, None] * along], axis=1)
     still = np.zeros((count, 2, 3))
     states = {"position": position, "axis": axis, "momentum": still, "angular_momentum": still}

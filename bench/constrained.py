@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -47,17 +48,17 @@ CHNN = {
     "rotor": {"CHNN": 5.8e-6, "CLNN": 1.1e-5, "HNN": 2.6e-1},
 }
 """Geometric means over 100 rollouts, from 800 chunks of training data."""
-ON_RODS: dict[str, tuple[Callable[[], System], int, int, float | None]] = {
-    "1-chain": (partial(chain, 1), 200, 8, None),
-    "2-chain": (partial(chain, 2), 200, 8, None),
-    "3-chain": (partial(chain, 3), 200, 8, 5e-6),
-    "5-chain": (partial(chain, 5), 200, 8, 6e-5),
-    "3 coupled": (coupled, 200, 8, None),
-    "magnet": (magnet_pendulum, 400, 32, None),
-    "gyroscope": (gyroscope, 200, 8, None),
-    "rotor": (rotor, 200, 8, None),
+ON_RODS: dict[str, tuple[Callable[[], System], int, tuple[Any, ...], float | None]] = {
+    "1-chain": (partial(chain, 1), 200, (hgn.External(8),), None),
+    "2-chain": (partial(chain, 2), 200, (hgn.External(8),), None),
+    "3-chain": (partial(chain, 3), 200, (hgn.External(8),), 5e-6),
+    "5-chain": (partial(chain, 5), 200, (hgn.External(8),), 6e-5),
+    "3 coupled": (coupled, 200, (hgn.External(8), hgn.Pair(8)), None),
+    "magnet": (magnet_pendulum, 400, (hgn.External(32),), None),
+    "gyroscope": (gyroscope, 200, (hgn.External(8),), None),
+    "rotor": (rotor, 200, (hgn.External(8),), None),
 }
-"""System, chunks of training data, units of each layer, goal."""
+"""System, chunks of training data, terms, goal."""
 INERTIA = np.array([1.0, 2.0, 3.0])
 
 
@@ -82,7 +83,7 @@ def cases(quick: bool, data: Path | None) -> Iterator[Case]:
 
 
 def _on_rods(name: str, quick: bool) -> Record:
-    make, chunks, units, goal = ON_RODS[name]
+    make, chunks, terms, goal = ON_RODS[name]
     system, rng = make(), np.random.default_rng(1)
     chunks, tests = (20, 4) if quick else (chunks, TESTS)
     train = chunks_of(trajectories(system, rng, chunks // CHUNKS_EACH), rng, CHUNKS_EACH)
@@ -92,8 +93,7 @@ def _on_rods(name: str, quick: bool) -> Record:
     linear = hgn.fit(
         data,
         key=0,
-        # The bobs that are coupled alone have springs.
-        terms=[hgn.External(units), *([hgn.Pair(units)] if name == "3 coupled" else [])],
+        terms=terms,
         dynamics=hgn.Constrained(system.rods),
         observations=[hgn.Steps(window=CHUNK, order=CHUNK - 1)],
     )

@@ -41,7 +41,7 @@ INPUT = """
 </simulation>
 """
 STIFFNESS, DISTANCE = 500.0, 0.35
-"""Of PLUMED's restraint on the distance of the first two atoms (kJ/mol/nm^2, nm)."""
+"""Stiffness and length of PLUMED's restraint on the first two atoms (kJ/mol/nm^2, nm)."""
 
 
 def atoms_with(model: hgn.AbstractModel, graph: GraphsTuple) -> ase.Atoms:
@@ -57,7 +57,7 @@ def atoms_with(model: hgn.AbstractModel, graph: GraphsTuple) -> ase.Atoms:
 
 
 def i_pi(model: hgn.AbstractModel, graph: GraphsTuple) -> Found:
-    """What i-PI writes about its first state."""
+    """Energy and forces that i-PI writes for its first state."""
     import ipi  # noqa: F401  says what is missing
 
     atoms, socket = atoms_with(model, graph), f"hgn-{uuid.uuid4().hex[:8]}"

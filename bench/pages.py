@@ -34,6 +34,7 @@ from .sections import (
     rollouts,
     roofline,
     symmetry_and_speed,
+    thermostats,
     transfer,
     widths,
     zero_shot,
@@ -67,6 +68,7 @@ SECTIONS = (
     (gpu, "h100/accelerator"),
     (devices, "devices", "h100/accelerator"),
     (roofline, "roofline"),
+    (thermostats, "thermostats"),
     (energies, "energy_drift", "integrators"),
     (symmetry_and_speed, "invariance", "fit_time", "cold_start"),
 )

@@ -83,7 +83,8 @@ def renewed(
     A case that was never measured has no record."""
     cases = list(cases)
     chosen = [c for c in cases if all(str(c.settings.get(k)) == v for k, v in wanted.items())]
-    after, before = list(measured(chosen, kept, quick)), json.loads(path.read_text())
+    after = list(measured(chosen, kept, quick))
+    before = json.loads(path.read_text()) if path.exists() else []
     for case in cases:
         records = after if case in chosen else before
         yield from (r for r in records if case.settings.items() <= r.items())

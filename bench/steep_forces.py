@@ -32,7 +32,7 @@ UNITS, POWERS = (600, 1200), (2.0, 4.0)
 """Numbers of units and powers of the weights that are tried."""
 CHUNKS, VALIDATIONS = 800, 50
 VARIANTS = (False, False), (True, False), (True, True)
-"""With rates between frames, and with weights."""
+"""Pairs of choices: rates between frames or not, weights or not."""
 
 Steps = Float[np.ndarray, "s 2 d"]
 """Positions or velocities of one body before and after each step."""

@@ -20,8 +20,9 @@ if jax.__version_info__ < (0, 11):  # later ones have no other emitters
 
 
 def compiled_quickly(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """`equinox.filter_jit` for a program that runs once or twice, and briefly: on a CPU it is
-    compiled without optimisation. Within another program it is compiled as that one is."""
+    """`equinox.filter_jit` for a program that runs briefly: on a CPU it is compiled without
+    optimisation, and may then run up to three times slower, except in LAPACK. Within another
+    program it is compiled as that one is."""
     alone = eqx.filter_jit(function, compiler_options=OPTIONS)  # type: ignore[call-overload]
     within = eqx.filter_jit(function)
 

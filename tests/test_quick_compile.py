@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from hgn_jax import _quick_compile
 from hgn_jax._quick_compile import compiled_quickly
 
 
@@ -28,3 +29,11 @@ X = jnp.array(2.0)
 )
 def test_it_works_wherever_jit_does(call):
     assert call() == pytest.approx(8.0, rel=1e-15)
+
+
+def test_only_a_program_of_its_own_has_the_options(monkeypatch):
+    monkeypatch.setattr(_quick_compile, "OPTIONS", {"no_such_option": 1})
+    square = compiled_quickly(lambda x: x**2)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="no_such_option"):
+        square(X)
+    assert jax.jit(square)(X) == 4.0

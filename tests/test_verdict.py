@@ -62,6 +62,13 @@ def test_a_drive_of_all_bodies_cannot_be_told_from_a_uniform_field(data, bodies)
     assert (tie in fit.verdict) == (len(bodies) == 3)
 
 
+def test_a_power_that_stands_twice_is_named(data):
+    """The terms have one name."""
+    fit = hgn.fit(data, key=0, terms=[hgn.Powers((1, 2)), hgn.Powers((2, 3))])
+    assert "cannot tell powers from powers" in fit.verdict
+    assert "cannot tell" not in hgn.fit(data, key=0, terms=[hgn.Powers((1, 2, 3))]).verdict
+
+
 def test_inside_jit_nothing_is_said(data):
     fit = jax.jit(lambda key: hgn.fit(data, key=key, terms=SMALL, throw=False))(jr.key(0))
     assert fit.residual < 1e-8

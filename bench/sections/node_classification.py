@@ -61,7 +61,7 @@ def _row(record: Record) -> list[str]:
         cells.append(f"**{cell}**" if readout == record["chosen"] else cell)
     chosen = record[record["chosen"]]
     bank, seconds = ", ".join(chosen["bank"]), f"{chosen['seconds']:.2g}"
-    # Large sets have been measured with their features as they are.
+    # Older records are from before features were a choice.
     features = chosen.get("features", "as they are")
     return [_title(name), f"{record['homophily']:.2f}", *published, *cells, features, bank, seconds]
 

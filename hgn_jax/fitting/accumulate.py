@@ -12,6 +12,7 @@ from jraph import GraphsTuple
 
 from .._progress import Reporter
 from .._quick_compile import compiled_quickly
+from .._tree import is_concrete
 from ..graphs.padding import without_padding
 from ..graphs.pieces import chunks
 from ..io.digest import digest
@@ -195,13 +196,20 @@ def graphs_at_once(equations: Equations, data: GraphsTuple) -> int:
     return max(1, int(ENTRIES / (entries / len(data.n_node))))
 
 
-concluded = compiled_quickly(conclude)  # nothing but LAPACK takes time in it
+def at_once(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
+    """Fit to all data in one piece; with traced arrays, theta is differentiable."""
+    if is_concrete((equations, data, solver)):
+        return concluded(equations, _reduced(equations, data, solver), solver)
+    systems = equations.systems(data)
+    return conclude(equations, reduce(equations, systems, data, solver), solver, systems)
+
+
+concluded = compiled_quickly(conclude)
 """`conclude` as one program."""
 
 
 @eqx.filter_jit
-def reduced(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Reduction:
-    """Reduction of all data at once, as one program."""
+def _reduced(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Reduction:
     return reduce(equations, equations.systems(data), data, solver)
 
 
@@ -213,7 +221,7 @@ def _extended(before: Reduction, equations: Equations, batch: GraphsTuple) -> Re
 @eqx.filter_jit  # for its cache: tracing takes longer than a batch
 def _empty(equations: Equations, like: GraphsTuple, solver: AbstractLeastSquares) -> Reduction:
     """The reduction of no data."""
-    shapes = eqx.filter_eval_shape(reduced, equations, like, solver)
+    shapes = eqx.filter_eval_shape(_reduced, equations, like, solver)
     # Zeros are the factors of no rows.
     return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 

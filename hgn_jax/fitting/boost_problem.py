@@ -9,9 +9,10 @@ from jraph import GraphsTuple
 
 from ..features.base import AbstractTerm
 from ..features.embedded import EmbeddedFeatures
+from ..graphs.pieces import chunks
 from ..linear.base import LeastSquaresSolution
+from .accumulate import graphs_at_once
 from .fit import solve
-from .pieces import pieces_of
 from .result import Fit
 
 
@@ -58,7 +59,7 @@ class Problem(NamedTuple):
         fit, last = self.solve(energy), len(self.others)
         if self.validation is None:
             return Solved(fit, float(solution_of(fit, last).residual))
-        return Solved(fit, float(np.linalg.norm(self._misfits(fit, last))))
+        return Solved(fit, float(np.linalg.norm(self._misfits(fit, last, fit))))
 
     def improves(self, before: Fit, index: int, after: Fit) -> bool:
         """True if the rows of term `index` of the fit before are fitted better by the last term of
@@ -66,14 +67,19 @@ class Problem(NamedTuple):
         last = len(self.others)
         if self.validation is None:
             return bool(solution_of(after, last).residual < solution_of(before, index).residual)
-        gain = self._misfits(before, index) ** 2 - self._misfits(after, last) ** 2
+        # In the same pieces, so that the same rows are compared.
+        gain = self._misfits(before, index, after) ** 2 - self._misfits(after, last, after) ** 2
         return bool(np.sum(gain) > 2 * np.linalg.norm(gain))
 
-    def _misfits(self, fit: Fit, index: int) -> Float[np.ndarray, " r"]:
-        """Z theta - u on validation data, for the system that holds that term."""
+    def _misfits(self, fit: Fit, index: int, wider: Fit) -> Float[np.ndarray, " r"]:
+        """Z theta - u on validation data, for the system that holds that term, in pieces that suit
+        the columns of `wider`."""
         assert self.validation is not None
-        number = _system(fit, index)
-        pieces = pieces_of(fit.equations, self.validation, fit.solver)
+        number, equations = _system(fit, index), wider.equations
+        size = graphs_at_once(equations, self.validation)
+        pieces = chunks(
+            self.validation, size, equations.window, shorter_last=equations.shorter_last
+        )
         return np.concatenate([np.asarray(_misfits(fit, piece, number)) for piece in pieces])
 
 

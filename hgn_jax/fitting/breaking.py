@@ -10,6 +10,7 @@ import numpy as np
 
 from ..features.multipoles import AbstractMultipoles
 from ..linear.base import AbstractLeastSquares, LeastSquaresSolution, posterior
+from ..linear.independence import beside
 from ..linear.omission import evidence_without
 from ..linear.qr import QR
 from ..linear.triangle import Triangle, column_scale
@@ -140,9 +141,8 @@ def _own_part(triangle: Triangle, ends: np.ndarray) -> list[float]:
     shares = []
     for a, b in itertools.pairwise(ends):
         group, others = columns[:, a:b], np.delete(columns, np.s_[a:b], axis=1)
-        left = group - others @ np.linalg.lstsq(others, group)[0] if others.size else group
         size = np.linalg.norm(group)
-        shares.append(float(np.linalg.norm(left) / size) if size else 0.0)
+        shares.append(float(np.linalg.norm(beside(group, others)) / size) if size else 0.0)
     return shares
 
 

@@ -16,13 +16,12 @@ from ..linear.base import AbstractLeastSquares
 from ..linear.qr import QR
 from ..models.base import AbstractModel
 from ..models.equations_of_motion import AbstractDynamics, Canonical
-from .accumulate import accumulate, concluded, reduced
+from .accumulate import accumulate, at_once
 from .arguments import Term, check_kinds
 from .equations import Equations
 from .observations import AbstractObservation, Derivatives
 from .pieces import pieces_of
-from .reduction import reduce
-from .result import Fit, conclude, raise_if
+from .result import Fit, raise_if
 from .sample import Recipe, calibrated_equations, recipe, sampled_equations
 from .settle import settled
 
@@ -81,7 +80,7 @@ def fit(
     how = settled(recipe(data, terms, dynamics, known, observations, solver, key), data, key)
     if not is_concrete((data, how, key)):
         return raise_if(throw, _fit(data, key, how))
-    return raise_if(throw, _in_programs(sampled_equations(data, key, how), data, how.solver))
+    return raise_if(throw, _solved(sampled_equations(data, key, how), data, how.solver))
 
 
 def solve(
@@ -106,28 +105,23 @@ def solve(
     how = settled(recipe(data, terms, dynamics, known, observations, solver), data)
     if not is_concrete((data, how)):
         return raise_if(throw, _solve(data, how))
-    return raise_if(throw, _in_programs(calibrated_equations(data, how), data, how.solver))
+    return raise_if(throw, _solved(calibrated_equations(data, how), data, how.solver))
 
 
 @eqx.filter_jit
 def _fit(data: GraphsTuple, key: Key, how: Recipe) -> Fit:
-    return _differentiable(sampled_equations(data, key, how), data, how.solver)
+    return at_once(sampled_equations(data, key, how), data, how.solver)
 
 
 @eqx.filter_jit
 def _solve(data: GraphsTuple, how: Recipe) -> Fit:
-    return _differentiable(calibrated_equations(data, how), data, how.solver)
+    return at_once(calibrated_equations(data, how), data, how.solver)
 
 
-def _differentiable(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
-    systems = equations.systems(data)
-    return conclude(equations, reduce(equations, systems, data, solver), solver, systems)
-
-
-def _in_programs(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
-    """Fit to concrete data, all at once or, if they are large or make folds, in pieces."""
+def _solved(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Fit:
+    """Fit to concrete data, in pieces if they are large or make folds."""
     large = data.nodes["position"].size > WHOLE and len(data.n_node) > 1
     if not large and not solver.folds:
-        return concluded(equations, reduced(equations, data, solver), solver)
+        return at_once(equations, data, solver)
     pieces = pieces_of(equations, data, solver)
     return accumulate(equations, pieces, solver, like=pieces[0])

@@ -22,7 +22,7 @@ from ..linear.qr import QR
 from ..models.base import AbstractModel
 from ..models.basis import Basis
 from ..models.equations_of_motion import AbstractDynamics
-from .accumulate import concluded, reduced
+from .accumulate import at_once
 from .arguments import Term, check_sequence
 from .equations import Equations
 from .observations import AbstractObservation
@@ -82,9 +82,7 @@ def sampled_equations(data: GraphsTuple, key: Key, how: Recipe) -> Equations:
     drawn = _drawn(data, key, how)
     if not any(_guided(term) for term in how.terms):
         return drawn
-    solver = how.solver_of_one_batch
-    first = concluded(drawn, reduced(drawn, data, solver), solver)
-    return _guided_by(first, data, key, how)
+    return _guided_by(at_once(drawn, data, how.solver_of_one_batch), data, key, how)
 
 
 @compiled_quickly

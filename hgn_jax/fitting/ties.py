@@ -4,6 +4,7 @@ import numpy as np
 
 from ..features.drive import DriveFeatures
 from ..features.exact import AbstractExact
+from ..linear.independence import beside
 from ..models.basis import Basis
 from .reduction import Reduction
 
@@ -19,21 +20,20 @@ def ties(basis: Basis, reduction: Reduction) -> tuple[str, ...]:
         if triangle.r.ndim > 2:  # of many fits at once
             continue
         starts = np.cumsum([0, *(width for _, width in members)])
-        exact = {
-            basis.terms[i].name: np.asarray(triangle.r)[:, start : start + width]
+        # A list: several terms may have one name.
+        exact = [
+            (basis.terms[i].name, np.asarray(triangle.r)[:, start : start + width])
             for (i, width), start in zip(members, starts)
             if i < len(basis.terms) and isinstance(basis.terms[i], AbstractExact | DriveFeatures)
-        }
-        for name, own in exact.items():
-            others = {k: c for k, c in exact.items() if k != name}
+        ]
+        for k, (name, own) in enumerate(exact):
+            others = exact[:k] + exact[k + 1 :]
             if not others:
                 continue
-            span = np.concatenate(list(others.values()), axis=1)
-            span = span / np.maximum(np.linalg.norm(span, axis=0), np.finfo(span.dtype).tiny)
-            left = np.linalg.norm(own - span @ np.linalg.lstsq(span, own)[0], axis=0)
-            if (left < SAME * np.linalg.norm(own, axis=0)).any():
+            left = beside(own, np.concatenate([columns for _, columns in others], axis=1))
+            if (np.linalg.norm(left, axis=0) < SAME * np.linalg.norm(own, axis=0)).any():
                 sentences.append(
-                    f"These data cannot tell {name} from {' and '.join(others)}: only their sum is "
-                    "determined, and the least coefficients were taken."
+                    f"These data cannot tell {name} from {' and '.join(n for n, _ in others)}: "
+                    "only their sum is determined."
                 )
     return tuple(sentences)

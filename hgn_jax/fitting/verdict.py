@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Array, Bool
 
+from ..features.phase import PhaseFeatures
 from ..linear.base import LeastSquaresSolution
 from ..models.basis import Basis
 from .reduction import Reduction
@@ -34,7 +35,8 @@ def verdict(solutions: Sequence[LeastSquaresSolution], basis: Basis, reduction: 
             )
             break
     lines += ties(basis, reduction)
-    if is_poor(solutions) and any(getattr(term, "angles", ()) for term in basis.terms):
+    angles = any(isinstance(term, PhaseFeatures) and term.angles for term in basis.terms)
+    if angles and is_poor(solutions):
         lines.append("Angles must be in radians.")
     return " ".join(lines)
 

@@ -9,14 +9,15 @@ import jax
 from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
-from .._types import Gradient, GraphScalars, Rates
-from ..features.contact import anisotropy, overlap, surface_distance
+from .._types import Gradient, GraphScalars
+from ..features.contact import anisotropy, overlap, strength, surface_distance
 from ..features.sites import AxisPairs
 from ..graphs.geometry import sum_over_graphs
 from ..graphs.kinetic import node_kinetic_energy
-from ..models.base import AbstractModel, differentiated
+from ..models.base import differentiated
 from ..models.equations_of_motion import AbstractDynamics
 from ..models.linear_rotors import LinearRotors
+from ..models.newtonian import AbstractNewtonian
 
 
 class AbstractAxisPotential(eqx.Module):
@@ -73,15 +74,15 @@ class GayBerne(AbstractAxisPotential):
                 raise ValueError(f"{name} must be positive and finite, got {value}")
 
     def __call__(self, z: Float[Array, " 4"]) -> Float[Array, ""]:
-        chi = anisotropy(self.end / self.side)
+        lengths = self.side, self.end
         # chi' = (x - 1) / (x + 1) with x = well^(1 / mu), where chi has squares.
         of_wells = anisotropy(self.well ** (0.5 / self.mu))
-        s6 = (self.side / surface_distance(z, (self.side, self.end))) ** 6
-        strength = (1 - (chi * z[3]) ** 2) ** (-self.nu / 2) * overlap(z, of_wells) ** self.mu
-        return 4 * self.depth * strength * (s6**2 - s6)
+        s6 = (self.side / surface_distance(z, lengths)) ** 6
+        depth = self.depth * strength(z, lengths) ** self.nu * overlap(z, of_wells) ** self.mu
+        return 4 * depth * (s6**2 - s6)
 
 
-class Rotors(AbstractModel):
+class Rotors(AbstractNewtonian):
     r"""$H = \sum_i |p_i|^2 / 2 m_i + |L_i|^2 / 2 I_i + \sum_{pairs} c_{ij}\, u(r_{ij}, n_i, n_j)$
     with the dynamics of `hgn.LinearRotors`; c is the edges' `coupling`, one if absent."""
 
@@ -91,22 +92,6 @@ class Rotors(AbstractModel):
     @property
     def dynamics(self) -> AbstractDynamics:
         return LinearRotors()
-
-    @property
-    def separable(self) -> bool:
-        return True
-
-    @property
-    def conserves_energy(self) -> bool:
-        return True
-
-    @property
-    def time_dependent(self) -> bool:
-        return False
-
-    @property
-    def handles_padding(self) -> bool:
-        return True
 
     @property
     def reach(self) -> float:
@@ -120,9 +105,6 @@ class Rotors(AbstractModel):
 
     def gradient(self, graphs: GraphsTuple) -> Gradient:
         return differentiated(self, graphs)
-
-    def vector_field(self, graphs: GraphsTuple) -> Rates:
-        return self.dynamics.motion(graphs, self.gradient(graphs))
 
 
 def dipoles(*, moment: float = 1.0, epsilon: float = 1.0, sigma: float = 1.0) -> Rotors:

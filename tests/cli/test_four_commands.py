@@ -123,9 +123,8 @@ def test_info_says_what_is_in_data_models_and_runs(folder, run_of_ring):
     assert "201 frames, 1005 bodies" in text and "no edges in the file" in text
     assert "mass" not in text  # the table has none
     assert "5 to 5 in a frame), 210 edges" in said("info", folder / "run.h5")
-    ase.io.write(
-        folder / "copper.traj", ase.build.bulk("Cu", cubic=True)
-    )  # a format of ASE's alone
+    # A format of ASE's alone.
+    ase.io.write(folder / "copper.traj", ase.build.bulk("Cu", cubic=True))
     assert "species: 4 of 29" in said("info", folder / "copper.traj")
     low, high = hgn.load(folder / "ring.hgn").pair_range()
     assert f"pair: 24 coefficients, trained from {low:.4g} to {high:.4g}" in said(
