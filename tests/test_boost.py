@@ -12,6 +12,7 @@ from hgn_jax.features.density_products import DensityProducts, sums_of_next_laye
 from hgn_jax.features.embedded import EmbeddedFeatures
 from hgn_jax.features.sampling import ELM
 from hgn_jax.features.tangent import Tangent
+from hgn_jax.fitting import accumulate
 from hgn_jax.graphs.dense_edges import SlottedGraphs, slotted
 from hgn_jax.graphs.geometry import distance, edge_mask, node_mask, sum_over_edges, sum_over_graphs
 
@@ -351,3 +352,14 @@ def test_other_widths_species_and_traced_data_are_refused(near):
     alloy = small._replace(nodes=small.nodes | {"species": species})
     with pytest.raises(ValueError, match=r"one species.*\(1, 8\)"):
         hgn.boost(hgn.fit(alloy, key=0, terms=[hgn.Pair(4)], throw=False), alloy, key=0)
+
+
+def test_large_validation_data_go_in_pieces(near, monkeypatch):
+    """Both fits are judged by the same rows, whatever the number of their columns."""
+    data, (one, _) = near
+    guard = data_of(Embedded(far=False), 30, 3)
+    whole = hgn.boost(one, data, key=1, units=24, validation=guard)
+    entries = 7 * 2 * one.columns  # one graph at once with these columns, or with more
+    monkeypatch.setattr(accumulate, "ENTRIES", 3 * entries)
+    pieces = hgn.boost(one, data, key=1, units=24, validation=guard)
+    np.testing.assert_array_equal(pieces.model.theta[-1], whole.model.theta[-1])

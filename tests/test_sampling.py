@@ -1,12 +1,14 @@
 import dataclasses
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
 from scipy import special, stats
 
+import hgn_jax as hgn
 from hgn_jax import ELM, SWIM
 from hgn_jax.features.activations import ACTIVATIONS, activation
 from hgn_jax.features.sampling import moments
@@ -276,3 +278,33 @@ def test_layers_keep_float32(sampling):
         layer = dataclasses.replace(drawn, activation=name)
         arrays = layer.weight, layer.bias, layer.centre, layer(x), layer.jacobian(x)
         assert [a.dtype for a in arrays] == [jnp.float32] * 5
+
+
+class Steeper(ELM):
+    """Weights that grow with the energy of the first fit."""
+
+    @property
+    def guided(self):
+        return True
+
+    def __call__(self, key, x, mask, units, nonlinearity="tanh", energy=None, unit=0.0):
+        layer = super().__call__(key, x, mask, units, nonlinearity, unit=unit)
+        if energy is None:
+            return layer
+        return eqx.tree_at(lambda d: d.weight, layer, layer.weight * (1 + jnp.mean(energy**2)))
+
+
+def test_derivatives_pass_through_the_first_fit_of_guided_samples(data):
+    terms, solver = [hgn.Kinetic(0), hgn.Pair(4, sampling=Steeper())], hgn.QR(ridge=1e-2)
+
+    @jax.jit
+    def loss(size):
+        scaled = data._replace(nodes=data.nodes | {"force": size * data.nodes["force"]})
+        fit = hgn.fit(scaled, key=0, terms=terms, solver=solver, throw=False)
+        # With weights of their own this would not change.
+        return jnp.sum(fit.model.vector_field(data)[1] ** 2) / size**2
+
+    h = 1e-4
+    slope = (loss(1 + h) - loss(1 - h)) / (2 * h)
+    assert abs(slope) > 1e-3
+    assert jax.grad(loss)(1.0) == pytest.approx(float(slope), rel=1e-4)
