@@ -43,7 +43,15 @@ class Subject(NamedTuple):
 def _element(symbol: str, test: bool, cutoffs: tuple[float, ...]) -> Subject:
     files = f"{symbol}_train.xyz", f"{symbol}_test.xyz" if test else None
     # Settings are chosen with the greatest number of features.
-    return Subject(symbol, "mlearn", *files, cutoffs, (5, 7), search_units=2000)
+    return Subject(
+        symbol,
+        "mlearn",
+        *files,
+        cutoffs,
+        radials=(5, 7, 10),
+        weights=(0.5, 1.0, 2.0, 4.0, 8.0),
+        search_units=2000,
+    )
 
 
 ELEMENTS = (

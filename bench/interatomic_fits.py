@@ -3,7 +3,7 @@
 import itertools
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,37 +80,9 @@ def observations(data: GraphsTuple) -> list[Any]:
     return [hgn.Energies(), hgn.Forces(), *stresses]
 
 
-def search(folder: Path, subject: Subject, degree: int, quick: bool) -> list[Record]:
-    """All trials, with the best one marked: of likenesses, of stretches, of cutoffs and numbers of
-    radial functions together, and of weights, one after the other.
-
-    The score is that of `hgn.tune`: the mean logarithm of the errors on held-out training frames.
-    """
-    units = min(subject.search_units, 40 if quick else 10**9)
-    trials: dict[Settings, Record] = {}
-
-    def score(settings: Settings) -> float:
-        if settings not in trials:
-            data = training(folder, subject, settings.cutoff, quick, subject.search_every)
-            data = weighted(data, settings.energy_weight)
-            start = time.perf_counter()
-            trial = hgn.tune(
-                data,
-                key=0,
-                folds=2 if quick else FOLDS,
-                grid={"terms": [terms(settings, units)]},
-                observations=observations(data),
-            ).trials[0]
-            errors = {
-                f"{kind}_{how}": values[kind]
-                for how, values in (("mae", trial.mean_absolute), ("rmse", trial.root_mean_square))
-                for kind in values
-            }
-            took = time.perf_counter() - start
-            trials[settings] = settings.record() | errors | {"score": trial.score, "seconds": took}
-            print(f"  {subject.name} {trials[settings]}", flush=True)
-        return trials[settings]["score"]
-
+def search(subject: Subject, degree: int, score: Callable[[Settings], float]) -> Settings:
+    """Settings of the least score: of all likenesses, then stretches, then cutoffs and numbers of
+    radial functions together, then weights, one after the other."""
     middle, weight = (some[len(some) // 2] for some in (subject.cutoffs, subject.weights))
     best = Settings(middle, subject.radials[0], weight, degree, likeness=subject.likenesses[0])
     shapes = itertools.product(subject.cutoffs, subject.radials)
@@ -121,13 +93,28 @@ def search(folder: Path, subject: Subject, degree: int, quick: bool) -> list[Rec
         tuple({"energy_weight": x} for x in subject.weights),
     )
     for stage in stages:
-        # A quick run tries two weights, and of all others the first.
-        some = stage[: 2 if "energy_weight" in stage[0] else 1] if quick else stage
-        best = min((best._replace(**values) for values in some), key=score)
-    return [
-        {"units": units} | trial | {"chosen": settings == best}
-        for settings, trial in sorted(trials.items(), key=lambda item: item[1]["score"])
-    ]
+        best = min((best._replace(**values) for values in stage), key=score)
+    return best
+
+
+def trial(folder: Path, subject: Subject, settings: Settings, units: int, quick: bool) -> Record:
+    """Errors on held-out training frames. The score is that of `hgn.tune`: the mean of their
+    logarithms."""
+    data = training(folder, subject, settings.cutoff, quick, subject.search_every)
+    start = time.perf_counter()
+    tried = hgn.tune(
+        weighted(data, settings.energy_weight),
+        key=0,
+        folds=2 if quick else FOLDS,
+        grid={"terms": [terms(settings, units)]},
+        observations=observations(data),
+    ).trials[0]
+    errors = {
+        f"{kind}_{how}": values[kind]
+        for how, values in (("mae", tried.mean_absolute), ("rmse", tried.root_mean_square))
+        for kind in values
+    }
+    return errors | {"score": tried.score, "seconds": time.perf_counter() - start}
 
 
 def fitted(data: GraphsTuple, settings: Settings, units: int, seed: int, quick: bool) -> hgn.Fit:

@@ -34,6 +34,7 @@ from .interatomic_fits import (
     fit_time,
     learning_curve,
     search,
+    trial,
 )
 from .interatomic_selection import selection
 from .interatomic_snap import published_alloy
@@ -70,6 +71,10 @@ class Results:
             and all(r.get(key) == value for key, value in settings.items())
         ]
 
+    def drop(self, records: list[Record]) -> None:
+        """Removes records, also from the file."""
+        self._write([r for r in self.records if r not in records])
+
     def measure(self, case: Case) -> list[Record]:
         """Records of the case: those in the file, or new ones."""
         kept = self.of(case.settings)
@@ -83,19 +88,39 @@ class Results:
             for f in (figures if isinstance(figures, list) else [figures])
         ]
         self._fresh.append(case.settings)
-        self.records = [r for r in self.records if r not in kept] + new
-        self.path.write_text(json.dumps(self.records, indent=1, allow_nan=False) + "\n")
+        self._write([r for r in self.records if r not in kept] + new)
         return new
+
+    def _write(self, records: list[Record]) -> None:
+        self.records = records
+        self.path.write_text(json.dumps(records, indent=1, allow_nan=False) + "\n")
 
 
 def chosen(results: Results, folder: Path, subject: Subject) -> Settings:
-    """Settings of the subject, which are searched for if not known yet."""
-    degree = 2 if results.quick else DEGREE
-    case = Case(
-        {"measured": "settings", "system": subject.name},
-        partial(search, folder, subject, degree, results.quick),
-    )
-    return next(Settings.of(r) for r in results.measure(case) if r["chosen"])
+    """Settings of the subject, by trials that are measured if they are not known yet."""
+    units, degree = subject.search_units, DEGREE
+    if results.quick:
+        units, degree = 40, 2
+        subject = subject._replace(
+            cutoffs=subject.cutoffs[:1],
+            radials=subject.radials[:1],
+            stretches=subject.stretches[:1],
+            likenesses=subject.likenesses[:1],
+            weights=subject.weights[:2],
+        )
+
+    def score(settings: Settings) -> float:
+        which = {"measured": "settings", "system": subject.name, "units": units}
+        case = Case(
+            which | settings.record(),
+            partial(trial, folder, subject, settings, units, results.quick),
+        )
+        return results.measure(case)[0]["score"]
+
+    best = search(subject, degree, score)
+    trials = results.of({"measured": "settings", "system": subject.name})
+    results.drop([r for r in trials if r["units"] != units])  # of an earlier search
+    return best
 
 
 def cases(
@@ -107,6 +132,8 @@ def cases(
             continue
         subject = SUBJECTS[label]
         settings = chosen(results, folder, subject)
+        errors = results.of({"measured": "errors", "system": subject.name})
+        results.drop([r for r in errors if Settings.of(r) != settings])
         for units in (40,) if quick else [u for u in subject.units if u <= most]:
             yield Case(
                 {"measured": "errors", "system": subject.name, "units": units},

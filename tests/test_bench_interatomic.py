@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import hgn_jax as hgn
 from bench import interatomic_potentials as bench
 from bench.interatomic_data import ALLOYS, ELEMENTS, fraction, training, weighted
 from bench.interatomic_dynamics import _slope
@@ -73,7 +72,9 @@ def test_quick_run_learns_and_a_second_one_keeps_its_results(folder, tmp_path, m
     (error,) = (r for r in records if r["measured"] == "errors")
     forces = training(folder, ELEMENTS[0], 3.0, True).nodes["force"]
     assert error["force_rmse"] < 0.3 * float(np.sqrt(np.mean(np.square(forces))))
-    assert sum(r["chosen"] for r in records if r["measured"] == "settings") == 1
+    tried = [r for r in records if r["measured"] == "settings"]
+    assert len(tried) == 2
+    assert Settings.of(error) == Settings.of(min(tried, key=lambda r: r["score"]))
     assert len(error["parity"]["reference"]) == len(error["parity"]["predicted"]) == 5 * 24
     assert "hgn_jax, 40 features" in figures(records)["elements"]
     assert written.with_suffix(".png").stat().st_size > 10_000
@@ -82,35 +83,54 @@ def test_quick_run_learns_and_a_second_one_keeps_its_results(folder, tmp_path, m
         raise AssertionError("measured again")
 
     monkeypatch.setattr(bench, "errors_of_seeds", again)
-    monkeypatch.setattr(bench, "search", again)
+    monkeypatch.setattr(bench, "trial", again)
     run(monkeypatch, "--data", folder, "--out", tmp_path, "--only", "si", "--quick")
     assert json.loads(written.read_text()) == records
 
 
-def test_search_goes_on_from_the_best_of_each_stage_and_marks_it(monkeypatch):
+def test_errors_with_other_settings_are_measured_again(folder, tmp_path, monkeypatch):
+    run(monkeypatch, "--data", folder, "--out", tmp_path, "--only", "si", "--quick")
+    written = tmp_path / "interatomic_potentials.json"
+    records = json.loads(written.read_text())
+    of = {kind: [r for r in records if r["measured"] == kind] for kind in ("settings", "errors")}
+    worse = max(of["settings"], key=lambda r: r["score"])
+    best = worse | {"score": worse["score"] - 100}
+    written.write_text(json.dumps([r if r is not worse else best for r in records]))
+    renewed = {"force_rmse": 1.0}
+    monkeypatch.setattr(
+        bench,
+        "errors_of_seeds",
+        lambda _, __, settings, *___: [
+            settings.record() | of["errors"][0] | settings.record() | renewed
+        ],
+    )
+    run(monkeypatch, "--data", folder, "--out", tmp_path, "--only", "si", "--quick")
+    (error,) = (r for r in json.loads(written.read_text()) if r["measured"] == "errors")
+    assert Settings.of(error) == Settings.of(best) and error["force_rmse"] == 1.0
+
+
+def test_search_goes_on_from_the_best_of_each_stage():
     subject = ELEMENTS[0]._replace(
         cutoffs=(4.0, 5.0, 6.0), radials=(5, 7), weights=(1.0, 3.0), stretches=(None, 2.0)
     )
     tried = []
 
-    def tune(data, *, grid, **_):
-        (_, many), weight = grid["terms"][0], float(data)
-        tried.append((many.stretch, many.cutoff, many.radial, weight))
-        score = abs(many.cutoff - 4) + abs(many.radial - 7) + abs(weight - 3)
-        score += many.stretch is None
-        errors = {"energy": score, "force": score}
-        return hgn.Tuning(None, (hgn.Trial({}, errors, errors, score),))
+    def score(s):
+        if s not in tried:
+            tried.append(s)
+        return (
+            abs(s.cutoff - 4) + abs(s.radial - 7) + abs(s.energy_weight - 3) + (s.stretch is None)
+        )
 
-    monkeypatch.setattr("bench.interatomic_fits.training", lambda *_: None)
-    monkeypatch.setattr("bench.interatomic_fits.weighted", lambda data, weight: weight)
-    monkeypatch.setattr("bench.interatomic_fits.observations", lambda data: [])
-    monkeypatch.setattr(hgn, "tune", tune)
-    records = search(None, subject, 4, False)
+    best = search(subject, 4, score)
     of_stretch = [(None, 5, 5, 3), (2, 5, 5, 3)]
     of_shapes = [(2, r, n, 3) for r in (4, 5, 6) for n in (5, 7) if (r, n) != (5, 5)]
-    assert tried == [*of_stretch, *of_shapes, (2, 4, 7, 1)]
-    (best,) = (r for r in records if r["chosen"])
-    assert Settings.of(best) == Settings(4.0, 7, 3.0, 4, 2.0)
+    assert [(s.stretch, s.cutoff, s.radial, s.energy_weight) for s in tried] == [
+        *of_stretch,
+        *of_shapes,
+        (2, 4, 7, 1),
+    ]
+    assert best == Settings(4.0, 7, 3.0, 4, 2.0)
 
 
 def test_missing_files_are_named(folder, tmp_path, monkeypatch):

@@ -53,7 +53,7 @@ def _settings(records: list[Record]) -> list[list[str]]:
             trials.setdefault(r["system"], []).append(r)
     table = []
     for system, some in trials.items():
-        best = next(r for r in some if r["chosen"])
+        best = min(some, key=lambda r: r["score"])
         table.append(
             [
                 system, str(len(some)), str(best["units"]), f"{best['cutoff']:g}",
