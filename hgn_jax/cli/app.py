@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .columns import as_options
+
 FAILED, INTERRUPTED = 2, 130  # 128 + SIGINT, as shells report it
 _shown = SimpleNamespace(traceback=False)
 """Set by the global options of each call."""
@@ -88,7 +90,8 @@ def one_line(error: Exception) -> str:
         return type(error).__name__
     # Long texts are those of libraries below, which say what happened first.
     words = " ".join(lines if len(lines) <= 3 else lines[:1])
-    return re.sub(r"\b(edges|cutoff|mass|coupling|every|dt)=", _as_option, words)
+    names = r"\b(edges|cutoff|mass|coupling|columns|units|every|dt)="
+    return re.sub(names, _as_option, as_options(words))
 
 
 def _as_option(argument: re.Match[str]) -> str:

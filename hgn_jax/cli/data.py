@@ -12,6 +12,7 @@ from ..io.compressed import bare_suffix
 from ..io.read import read
 from ..io.sources import TRAJECTORIES, holds_atoms, trajectories
 from ..io.write import WRITERS
+from .columns import parsed
 
 NO_EDGES = np.zeros((0, 2), int)
 TINY = 1e-6
@@ -34,32 +35,40 @@ def read_data(
     edges: str | None,
     coupling: str | None = None,
     mass: str | None = None,
+    columns: Sequence[str] | None = None,
+    units: str | None = None,
     every: int = 1,
     measured: bool = False,
     labels: bool = True,
 ) -> GraphsTuple:
     """Data with edges, to learn from or to start from."""
     source: Any = files[0] if len(files) == 1 else list(files)
-    joined = None if edges is None else _edges(edges)
+    said: dict[str, Any] = {
+        "edges": None if edges is None else _edges(edges),
+        "coupling": coupling,
+        "mass": None if mass is None else _numbers("--mass", mass),
+        "columns": parsed(columns or ()),
+        "units": _units(units),
+        "every": every,
+    }
     if holds_atoms(files[0]):
-        return read(source, edges=joined, every=every, labels=labels)
-    masses = None if mass is None else _numbers("--mass", mass)
-    return read(source, edges=joined, every=every, coupling=coupling, mass=masses,
-                rates=not measured)  # fmt: skip
+        return read(source, labels=labels, **said)
+    return read(source, rates=not measured, **said)
 
 
-def look_at(file: Path) -> GraphsTuple:
+def look_at(file: Path, columns: Sequence[str] | None = None) -> GraphsTuple:
     """The states in a file, with the edges that it holds and no others; nothing is
     differentiated."""
+    named = parsed(columns or ())
     if holds_atoms(file):
-        return read(file, cutoff=TINY, labels=False)
-    recordings = trajectories(file, None, slice(None), 0)
+        return read(file, cutoff=TINY, columns=named, labels=False)
+    recordings = trajectories(file, named, slice(None), 0)
     if isinstance(recordings, GraphsTuple):
         return recordings
     unknown = any(recording.pairs is None for recording in recordings)
     # Reading demands pairs and masses, but without rates nothing is computed from them.
     massless = any("mass" not in recording.bodies for recording in recordings)
-    data = read(file, rates=False, edges=NO_EDGES if unknown else None,
+    data = read(file, rates=False, columns=named, edges=NO_EDGES if unknown else None,
                 mass=1.0 if massless else None)  # fmt: skip
     if massless:
         data.nodes.pop("mass")
@@ -71,12 +80,29 @@ def _edges(text: str) -> Any:
         return text
     try:
         if "-" in text.strip("-"):  # a leading one is a sign
-            return np.array([[int(i) for i in pair.split("-")] for pair in text.split(",")])
+            return _pairs(text)
         return float(text)
     except ValueError:
         raise ValueError(
-            f'--edges must be "all", a cutoff such as 2.5, or pairs such as 0-1,1-2, got {text!r}'
+            '--edges must be "all", a cutoff such as 2.5, or pairs such as 0-1,1-2 or sun-earth, '
+            f"got {text!r}"
         ) from None
+
+
+def _pairs(text: str) -> Any:
+    """Pairs of numbers, or of names if not all are numbers."""
+    pairs = [tuple(pair.split("-")) for pair in text.split(",")]
+    if all(len(pair) == 2 and all(pair) for pair in pairs) and not all(
+        body.isdigit() for pair in pairs for body in pair
+    ):
+        return pairs
+    return np.array([[int(body) for body in pair] for pair in pairs])
+
+
+def _units(text: str | None) -> Any:
+    if text is None or "=" not in text:
+        return text
+    return {name: unit for name, _, unit in (part.partition("=") for part in text.split(","))}
 
 
 def _numbers(option: str, text: str) -> Any:

@@ -15,7 +15,7 @@ from ..metrics import relative_error
 from ..models.network import HamiltonianGraphNetwork
 from .app import command
 from .data import read_data
-from .options import Coupling, Edges, Every, File, Json, Mass
+from .options import Columns, Coupling, Edges, Every, File, Json, Mass, Units
 from .screen import say, show_json, show_table
 
 
@@ -31,6 +31,8 @@ def evaluate(
     edges: Edges = None,
     coupling: Coupling = None,
     mass: Mass = None,
+    columns: Columns = None,
+    units: Units = None,
     every: Every = 1,
     json: Json = False,
 ) -> None:  # fmt: skip
@@ -39,7 +41,9 @@ def evaluate(
     Example: hgn-jax evaluate springs.hgn later.csv --edges all
     """
     learned = load(model)
-    observed = read_data([data], edges=edges, coupling=coupling, mass=mass, every=every)
+    observed = read_data(
+        [data], edges=edges, coupling=coupling, mass=mass, columns=columns, units=units, every=every
+    )
     record = {
         f"relative error, {k}": float(e) for k, e in relative_error(learned, observed).items()
     }

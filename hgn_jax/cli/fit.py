@@ -16,7 +16,7 @@ from ..io.model_file import save
 from ..metrics import relative_error
 from .app import command
 from .data import read_data
-from .options import Coupling, Edges, Every, Json, Mass
+from .options import Columns, Coupling, Edges, Every, Json, Mass, Units
 from .screen import say, show_json, show_table, working
 from .stream import fit_files
 from .terms import cutoff_of, observations, parsed
@@ -31,6 +31,8 @@ def fit(
     edges: Edges = None,
     coupling: Coupling = None,
     mass: Mass = None,
+    columns: Columns = None,
+    units: Units = None,
     terms: Annotated[
         str | None,
         typer.Option(
@@ -74,7 +76,14 @@ def fit(
         raise ValueError("--resume needs --stream")
 
     read = partial(
-        read_data, edges=edges, coupling=coupling, mass=mass, every=every, measured=measured
+        read_data,
+        edges=edges,
+        coupling=coupling,
+        mass=mass,
+        columns=columns,
+        units=units,
+        every=every,
+        measured=measured,
     )
 
     def how(train: GraphsTuple) -> dict[str, Any]:

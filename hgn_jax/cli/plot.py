@@ -9,7 +9,7 @@ from jraph import GraphsTuple
 from ..io.model_file import load
 from .app import command
 from .data import is_data, look_at, read_data
-from .options import Coupling, Edges, File, Json, Mass
+from .options import Columns, Coupling, Edges, File, Json, Mass, Units
 from .screen import say, show_json
 
 Kind = Literal[
@@ -42,6 +42,8 @@ def plot(
     edges: Edges = None,
     coupling: Coupling = None,
     mass: Mass = None,
+    columns: Columns = None,
+    units: Units = None,
     json: Json = False,
 ) -> None:  # fmt: skip
     """Draws a model, data or a run.
@@ -64,10 +66,12 @@ def plot(
         if chosen == "parity":
             if data is None:
                 raise ValueError("parity compares with observed data: give --data FILE")
-            observed = read_data([data], edges=edges, coupling=coupling, mass=mass)
+            observed = read_data(
+                [data], edges=edges, coupling=coupling, mass=mass, columns=columns, units=units
+            )
         _of_model(file, observed, type, log).savefig(target)
     else:
-        _of_states(look_at(file), chosen, target)
+        _of_states(look_at(file, columns), chosen, target)
     if json:
         show_json({"picture": str(target), "kind": chosen})
     else:

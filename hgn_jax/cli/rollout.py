@@ -30,7 +30,7 @@ from ..io.write import write
 from ..models.network import HamiltonianGraphNetwork
 from .app import command
 from .data import read_data
-from .options import Coupling, Edges, File, Json, Mass
+from .options import Columns, Coupling, Edges, File, Json, Mass, Units
 from .screen import progress, say, show_json
 
 INTEGRATORS: dict[str, Any] = {
@@ -89,6 +89,8 @@ def rollout(
     edges: Edges = None,
     coupling: Coupling = None,
     mass: Mass = None,
+    columns: Columns = None,
+    units: Units = None,
     seed: Annotated[int, typer.Option(help="Seed of --temperature.")] = 0,
     json: Json = False,
 ) -> None:  # fmt: skip
@@ -101,7 +103,11 @@ def rollout(
     if every is not None and every > steps:
         raise ValueError(f"--every {every} is more than --steps {steps}: nothing would be written")
     learned = load(model)
-    first = _start(learned, start, edges, coupling, mass, frame, temperature, seed)
+    data = read_data(
+        [start], edges=edges or _reach(learned, start), coupling=coupling, mass=mass,
+        columns=columns, units=units, labels=False,
+    )  # fmt: skip
+    first = _start(learned, frame_of(data, frame), temperature, seed)
     if compress is not None:
         learned = learned.compress(tolerance=compress)
     step = dt or _rounded(float(suggested_step(learned, first)))
@@ -132,18 +138,11 @@ def rollout(
 
 def _start(
     model: HamiltonianGraphNetwork,
-    file: Path,
-    edges: str | None,
-    coupling: str | None,
-    mass: str | None,
-    frame: int,
+    first: GraphsTuple,
     temperature: float | None,
     seed: int,
 ) -> GraphsTuple:
-    data = read_data(
-        [file], edges=edges or _reach(model, file), coupling=coupling, mass=mass, labels=False
-    )
-    first = frame_of(data, frame)
+    """The frame with the momenta that the model needs."""
     q, nodes = first.nodes["position"], first.nodes
     if temperature is not None:
         width = jnp.sqrt(temperature * nodes["mass"])[:, None]

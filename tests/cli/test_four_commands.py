@@ -168,6 +168,65 @@ def test_errors_are_one_line_on_stderr(folder, fitted_ring, monkeypatch, argumen
     assert line.startswith("error: ") and words in line
 
 
+@pytest.fixture(scope="module")
+def stars(tmp_path_factory):
+    """A table of two stars around each other, and the same with names that are not usual."""
+    folder = tmp_path_factory.mktemp("stars")
+    times = 0.05 * np.arange(80)
+    angle = 0.8 * times[:, None] + np.array([0, np.pi])
+    x = np.stack([np.cos(angle), np.sin(angle)], axis=2) * np.array([[0.5], [1.0]])
+    rows = np.column_stack([times, x.reshape(80, 4)])
+    for name, head in {
+        "usual": "time,x1,y1,x2,y2",
+        "own": "clock [day],big east [AU],big north [AU],small east [AU],small north [AU]",
+    }.items():
+        np.savetxt(folder / f"{name}.csv", rows, delimiter=",", header=head, comments="")
+    return folder
+
+
+OWN = (
+    "--columns", "time=clock", "--columns", "big=big east,big north",
+    "--columns", "small=small east,small north",
+)  # fmt: skip
+
+
+def test_columns_with_other_names_and_units(stars):
+    how = ("--mass", "2,1", "--coupling", "mass", "--terms", "pair=16", "--json")
+    usual, own = (
+        json.loads(said("fit", stars / file, "-o", stars / "m.hgn", *how, *options))
+        for file, options in (
+            ("usual.csv", ("--edges", "0-1")),
+            ("own.csv", ("--edges", "big-small", *OWN)),
+        )
+    )
+    assert own["relative_error"] == usual["relative_error"]
+    in_km = ("--units", "length=km,time=day,mass=kg")
+    said("check", stars / "own.csv", "--edges", "big-small", "--mass", "1", *OWN, *in_km)
+    far = said("check", stars / "own.csv", "--edges", "3e8", "--mass", "1", *OWN, *in_km)
+    near = said("check", stars / "own.csv", "--edges", "2e8", "--mass", "1", *OWN, *in_km)
+    # Their distance is 1.5 AU = 2.24e8 km.
+    assert " 0 edges" not in far and " 0 edges" in near
+    assert "time: 0 to 3.95" in said("info", stars / "own.csv", *OWN)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "name them by --columns time=t --columns sun=x1,y1 --columns earth=x2,y2"),
+        (("--columns", "clock"), "--columns must be NAME=COLUMN"),
+        ((*OWN, "--columns", "big=clock"), "--columns names 'big' twice"),
+        ((*OWN, "--columns", "big.velocity=clock"), "'big.velocity' twice"),
+        ((*OWN, "--units", "imperial"), 'must be "ase", "si" or'),
+        ((*OWN, "--units", "length=km"), "missing time, mass"),
+        ((*OWN, "--edges", "big-tiny"), "edges: no body 'tiny'"),
+    ],
+)
+def test_wrong_columns_units_and_names(stars, options, words):
+    rest = () if "--edges" in options else ("--edges", "all")
+    result = run("check", stars / "own.csv", "--mass", "1", *rest, *options)
+    assert result.exit_code == 2 and words in result.stderr, result.stderr
+
+
 def test_debug_shows_the_error_itself(tmp_path, monkeypatch):
     assert isinstance(run("--debug", "info", tmp_path / "no.csv").exception, FileNotFoundError)
     monkeypatch.setenv("HGN_TRACEBACK", "1")
