@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import equinox as eqx
@@ -208,7 +209,7 @@ concluded = compiled_quickly(conclude)
 """`conclude` as one program."""
 
 
-@eqx.filter_jit
+@partial(compiled_quickly, level=1)
 def _reduced(equations: Equations, data: GraphsTuple, solver: AbstractLeastSquares) -> Reduction:
     return reduce(equations, equations.systems(data), data, solver)
 
