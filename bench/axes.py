@@ -26,7 +26,7 @@ TRAIN, TEST = 100, 101
 DIPOLES, TIMES = 300, np.linspace(0, 2, 5)
 """Trajectories, and times of their states."""
 PAIRS, TESTS, CHUNK = 8_000, 2_000, 1_000
-SIZES = ((4, 32), (6, 16), (6, 32), (8, 32))
+SIZES = ((4, 32), (6, 16), (6, 32), (8, 32), (10, 32))
 SIZES_OF_DIPOLES = ((1, 32), (1, 64), (2, 32), (2, 64))
 """Degrees and units to choose from."""
 LENGTHS = (None, 1.5, 2.0, 2.5, 3.0, 3.5)
@@ -130,6 +130,7 @@ def _measured(
     seconds = time.perf_counter() - begin
     return {
         **relative_errors(fit.model, test),
+        **{f"{k}_compressed": e for k, e in relative_errors(fit.model.compress(), test).items()},
         **over_time(fit.model, system, start, quick),
         "columns": sum(len(theta) for theta in fit.model.theta),
         "states": len(train.n_node),
@@ -148,12 +149,15 @@ def _error(a: Float[Array, "..."], b: Float[Array, "..."]) -> float:
 
 
 def over_time(
-    model: hgn.AbstractModel, system: hgn.AbstractModel, start: GraphsTuple, quick: bool
+    model: hgn.HamiltonianGraphNetwork,
+    system: hgn.AbstractModel,
+    start: GraphsTuple,
+    quick: bool,
 ) -> Record:
     """Greatest change of each Hamiltonian along its own motion over its greatest kinetic energy,
     of the first and the last tenth, and greatest deviation of an axis from length one."""
     steps, record = STEPS // (100 if quick else 1), {}
-    for name, mover in (("learned", model), ("true", system)):
+    for name, mover in (("learned", model), ("compressed", model.compress()), ("true", system)):
         begin = time.perf_counter()
         path = hgn.rollout(
             mover,

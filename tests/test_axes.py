@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy.polynomial import chebyshev
 from scipy.integrate import solve_ivp
 from scipy.spatial.transform import Rotation
 
 import hgn_jax as hgn
+from hgn_jax.features.compressed_axis_pair import chebyshev_values
 from hgn_jax.models import Newtonian
 
 ROTORS, BAND = hgn.LinearRotors(), hgn.systems.Uniform(0.15, 0.4)
@@ -265,11 +267,52 @@ def test_padding_changes_nothing(data, fit):
     assert np.all(np.isfinite(ENERGY(fit.model, padded)))
 
 
-def test_saved_and_compressed_models_move_alike(fit, tmp_path, data):
-    hgn.save(tmp_path / "model", fit.model)
-    for other in (hgn.load(tmp_path / "model"), fit.model.compress()):
-        for rate, same in zip(FIELD(other, data), FIELD(fit.model, data)):
+def test_saved_models_move_alike(fit, compressed, tmp_path, data):
+    for name, model in (("learned", fit.model), ("compressed", compressed)):
+        hgn.save(tmp_path / name, model)
+        for rate, same in zip(FIELD(hgn.load(tmp_path / name), data), FIELD(model, data)):
             np.testing.assert_array_equal(rate, same)
+
+
+@pytest.fixture(scope="module")
+def compressed(fit):
+    return fit.model.compress(tolerance=1e-6)
+
+
+def test_compressed_models_are_the_same_without_cancellation(fit, compressed, data):
+    rates, wrong = FIELD(fit.model, data), ENERGY(compressed, data) - ENERGY(fit.model, data)
+    assert np.std(wrong) < 1e-6 * np.std(ENERGY(fit.model, data))
+    light, few = jax.tree.map(
+        lambda a: a.astype(jnp.float32) if eqx.is_inexact_array(a) else a, (compressed, data)
+    )
+    assert 0 < float(compressed.terms[0].error) <= 1e-6
+    for model, graphs, error in ((compressed, data, 1e-6), (light, few, 1e-5)):
+        for rate, true in zip(FIELD(model, graphs), rates):
+            assert np.linalg.norm(np.asarray(rate) - np.asarray(true)) < 2 * error * np.linalg.norm(
+                true
+            )
+
+
+def test_compressed_models_may_have_a_cutoff_and_contact(data, term):
+    theta = jnp.asarray(np.random.default_rng(0).normal(size=term(data).shape[1]))
+    short, one = term.compress(theta, jnp.zeros(1), 1e-9, False)
+    np.testing.assert_allclose(short(data) @ one, term(data) @ theta, rtol=1e-9)
+    with pytest.raises(ValueError, match=r"bodies with an axis cannot be compressed.* of 1e-17"):
+        term.compress(theta, jnp.zeros(1), 1e-17, False)
+
+
+def test_polynomials_continue_linearly():
+    x = np.array([-1.3, -1, -0.4, 0.9, 1, 1.5])
+    value, slope = jax.vmap(
+        lambda x: jax.jvp(lambda x: chebyshev_values(x, 6), (x,), (jnp.ones_like(x),))
+    )(jnp.asarray(x))
+    for k, c in enumerate(np.eye(6)):
+        within = np.clip(x, -1, 1)
+        true = chebyshev.chebval(within, chebyshev.chebder(c)) * np.ones(6)
+        inside = np.abs(x) != 1  # where both sides have the same slope, JAX takes their mean
+        np.testing.assert_allclose(slope[inside, k], true[inside], atol=1e-14)
+        line = chebyshev.chebval(within, c) + (x - within) * true
+        np.testing.assert_allclose(value[:, k], line, atol=1e-14)
 
 
 def test_pairs_nearer_than_in_training_count(fit, data):

@@ -16,20 +16,21 @@ def figures(records: list[Record]) -> dict[str, str]:
         "steps": f"{records[0]['steps']:,}",
         "contacts": " and ".join(f"{r['contact']} for {r['system']}" for r in ellipsoids),
         "lengths": ", ".join(k for k in ellipsoids[-1]["by_contact"] if k != "None"),
-        "most": f"{max(r['energy_learned'] for r in records):.0e}",
-        "ratio": f"{max(r['energy_learned'] / r['energy_true'] for r in records):.0f}",
+        "ratio": f"{max(r['energy_compressed'] / r['energy_true'] for r in records):.1f}",
+        "uncompressed": f"{max(r['energy_learned'] / r['energy_true'] for r in records):.0f}",
         "growth": f"{max(map(_growth, records)):.1f}",
         "held_out": rows([r["system"], _sizes(r)] for r in records),
     }
 
 
 def _growth(record: Record) -> float:
-    """Change of the learned energy in the last tenth of the steps over that in the first."""
-    return float(record["energy_last_learned"] / record["energy_first_learned"])
+    """Change of the compressed energy in the last tenth of the steps over that in the first."""
+    return float(record["energy_last_compressed"] / record["energy_first_compressed"])
 
 
 def _errors(record: Record) -> list[str]:
-    errors = (f"{record[f'{name}_error']:.1e}" for name in ("force", "torque"))
+    kinds = "force_error", "torque_error"
+    errors = (f"{record[f'{kind}{of}']:.1e}" for of in ("", "_compressed") for kind in kinds)
     size = f"{record['states']:,}", f"{record['columns']:,}", f"{record['seconds']:.0f}"
     return [record["system"], *errors, *size]
 
@@ -44,9 +45,8 @@ def _sizes(record: Record) -> str:
 
 
 def _energies(record: Record) -> list[str]:
-    names = [
-        f"energy_{part}_{model}" for model in ("learned", "true") for part in ("first", "last")
-    ]
-    seconds = (f"{record[f'seconds_{model}']:.0f}" for model in ("learned", "true"))
-    lengths = max(record["length_learned"], record["length_true"])
-    return [record["system"], *(f"{record[n]:.1e}" for n in names), f"{lengths:.0e}", *seconds]
+    models = ("compressed", "true", "learned")
+    changes = [f"{record[f'energy_{part}_{m}']:.1e}" for m in models for part in ("first", "last")]
+    seconds = (f"{record[f'seconds_{model}']:.0f}" for model in models)
+    lengths = max(record[f"length_{model}"] for model in models)
+    return [record["system"], *changes, f"{lengths:.0e}", *seconds]

@@ -1,67 +1,70 @@
 """Energy of pairs of bodies that have an axis."""
 
 import math
-from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 from jraph import GraphsTuple
 
 from .._arguments import whole_number
 from .._tree import is_concrete
 from .._types import EdgeMask, Key
-from .base import AbstractTermSpec, Fitted
-from .contact import strength, surface_distance
+from .axis_pair_base import AbstractAxisPairFeatures
+from .base import AbstractEnergy, AbstractTermSpec, Fitted
+from .compressed_axis_pair import compressed
+from .compression import in_double_precision
+from .contact import surface_distance
 from .dense import Dense
-from .pair_base import fade, observable, pair_count, up_to_cutoff
+from .pair_base import observable, up_to_cutoff
 from .sampling import ELM, AbstractSampling
-from .site_energy import AbstractSiteColumns
 from .sites import AxisPairs, Site
-from .trained_range import extent, outside
+from .trained_range import extent
 
 
-class AxisPairFeatures(AbstractSiteColumns):
+class AxisPairFeatures(AbstractAxisPairFeatures):
     r"""$V = \sum_{pairs} c_{ij} \sum f_{abc}(s_{ij}) P_a(n_i \cdot \hat r) P_b(n_j \cdot \hat r)
     P_c(n_i \cdot n_j)$ with random units f of a distance s, the same for all products of Legendre
     polynomials P."""
 
-    name: ClassVar[str] = "axis pair"
-    sites: ClassVar[Any] = AxisPairs()
-    dimension: ClassVar[int | None] = None
     near: Dense
     far: Dense
     """Units of s, and of log s."""
     range: Float[Array, " 2"]
-    """Least and greatest s in training (length)."""
     degrees: tuple[tuple[int, int, int], ...] = eqx.field(static=True)
     contact: tuple[float, float] = eqx.field(static=True)
     cutoff: float | None = eqx.field(static=True)
 
-    @property
-    def reach(self) -> float:
-        return math.inf if self.cutoff is None else self.cutoff
-
     def phi(self, z: Float[Array, " 4"], site: Site) -> Float[Array, " K"]:
-        # Nearer than any pair in training: s may be negative there, without a logarithm.
-        s = jnp.maximum(surface_distance(z, self.contact), self.range[0] / 2)[None, None]
-        units = jnp.concatenate([self.near(s)[0], self.far(jnp.log(s))[0]])
-        values = legendre(z[1:], max(map(max, self.degrees)))
-        a, b, c = (values[np.array(of), k] for k, of in enumerate(zip(*self.degrees)))
-        scale = strength(z, self.contact) * fade(z[0] ** 2, self.cutoff)
-        angular = scale * a * b * c
-        return (angular[:, None] * units[None]).ravel()
+        units = self._units(self.distance(z)[None])[0]
+        return (self.angular(z)[:, None] * units[None]).ravel()
 
-    def out_of_range(self, graphs: GraphsTuple) -> Int[Array, " g"]:
-        s = jax.vmap(lambda z: surface_distance(z, self.contact))(self.sites.of(graphs).vector)
-        out = outside(s, observable(graphs, self.cutoff), self.range)
-        return pair_count(graphs, out)
+    def _units(self, s: Float[Array, " s"]) -> Float[Array, "s U"]:
+        return jnp.concatenate([self.near(s[:, None]), self.far(jnp.log(s)[:, None])], axis=1)
 
-    def trained_range(self) -> Float[Array, "... 2"]:
-        return self.range
+    def compress(
+        self,
+        theta: Float[Array, " K"],
+        constants: Float[Array, " c"],
+        tolerance: float,
+        smallest: bool,
+    ) -> tuple[AbstractEnergy, Float[Array, " _"]]:
+        precise, coefficients = in_double_precision((self, theta))
+        of_products = coefficients.reshape(len(self.degrees), -1).T
+
+        @eqx.filter_jit
+        def radial(s: Float[Array, " s"]) -> tuple[Array, Array]:
+            """Sums over the units, and their slopes by log s."""
+            return jax.jvp(
+                lambda log: precise._units(jnp.exp(log)) @ of_products, (jnp.log(s),),
+                (jnp.ones_like(s),),
+            )  # fmt: skip
+
+        smaller = compressed(radial, precise, tolerance)
+        smaller = jax.tree.map(lambda a: a.astype(theta.dtype), smaller)
+        return smaller, jnp.ones(1, theta.dtype)
 
 
 class AxisPair(AbstractTermSpec):
@@ -184,11 +187,3 @@ def products(degree: int, polar: bool) -> tuple[tuple[int, int, int], ...]:
         for a in several[: b + 1]
         if polar or (a + c) % 2 == (b + c) % 2 == 0
     )
-
-
-def legendre(x: Float[Array, " k"], degree: int) -> Float[Array, "_ k"]:
-    """Legendre polynomials of all degrees up to `degree`."""
-    values = [jnp.ones_like(x), x]
-    for n in range(1, degree):
-        values.append(((2 * n + 1) * x * values[n] - n * values[n - 1]) / (n + 1))
-    return jnp.stack(values[: degree + 1])

@@ -82,16 +82,19 @@ def cheapest(
     ]
     good = [c for c in candidates if c.error <= tolerance]
     if not good:
-        least = min(c.error for c in candidates)
-        raise ValueError(
-            f"the {words} cannot be compressed to a relative error of {tolerance:g}: the best "
-            f"curve reaches {least:.2g}; give a greater tolerance, or, if its terms cancel to "
-            "rounding (fit.cancellation), fit with a greater ridge, solver=hgn.QR(ridge=1e-12)"
-        )
+        raise not_reached(words, tolerance, min(c.error for c in candidates))
     if smallest:
         return min(good, key=lambda c: sum(a.size for a in jax.tree.leaves(c.curve)))
     fastest = min(c.seconds for c in good)
     return next(c for c in good if c.seconds <= (1 + TIE) * fastest)
+
+
+def not_reached(words: str, tolerance: float, least: float) -> ValueError:
+    return ValueError(
+        f"the {words} cannot be compressed to a relative error of {tolerance:g}: the best "
+        f"curve reaches {least:.2g}; give a greater tolerance, or, if its terms cancel to "
+        "rounding (fit.cancellation), fit with a greater ridge, solver=hgn.QR(ridge=1e-12)"
+    )
 
 
 def _measured(curve: AbstractCurve, dtype: np.dtype, points: _Points) -> Candidate:

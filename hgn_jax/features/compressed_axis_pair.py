@@ -1,0 +1,104 @@
+"""Pair energies of bodies with an axis as polynomials of their distance."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpy.polynomial import chebyshev
+
+from .axis_pair_base import AbstractAxisPairFeatures
+from .compression import DEGREES, MARGIN, not_reached
+from .sites import Site
+
+POINTS = 2001
+"""Number of distances at which errors are measured."""
+
+
+class CompressedAxisPairFeatures(AbstractAxisPairFeatures):
+    """The whole learned energy: for each product of Legendre polynomials a polynomial of log s.
+
+    Polynomials follow the model up to 5% beyond the trained range, and continue linearly in log s.
+    """
+
+    polynomials: Float[Array, "k C"]
+    """Chebyshev coefficients of each product."""
+    ends: Float[Array, " 2"]
+    """Least and greatest s of the polynomials (length)."""
+    error: Float[Array, ""]
+    """Greatest relative error of all products together, or of their slopes. It is relative to the
+    model's at the same s, or to the median over the trained range if that is greater."""
+    range: Float[Array, " 2"]
+    degrees: tuple[tuple[int, int, int], ...] = eqx.field(static=True)
+    contact: tuple[float, float] = eqx.field(static=True)
+    cutoff: float | None = eqx.field(static=True)
+
+    def phi(self, z: Float[Array, " 4"], site: Site) -> Float[Array, " K"]:
+        first, last = jnp.log(self.ends[0]), jnp.log(self.ends[1])
+        x = (2 * jnp.log(self.distance(z)) - first - last) / (last - first)
+        radial = chebyshev_values(x, len(self.polynomials)) @ self.polynomials
+        return jnp.sum(self.angular(z) * radial)[None]
+
+
+def chebyshev_values(x: Float[Array, ""], count: int) -> Float[Array, " k"]:
+    """T_0, T_1, ... at x, which continue linearly where |x| > 1."""
+    within = jnp.clip(x, -1, 1)
+    values = [jnp.ones_like(x), within]
+    for _ in range(count - 2):
+        values.append(2 * within * values[-1] - values[-2])
+    degree = jnp.arange(count)
+    # At both ends the slope of T_k is k^2, but for the sign.
+    slope = degree**2 * jnp.where((degree % 2 == 0) & (within < 0), -1, 1)
+    return jnp.stack(values[:count]) + (x - within) * slope.astype(x.dtype)
+
+
+def compressed(
+    radial: Callable[[Array], tuple[Array, Array]],
+    like: AbstractAxisPairFeatures,
+    tolerance: float,
+) -> CompressedAxisPairFeatures:
+    """The polynomials of least degree that are within the tolerance of `radial(s)`: `[s C]`, and
+    its slopes by log s.
+
+    **Raises:** `ValueError` if the tolerance is not reached.
+    """
+    low, high = map(float, like.range)
+    margin = MARGIN * (high - low) + 1e-3 * low
+    ends = np.log([max(low - margin, low / 2), high + margin])
+    half = (ends[1] - ends[0]) / 2
+
+    def at(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values, slopes = radial(jnp.asarray(np.exp(ends.mean() + half * x)))
+        return np.asarray(values), half * np.asarray(slopes)
+
+    nodes = np.cos((np.arange(4 * DEGREES) + 0.5) * np.pi / (4 * DEGREES))
+    values, slopes = at(nodes)
+    # Slopes are expanded, and integrated to values: this averages rounding errors.
+    series = 2 / len(nodes) * chebyshev.chebvander(nodes, DEGREES - 1).T @ slopes
+    series[0] /= 2  # T_0 has twice the squared norm of the others
+    points = (np.linspace(np.log(low), np.log(high), POINTS) - ends.mean()) / half
+    truth, errors = at(points), []
+    for count in range(1, DEGREES + 1):
+        kept = chebyshev.chebint(series[:count])
+        kept[0] += np.mean(values - chebyshev.chebval(nodes, kept).T, axis=0)
+        found = chebyshev.chebval(points, kept).T, chebyshev.chebval(points, series[:count]).T
+        errors.append(max(map(_relative_error, found, truth)))
+        if errors[-1] <= tolerance:
+            return CompressedAxisPairFeatures(
+                polynomials=jnp.asarray(kept),
+                ends=jnp.asarray(np.exp(ends)),
+                error=jnp.asarray(errors[-1]),
+                range=like.range,
+                degrees=like.degrees,
+                contact=like.contact,
+                cutoff=like.cutoff,
+            )
+    raise not_reached("pair energy of bodies with an axis", tolerance, min(errors))
+
+
+def _relative_error(found: np.ndarray, truth: np.ndarray) -> float:
+    """Greatest error of all products together; no product of Legendre polynomials exceeds one."""
+    size = np.linalg.norm(truth, axis=1)
+    scale = np.maximum(size, np.median(size))
+    return float(np.max(np.linalg.norm(found - truth, axis=1) / np.where(scale > 0, scale, 1)))
