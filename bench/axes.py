@@ -21,7 +21,7 @@ from .axis_states import in_a_row, pairs, side_by_side, square
 from .record import Case, Record, main
 
 STEPS, OUTPUTS = 1_000_000, 1000
-TRAIN, TEST = 100, 101
+TRAIN, TEST = 102, 103
 """Seeds."""
 DIPOLES, TIMES = 300, np.linspace(0, 2, 5)
 """Trajectories, and times of their states."""

@@ -49,13 +49,13 @@ SYSTEMS: dict[str, Any] = {
         _springs,
         NEIGHBOURS,
         {"stiffness": 1.0, "temperature": 0.05, "spacing": 1.0},
-        [hgn.Pair(16)],
+        [hgn.Pair(32)],
     ),
     "Lennard-Jones": (
         _lennard_jones,
         ALL,
         {"stiffness": 57.1, "temperature": 0.4, "spacing": 1.1},
-        [hgn.Pair(24), hgn.HarmonicTrap()],
+        [hgn.Pair(32), hgn.HarmonicTrap()],
     ),
 }
 """Energy, pairs, settings (the stiffness is that of a pair at rest) and terms."""

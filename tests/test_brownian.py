@@ -71,6 +71,11 @@ def test_long_steps():
     assert abs(share - 1) < 0.01 < abs(2 * t / h - 1) - 4 * math.sqrt(2 / (36 * 3000))
     error = found.diffusion - share * MOBILITY * TEMPERATURE
     assert abs(error) < 4 * found.diffusion_deviation
+    # x1 has the mean exp(-h) x0, so that the deviation of the stiffness grows by 2 / (1 + exp(-h));
+    # those of the two components of the centre do not.
+    assert found.fit.deviation_scales is not None
+    grown = math.sqrt(((2 / (1 + math.exp(-h))) ** 2 + 2) / 3)
+    np.testing.assert_allclose(found.fit.deviation_scales["velocity"].factor, grown, rtol=5e-3)
 
 
 def test_error_bars_cover_the_truth():

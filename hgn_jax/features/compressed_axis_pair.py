@@ -1,8 +1,10 @@
 """Pair energies of bodies with an axis as polynomials of their distance."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -24,6 +26,8 @@ class CompressedAxisPairFeatures(AbstractAxisPairFeatures):
 
     polynomials: Float[Array, "k C"]
     """Chebyshev coefficients of each product."""
+    derivatives: Float[Array, "k C"]
+    """Those of their derivatives."""
     ends: Float[Array, " 2"]
     """Least and greatest s of the polynomials (length)."""
     error: Float[Array, ""]
@@ -37,20 +41,30 @@ class CompressedAxisPairFeatures(AbstractAxisPairFeatures):
     def phi(self, z: Float[Array, " 4"], site: Site) -> Float[Array, " K"]:
         first, last = jnp.log(self.ends[0]), jnp.log(self.ends[1])
         x = (2 * jnp.log(self.distance(z)) - first - last) / (last - first)
-        radial = chebyshev_values(x, len(self.polynomials)) @ self.polynomials
-        return jnp.sum(self.angular(z) * radial)[None]
+        return jnp.sum(self.angular(z) * series(x, self.polynomials, self.derivatives))[None]
 
 
-def chebyshev_values(x: Float[Array, ""], count: int) -> Float[Array, " k"]:
-    """T_0, T_1, ... at x, which continue linearly where |x| > 1."""
+@jax.custom_jvp
+def series(
+    x: Float[Array, ""], coefficients: Float[Array, "k C"], derivatives: Float[Array, "k C"]
+) -> Float[Array, " C"]:
+    """Sums of Chebyshev polynomials, which continue linearly where |x| > 1."""
     within = jnp.clip(x, -1, 1)
-    values = [jnp.ones_like(x), within]
-    for _ in range(count - 2):
-        values.append(2 * within * values[-1] - values[-2])
-    degree = jnp.arange(count)
-    # At both ends the slope of T_k is k^2, but for the sign.
-    slope = degree**2 * jnp.where((degree % 2 == 0) & (within < 0), -1, 1)
-    return jnp.stack(values[:count]) + (x - within) * slope.astype(x.dtype)
+    values = _values(within, len(coefficients))
+    return values @ coefficients + (x - within) * (values @ derivatives)
+
+
+@series.defjvp
+def _series_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    # The chain rule through the recurrence would take several times as long.
+    x, _, derivatives = primals
+    slope = _values(jnp.clip(x, -1, 1), len(derivatives)) @ derivatives
+    return series(*primals), tangents[0] * slope
+
+
+def _values(x: Float[Array, ""], count: int) -> Float[Array, " k"]:
+    """T_0, T_1, ...: at once, while their recurrence would be a chain of operations."""
+    return jnp.cos(jnp.arange(count).astype(x.dtype) * jnp.arccos(x))
 
 
 def compressed(
@@ -75,18 +89,19 @@ def compressed(
     nodes = np.cos((np.arange(4 * DEGREES) + 0.5) * np.pi / (4 * DEGREES))
     values, slopes = at(nodes)
     # Slopes are expanded, and integrated to values: this averages rounding errors.
-    series = 2 / len(nodes) * chebyshev.chebvander(nodes, DEGREES - 1).T @ slopes
-    series[0] /= 2  # T_0 has twice the squared norm of the others
+    coefs = 2 / len(nodes) * chebyshev.chebvander(nodes, DEGREES - 1).T @ slopes
+    coefs[0] /= 2  # T_0 has twice the squared norm of the others
     points = (np.linspace(np.log(low), np.log(high), POINTS) - ends.mean()) / half
     truth, errors = at(points), []
     for count in range(1, DEGREES + 1):
-        kept = chebyshev.chebint(series[:count])
+        kept = chebyshev.chebint(coefs[:count])
         kept[0] += np.mean(values - chebyshev.chebval(nodes, kept).T, axis=0)
-        found = chebyshev.chebval(points, kept).T, chebyshev.chebval(points, series[:count]).T
+        found = chebyshev.chebval(points, kept).T, chebyshev.chebval(points, coefs[:count]).T
         errors.append(max(map(_relative_error, found, truth)))
         if errors[-1] <= tolerance:
             return CompressedAxisPairFeatures(
                 polynomials=jnp.asarray(kept),
+                derivatives=jnp.asarray(np.append(coefs[:count], 0 * coefs[:1], axis=0)),
                 ends=jnp.asarray(np.exp(ends)),
                 error=jnp.asarray(errors[-1]),
                 range=like.range,

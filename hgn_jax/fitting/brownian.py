@@ -1,5 +1,6 @@
 """Energy, mobility and temperature of Brownian particles, from their tracks."""
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Sequence
@@ -22,11 +23,13 @@ from ..graphs.selection import take
 from ..linear.base import AbstractLeastSquares
 from ..linear.qr import QR
 from ..models.overdamped import Overdamped
+from .amplification import amplification
 from .arguments import Term
 from .fit import fit, solve
 from .observations import Derivatives
 from .result import Fit
 from .series import GAP
+from .uncertainty import DeviationScale
 from .weights import UniformWeights
 
 PASSES = 2
@@ -74,7 +77,8 @@ def fit_brownian(
     the solve repeated. Drifts are wrong by about $(\Delta t / \tau)^2 / 12$ for a relaxation time
     $\tau$. The variance of what the mean of both drifts leaves is $2 D \Delta t$ less
     $\Delta t^2 / 12$ times the mean square of $b(q_1) - b(q_0)$ in equilibrium, which is added. D
-    is then wrong by about $(\Delta t / \tau)^3 / 24$.
+    is then wrong by about $(\Delta t / \tau)^3 / 24$. Functions that change within a step are found
+    less accurately, which the deviations of the fit include, on the average over the data.
 
     Tracks determine $\mu \nabla E$ and $D = \mu\, kT$. The mobility cannot be told from the scale
     of energies, so either it or the temperature must be given.
@@ -153,6 +157,9 @@ def fit_brownian(
             "are not small compared with a step, and forces and diffusion are wrong",
             stacklevel=2,
         )
+    of_step = np.zeros(len(begins))
+    of_step[begins] = np.sqrt(step)
+    factor = amplification(fitted, data, of_step)
     if mobility is None:
         assert temperature is not None
         scale = float(diffusion) / temperature
@@ -162,6 +169,8 @@ def fit_brownian(
     else:
         temperature = float(diffusion) / mobility
         spread = (0.0, deviation / mobility)
+    exact = DeviationScale(jnp.asarray(factor), jnp.zeros(()))
+    fitted = dataclasses.replace(fitted, deviation_scales={"energy": exact, "velocity": exact})
     return Brownian(
         fitted, scale, spread[0], temperature, spread[1], float(diffusion), deviation, correlation
     )
