@@ -225,9 +225,8 @@ class HamiltonianGraphNetwork(AbstractModel):
         forces) in $r^2$, $1/r^2$, r or log r, or in $|v|^2$. Among those that reach the tolerance,
         the fastest on this device is taken, or with `smallest` the one of the fewest numbers: for
         files, if forces vary by decades. Pair curves include the model's `constants`: the units
-        cancel against them, so that energies in float32 would otherwise lose digits. Pairs of
-        bodies with an axis become a polynomial of log s for each product of Legendre polynomials.
-        Other features are kept.
+        cancel against them, so that energies in float32 would otherwise lose digits. An `AxisPair`
+        becomes polynomials of log s. Other features are kept.
 
         Within the trained range (and from there to the cutoff) the error of a pair's force is at
         most `tolerance` times the force or its median over that range, whichever is greater;
