@@ -306,12 +306,19 @@ def test_polynomials_continue_linearly():
     coefficients = np.random.default_rng(0).normal(size=(6, 3))
     derivatives = np.append(chebyshev.chebder(coefficients), np.zeros((1, 3)), axis=0)
     both = jnp.asarray(coefficients), jnp.asarray(derivatives)
-    value, slope = jax.vmap(
-        lambda x: jax.jvp(lambda x: series(x, *both), (x,), (jnp.ones_like(x),))
-    )(jnp.asarray(x))
+
+    def by_x(function):
+        return lambda x: jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
+
+    def one(x):
+        return series(x, *both)
+
+    value, slope, bend = (jax.vmap(f)(jnp.asarray(x)) for f in (one, by_x(one), by_x(by_x(one))))
     within = np.clip(x, -1, 1)
     true = chebyshev.chebval(within, derivatives)
     np.testing.assert_allclose(slope.T, true, atol=1e-13)
+    curved = chebyshev.chebval(x, chebyshev.chebder(derivatives)) * (np.abs(x) <= 1)
+    np.testing.assert_allclose(bend.T, curved, atol=1e-12)
     line = chebyshev.chebval(within, coefficients) + (x - within) * true
     np.testing.assert_allclose(value.T, line, atol=1e-13)
 

@@ -49,22 +49,31 @@ def series(
     x: Float[Array, ""], coefficients: Float[Array, "k C"], derivatives: Float[Array, "k C"]
 ) -> Float[Array, " C"]:
     """Sums of Chebyshev polynomials, which continue linearly where |x| > 1."""
-    within = jnp.clip(x, -1, 1)
-    values = _values(within, len(coefficients))
-    return values @ coefficients + (x - within) * (values @ derivatives)
+    beyond = x - jnp.clip(x, -1, 1)
+    return _inside(x, coefficients) + beyond * _inside(x, derivatives)
 
 
 @series.defjvp
 def _series_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    # The chain rule through the recurrence would take several times as long.
     x, _, derivatives = primals
-    slope = _values(jnp.clip(x, -1, 1), len(derivatives)) @ derivatives
-    return series(*primals), tangents[0] * slope
+    return series(*primals), tangents[0] * _inside(x, derivatives)
 
 
-def _values(x: Float[Array, ""], count: int) -> Float[Array, " k"]:
-    """T_0, T_1, ...: at once, while their recurrence would be a chain of operations."""
-    return jnp.cos(jnp.arange(count).astype(x.dtype) * jnp.arccos(x))
+@jax.custom_jvp
+def _inside(x: Float[Array, ""], coefficients: Float[Array, "k C"]) -> Float[Array, " C"]:
+    """The sums at the nearest x from -1 to 1. Cosines of all degrees at once are faster than the
+    recurrence, a chain of operations, but have no derivative at the ends."""
+    angle = jnp.arccos(jnp.clip(x, -1, 1))
+    return jnp.cos(jnp.arange(len(coefficients)).astype(x.dtype) * angle) @ coefficients
+
+
+@_inside.defjvp
+def _inside_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    x, coefficients = primals
+    by_degree = np.zeros((len(coefficients), len(coefficients)))
+    by_degree[:-1] = chebyshev.chebder(np.eye(len(coefficients)))
+    slope = _inside(x, jnp.asarray(by_degree, x.dtype) @ coefficients)
+    return _inside(x, coefficients), tangents[0] * jnp.where(jnp.abs(x) <= 1, slope, 0)
 
 
 def compressed(
