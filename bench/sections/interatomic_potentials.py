@@ -26,6 +26,7 @@ def figures(records: list[Record]) -> dict[str, str]:
         "molecules": rows(_molecules(records)),
         "fit_time": _fit_time(records),
         "evaluation": rows(_evaluation(records)),
+        "dynamics": _dynamics(records),
         "curve": rows(_curve(records)),
         **_selection(records),
     }
@@ -113,6 +114,20 @@ def _evaluation(records: list[Record]) -> list[list[str]]:
         for r in some
     ]
     return table or [[NOT_YET, "", "", ""]]
+
+
+def _dynamics(records: list[Record]) -> str:
+    for r in records:
+        if r["measured"] == "dynamics":
+            return (
+                f"{r['atoms']:,} atoms of silicon at {r['kelvin']:.0f} K, {r['steps']:,} steps of "
+                f"{r['femtoseconds']:g} fs: drift of the energy "
+                f"{r['drift_per_picosecond']:.1e} +- {r['drift_error']:.1e} eV/atom/ps, "
+                f"fluctuation {r['fluctuation']:.1e} eV/atom. At the end, with all pairs searched "
+                f"anew, the energy is the same to {r['energy_searched_again']:.0e} eV/atom: none "
+                "was lost"
+            )
+    return NOT_YET
 
 
 def _curve(records: list[Record]) -> list[list[str]]:
