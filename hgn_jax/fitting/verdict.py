@@ -73,5 +73,6 @@ def _explained(residual: float) -> str:
     return (
         f"POOR: the model explains only {share:.3g}% of the observed motion (residual "
         f"{residual:.2g}). Either the data are noisy, or the pairs do not share one potential "
-        "(give coupling= or type=), or a term is missing (hgn.External(), friction, more units)."
+        "(give coupling= or type=), or a term is missing (hgn.External(), friction, more units), "
+        "or rods join bodies (hgn.Constrained), or coordinates are angles (hgn.Phase)."
     )
