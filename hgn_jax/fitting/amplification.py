@@ -49,7 +49,7 @@ def amplification(found: Fit, data: GraphsTuple, weight: Float[np.ndarray, " g"]
         frame += graphs
     unit = np.outer(scale, scale) * np.trace(gram / np.outer(scale, scale)) / len(scale)
     gram, change = gram / unit, change / unit  # columns of norm one, as in R
-    inverse = np.linalg.inv(r)
+    inverse = np.linalg.pinv(r)  # without a ridge, columns that depend on others have no part
     plain = inverse @ inverse.T
     lost = np.linalg.inv(np.eye(len(scale)) + plain @ change)
     return float(np.sqrt(np.trace(gram @ lost @ plain @ lost.T) / np.trace(gram @ plain)))
