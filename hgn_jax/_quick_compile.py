@@ -1,5 +1,6 @@
 """Programs that compile for longer than they run."""
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -13,6 +14,7 @@ from ._tree import is_concrete
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+LEVEL = "xla_backend_optimization_level"
 OPTIONS: dict[str, int | bool] = {}
 """XLA's options for a CPU, beside the level of optimisation."""
 if jax.__version_info__ < (0, 11):  # later ones have no other emitters
@@ -24,9 +26,11 @@ def compiled_quickly(function: Callable[_P, _T], level: int = 0) -> Callable[_P,
 
     With level 0 it compiles in a third of the time, and may run up to three times slower, except in
     LAPACK. With level 1 it compiles in half the time, and runs up to a fifth slower. Within another
-    program it is compiled as that one is.
+    program it is compiled as that one is, and a level in XLA_FLAGS counts more.
     """
-    options = OPTIONS | {"xla_backend_optimization_level": level}
+    options = OPTIONS | {LEVEL: level}
+    if LEVEL in os.environ.get("XLA_FLAGS", ""):
+        options = {}
     alone = eqx.filter_jit(function, compiler_options=options)  # type: ignore[call-overload]
     within = eqx.filter_jit(function)
 

@@ -33,6 +33,9 @@ def test_it_works_wherever_jit_does(call):
 
 def test_only_a_program_of_its_own_has_the_options(monkeypatch):
     monkeypatch.setattr(_quick_compile, "OPTIONS", {"no_such_option": 1})
+    monkeypatch.setenv("XLA_FLAGS", f"--{_quick_compile.LEVEL}=3")
+    assert compiled_quickly(lambda x: x**2)(X) == 4.0  # the user's level instead of ours
+    monkeypatch.delenv("XLA_FLAGS")
     square = compiled_quickly(lambda x: x**2)
     with pytest.raises(jax.errors.JaxRuntimeError, match="no_such_option"):
         square(X)
