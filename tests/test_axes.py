@@ -299,6 +299,9 @@ def test_compressed_models_may_have_a_cutoff_and_contact(data, term):
     np.testing.assert_allclose(short(data) @ one, term(data) @ theta, rtol=1e-9)
     with pytest.raises(ValueError, match=r"bodies with an axis cannot be compressed.* of 1e-17"):
         term.compress(theta, jnp.zeros(1), 1e-17, False)
+    nowhere = dataclasses.replace(term, range=jnp.array([jnp.inf, -jnp.inf]))
+    with pytest.raises(ValueError, match="no pair of bodies with an axis in training"):
+        nowhere.compress(theta, jnp.zeros(1), 1e-9, False)
 
 
 def test_polynomials_continue_linearly():
@@ -321,6 +324,14 @@ def test_polynomials_continue_linearly():
     np.testing.assert_allclose(bend.T, curved, atol=1e-12)
     line = chebyshev.chebval(within, coefficients) + (x - within) * true
     np.testing.assert_allclose(value.T, line, atol=1e-13)
+    by_coefficients = jax.vmap(
+        jax.grad(lambda both, x: jnp.sum(series(x, *both))), in_axes=(None, 0)
+    )(both, jnp.asarray(x))
+    columns = np.repeat(chebyshev.chebvander(within, 5)[:, :, None], 3, axis=2)
+    np.testing.assert_allclose(by_coefficients[0], columns, atol=1e-13)
+    np.testing.assert_allclose(
+        by_coefficients[1], (x - within)[:, None, None] * columns, atol=1e-13
+    )
 
 
 def test_pairs_nearer_than_in_training_count(fit, data):

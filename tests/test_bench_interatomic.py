@@ -100,9 +100,7 @@ def test_errors_with_other_settings_are_measured_again(folder, tmp_path, monkeyp
     monkeypatch.setattr(
         bench,
         "errors_of_seeds",
-        lambda _, __, settings, *___: [
-            settings.record() | of["errors"][0] | settings.record() | renewed
-        ],
+        lambda _, __, settings, *___: [of["errors"][0] | settings.record() | renewed],
     )
     run(monkeypatch, "--data", folder, "--out", tmp_path, "--only", "si", "--quick")
     (error,) = (r for r in json.loads(written.read_text()) if r["measured"] == "errors")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import hgn_jax as hgn
+from hgn_jax.fitting import amplification
 
 STIFFNESS, MOBILITY, TEMPERATURE, STEP = 2.0, 0.5, 1.5, 0.2
 CENTRE = np.array([0.3, -0.2])
@@ -76,6 +77,19 @@ def test_long_steps():
     assert found.fit.deviation_scales is not None
     grown = math.sqrt(((2 / (1 + math.exp(-h))) ** 2 + 2) / 3)
     np.testing.assert_allclose(found.fit.deviation_scales["velocity"].factor, grown, rtol=5e-3)
+
+
+def test_amplification_does_not_depend_on_pieces(monkeypatch):
+    """Frames that are larger than a piece, too."""
+    few = data_of(*trapped(40, 2, 3))
+    factors = []
+    for bodies in (10**6, 7, 2):
+        monkeypatch.setattr(amplification, "BODIES", bodies)
+        found = hgn.fit_brownian(few, key=0, terms=[hgn.HarmonicTrap()], mobility=MOBILITY)
+        assert found.fit.deviation_scales is not None
+        factors.append(float(found.fit.deviation_scales["velocity"].factor))
+    assert factors[0] > 1.02
+    np.testing.assert_allclose(factors, factors[0], rtol=1e-12)
 
 
 def test_error_bars_cover_the_truth():

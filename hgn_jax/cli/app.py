@@ -90,13 +90,14 @@ def one_line(error: Exception) -> str:
         return type(error).__name__
     # Long texts are those of libraries below, which say what happened first.
     words = " ".join(lines if len(lines) <= 3 else lines[:1])
-    names = r"\b(edges|cutoff|mass|coupling|columns|units|every|dt)="
-    return re.sub(names, _as_option, as_options(words))
+    names = r"\b(edges|cutoff|mass|coupling|columns|units|every|dt)=(?=([^\s,;:)]?))"
+    return as_options(re.sub(names, _as_option, words))
 
 
 def _as_option(argument: re.Match[str]) -> str:
     """The option of the command for an argument of the library."""
-    return "--edges " if argument[1] == "cutoff" else f"--{argument[1]} "
+    option = "--edges" if argument[1] == "cutoff" else f"--{argument[1]}"
+    return f"{option} " if argument[2] else option  # no value follows
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:

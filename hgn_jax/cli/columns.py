@@ -1,4 +1,4 @@
-"""Names of columns, as the command line writes them and as Python does."""
+"""Names of columns and units, as the command line writes them and as Python does."""
 
 import ast
 import re
@@ -34,12 +34,15 @@ def parsed(options: Sequence[str]) -> dict[str, Any] | None:
 
 
 def as_options(message: str) -> str:
-    """The message with `columns={...}` as this command takes it."""
+    """The message with `--columns {...}` and `--units {...}` as this command takes them."""
 
     def option(found: re.Match[str]) -> str:
-        return " ".join(f"--columns {text}" for text in _texts(ast.literal_eval(found[1])))
+        texts = list(_texts(ast.literal_eval(found[2])))
+        if found[1] == "units":
+            return f"--units {','.join(texts)}"
+        return " ".join(f"--columns {text}" for text in texts)
 
-    return re.sub(r"\bcolumns=(\{[^{}]*\})", option, message)
+    return re.sub(r"--(columns|units) (\{[^{}]*\})", option, message)
 
 
 def _texts(columns: Mapping[str, Any]) -> Iterator[str]:

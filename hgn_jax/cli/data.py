@@ -56,20 +56,22 @@ def read_data(
     return read(source, rates=not measured, **said)
 
 
-def look_at(file: Path, columns: Sequence[str] | None = None) -> GraphsTuple:
+def look_at(
+    file: Path, columns: Sequence[str] | None = None, units: str | None = None
+) -> GraphsTuple:
     """The states in a file, with the edges that it holds and no others; nothing is
     differentiated."""
-    named = parsed(columns or ())
+    said: dict[str, Any] = {"columns": parsed(columns or ()), "units": _units(units)}
     if holds_atoms(file):
-        return read(file, cutoff=TINY, columns=named, labels=False)
-    recordings = trajectories(file, named, slice(None), 0)
+        return read(file, cutoff=TINY, labels=False, **said)
+    recordings = trajectories(file, said["columns"], slice(None), 0)
     if isinstance(recordings, GraphsTuple):
         return recordings
     unknown = any(recording.pairs is None for recording in recordings)
     # Reading demands pairs and masses, but without rates nothing is computed from them.
     massless = any("mass" not in recording.bodies for recording in recordings)
-    data = read(file, rates=False, columns=named, edges=NO_EDGES if unknown else None,
-                mass=1.0 if massless else None)  # fmt: skip
+    data = read(file, rates=False, edges=NO_EDGES if unknown else None,
+                mass=1.0 if massless else None, **said)  # fmt: skip
     if massless:
         data.nodes.pop("mass")
     return data
@@ -79,24 +81,16 @@ def _edges(text: str) -> Any:
     if text == "all":
         return text
     try:
-        if "-" in text.strip("-"):  # a leading one is a sign
-            return _pairs(text)
         return float(text)
     except ValueError:
+        pairs = [pair.split("-") for pair in text.split(",")]
+        if all(len(pair) == 2 and all(pair) for pair in pairs):
+            numbers = all(body.isdigit() for pair in pairs for body in pair)
+            return np.array(pairs, int) if numbers else pairs
         raise ValueError(
             '--edges must be "all", a cutoff such as 2.5, or pairs such as 0-1,1-2 or sun-earth, '
             f"got {text!r}"
         ) from None
-
-
-def _pairs(text: str) -> Any:
-    """Pairs of numbers, or of names if not all are numbers."""
-    pairs = [tuple(pair.split("-")) for pair in text.split(",")]
-    if all(len(pair) == 2 and all(pair) for pair in pairs) and not all(
-        body.isdigit() for pair in pairs for body in pair
-    ):
-        return pairs
-    return np.array([[int(body) for body in pair] for pair in pairs])
 
 
 def _units(text: str | None) -> Any:

@@ -11,19 +11,20 @@ from ..io.model_file import load
 from ..models.network import HamiltonianGraphNetwork
 from .app import command
 from .data import is_data, look_at
-from .options import Columns, File, Json
+from .options import Columns, File, Json, Units
 from .screen import say, show_json
 
 
 @command
-def info(file: File, columns: Columns = None, json: Json = False) -> None:
+def info(file: File, columns: Columns = None, units: Units = None, json: Json = False) -> None:
     """Says what is in a data file, a model or a run.
 
     Example: hgn-jax info springs.csv
     """
-    record = (
-        _of_data(look_at(file, columns), file) if is_data(file) else _of_model(load(file), file)
-    )
+    if is_data(file):
+        record = _of_data(look_at(file, columns, units), file)
+    else:
+        record = _of_model(load(file), file)
     if json:
         show_json(record)
         return

@@ -71,7 +71,7 @@ def plot(
             )
         _of_model(file, observed, type, log).savefig(target)
     else:
-        _of_states(look_at(file, columns), chosen, target)
+        _of_states(look_at(file, columns, units), chosen, target)
     if json:
         show_json({"picture": str(target), "kind": chosen})
     else:

@@ -1,4 +1,4 @@
-"""What sampled and compressed pair energies of bodies with an axis share."""
+"""Base of the sampled and the compressed pair energies of bodies with an axis."""
 
 import math
 from typing import Any, ClassVar

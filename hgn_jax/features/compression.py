@@ -17,6 +17,8 @@ MARGIN = 0.05
 """Share of the trained range by which curves follow the model beyond it."""
 DEGREES, PIECES = 128, 2 ** np.arange(4, 15)
 """Number of Chebyshev coefficients to compute, and numbers of spline pieces to try."""
+NODES = chebyshev.chebpts1(4 * DEGREES)
+"""Four times as many as coefficients, so that higher degrees do not alias into them."""
 SAMPLES = 2**18
 """Number of squares at which candidates are timed."""
 TIE = 0.1
@@ -89,6 +91,25 @@ def cheapest(
     return next(c for c in good if c.seconds <= (1 + TIE) * fastest)
 
 
+def followed(low: float, high: float, words: str) -> tuple[float, float]:
+    """Distances over which curves follow the model: the trained range and `MARGIN` beyond.
+
+    **Raises:** `ValueError` if there is no range, naming `words`.
+    """
+    if not low <= high < np.inf:
+        raise ValueError(f"no {words} in training: there is no range to compress over")
+    # A rigid bond has no range, but still gets a margin.
+    margin = MARGIN * (high - low) + 1e-3 * low
+    return max(low - margin, low / 2), high + margin  # distances stay positive
+
+
+def expansion(values: np.ndarray) -> np.ndarray:
+    """Chebyshev coefficients from the values at `NODES`, whose first axis they replace."""
+    series = 2 / len(NODES) * chebyshev.chebvander(NODES, DEGREES - 1).T @ values
+    series[0] /= 2  # T_0 has twice the squared norm of the others
+    return series
+
+
 def not_reached(words: str, tolerance: float, least: float) -> ValueError:
     return ValueError(
         f"the {words} cannot be compressed to a relative error of {tolerance:g}: the best "
@@ -156,13 +177,9 @@ class _Frame(NamedTuple):
 def _polynomial(target: Target, variable: str, tolerance: float, points: _Points) -> AbstractCurve:
     """Polynomial of the least degree that reaches half the tolerance, or else of the best."""
     frame = _Frame(np.square(target.span), variable)
-    angle = (np.arange(4 * DEGREES) + 0.5) * np.pi / (4 * DEGREES)
-    # Four times as many nodes as coefficients, so that higher degrees do not alias into them.
-    s = frame.squares(np.cos(angle))
+    s = frame.squares(NODES)
     # The slope is expanded, since the tolerance bounds errors of the force.
-    slope = np.asarray(target.slope(jnp.asarray(s))) * frame.by_x(s)
-    series = 2 / len(s) * np.cos(np.outer(np.arange(DEGREES), angle)) @ slope
-    series[0] /= 2  # T_0 has twice the squared norm of the others
+    series = expansion(np.asarray(target.slope(jnp.asarray(s))) * frame.by_x(s))
     x, force, scale = points
     basis = chebyshev.chebvander(frame.scaled(x**2), DEGREES - 1)
     if target.end is not None:
@@ -175,7 +192,8 @@ def _polynomial(target: Target, variable: str, tolerance: float, points: _Points
     # The constant of integration: energies agree at one point, the end if there is one.
     last, at = 0.0, 1.0
     if target.end is None:
-        last, at = float(target.value(jnp.asarray(s))[0]), float(frame.scaled(s[:1])[0])  # x near 1
+        # x near 1.
+        last, at = float(target.value(jnp.asarray(s))[-1]), float(frame.scaled(s[-1:])[0])
     else:
         kept[0] -= kept.sum()  # T_k(1) = 1: the slope vanishes at the end, too
     energy = chebyshev.chebint(kept)

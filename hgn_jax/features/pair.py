@@ -18,7 +18,7 @@ from .._types import Key
 from ..graphs.geometry import distance, edge_mask
 from .base import AbstractEnergy, AbstractTermSpec, Fitted
 from .compressed import CompressedPairFeatures
-from .compression import MARGIN, Target, cheapest, in_double_precision
+from .compression import Target, cheapest, followed, in_double_precision
 from .dense import Dense
 from .multipoles import check_degrees, check_dimension
 from .pair_base import AbstractPairFeatures, edge_types, fade, observable, up_to_cutoff
@@ -87,13 +87,7 @@ class PairFeatures(AbstractPairFeatures):
         units, theta, constants = in_double_precision((self, theta, constants))
         for t, coefficients in enumerate(jnp.split(theta, self.types)):
             low, high = map(float, self.ranges[t])
-            if not low <= high < math.inf:
-                raise ValueError(
-                    f"no pair of edge type {t} in training: there is no range to compress over"
-                )
-            # A rigid bond has no range, but still gets a margin.
-            margin = MARGIN * (high - low) + 1e-3 * low
-            span, end = (max(low - margin, low / 2), high + margin), None  # distances stay positive
+            span, end = followed(low, high, f"pair of edge type {t}"), None
             if self.cutoff is not None:
                 span, end = (span[0], self.cutoff), self.cutoff**2
             # With a cutoff there are no constants of pairs, see `counts`.

@@ -33,20 +33,21 @@ def amplification(found: Fit, data: GraphsTuple, weight: Float[np.ndarray, " g"]
     r, scale = (np.asarray(a) for a in posterior(system, solution))
     terms = tuple(i for i, _ in members)
     gram = np.zeros((len(scale), len(scale)))
-    change, frame = gram.copy(), 0
+    change, kept, begin, end = gram.copy(), None, 0, 0
     for piece in packs(data, BODIES):
         graphs, nodes = map(int, real_counts(piece.n_node, len(piece.nodes["position"])))
         z = np.asarray(_columns(found.equations, piece, terms))[:nodes]
-        own = weight[frame : frame + graphs].copy()
-        own[-1] = 0  # the end of its step is in the next piece
-        count = np.asarray(piece.n_node)[:graphs]
+        z = z if kept is None else np.concatenate([kept, z])
+        end += graphs
+        count, own = np.asarray(data.n_node)[begin:end], weight[begin:end].copy()
+        own[-1] = 0  # the end of its step is in the next piece, to which its columns go
+        kept, begin = z[len(z) - count[-1] :], end - 1
         begins = np.repeat(own, count)
-        ends = np.repeat(np.roll(own, 1), count)
-        first, last = z[begins > 0], z[ends > 0]
-        weighted = first * begins[begins > 0][:, None, None] ** 2
-        gram += np.einsum("ndk,ndl->kl", weighted, first, optimize=True)
-        change += np.einsum("ndk,ndl->kl", weighted, last - first, optimize=True) / 2
-        frame += graphs
+        ends = np.repeat(np.roll(own, 1), count) > 0
+        first, last = (z[at].reshape(-1, len(scale)) for at in (begins > 0, ends))
+        weighted = (z * begins[:, None, None] ** 2)[begins > 0].reshape(first.shape).T
+        gram += weighted @ first
+        change += weighted @ (last - first) / 2
     unit = np.outer(scale, scale) * np.trace(gram / np.outer(scale, scale)) / len(scale)
     gram, change = gram / unit, change / unit  # columns of norm one, as in R
     inverse = np.linalg.pinv(r)  # without a ridge, columns that depend on others have no part

@@ -169,7 +169,8 @@ def fit_brownian(
     else:
         temperature = float(diffusion) / mobility
         spread = (0.0, deviation / mobility)
-    exact = DeviationScale(jnp.asarray(factor), jnp.zeros(()))
+    dtype = fitted.model.theta[0].dtype
+    exact = DeviationScale(jnp.asarray(factor, dtype), jnp.zeros((), dtype))
     fitted = dataclasses.replace(fitted, deviation_scales={"energy": exact, "velocity": exact})
     return Brownian(
         fitted, scale, spread[0], temperature, spread[1], float(diffusion), deviation, correlation

@@ -206,6 +206,8 @@ def test_columns_with_other_names_and_units(stars):
     near = said("check", stars / "own.csv", "--edges", "2e8", "--mass", "1", *OWN, *in_km)
     # Their distance is 1.5 AU = 2.24e8 km.
     assert " 0 edges" not in far and " 0 edges" in near
+    close = said("check", stars / "own.csv", "--edges", "1e-3", "--mass", "1", *OWN)
+    assert " 0 edges" in close
     assert "time: 0 to 3.95" in said("info", stars / "own.csv", *OWN)
 
 
@@ -225,6 +227,17 @@ def test_wrong_columns_units_and_names(stars, options, words):
     rest = () if "--edges" in options else ("--edges", "all")
     result = run("check", stars / "own.csv", "--mass", "1", *rest, *options)
     assert result.exit_code == 2 and words in result.stderr, result.stderr
+
+
+def test_units_that_do_not_go_together(stars):
+    """A look at such a file converts them, too; the error says how."""
+    lines = ["time [s],x1 [m],x2 [m],vx1 [cm/s],vx2 [cm/s]"]
+    lines += [f"{t},{t**2},{-t},{200 * t},-100" for t in 0.1 * np.arange(30)]
+    (stars / "mixed.csv").write_text("\n".join(lines))
+    result = run("info", stars / "mixed.csv")
+    assert "convert all by --units, such as --units length=nm,time=ps,mass=u" in result.stderr
+    assert "velocity" in said("info", stars / "mixed.csv", "--units", "si")
+    said("plot", stars / "mixed.csv", "tracks", "-o", stars / "m.png", "--units", "si")
 
 
 def test_debug_shows_the_error_itself(tmp_path, monkeypatch):
