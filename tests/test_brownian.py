@@ -146,6 +146,13 @@ def test_few_irregular_steps_as_by_numpy():
     assert np.isclose(
         found.diffusion_deviation, diffusion * math.sqrt(2 / residual.size), rtol=1e-3
     )
+    # theta = W v with W = (Z0^T M)^-1 Z0^T: the variance of Z0 theta is the noise times |Z0 W|^2,
+    # and would be three, the number of columns, for a regression on Z0.
+    later = (after * np.sqrt(dt)[..., None]).reshape(-1, 3)
+    means = np.linalg.inv(scaled.T @ (scaled + later) / 2) @ scaled.T
+    grown = np.linalg.norm(scaled @ means) / math.sqrt(3)
+    assert grown > 1.02 and found.fit.deviation_scales is not None
+    assert np.isclose(found.fit.deviation_scales["velocity"].factor, grown, rtol=1e-6)
 
 
 def test_a_gap_parts_a_trajectory_in_two():

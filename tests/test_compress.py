@@ -23,6 +23,11 @@ def morse():
     return hgn.fit(data, key=jr.key(1), terms=(hgn.Kinetic(16), hgn.Pair(64))).model
 
 
+def test_curves_follow_the_model_beyond_the_range_at_positive_distances():
+    assert compression.followed(1.0, 3.0, "pair") == pytest.approx((0.899, 3.101))
+    assert compression.followed(0.1, 10.1, "pair") == pytest.approx((0.05, 10.6001))
+
+
 @pytest.fixture(scope="module")
 def small(morse):
     return morse.compress(tolerance=1e-7)
