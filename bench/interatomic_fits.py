@@ -142,12 +142,10 @@ def errors_of_seeds(
         parity: Record = {}
         if subject.test is None:
             errors = hgn.held_out(fit, weighted(data, settings.energy_weight))
-            judged = "held-out training frames"
         else:
             errors, force, reference = test_errors(
                 fit.model, testing(folder, subject, settings.cutoff, quick)
             )
-            judged = "test frames"
             if seed == 0:
                 few = slice(None, None, max(1, force.size // SHOWN))
                 parity = {
@@ -157,7 +155,7 @@ def errors_of_seeds(
                     }
                 }
         records.append(
-            {"seed": seed, "judged_by": judged}
+            {"seed": seed, "judged_by": judges(subject)}
             | settings.record()
             | summary(errors)
             | {
@@ -171,6 +169,27 @@ def errors_of_seeds(
         )
         print(f"  {subject.name} {units} units, seed {seed}: {summary(errors)}", flush=True)
     return records
+
+
+def errors_of_mean(
+    folder: Path, subject: Subject, settings: Settings, units: int, quick: bool
+) -> Record:
+    """Errors on unseen frames of the mean of the models of all seeds."""
+    data = training(folder, subject, settings.cutoff, quick)
+    seeds = 2 if quick else subject.seeds
+    fits = [fitted(data, settings, units, seed, quick) for seed in range(seeds)]
+    if subject.test is None:
+        some = [hgn.held_out(fit, weighted(data, settings.energy_weight)) for fit in fits]
+        errors = {kind: np.mean([e[kind] for e in some], axis=0) for kind in some[0]}
+    else:
+        mean = hgn.mean([fit.model for fit in fits])
+        errors, *_ = test_errors(mean, testing(folder, subject, settings.cutoff, quick))
+    return {"seeds": seeds, "judged_by": judges(subject)} | settings.record() | summary(errors)
+
+
+def judges(subject: Subject) -> str:
+    """Frames on which errors are measured."""
+    return "held-out training frames" if subject.test is None else "test frames"
 
 
 def learning_curve(

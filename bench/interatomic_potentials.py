@@ -24,12 +24,14 @@ from typing import Any
 import jax
 from rich.console import Console
 
+from .interatomic_ace import ace_fit
 from .interatomic_data import SUBJECTS, Subject, found
 from .interatomic_dynamics import drift
 from .interatomic_figure import draw
 from .interatomic_fits import (
     DEGREE,
     Settings,
+    errors_of_mean,
     errors_of_seeds,
     fit_time,
     learning_curve,
@@ -42,7 +44,7 @@ from .interatomic_speed import evaluation_time
 from .record import Case, Record, environment, table
 
 NAME = "interatomic_potentials"
-PARTS = (*SUBJECTS, "snap", "time", "curve", "selection", "dynamics")
+PARTS = (*SUBJECTS, "snap", "ace", "time", "curve", "selection", "dynamics")
 TIMED = "si"
 FIT_UNITS = 1000
 SELECTED_UNITS = 400
@@ -124,7 +126,12 @@ def chosen(results: Results, folder: Path, subject: Subject) -> Settings:
 
 
 def cases(
-    results: Results, folder: Path, only: list[str], most: int, lammps: str | None
+    results: Results,
+    folder: Path,
+    only: list[str],
+    most: int,
+    lammps: str | None,
+    ace: str | None,
 ) -> Iterator[Case]:
     quick = results.quick
     for label in only:
@@ -132,8 +139,9 @@ def cases(
             continue
         subject = SUBJECTS[label]
         settings = chosen(results, folder, subject)
-        errors = results.of({"measured": "errors", "system": subject.name})
-        results.drop([r for r in errors if Settings.of(r) != settings])
+        for measured in ("errors", "mean"):
+            errors = results.of({"measured": measured, "system": subject.name})
+            results.drop([r for r in errors if Settings.of(r) != settings])
         for units in (40,) if quick else [u for u in subject.units if u <= most]:
             yield Case(
                 {"measured": "errors", "system": subject.name, "units": units},
@@ -147,6 +155,11 @@ def cases(
                     quick,
                 ),
             )
+            if subject.seeds > 1:
+                yield Case(
+                    {"measured": "mean", "system": subject.name, "units": units},
+                    partial(errors_of_mean, folder, subject, settings, units, quick),
+                )
     subject = SUBJECTS[TIMED]
 
     def case(measured: str, measure: Callable[..., Any], units: int) -> Case:
@@ -166,6 +179,8 @@ def cases(
         yield case("selection", selection, SELECTED_UNITS)
     if "dynamics" in only:
         yield case("dynamics", drift, DYNAMICS_UNITS)
+    if "ace" in only and ace is not None:
+        yield case("ace", partial(ace_fit, program=ace), FIT_UNITS)
     if "snap" in only and lammps is not None:
         yield Case(
             {"measured": "published", "system": "MoNbTaW", "model": "SNAP"},
@@ -190,10 +205,12 @@ def main() -> None:
                 found(options.data, subject, name)
     if options.lammps is None and "snap" in only:
         print("snap is left out: it needs --lammps PYTHON")
+    if options.ace is None and "ace" in only:
+        print("ace is left out: it needs --ace PROGRAM")
     jax.config.update("jax_enable_x64", True)
     options.out.mkdir(parents=True, exist_ok=True)
     results = Results(options.out / f"{NAME}.json", options.quick, options.again)
-    for case in cases(results, options.data, only, options.most, options.lammps):
+    for case in cases(results, options.data, only, options.most, options.lammps, options.ace):
         results.measure(case)
     shown = results.of({})
     for kind in dict.fromkeys(r["measured"] for r in shown):
@@ -219,6 +236,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--lammps", metavar="PYTHON", help="a Python with the packages lammps and numpy, for SNAP"
     )
+    parser.add_argument("--ace", metavar="PROGRAM", help="ace-jax, for a fit beside ours")
     parser.add_argument("--again", action="store_true", help="measure what is already there")
     parser.add_argument("--quick", action="store_true", help="few frames, few features")
     parser.add_argument("--out", type=Path, default=Path("bench/results"), help="folder of results")

@@ -9,13 +9,14 @@ shipped: pass their folder as `--data`. Each `NAME.npz` holds features as CSR (`
 
 import argparse
 import itertools
+import math
 import sys
 import time
 import warnings
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -41,8 +42,11 @@ FLOWS = {
     "repel 4": GradientFlow(REPEL, 4.0),
     "step": GradientFlow(ATTRACT, 1.0, steps=1),
     "two steps": GradientFlow(ATTRACT, 2.0, steps=2),
+    "equilibrium": GradientFlow(QuadraticEnergy(0.9, decay=1.0, source=0.1), math.inf),
+    "near equilibrium": GradientFlow(QuadraticEnergy(0.8, decay=1.0, source=0.2), math.inf),
 }
-"""Flows by name; the number is the time."""
+"""Flows by name; the number is the time. The equilibria with a source are the filters of
+personalised PageRank, with restart probabilities of 0.1 and 0.2 (arXiv 1810.05997)."""
 BANKS = (
     ("none",),
     ("attract",),
@@ -52,6 +56,9 @@ BANKS = (
     ("none", "attract 4", "repel 4"),
     ("step", "two steps"),
     ("none", "step", "two steps"),
+    ("equilibrium",),
+    ("near equilibrium",),
+    ("none", "equilibrium"),
 )
 FEATURES = {
     "as they are": ("plain",),
@@ -61,10 +68,23 @@ FEATURES = {
 }
 """Rows of features as they are or of unit length, alone or beside an indicator of every node. All
 have a mean square of one."""
-SMALL, LARGE = 1000, 4000
-"""Numbers of nodes below which all features are tried with all flows, and from which only the
-features as they are."""
-READOUTS = {"linear": lambda gram: gram, "nonlinear": hgn.flows.arc_cosine}
+SMALL = 1000
+"""Number of nodes below which all features are tried with all flows."""
+
+
+class Choice(NamedTuple):
+    """What validation decides, but for the ridge."""
+
+    features: str
+    bank: tuple[str, ...]
+    bias: float | None
+    """None for a linear readout."""
+
+
+Grams = Callable[[str, str], Float[Array, "n n"]]
+"""Gram matrix of rows of features after a flow, both by name."""
+READOUTS = {"linear": (None,), "nonlinear": (0.0, 1.0)}
+"""Readouts, with the biases of their units."""
 
 
 def cases(quick: bool, data: Path) -> Iterator[Case]:
@@ -77,75 +97,78 @@ def _data_set(path: Path) -> Record:
     csr = (data["feature_data"], data["feature_indices"], data["feature_indptr"])
     x = csr_matrix(csr, shape=tuple(data["feature_shape"])).toarray().astype(float)
     labels, splits, pairs = data["labels"].astype(int), data["splits"], data["edges"]
-    start = time.perf_counter()
     grams = _grams(hgn.flows.graph(pairs, len(x)), x)
-    seconds = time.perf_counter() - start
     # The choice looks at validation nodes of so many of the ten splits.
-    seen = 10 if len(x) < SMALL else 2 if len(x) < LARGE else 1
+    seen = 10 if len(x) < SMALL else 2
     found = {
         readout: _best(readout, grams, labels, splits[:seen])
         for readout in READOUTS
     }  # fmt: skip
-    found["no flow"] = _chosen("linear", grams, labels, splits[:seen], [("as they are", BANKS[0])])
+    plain = Choice("as they are", BANKS[0], None)
+    found["no flow"] = _chosen([plain], grams, labels, splits[:seen])
     return {
         "nodes": len(x),
         "edges": len(pairs),
         "homophily": float(np.mean(labels[pairs[:, 0]] == labels[pairs[:, 1]])),
         "chosen": max(READOUTS, key=lambda readout: found[readout]["validation"]),
         "splits_seen": seen,
-        "seconds_of_flows": seconds,
         **{k.replace(" ", "_"): _tested(v, grams, labels, splits) for k, v in found.items()},
     }
 
 
-def _grams(graph: Any, x: Float[np.ndarray, "n c"]) -> dict[str, dict[str, Any]]:
-    """Gram matrices after each flow, by the name of the rows."""
+def _grams(graph: Any, x: Float[np.ndarray, "n c"]) -> Grams:
     size = np.linalg.norm(x, axis=1, keepdims=True)
-    inputs = {"plain": x / np.sqrt(np.mean(size**2))}
-    if len(x) < LARGE:
-        inputs |= {"unit": x / np.where(size > 0, size, 1), "nodes": np.eye(len(x))}
-    grams = {}
-    for name, rows in inputs.items():
-        states = hgn.flows.states(graph, jnp.asarray(rows), [*FLOWS.values()])
-        grams[name] = {flow: np.asarray(hgn.flows.linear(s)) for flow, s in zip(FLOWS, states)}
-    return grams
+    inputs = {
+        "plain": lambda: x / np.sqrt(np.mean(size**2)),
+        "unit": lambda: x / np.where(size > 0, size, 1),
+        "nodes": lambda: np.eye(len(x)),
+    }
+
+    @cache
+    def gram(rows: str, flow: str) -> Float[Array, "n n"]:
+        states = hgn.flows.states(graph, jnp.asarray(inputs[rows]()), [FLOWS[flow]])
+        return hgn.flows.linear(states)
+
+    return gram
 
 
-def _kernel(readout: str, features: str, bank: tuple[str, ...], grams: Any) -> Float[Array, "n n"]:
-    parts = [grams[rows] for rows in FEATURES[features]]
-    return READOUTS[readout](jnp.asarray(sum(part[flow] for part in parts for flow in bank)))
+def _kernel(choice: Choice, grams: Grams) -> Float[Array, "n n"]:
+    parts = itertools.product(FEATURES[choice.features], choice.bank)
+    gram = sum(grams(rows, flow) for rows, flow in parts)
+    return gram if choice.bias is None else hgn.flows.arc_cosine(gram, bias=choice.bias)
 
 
-def _best(readout: str, grams: Any, labels: Any, splits: Any) -> Record:
-    """The features, flows and ridge of the highest mean accuracy on validation nodes."""
-    every = [*FEATURES][: None if len(labels) < LARGE else 1]
+def _best(readout: str, grams: Grams, labels: Any, splits: Any) -> Record:
+    """The features, flows, bias and ridge of the highest mean accuracy on validation nodes."""
+    biases, every = READOUTS[readout], [*FEATURES]
     if len(labels) < SMALL:
-        return _chosen(readout, grams, labels, splits, itertools.product(every, BANKS))
+        choices = itertools.starmap(Choice, itertools.product(every, BANKS, biases))
+        return _chosen(choices, grams, labels, splits)
     # Flows first, then features.
-    flows = _chosen(readout, grams, labels, splits, [(every[0], bank) for bank in BANKS])
-    pairs = [(features, tuple(flows["bank"])) for features in every]
-    return _chosen(readout, grams, labels, splits, pairs)
+    flows = itertools.starmap(Choice, itertools.product(every[:1], BANKS, biases))
+    best = _chosen(flows, grams, labels, splits)
+    rest = [Choice(features, tuple(best["bank"]), best["bias"]) for features in every]
+    return _chosen(rest, grams, labels, splits)
 
 
-def _chosen(readout: str, grams: Any, labels: Any, splits: Any, pairs: Any) -> Record:
+def _chosen(choices: Iterable[Choice], grams: Grams, labels: Any, splits: Any) -> Record:
     best: Record = {"validation": -1.0}
     ridges = np.array(RIDGES)
-    for features, bank in pairs:
-        kernel = _kernel(readout, features, bank, grams)
+    for choice in choices:
+        kernel = _kernel(choice, grams)
         accuracy = np.zeros(len(ridges))
         for split in splits:
             fit = _classified(kernel, labels, split, ridges)
             accuracy += fit.validation / len(splits)
         if accuracy.max() > best["validation"]:
-            ridge = float(ridges[accuracy.argmax()])
-            best = {"validation": float(accuracy.max()), "ridge": ridge}
-            best |= {"bank": list(bank), "features": features, "readout": readout}
+            best = {"validation": float(accuracy.max()), "ridge": float(ridges[accuracy.argmax()])}
+            best |= choice._asdict() | {"bank": list(choice.bank)}
     return best
 
 
-def _tested(best: Record, grams: dict[str, Any], labels: Any, splits: Any) -> Record:
+def _tested(best: Record, grams: Grams, labels: Any, splits: Any) -> Record:
     """Accuracy on the test nodes of all splits, and seconds of one solve."""
-    kernel = _kernel(best["readout"], best["features"], tuple(best["bank"]), grams)
+    kernel = _kernel(Choice(best["features"], tuple(best["bank"]), best["bias"]), grams)
     accuracy, seconds = [], []
     for split in splits:
         start = time.perf_counter()

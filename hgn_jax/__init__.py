@@ -135,6 +135,7 @@ from .models import LinearRotors as LinearRotors
 from .models import Overdamped as Overdamped
 from .models import Poisson as Poisson
 from .models import Rods as Rods
+from .models import mean as mean
 from .models.equations_of_motion import Canonical as Canonical
 
 __version__ = _version("hgn-jax")

@@ -227,11 +227,15 @@ def in_a_field(cube):
     return hgn.fit(data, key=0, terms=[hgn.External(16)])
 
 
+def kinetic_energies(data):
+    energies = jnp.sum(data.nodes["momentum"] ** 2, axis=1) / 2 / data.nodes["mass"]
+    return jnp.sum(energies.reshape(len(data.n_node), -1), axis=1)
+
+
 def test_hamiltonians_add(data, cube, springs, in_a_field):
     pairs = hgn.fit(data, key=0, terms=[hgn.Pair(16)])
     total = pairs.model + in_a_field.model
-    kinetic = jnp.sum(data.nodes["momentum"] ** 2, axis=1) / 2 / data.nodes["mass"]
-    once = jnp.sum(kinetic.reshape(len(data.n_node), -1), axis=1)
+    once = kinetic_energies(data)
     energy = pairs.model(data) + in_a_field.model(data) - once
     np.testing.assert_allclose(total(data), energy, rtol=1e-12)
     force = pairs.model.vector_field(data)[1] + in_a_field.model.vector_field(data)[1]
@@ -247,6 +251,35 @@ def test_hamiltonians_add(data, cube, springs, in_a_field):
     double = total + pairs.model
     np.testing.assert_allclose(double(data), energy + pairs.model(data) - once, rtol=1e-12)
     assert pairs.model.constants[0] != 0
+
+
+def test_the_mean_of_models_has_their_mean_energy_and_rates(data, in_a_field):
+    """Also where each has a kinetic energy of its own, or terms that the others lack."""
+    terms = [hgn.Kinetic(8), hgn.Pair(16)]
+    members = [hgn.fit(data, key=k, terms=terms, known=None).model for k in range(2)]
+    members.append(hgn.fit(data, key=2, terms=[*terms, hgn.External(4)], known=None).model)
+    mean = hgn.mean(members)
+    energies = np.mean([m(data) for m in members], axis=0)
+    np.testing.assert_allclose(mean(data), energies, rtol=1e-12)
+    rates = zip(mean.vector_field(data), zip(*(m.vector_field(data) for m in members)))
+    for own, others in rates:
+        np.testing.assert_allclose(own, np.mean(others, axis=0), atol=1e-12)
+    np.testing.assert_allclose(mean.compress()(data), energies, rtol=1e-5)
+    pairs = [hgn.fit(data, key=k, terms=[hgn.Pair(16)]).model for k in range(2)]
+    assert pairs[0].basis.known is not None  # the kinetic energy, which counts once
+    both = hgn.mean([pairs[0] + in_a_field.model, pairs[1]])
+    half = (in_a_field.model(data) - kinetic_energies(data)) / 2
+    expected = (pairs[0](data) + pairs[1](data)) / 2 + half
+    np.testing.assert_allclose(both(data), expected, rtol=1e-12)
+
+
+def test_means_without_a_meaning_are_refused(data, fitted, in_a_field):
+    with pytest.raises(ValueError, match="at least one model"):
+        hgn.mean([])
+    with pytest.raises(TypeError, match=r"models\[1\] is a Fit: give fit.model"):
+        hgn.mean([fitted.model, fitted])
+    with pytest.raises(ValueError, match="models 0 and 1 have different known parts"):
+        hgn.mean([in_a_field.model, eqx.tree_at(lambda m: m.basis.known, in_a_field.model, None)])
 
 
 def test_a_sum_can_be_saved_and_compressed(tmp_path, data, in_a_field):

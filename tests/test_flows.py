@@ -132,6 +132,17 @@ def test_arc_cosine_is_the_mean_of_random_relu_units():
     assert np.allclose(np.diag(kernel), np.sum(x**2, axis=1))
 
 
+def test_a_bias_is_one_more_feature():
+    x = np.asarray(features(4))
+    size = np.mean(np.sum(x**2, axis=1))
+    more = np.concatenate([x, np.full((len(x), 1), np.sqrt(0.3 * size))], axis=1)
+    expected = hgn.flows.arc_cosine(hgn.flows.linear(jnp.asarray(more)))
+    kernel = hgn.flows.arc_cosine(hgn.flows.linear(jnp.asarray(x)), bias=0.3)
+    assert np.allclose(kernel, expected, rtol=0, atol=1e-13)
+    with pytest.raises(ValueError, match="bias must not be negative, got -1"):
+        hgn.flows.arc_cosine(kernel, bias=-1)
+
+
 def planted(probability_inside, seed=0, n=200):
     """Two classes whose edges stay inside or cross, with weak features; every tenth edge not."""
     rng = np.random.default_rng(seed)

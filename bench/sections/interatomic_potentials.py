@@ -24,6 +24,7 @@ def figures(records: list[Record]) -> dict[str, str]:
         "settings": rows(_settings(records)),
         "alloys": rows(_alloys(records)),
         "molecules": rows(_molecules(records)),
+        "ace": rows(_ace(records)),
         "fit_time": _fit_time(records),
         "evaluation": rows(_evaluation(records)),
         "dynamics": _dynamics(records),
@@ -39,6 +40,10 @@ def _elements(records: list[Record]) -> list[list[str]]:
         for units, some in mine.items():
             judged = "" if some[0]["judged_by"] == "test frames" else " (held-out training frames)"
             table.append([f"{system}{judged}", f"hgn_jax, {units} features", *_four(some)])
+            for r in records:
+                if (r["measured"], r["system"], r.get("units")) == ("mean", system, units):
+                    name = f"hgn_jax, mean of {r['seeds']} models of {units}"
+                    table.append([f"{system}{judged}", name, *_four([r])])
         if mine:
             table += [
                 [system, model, *(_figure(key, published[model].get(key)) for key in ERRORS)]
@@ -94,6 +99,14 @@ def _molecules(records: list[Record]) -> list[list[str]]:
     if table:
         table += [["ethanol", model, f"{e:g}", f"{f:g}"] for model, (e, f) in ETHANOL.items()]
     return table or [[NOT_YET, "", "", ""]]
+
+
+def _ace(records: list[Record]) -> list[list[str]]:
+    some = [r for r in records if r["measured"] == "ace"]
+    table = [
+        [r["model"], str(r["functions"]), f"{r['fit_seconds']:.0f}", *_four([r])] for r in some
+    ]
+    return table or [[NOT_YET, *[""] * 6]]
 
 
 def _fit_time(records: list[Record]) -> str:

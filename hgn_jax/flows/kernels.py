@@ -16,13 +16,23 @@ def linear(states: Float[Array, "b n c"] | Float[Array, "n c"]) -> Float[Array, 
     return jnp.einsum("bic,bjc->ij", every, every, precision="highest")
 
 
-def arc_cosine(gram: Float[Array, "n n"]) -> Float[Array, "n n"]:
+def arc_cosine(gram: Float[Array, "n n"], *, bias: float = 0.0) -> Float[Array, "n n"]:
     r"""Kernel of infinitely many random relu units of the features with that Gram matrix.
 
     $k(x, y) = \frac{|x| |y|}{\pi} (\sin \theta + (\pi - \theta) \cos \theta)$ with the angle
     $\theta$ between x and y: the mean of $2\, \mathrm{relu}(v \cdot x)\, \mathrm{relu}(v \cdot y)$
     over v ~ N(0, 1) (Cho and Saul, NeurIPS 2009).
+
+    **Arguments:**
+
+    - `bias`: size of random biases of the units. The features get a constant as one more, whose
+        square is `bias` times their mean square length.
+
+    **Raises:** `ValueError` for a negative bias.
     """
+    if not bias >= 0:
+        raise ValueError(f"bias must not be negative, got {bias}")
+    gram = gram + bias * jnp.mean(jnp.diag(gram))
     size = jnp.sqrt(jnp.maximum(jnp.diag(gram), 0))  # rounding may make it negative
     product = size[:, None] * size[None]
     # Features of zero have no angle, and a kernel of zero. Rounding may exceed 1.

@@ -6,6 +6,7 @@ from .constrained import Constrained as Constrained
 from .equations_of_motion import AbstractDynamics as AbstractDynamics
 from .equations_of_motion import Canonical as Canonical
 from .linear_rotors import LinearRotors as LinearRotors
+from .mean import mean as mean
 from .network import HamiltonianGraphNetwork as HamiltonianGraphNetwork
 from .newtonian import Newtonian as Newtonian
 from .overdamped import Overdamped as Overdamped

@@ -1,4 +1,4 @@
-"""Terms, coefficients and constants of the sum of two learned Hamiltonians."""
+"""Terms, coefficients and constants of sums of learned Hamiltonians."""
 
 from collections.abc import Sequence
 
@@ -13,8 +13,7 @@ from .basis import Basis
 def joined(a: Basis, b: Basis) -> Basis:
     """Basis of the terms of both, whose known part both share.
 
-    **Raises:** `ValueError` for other dimensions, species, dynamics or known parts, or if both hold
-    a kinetic energy of their own.
+    **Raises:** `ValueError` for other dimensions, species, dynamics or known parts.
     """
     for words, own, other in (
         ("spatial dimensions", _dimension(a), _dimension(b)),
@@ -26,18 +25,22 @@ def joined(a: Basis, b: Basis) -> Basis:
     if not _equal(a.dynamics, b.dynamics):
         names = type(a.dynamics).__name__, type(b.dynamics).__name__
         raise ValueError(f"models to be added have different dynamics: {names[0]} and {names[1]}")
-    alike = _equal(a.known, b.known)
     # A model without a known part joins any other.
-    if not alike and a.known is not None and b.known is not None:
+    if a.known is not None and b.known is not None and not _equal(a.known, b.known):
         raise ValueError("models to be added have different known parts: give both fits the same")
+    known = b.known if a.known is None else a.known
+    return Basis((*a.terms, *b.terms), a.dynamics, known, a.species)
+
+
+def check_one_kinetic(a: Basis, b: Basis) -> None:
+    """Raises `ValueError` if a sum of both would count the kinetic energy twice."""
     # If just one has a known part, that part counts as a kinetic energy, too.
-    if "momentum" in a.dynamics.state and sum(map(_learns_kinetic, (a, b))) + (not alike) > 1:
+    others = not _equal(a.known, b.known)
+    if "momentum" in a.dynamics.state and sum(map(_learns_kinetic, (a, b))) + others > 1:
         raise ValueError(
             "both models hold a kinetic energy, which their sum would count twice: fit both "
             "without Kinetic(), so that they share the known |p|^2/2m"
         )
-    known = b.known if a.known is None else a.known
-    return Basis((*a.terms, *b.terms), a.dynamics, known, a.species)
 
 
 def joined_constants(
