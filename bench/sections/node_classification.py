@@ -61,8 +61,7 @@ def _row(record: Record) -> list[str]:
         cells.append(f"**{cell}**" if readout == record["chosen"] else cell)
     chosen = record[record["chosen"]]
     bank, seconds = ", ".join(chosen["bank"]), f"{chosen['seconds']:.2g}"
-    # Older records are from before features were a choice.
-    features = chosen.get("features", "as they are")
+    features = chosen["features"] + (", biases" if chosen["bias"] else "")
     return [_title(name), f"{record['homophily']:.2f}", *published, *cells, features, bank, seconds]
 
 
