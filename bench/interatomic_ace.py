@@ -1,7 +1,6 @@
 """A fit by ace-jax (pip install ace-jax, in an environment of its own), and ours beside it."""
 
 import json
-import lzma
 import re
 import subprocess
 import sys
@@ -26,12 +25,12 @@ LABELS = ["--energy-key", "energy", "--force-key", "force"]
 def ace_fit(
     folder: Path, subject: Subject, settings: Settings, units: int, quick: bool, program: str
 ) -> list[Record]:
-    """Errors on test frames, and seconds of a fit in a fresh process on one core: reading and
-    compilation included."""
+    """Errors on test frames, and seconds of a fit in a fresh process on one core, reading and
+    compilation included; for ace-jax also its start and an evaluation of the test frames."""
     assert subject.test is not None
     with tempfile.TemporaryDirectory() as place:
         train, test = (
-            _plain(found(folder, subject, name), Path(place), 20 if quick else None)
+            _plain(found(folder, subject, name), Path(place), quick)
             for name in (subject.train, subject.test)
         )
         fitted_to, written = f"{place}/fit", f"{place}/predicted.xyz"
@@ -55,14 +54,10 @@ def ace_fit(
     ]
 
 
-def _plain(path: Path, place: Path, frames: int | None) -> str:
-    """Path of the file, unpacked and with no more than this number of frames."""
-    text = lzma.open(path, "rt").read() if path.suffix == ".xz" else path.read_text()
-    lines, kept, count = text.splitlines(), 0, 0
-    while kept < len(lines) and (frames is None or count < frames):
-        kept, count = kept + int(lines[kept]) + 2, count + 1
-    copy = place / path.with_suffix("").name
-    copy.write_text("\n".join(lines[:kept]) + "\n")
+def _plain(path: Path, place: Path, quick: bool) -> str:
+    """Path of an unpacked copy of the file, in a quick run of its first frames."""
+    copy = place / f"{path.name.split('.')[0]}.xyz"
+    ase.io.write(copy, ase.io.read(path, index=":20" if quick else ":"), format="extxyz")
     return str(copy)
 
 

@@ -73,6 +73,7 @@ def _ours(records: list[Record], system: str, units: int) -> float:
         r["force_mae"]
         for r in records
         if (r["measured"], r["system"], r.get("units")) == ("errors", system, units)
+        and r["seed"] != "mean"
     )
 
 

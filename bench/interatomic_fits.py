@@ -132,9 +132,13 @@ def fitted(data: GraphsTuple, settings: Settings, units: int, seed: int, quick: 
 def errors_of_seeds(
     folder: Path, subject: Subject, settings: Settings, units: int, seeds: int, quick: bool
 ) -> list[Record]:
-    """Errors on unseen frames by seed: of the test file, or else of held-out training frames."""
+    """Errors on unseen frames by seed, and of the mean model, which has the mean of their errors.
+
+    The frames are those of the test file, or else held-out training frames.
+    """
     data = training(folder, subject, settings.cutoff, quick)
-    records = []
+    judged = "held-out training frames" if subject.test is None else "test frames"
+    records, of_seeds = [], []
     for seed in range(seeds):
         start = time.perf_counter()
         fit = fitted(data, settings, units, seed, quick)
@@ -154,8 +158,9 @@ def errors_of_seeds(
                         "predicted": force[few].round(3).tolist(),
                     }
                 }
+        of_seeds.append(errors)
         records.append(
-            {"seed": seed, "judged_by": judges(subject)}
+            {"seed": seed, "judged_by": judged}
             | settings.record()
             | summary(errors)
             | {
@@ -168,28 +173,11 @@ def errors_of_seeds(
             | parity
         )
         print(f"  {subject.name} {units} units, seed {seed}: {summary(errors)}", flush=True)
+    if seeds > 1:
+        errors = {kind: np.mean([e[kind] for e in of_seeds], axis=0) for kind in of_seeds[0]}
+        mean = {"seed": "mean", "judged_by": judged} | settings.record() | summary(errors)
+        records.append(mean)
     return records
-
-
-def errors_of_mean(
-    folder: Path, subject: Subject, settings: Settings, units: int, quick: bool
-) -> Record:
-    """Errors on unseen frames of the mean of the models of all seeds."""
-    data = training(folder, subject, settings.cutoff, quick)
-    seeds = 2 if quick else subject.seeds
-    fits = [fitted(data, settings, units, seed, quick) for seed in range(seeds)]
-    if subject.test is None:
-        some = [hgn.held_out(fit, weighted(data, settings.energy_weight)) for fit in fits]
-        errors = {kind: np.mean([e[kind] for e in some], axis=0) for kind in some[0]}
-    else:
-        mean = hgn.mean([fit.model for fit in fits])
-        errors, *_ = test_errors(mean, testing(folder, subject, settings.cutoff, quick))
-    return {"seeds": seeds, "judged_by": judges(subject)} | settings.record() | summary(errors)
-
-
-def judges(subject: Subject) -> str:
-    """Frames on which errors are measured."""
-    return "held-out training frames" if subject.test is None else "test frames"
 
 
 def learning_curve(

@@ -31,7 +31,6 @@ from .interatomic_figure import draw
 from .interatomic_fits import (
     DEGREE,
     Settings,
-    errors_of_mean,
     errors_of_seeds,
     fit_time,
     learning_curve,
@@ -139,9 +138,8 @@ def cases(
             continue
         subject = SUBJECTS[label]
         settings = chosen(results, folder, subject)
-        for measured in ("errors", "mean"):
-            errors = results.of({"measured": measured, "system": subject.name})
-            results.drop([r for r in errors if Settings.of(r) != settings])
+        errors = results.of({"measured": "errors", "system": subject.name})
+        results.drop([r for r in errors if Settings.of(r) != settings])
         for units in (40,) if quick else [u for u in subject.units if u <= most]:
             yield Case(
                 {"measured": "errors", "system": subject.name, "units": units},
@@ -151,15 +149,10 @@ def cases(
                     subject,
                     settings,
                     units,
-                    1 if quick else subject.seeds,
+                    min(2, subject.seeds) if quick else subject.seeds,
                     quick,
                 ),
             )
-            if subject.seeds > 1:
-                yield Case(
-                    {"measured": "mean", "system": subject.name, "units": units},
-                    partial(errors_of_mean, folder, subject, settings, units, quick),
-                )
     subject = SUBJECTS[TIMED]
 
     def case(measured: str, measure: Callable[..., Any], units: int) -> Case:

@@ -73,7 +73,7 @@ SMALL = 1000
 
 
 class Choice(NamedTuple):
-    """What validation decides, but for the ridge."""
+    """Features, flows and biases that validation compares; each has its own best ridge."""
 
     features: str
     bank: tuple[str, ...]

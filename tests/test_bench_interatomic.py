@@ -69,14 +69,19 @@ def test_quick_run_learns_and_a_second_one_keeps_its_results(folder, tmp_path, m
     run(monkeypatch, "--data", folder, "--out", tmp_path, "--only", "si", "--quick")
     written = tmp_path / "interatomic_potentials.json"
     records = json.loads(written.read_text())
-    (error,) = (r for r in records if r["measured"] == "errors")
+    error, other, mean = (r for r in records if r["measured"] == "errors")
+    assert [error["seed"], other["seed"], mean["seed"]] == [0, 1, "mean"]
+    for key in ("energy_rmse", "force_rmse"):  # a norm: that of the mean is no greater
+        assert 0 < mean[key] < (error[key] + other[key]) / 2
     forces = training(folder, ELEMENTS[0], 3.0, True).nodes["force"]
     assert error["force_rmse"] < 0.3 * float(np.sqrt(np.mean(np.square(forces))))
     tried = [r for r in records if r["measured"] == "settings"]
     assert len(tried) == 2
     assert Settings.of(error) == Settings.of(min(tried, key=lambda r: r["score"]))
     assert len(error["parity"]["reference"]) == len(error["parity"]["predicted"]) == 5 * 24
-    assert "hgn_jax, 40 features" in figures(records)["elements"]
+    shown = figures(records)
+    assert shown["seeds"] == "2" and "hgn_jax, 40 features" in shown["elements"]
+    assert "hgn_jax, mean of 2 models of 40" in shown["elements"]
     assert written.with_suffix(".png").stat().st_size > 10_000
 
     def again(*_):

@@ -60,12 +60,6 @@ def interpreted(graphs, of):
     return fused_pairs.fused_gradient(graphs, of, interpret=True)
 
 
-def assert_same_sum(own, plain):
-    """Equal to rounding: both add up to 60 pairs, of curves of up to 66 terms, in another order."""
-    tolerance = 20 * jnp.finfo(plain.dtype).eps * abs(plain).max()
-    np.testing.assert_allclose(own, plain, rtol=0, atol=tolerance)
-
-
 @pytest.mark.parametrize("many", [50, 2**16], ids=["many bodies", "few bodies"])
 @pytest.mark.parametrize("kind", CURVES)
 def test_every_curve_gives_the_sum_by_xla(kind, many, monkeypatch):
@@ -74,13 +68,15 @@ def test_every_curve_gives_the_sum_by_xla(kind, many, monkeypatch):
     assert graphs.slots % 32 and len(graphs.nodes["position"]) % 16  # no whole blocks
     expected = by_xla(graphs, of)
     assert jnp.sum(jnp.abs(expected) > 0.1) > 150
-    assert_same_sum(interpreted(graphs, of), expected)
+    # Up to 60 pairs, of curves of up to 66 terms, in another order: seven roundings were seen.
+    rounding = jnp.finfo(expected.dtype).eps * jnp.max(jnp.abs(expected))
+    np.testing.assert_allclose(interpreted(graphs, of), expected, rtol=0, atol=20 * rounding)
 
 
 @pytest.mark.parametrize(("d", "cell"), [(3, False), (2, True), (2, False)])
 def test_dimensions_and_cells(d, cell):
     graphs, of = bodies(d, cell), curve(*CURVES["spline in square"])
-    assert_same_sum(interpreted(graphs, of), by_xla(graphs, of))
+    np.testing.assert_allclose(interpreted(graphs, of), by_xla(graphs, of), rtol=0, atol=2e-13)
 
 
 def test_float32_and_padding():
@@ -90,7 +86,7 @@ def test_float32_and_padding():
     )
     force = interpreted(graphs, of)
     assert force.dtype == jnp.float32 and not force[-1].any()
-    assert_same_sum(force, by_xla(graphs, of))
+    np.testing.assert_allclose(force, by_xla(graphs, of), rtol=0, atol=1e-4)
 
 
 def test_a_last_slot_that_all_bodies_use():
@@ -103,7 +99,7 @@ def test_a_last_slot_that_all_bodies_use():
         senders=senders[:used][::-1].ravel(),
         receivers=jnp.tile(jnp.arange(n, dtype=jnp.int32), used),
     )
-    assert_same_sum(interpreted(full, of), by_xla(graphs, of))
+    np.testing.assert_allclose(interpreted(full, of), by_xla(graphs, of), rtol=0, atol=2e-13)
 
 
 def test_many_systems_side_by_side():
@@ -114,7 +110,7 @@ def test_many_systems_side_by_side():
     stacked = jax.tree.map(lambda *a: jnp.stack(a), *systems[:2])
     together = jax.vmap(lambda g: interpreted(g, of))(stacked)
     for force, system in zip(together, systems):
-        assert_same_sum(force, by_xla(system, of))
+        np.testing.assert_allclose(force, by_xla(system, of), rtol=0, atol=2e-13)
 
 
 def test_a_cpu_computes_slopes_once():

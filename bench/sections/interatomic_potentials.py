@@ -17,7 +17,7 @@ NOT_YET = "not measured yet"
 def figures(records: list[Record]) -> dict[str, str]:
     """Tables of all results; parts without results say so."""
     elements = [r for r in records if r["measured"] == "errors" and r["system"] in ELEMENTS]
-    seeds = {r["seed"] for r in elements}
+    seeds = {r["seed"] for r in elements} - {"mean"}
     return {
         "seeds": str(len(seeds)),
         "elements": rows(_elements(records)),
@@ -40,10 +40,9 @@ def _elements(records: list[Record]) -> list[list[str]]:
         for units, some in mine.items():
             judged = "" if some[0]["judged_by"] == "test frames" else " (held-out training frames)"
             table.append([f"{system}{judged}", f"hgn_jax, {units} features", *_four(some)])
-            for r in records:
-                if (r["measured"], r["system"], r.get("units")) == ("mean", system, units):
-                    name = f"hgn_jax, mean of {r['seeds']} models of {units}"
-                    table.append([f"{system}{judged}", name, *_four([r])])
+            for r in _errors(records, system, mean=True).get(units, []):
+                name = f"hgn_jax, mean of {len(some)} models of {units}"
+                table.append([f"{system}{judged}", name, *_four([r])])
         if mine:
             table += [
                 [system, model, *(_figure(key, published[model].get(key)) for key in ERRORS)]
@@ -163,11 +162,12 @@ def _selection(records: list[Record]) -> dict[str, str]:
     }
 
 
-def _errors(records: list[Record], system: str) -> dict[int, list[Record]]:
-    """Records by number of features, one for each seed."""
+def _errors(records: list[Record], system: str, mean: bool = False) -> dict[int, list[Record]]:
+    """Records by number of features, one for each seed, or those of the mean model."""
     found: dict[int, list[Record]] = {}
     for r in records:
-        if r["measured"] == "errors" and r["system"] == system:
+        wanted = r["measured"] == "errors" and r["system"] == system
+        if wanted and (r["seed"] == "mean") == mean:
             found.setdefault(r["units"], []).append(r)
     return dict(sorted(found.items()))
 

@@ -16,8 +16,8 @@ def mean(models: Sequence[HamiltonianGraphNetwork]) -> HamiltonianGraphNetwork:
     coefficients, so that their mean is a model with the terms of all. It rolls out, is compressed
     and exported as any other, and takes as long to evaluate as all of them.
 
-    Members that differ in their random features have independent errors, which the mean reduces:
-    give fits to the same data with different keys.
+    Give fits to the same data with different keys: where the features cannot express the truth,
+    errors of the members partly cancel.
 
     **Raises:** `TypeError` for anything but learned models. `ValueError` for none, or for different
     spatial dimensions, species, dynamics or known parts.
