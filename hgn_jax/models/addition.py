@@ -32,8 +32,9 @@ def joined(a: Basis, b: Basis) -> Basis:
     return Basis((*a.terms, *b.terms), a.dynamics, known, a.species)
 
 
-def check_one_kinetic(a: Basis, b: Basis) -> None:
-    """Raises `ValueError` if a sum of both would count the kinetic energy twice."""
+def summed(a: Basis, b: Basis) -> Basis:
+    """The `joined` basis of a sum. Raises `ValueError` if it counts the kinetic energy twice."""
+    basis = joined(a, b)
     # If just one has a known part, that part counts as a kinetic energy, too.
     others = not _equal(a.known, b.known)
     if "momentum" in a.dynamics.state and sum(map(_learns_kinetic, (a, b))) + others > 1:
@@ -41,6 +42,7 @@ def check_one_kinetic(a: Basis, b: Basis) -> None:
             "both models hold a kinetic energy, which their sum would count twice: fit both "
             "without Kinetic(), so that they share the known |p|^2/2m"
         )
+    return basis
 
 
 def joined_constants(

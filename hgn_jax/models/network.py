@@ -12,7 +12,7 @@ from ..features.base import AbstractEnergy, AbstractRates, AbstractTerm
 from ..features.pair_base import AbstractPairFeatures
 from ..features.power_tails import with_power_tails
 from ..graphs.geometry import sum_over_graphs
-from .addition import check_one_kinetic, joined, joined_constants
+from .addition import joined_constants, summed
 from .base import AbstractModel
 from .basis import Basis, by_state
 from .equations_of_motion import AbstractDynamics, moving, total
@@ -94,8 +94,7 @@ class HamiltonianGraphNetwork(AbstractModel):
         """
         if not isinstance(other, HamiltonianGraphNetwork):
             return NotImplemented
-        basis, parts = joined(self.basis, other.basis), (self, other)
-        check_one_kinetic(self.basis, other.basis)
+        basis, parts = summed(self.basis, other.basis), (self, other)
         constants = joined_constants(basis, [(part.basis, part.constants) for part in parts])
         return HamiltonianGraphNetwork(basis, (*self.theta, *other.theta), constants)
 
