@@ -18,20 +18,22 @@ from hgn_jax.linear.gram import Gram, gram
 
 FOLDS = 3
 SOLVER = hgn.QR(ridge=hgn.FrameCV(FOLDS))
-RIDGES = np.sqrt(1e-11 * 10 ** (np.arange(15) / 2))
+RIDGES = np.sqrt(1e-13 * 10 ** (np.arange(-1, 20) / 2))
+"""Relative to the square root of the sum of the squared norms."""
+GROUPS = (5, 3)
 
-solve = jax.jit(SOLVER.solve)
+solve = jax.jit(functools.partial(SOLVER.solve, groups=GROUPS))
 first = jax.jit(gram, static_argnums=3)
 append = jax.jit(Gram.append)
 
 
 def rows_of_batches(seed=0, columns=8, batches=7):
-    """Batches of rows with nearly dependent columns of very unequal norm, and a misfit that is
-    common to the rows of a batch."""
+    """Batches of rows with nearly dependent columns of unequal norm in two groups of very unequal
+    norm, and a misfit that is common to the rows of a batch."""
     rng = np.random.default_rng(seed)
     truth = rng.normal(size=columns)
     mixing = rng.normal(size=(columns, columns)) @ np.diag(10.0 ** -np.linspace(0, 4, columns))
-    scale = 10.0 ** rng.uniform(-3, 3, columns)
+    scale = 10.0 ** (rng.uniform(-0.5, 0.5, columns) + 3 * (np.arange(columns) >= GROUPS[0]))
     pieces = []
     for _ in range(batches):
         z = rng.normal(size=(12, columns)) @ mixing.T
@@ -50,18 +52,23 @@ def joined(pieces):
     return tuple(np.concatenate(p) for p in zip(*pieces))
 
 
+def group_norms(z, groups):
+    """Root mean square norm of the columns of each column's group."""
+    parts = np.split(np.linalg.norm(z, axis=0), np.cumsum(groups)[:-1])
+    return np.concatenate([np.full(len(p), np.sqrt(np.mean(p**2))) for p in parts])
+
+
 def scaled_solution(z, u, ridge, norm):
-    """Coefficients of columns of those norms, by LAPACK on the rows and the ridge below them."""
+    """Coefficients by LAPACK, on the rows with columns divided by those norms and a ridge below."""
     augmented = np.concatenate([z / norm, ridge * np.eye(len(norm))])
     return scipy.linalg.lstsq(augmented, np.append(u, np.zeros(len(norm))))[0] / norm
 
 
-def left_out(pieces, folds=FOLDS):
-    """Ridges relative to the norms of all columns; squared errors of every fold, predicted from
+def left_out(pieces, folds=FOLDS, groups=GROUPS):
+    """Ridges relative to the norms of the groups; squared errors of every fold, predicted from
     the others, by ridge; and the coefficients of each."""
-    z, _ = joined(pieces)
-    norm = np.linalg.norm(z, axis=0)
-    ridges = RIDGES * np.linalg.norm(z / norm, 2)
+    norm = group_norms(joined(pieces)[0], groups)
+    ridges = RIDGES * np.sqrt(len(norm))
     errors, thetas = [], []
     for ridge in ridges:
         of_folds = []
@@ -78,15 +85,22 @@ def left_out(pieces, folds=FOLDS):
     return ridges, np.array(errors), np.array(thetas)
 
 
+def chosen(errors):
+    """Index of the best of whole steps, which are the odd ones, or of a half step beside it."""
+    total = errors.sum(axis=1)
+    whole = 2 * int(np.argmin(total[1::2])) + 1
+    return whole - 1 + int(np.argmin(total[whole - 1 : whole + 2]))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_ridge_is_the_one_whose_left_out_rows_have_the_least_error(seed):
     pieces = rows_of_batches(seed)
     ridges, errors, thetas = left_out(pieces)
     solution = solve(gram_of(pieces))
-    best = int(np.argmin(errors.sum(axis=1)))
+    best = chosen(errors)
     z, u = joined(pieces)
-    norm, size = np.linalg.norm(z, axis=0), np.linalg.norm(u)
-    np.testing.assert_allclose(solution.ridge, [ridges[best]], rtol=1e-9)
+    norm, size = group_norms(z, GROUPS), np.linalg.norm(u)
+    np.testing.assert_allclose(solution.ridge, [ridges[best]] * 2, rtol=1e-9)
     held_out = np.sqrt(errors[best].sum())
     np.testing.assert_allclose(solution.held_out, held_out / size, rtol=1e-8)
     np.testing.assert_allclose(solution.noise, held_out / np.sqrt(len(z)), rtol=1e-8)
@@ -102,15 +116,44 @@ def test_the_choice_differs_with_the_data():
     assert len({float(solve(gram_of(rows_of_batches(seed))).ridge[0]) for seed in range(4)}) > 1
 
 
-def test_figures_are_those_of_qr_with_that_ridge():
+def test_figures_are_those_of_the_rows_with_that_ridge():
     pieces = rows_of_batches(1)
     solution = solve(gram_of(pieces))
-    z, u = map(jnp.asarray, joined(pieces))
-    other = jax.jit(lambda ridge: hgn.QR(ridge=ridge)(z, u))(solution.ridge[0])
-    for name in ("rank", "condition", "residual", "effective_dof", "evidence", "cancellation"):
-        found, expected = getattr(solution, name), getattr(other, name)
-        np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=name)
-    assert solution.method == "cholesky" and solution.groups == (8,)
+    z, u = joined(pieces)
+    norm, ridge, size = group_norms(z, GROUPS), float(solution.ridge[0]), np.linalg.norm(u)
+    theta = scaled_solution(z, u, ridge, norm)
+    own = np.linalg.norm(z, axis=0)
+    np.testing.assert_allclose(solution.column_ridge, ridge * norm / own, rtol=1e-12)
+    singular = np.linalg.svd(z / own, compute_uv=False)
+    np.testing.assert_allclose(solution.condition, singular[0] / singular[-1], rtol=1e-5)
+    assert solution.rank == 8
+    shares = np.linalg.svd(z / norm, compute_uv=False)
+    freedom = np.sum(shares**2 / (shares**2 + ridge**2))
+    np.testing.assert_allclose(solution.effective_dof, freedom, rtol=1e-5)
+    np.testing.assert_allclose(solution.residual, np.linalg.norm(z @ theta - u) / size, rtol=1e-5)
+    np.testing.assert_allclose(solution.cancellation, np.abs(theta) @ own / size, rtol=1e-5)
+    # Marginal likelihood of the rows at the most likely noise, by their covariance.
+    scaled = z / (ridge * norm)
+    covariance = np.eye(len(z)) + scaled @ scaled.T
+    variance = u @ np.linalg.solve(covariance, u) / len(z)
+    evidence = -(np.linalg.slogdet(covariance)[1] + len(z) * np.log(variance)) / 2
+    np.testing.assert_allclose(solution.evidence, evidence, rtol=1e-5)
+    assert solution.method == "cholesky" and solution.groups == GROUPS
+
+
+def test_the_unit_of_a_group_does_not_matter_but_the_share_of_a_column_does():
+    pieces = rows_of_batches(2)
+    unit = np.repeat([1e-7, 1e5], GROUPS)
+    before = solve(gram_of(pieces))
+    after = solve(gram_of([(z * unit, u) for z, u in pieces]))
+    np.testing.assert_allclose(after.ridge, before.ridge, rtol=1e-9)
+    np.testing.assert_allclose(after.theta * unit, before.theta, rtol=1e-6)
+    # A column that hardly acts stays out of the way.
+    rng = np.random.default_rng(0)
+    weak = [(np.concatenate([1e-12 * rng.normal(size=(12, 1)), z], axis=1), u) for z, u in pieces]
+    groups = (GROUPS[0] + 1, GROUPS[1])
+    found = jax.jit(functools.partial(SOLVER.solve, groups=groups))(gram_of(weak))
+    assert found.column_ridge[0] > 1e3 and found.group_dof[0] < GROUPS[0]
 
 
 def test_the_triangle_of_normal_equations_is_that_of_the_rows():
@@ -146,7 +189,7 @@ def test_columns_of_zeros_and_copies_are_no_rank():
     pieces = [
         (np.concatenate([z, 0 * z[:, :1], z[:, :2]], axis=1), u) for z, u in rows_of_batches(4)
     ]
-    solution = solve(gram_of(pieces))
+    solution = jax.jit(SOLVER.solve)(gram_of(pieces))
     assert solution.rank == 8 and solution.theta[8] == 0
     np.testing.assert_allclose(solution.theta[:2], solution.theta[9:], rtol=1e-4)
 
@@ -156,7 +199,7 @@ def test_single_precision_has_a_ridge_above_its_rounding():
     solution = solve(gram_of(pieces))
     double = solve(gram_of(rows_of_batches(5)))
     assert solution.theta.dtype == jnp.float32 and np.isfinite(solution.theta).all()
-    assert float(solution.ridge[0]) > np.sqrt(10 * 8 * 1e-7)
+    assert float(solution.ridge[0]) > np.sqrt(8 * 8**0.5 * 1e-6 / 2)
     assert float(solution.held_out) < 1.2 * float(double.held_out)
 
 
@@ -234,8 +277,11 @@ def test_a_fit_leaves_out_whole_frames(fit, data):
     pieces = list(packs(data, 8))
     assert len(pieces) == 4 * FOLDS
     systems = [rows_of(fit.equations, p) for p in pieces]
-    ridges, errors, _ = left_out([(np.asarray(s.matrix), np.asarray(s.target)) for s in systems])
-    best = int(np.argmin(errors.sum(axis=1)))
+    rows = [(np.asarray(s.matrix), np.asarray(s.target)) for s in systems]
+    groups = fit.solutions[0].groups
+    assert groups == (1, 6, 5, 1)  # body orders 3, 4 and 5, and the constant
+    ridges, errors, _ = left_out(rows, groups=groups)
+    best = chosen(errors)
     np.testing.assert_allclose(fit.ridge, ridges[best], rtol=1e-6)
     size = np.sqrt(sum(float(s.target @ s.target) for s in systems))
     held_out = np.sqrt(errors[best].sum()) / size

@@ -49,6 +49,28 @@ def crystal():
     return from_frames([position], cutoff=CUTOFF + 0.15, cell=[cell], nodes=nodes)
 
 
+def test_groups_of_columns_are_the_body_orders_around_each_species(fit, data):
+    species = jnp.asarray(np.where(np.arange(len(data.nodes["mass"])) % 2, 8, 14), jnp.int32)
+    mixed = data._replace(nodes=data.nodes | {"species": species})
+    (term,) = hgn.sample(TERMS[1:], mixed, key=0)
+    widths = term.groups(term.columns)
+    group = np.repeat(np.arange(len(widths)), widths)
+    names = np.array(term.labels(len(widths)))[group]
+    # A feature of order k is a product of k - 1 factors, so that it is homogeneous in the weights.
+    double = eqx.tree_at(lambda t: t.weights, term, tuple(2 * w for w in term.weights))
+    # Around atoms of the other species, features are zero.
+    alone = mixed._replace(nodes=mixed.nodes | {"species": jnp.full_like(species, 8)})
+    every, doubled, of_oxygen = (np.asarray(t(d)) for t, d in (
+        (term, mixed), (double, mixed), (term, alone),
+    ))  # fmt: skip
+    order = 1 + np.log2((doubled / every).mean(axis=0))
+    acts = np.any(of_oxygen != 0, axis=0)
+    for column, name in enumerate(names):
+        centre = 8 if acts[column] else 14
+        assert name == f"many-body of order {order[column]:.0f} around species {centre}"
+    assert widths == (1, 3, 3) * 2 and fit.solutions[0].groups == (4, 1, 6, 5, 1)
+
+
 def test_a_fit_takes_frames_of_equal_species_together(fit, data):
     """Columns of species that a piece does not hold cost nothing."""
     frame = np.repeat(np.arange(len(data.n_node)), data.n_node)

@@ -1,6 +1,7 @@
 """Potential energy of a body among its neighbours: random invariants of their densities."""
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -44,6 +45,7 @@ from .many_body_rows import (
     design,
     factors,
     in_one_product,
+    sum_where,
 )
 from .pair_base import pair_count
 from .signatures import Signature
@@ -86,6 +88,19 @@ class ManyBodyFeatures(AbstractEnergy):
     def columns(self) -> int:
         """Number of columns K."""
         return sum(w.shape[0] * w.shape[2] for w in self.weights)
+
+    def groups(self, columns: int) -> tuple[int, ...]:
+        """Every body order by itself, for each species of the central body."""
+        sizes = Counter[int]()
+        for signature, w in zip(self.signatures, self.weights):
+            sizes[signature.body_order] += w.shape[2]
+        return tuple(sizes.values()) * self.densities.kinds
+
+    def labels(self, count: int) -> tuple[str, ...]:
+        orders = sorted({signature.body_order for signature in self.signatures})
+        species = self.densities.species
+        of = [f" around species {z}" for z in species] if len(species) > 1 else [""]
+        return tuple(f"many-body of order {k}{centre}" for centre in of for k in orders)
 
     def __call__(self, graphs: GraphsTuple) -> Float[Array, "g K"]:
         densities = self.densities(graphs)
@@ -248,7 +263,7 @@ class ManyBodyFeatures(AbstractEnergy):
                     return by_neighbours(functions, graphs, z, rows, none)
                 return rows(in_one_product(designs[z]))
 
-            return _sum_where(present, of_neighbours, none)
+            return sum_where(present, of_neighbours, none)
 
         return self._over_centres(graphs, of_centre).astype(graphs.nodes["position"].dtype)
 
@@ -276,14 +291,3 @@ class ManyBodyFeatures(AbstractEnergy):
 
         blocks = jax.lax.map(of, (mine, self.weights))
         return blocks.transpose(1, 0, 2).reshape(shape.shape[0], -1)
-
-
-def _sum_where(present: Array, of: Callable[[Array], Array], none: Array) -> Array:
-    """Sum of the values of those species z that are present."""
-    if len(present) == 1:
-        return of(jnp.zeros((), jnp.int32))
-
-    def add(total: Array, z: Array) -> tuple[Array, None]:
-        return total + jax.lax.cond(present[z], of, lambda _: none, z), None
-
-    return jax.lax.scan(add, none, jnp.arange(len(present), dtype=jnp.int32))[0]

@@ -161,6 +161,17 @@ def by_neighbours(
     return jnp.concatenate([pulls.reshape(3 * n, -1), virial.reshape(9 * g, -1)])
 
 
+def sum_where(present: Array, of: Callable[[Array], Array], none: Array) -> Array:
+    """Sum of the values of those species z that are present."""
+    if len(present) == 1:
+        return of(jnp.zeros((), jnp.int32))
+
+    def add(total: Array, z: Array) -> tuple[Array, None]:
+        return total + jax.lax.cond(present[z], of, lambda _: none, z), None
+
+    return jax.lax.scan(add, none, jnp.arange(len(present), dtype=jnp.int32))[0]
+
+
 def _in_slots(
     graphs: GraphsTuple,
 ) -> tuple[Int[Array, " s"], Int[Array, "s e"], Bool[Array, "s e"]]:

@@ -29,6 +29,10 @@ class Signature(NamedTuple):
     degrees: tuple[int, ...]
     through: int = 0
 
+    @property
+    def body_order(self) -> int:
+        return len(self.degrees) + 1
+
     def __call__(self, factors: Sequence[Factor]) -> Float[Array, "n K"]:
         """Invariant product of the densities."""
         if len(factors) == 2:

@@ -33,8 +33,8 @@ class LeastSquaresSolution(eqx.Module):
     residual: Float[Array, "*m"]
     """|Z theta - u| / |u| over the weighted rows."""
     ridge: Float[Array, "*m G"]
-    """lambda of each group of columns, relative to the column norms; equal for all groups unless
-    each has its own."""
+    """lambda of each group of columns, relative to the column norms, or to those of `ridge_scale`;
+    equal for all groups unless each has its own."""
     group_dof: Float[Array, "*m G"]
     """Effective degrees of freedom of each group: the number of coefficients that the data
     determine rather than the ridge."""
@@ -55,6 +55,8 @@ class LeastSquaresSolution(eqx.Module):
     """Relative residual of held-out rows; None without cross-validation over frames."""
     of_folds: Float[Array, "*m F K"] | None = None
     """Coefficients fitted without each of the folds; None without cross-validation."""
+    ridge_scale: Float[Array, "*m K"] | None = None
+    """Norms that the ridge is relative to, in units of the column norms; None if they are those."""
     prior: Pull | None = None
     """The prior from other systems; None with a ridge."""
     held: Bool[Array, "*m K"] | None = None
@@ -67,8 +69,9 @@ class LeastSquaresSolution(eqx.Module):
 
     @property
     def column_ridge(self) -> Float[Array, "*m K"]:
-        """lambda of each column."""
-        return of_columns(self.ridge, self.groups)
+        """lambda of each column, relative to its norm."""
+        ridge = of_columns(self.ridge, self.groups)
+        return ridge if self.ridge_scale is None else ridge * self.ridge_scale
 
 
 class AbstractLeastSquares(eqx.Module):

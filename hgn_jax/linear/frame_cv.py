@@ -11,8 +11,9 @@ from .base import LeastSquaresSolution
 from .gram import Gram
 from .groups import sums
 
-LEAST, GREATEST, STEPS = 1e-11, 1e-4, 15
-"""Squared ridges to try, relative to the greatest eigenvalue: half a decade apart."""
+LEAST, GREATEST = 1e-13, 1e-4
+"""Range of squared ridges, relative to the sum of the squared norms of the scaled columns."""
+STEPS = 9
 
 
 class FrameCV(eqx.Module):
@@ -24,6 +25,10 @@ class FrameCV(eqx.Module):
     greatest evidence is wrong by orders of magnitude. Rows are kept as normal equations of each
     fold. Data must be concrete, and are processed in batches.
 
+    The ridge is relative to the root mean square norm of a group's columns (a body order, the pairs
+    of one type), not to the norm of each column as other ridges: features that hardly act on the
+    data, such as those of high degree, must not grow until they do.
+
     **Raises:** `ValueError` for fewer than 2 folds.
     """
 
@@ -34,28 +39,28 @@ class FrameCV(eqx.Module):
 
 
 def cross_validated(gram: Gram, groups: tuple[int, ...]) -> LeastSquaresSolution:
-    """Solution with the ridge of least squared error on held-out rows."""
-    norm = gram.norm()
-    projected = jnp.sum(gram.projected, axis=0) / norm
+    """Solution with the ridge of least squared error on held-out rows: the best of a path, whose
+    steps are decades, then of those half a step beside it."""
+    columns, rows = gram.columns, gram.rows.astype(gram.matrix.dtype)
+    matrix, norm, eps = jnp.sum(gram.matrix, axis=0), gram.norm(), jnp.finfo(gram.matrix.dtype).eps
+    eigenvalues = jnp.linalg.eigvalsh(matrix / (norm[:, None] * norm[None]))
+    scale = gram.group_norm(groups)
+    projected = jnp.sum(gram.projected, axis=0) / scale
 
     def scaled(matrix: Array) -> Array:
-        return matrix / (norm[:, None] * norm[None])
+        return matrix / (scale[:, None] * scale[None])
 
-    total = scaled(jnp.sum(gram.matrix, axis=0))
-    columns, rows = gram.columns, gram.rows.astype(gram.matrix.dtype)
-    eigenvalues = jnp.linalg.eigvalsh(total)
-    largest = eigenvalues[-1]
-    exponents = jnp.linspace(0, 1, STEPS, dtype=gram.matrix.dtype)
-    # In single precision smaller ridges are lost in rounding errors.
-    least = max(LEAST, 10 * columns * float(jnp.finfo(gram.matrix.dtype).eps))
+    total = scaled(matrix)
+    # Smaller ridges are lost in rounding errors, of which single precision has more.
+    least = max(LEAST, 10 * columns**0.5 * float(eps))
     # At least two decades, also where rounding raises the least ridge.
-    squares = least * (max(GREATEST, 100 * least) / least) ** exponents * largest
-    identity = jnp.eye(columns, dtype=gram.matrix.dtype)
+    step = (max(GREATEST, 100 * least) / least) ** (1 / STEPS)
+    identity = jnp.eye(columns, dtype=matrix.dtype)
 
     def without(fold: Array, square: Array) -> tuple[Array, Array]:
         """Coefficients from all other folds, and their squared error on this one."""
         # One fold at a time: a scaled copy of all would take as much memory as they do.
-        own, right = scaled(gram.matrix[fold]), gram.projected[fold] / norm
+        own, right = scaled(gram.matrix[fold]), gram.projected[fold] / scale
         factor = jsl.cho_factor(total - own + square * identity)
         theta = jsl.cho_solve(factor, projected - right)
         return theta, theta @ own @ theta - 2 * theta @ right + gram.square[fold]
@@ -64,9 +69,14 @@ def cross_validated(gram: Gram, groups: tuple[int, ...]) -> LeastSquaresSolution
         folds = jnp.arange(len(gram.square))
         return jax.lax.map(lambda fold: without(fold, square), folds)
 
-    # One factor at a time: vmap would hold one K x K factor for each ridge and fold.
-    _, errors = jax.lax.map(of_ridge, squares)
-    square = squares[jnp.argmin(jnp.sum(errors, axis=1))]
+    def best(squares: Array) -> Array:
+        # One factor at a time: vmap would hold one K x K factor for each ridge and fold.
+        errors = jax.lax.map(lambda square: jnp.sum(of_ridge(square)[1]), squares)
+        # A factorisation that rounding broke is NaN.
+        return squares[jnp.nanargmin(errors)]
+
+    square = best(columns * least * step ** jnp.arange(STEPS + 1, dtype=matrix.dtype))
+    square = best(square * step ** jnp.array([-0.5, 0, 0.5], matrix.dtype))
     of_folds, errors = of_ridge(square)  # solved again: the path keeps only errors
     held_out = jnp.sqrt(jnp.maximum(jnp.sum(errors), 0))
 
@@ -76,15 +86,14 @@ def cross_validated(gram: Gram, groups: tuple[int, ...]) -> LeastSquaresSolution
     misfit = jnp.maximum(jnp.sum(gram.square) - 2 * theta @ projected + theta @ total @ theta, 0)
     freedom = 1 - square * jnp.diagonal(jsl.cho_solve(factor, identity))
     # At the minimum |u|^2 - theta Z^T u equals |Z theta - u|^2 + ridge^2 |theta|^2.
-    variance = jnp.maximum(
-        jnp.sum(gram.square) - theta @ projected, jnp.finfo(gram.matrix.dtype).tiny
-    )
+    variance = jnp.maximum(jnp.sum(gram.square) - theta @ projected, jnp.finfo(matrix.dtype).tiny)
     determinant = 2 * jnp.sum(jnp.log(jnp.diagonal(factor[0])))  # log det A
     evidence = (columns * jnp.log(square) - determinant - rows * jnp.log(variance / rows)) / 2
-    rounding = columns * jnp.finfo(gram.matrix.dtype).eps * largest
+    largest = eigenvalues[-1]
+    rounding = columns * eps * largest
     size = gram.target_norm
     return LeastSquaresSolution(
-        theta / norm,  # back to the units of the columns
+        theta / scale,  # back to the units of the columns
         rank=jnp.sum(eigenvalues > rounding),
         condition=jnp.sqrt(largest / jnp.maximum(eigenvalues[0], rounding)),
         residual=jnp.sqrt(misfit) / size,
@@ -92,9 +101,10 @@ def cross_validated(gram: Gram, groups: tuple[int, ...]) -> LeastSquaresSolution
         group_dof=sums(freedom, groups),
         evidence=evidence,
         noise=held_out / jnp.sqrt(jnp.maximum(rows, 1)),
-        cancellation=jnp.sum(jnp.abs(theta)) / size,  # scaled columns have the norm 1
+        cancellation=jnp.sum(jnp.abs(theta) * norm / scale) / size,
         method="cholesky",
         groups=groups,
         held_out=held_out / size,
-        of_folds=of_folds / norm[None],
+        of_folds=of_folds / scale[None],
+        ridge_scale=scale / norm,
     )

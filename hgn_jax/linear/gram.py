@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float, Int
 
+from .groups import of_columns, sums
 from .triangle import Triangle
 
 
@@ -33,6 +34,11 @@ class Gram(eqx.Module):
     def rows(self) -> Int[Array, ""]:
         """Number of equations of positive weight."""
         return jnp.sum(self.fold_rows)
+
+    @property
+    def _squares(self) -> Float[Array, " K"]:
+        """Squared norm of every column over all folds."""
+        return jnp.sum(jnp.diagonal(self.matrix, axis1=1, axis2=2), axis=0)
 
     @property
     def target_norm(self) -> Float[Array, ""]:
@@ -80,8 +86,12 @@ class Gram(eqx.Module):
 
     def norm(self) -> Float[Array, " K"]:
         """Norm of every column over all folds; one for columns of zeros."""
-        norm = jnp.sqrt(jnp.sum(jnp.diagonal(self.matrix, axis1=1, axis2=2), axis=0))
-        return jnp.where(norm > 0, norm, 1)
+        return _root_or_one(self._squares)
+
+    def group_norm(self, groups: tuple[int, ...]) -> Float[Array, " K"]:
+        """Root mean square norm of the columns of each column's group; one for groups of zeros."""
+        mean = sums(self._squares, groups) / jnp.array(groups, self.matrix.dtype)
+        return of_columns(_root_or_one(mean), groups)
 
     def factor(self, ridge: Float[Array, " K"]) -> tuple[Float[Array, "K K"], Float[Array, " K"]]:
         """R and the column norms D of all rows with a ridge: (R D)^T (R D) is the inverse
@@ -117,3 +127,7 @@ def gram(
         jnp.zeros((), jnp.int32),
     )
     return empty.append(matrix, target, rows)
+
+
+def _root_or_one(squares: Float[Array, " n"]) -> Float[Array, " n"]:
+    return jnp.where(squares > 0, jnp.sqrt(squares), 1)
