@@ -55,7 +55,7 @@ def _element(symbol: str, test: bool, cutoffs: tuple[float, ...]) -> Subject:
 
 
 ELEMENTS = (
-    _element("Si", True, (5.5, 6.0, 6.5)),
+    _element("Si", True, (5.5, 6.0, 6.25, 6.5)),
     _element("Mo", True, (4.6, 5.0, 5.5)),
     _element("Li", True, (5.5, 6.0, 6.5)),
     _element("Ni", False, (4.6, 5.0, 5.5)),

@@ -25,6 +25,7 @@ import jax
 from rich.console import Console
 
 from .interatomic_ace import ace_fit
+from .interatomic_calibration import calibration
 from .interatomic_data import SUBJECTS, Subject, found
 from .interatomic_dynamics import drift
 from .interatomic_figure import draw
@@ -43,8 +44,9 @@ from .interatomic_speed import evaluation_time
 from .record import Case, Record, environment, table
 
 NAME = "interatomic_potentials"
-PARTS = (*SUBJECTS, "snap", "ace", "time", "curve", "selection", "dynamics")
+PARTS = (*SUBJECTS, "calibration", "snap", "ace", "time", "curve", "selection", "dynamics")
 TIMED = "si"
+CALIBRATED = ("si", "mo", "li")
 FIT_UNITS = 1000
 SELECTED_UNITS = 400
 DYNAMICS_UNITS = 400
@@ -153,9 +155,11 @@ def cases(
                     quick,
                 ),
             )
-    subject = SUBJECTS[TIMED]
+    timed = SUBJECTS[TIMED]
 
-    def case(measured: str, measure: Callable[..., Any], units: int) -> Case:
+    def case(
+        measured: str, measure: Callable[..., Any], units: int, subject: Subject = timed
+    ) -> Case:
         units = 40 if quick else units
         settings = chosen(results, folder, subject)
         return Case(
@@ -163,6 +167,9 @@ def cases(
             partial(measure, folder, subject, settings, units=units, quick=quick),
         )
 
+    if "calibration" in only:
+        for label in CALIBRATED:
+            yield case("calibration", calibration, FIT_UNITS, SUBJECTS[label])
     if "time" in only:
         yield case("fit time", fit_time, FIT_UNITS)
         yield case("evaluation time", partial(evaluation_time, lammps=lammps), FIT_UNITS)

@@ -24,6 +24,7 @@ def figures(records: list[Record]) -> dict[str, str]:
         "settings": rows(_settings(records)),
         "alloys": rows(_alloys(records)),
         "molecules": rows(_molecules(records)),
+        "calibration": rows(_calibration(records)),
         "ace": rows(_ace(records)),
         "fit_time": _fit_time(records),
         "evaluation": rows(_evaluation(records)),
@@ -140,6 +141,24 @@ def _dynamics(records: list[Record]) -> str:
                 "was lost"
             )
     return NOT_YET
+
+
+def _calibration(records: list[Record]) -> list[list[str]]:
+    some = [r for r in records if r["measured"] == "calibration"]
+    return [
+        [
+            r["system"], str(r["columns"]),
+            *(
+                cell
+                for kind in ("energy", "force")
+                for cell in (
+                    f"{r[f'{kind}_count']:,}", f"{r[f'{kind}_ratio']:.2f}",
+                    f"{r[f'{kind}_rank_correlation']:.2f}",
+                )
+            ),
+        ]
+        for r in some
+    ] or [[NOT_YET, *[""] * 7]]  # fmt: skip
 
 
 def _curve(records: list[Record]) -> list[list[str]]:
