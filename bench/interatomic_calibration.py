@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import jax
 import numpy as np
 from scipy.stats import spearmanr
 
 import hgn_jax as hgn
-from hgn_jax.graphs.geometry import graph_mask, node_mask
+from hgn_jax.fitting.held_out import errors_of, observed_entries
 from hgn_jax.graphs.pieces import packs
 
 from .interatomic_data import Subject, testing, training, weighted
@@ -26,14 +25,11 @@ def calibration(
     )
     found: dict[str, list[np.ndarray]] = {"energy": [], "force": []}
     for piece in packs(testing(folder, subject, settings.cutoff, quick), 256):
-        deviation, model = fit.standard_deviation(piece), fit.model
-        for kind, mask, predicted, truth, size in (
-            ("energy", graph_mask, model(piece), piece.globals["energy"], deviation.energy),
-            ("force", node_mask, model.vector_field(piece)[-1], piece.nodes["force"],
-             deviation.force),
-        ):  # fmt: skip
-            real, error, size = jax.tree.map(np.asarray, (mask(piece), predicted - truth, size))
-            found[kind].append(np.stack([np.abs(error[real]).ravel(), size[real].ravel()]))
+        deviation, errors = fit.standard_deviation(piece), errors_of(fit.model, piece)
+        assert deviation.energy is not None
+        sizes = observed_entries(piece, {"energy": deviation.energy, "force": deviation.force})
+        for kind, blocks in found.items():
+            blocks.append(np.stack([np.abs(errors[kind]), sizes[kind]]))
     record = {**settings.record(), "columns": sum(theta.size for theta in fit.model.theta)}
     for kind, blocks in found.items():
         error, size = np.concatenate(blocks, axis=1)

@@ -55,6 +55,7 @@ def _element(symbol: str, test: bool, cutoffs: tuple[float, ...]) -> Subject:
 
 
 ELEMENTS = (
+    # 6.25 was added when 6.5 had the least held-out error of energies, and 6.0 that of forces.
     _element("Si", True, (5.5, 6.0, 6.25, 6.5)),
     _element("Mo", True, (4.6, 5.0, 5.5)),
     _element("Li", True, (5.5, 6.0, 6.5)),

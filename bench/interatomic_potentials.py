@@ -47,6 +47,8 @@ NAME = "interatomic_potentials"
 PARTS = (*SUBJECTS, "calibration", "snap", "ace", "time", "curve", "selection", "dynamics")
 TIMED = "si"
 CALIBRATED = ("si", "mo", "li")
+NEEDED = {"snap": ("monbtaw",), "calibration": CALIBRATED}
+"""Subjects whose files a part needs; the others need those of its own name, or of `TIMED`."""
 FIT_UNITS = 1000
 SELECTED_UNITS = 400
 DYNAMICS_UNITS = 400
@@ -199,10 +201,11 @@ def main() -> None:
         return
     for label in only:
         # Fail now, not after an hour, if a file is missing.
-        subject = SUBJECTS.get(label, SUBJECTS["monbtaw" if label == "snap" else TIMED])
-        for name in (subject.train, subject.test):
-            if name is not None:
-                found(options.data, subject, name)
+        for needed in NEEDED.get(label, (label if label in SUBJECTS else TIMED,)):
+            subject = SUBJECTS[needed]
+            for name in (subject.train, subject.test):
+                if name is not None:
+                    found(options.data, subject, name)
     if options.lammps is None and "snap" in only:
         print("snap is left out: it needs --lammps PYTHON")
     if options.ace is None and "ace" in only:

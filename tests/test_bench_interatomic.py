@@ -9,10 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import hgn_jax as hgn
+from bench import interatomic_data
 from bench import interatomic_potentials as bench
+from bench.interatomic_calibration import calibration
 from bench.interatomic_data import ALLOYS, ELEMENTS, fraction, training, weighted
 from bench.interatomic_dynamics import _slope
-from bench.interatomic_fits import Settings, search, summary
+from bench.interatomic_fits import Settings, fitted, search, summary
 from bench.interatomic_selection import held_out, pivots
 from bench.interatomic_speed import silicon
 from bench.sections.interatomic_potentials import figures
@@ -136,7 +139,29 @@ def test_search_goes_on_from_the_best_of_each_stage():
     assert best == Settings(4.0, 7, 3.0, 4, 2.0)
 
 
+def test_calibration_is_that_of_all_test_frames_together(folder):
+    settings = Settings(3.0, 4, 1.0, 2)
+    record = calibration(folder, ELEMENTS[0], settings, 40, True)
+    data = training(folder, ELEMENTS[0], 3.0, True)
+    fit = hgn.calibrate(fitted(data, settings, 40, 0, True), weighted(data, 1.0))
+    test = interatomic_data.testing(folder, ELEMENTS[0], 3.0, True)
+    deviation = fit.standard_deviation(test)
+    for kind, size, error in (
+        ("energy", deviation.energy, fit.model(test) - test.globals["energy"]),
+        ("force", deviation.force, fit.model.vector_field(test)[-1] - test.nodes["force"]),
+    ):
+        size, error = np.ravel(size), np.abs(np.ravel(error))
+        assert record[f"{kind}_count"] == error.size == {"energy": 5, "force": 5 * 24}[kind]
+        ratio = np.sqrt(np.mean((error / size) ** 2))
+        np.testing.assert_allclose(record[f"{kind}_ratio"], ratio, rtol=1e-4)
+        ranks = [np.argsort(np.argsort(a)) for a in (size, error)]
+        correlation = np.corrcoef(*ranks)[0, 1]
+        np.testing.assert_allclose(record[f"{kind}_rank_correlation"], correlation, atol=1e-2)
+
+
 def test_missing_files_are_named(folder, tmp_path, monkeypatch):
+    with pytest.raises(SystemExit, match=r"Mo_train\.xyz, plain or packed"):
+        run(monkeypatch, "--data", folder, "--out", tmp_path, "--only", "calibration")
     with pytest.raises(SystemExit, match=r"MoNbTaW_train\.xyz, plain or packed"):
         run(monkeypatch, "--data", folder, "--out", tmp_path, "--only", ALLOYS.label)
     with pytest.raises(SystemExit, match="no folder"):

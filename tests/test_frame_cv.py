@@ -203,6 +203,16 @@ def test_single_precision_has_a_ridge_above_its_rounding():
     assert float(solution.held_out) < 1.2 * float(double.held_out)
 
 
+def test_a_ridge_at_which_rounding_breaks_the_factorisation_is_passed_over():
+    sums = gram_of(rows_of_batches(0))
+    unit = np.sqrt(np.asarray(sums.matrix).sum(axis=0).diagonal())
+    # Not positive definite without a ridge: an eigenvalue of -1e-7 in units of the columns.
+    broken = np.asarray(sums.matrix) - 1e-7 * np.diag(unit**2)[None]
+    solution = solve(eqx.tree_at(lambda g: g.matrix, sums, jnp.asarray(broken)))
+    assert np.linalg.eigvalsh(broken.sum(axis=0) / np.outer(unit, unit))[0] < 0
+    assert np.isfinite(solution.theta).all() and np.isfinite(solution.of_folds).all()
+
+
 def test_one_matrix_has_no_folds():
     with pytest.raises(ValueError, match=r"FrameCV.* needs rows in batches of frames"):
         SOLVER(jnp.ones((4, 2)), jnp.ones(4))

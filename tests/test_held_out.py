@@ -67,10 +67,16 @@ def test_calibrated_deviations_are_as_large_as_errors_of_unseen_frames(data, fit
     calibrated = hgn.calibrate(fit, data)
     unseen = frames(40, seed=2)
     found = calibrated.standard_deviation(unseen)
-    sizes = observed_entries(unseen, {"energy": found.energy, "force": found.force})
+    plain = fit.standard_deviation(unseen)
+    sizes, before = (
+        observed_entries(unseen, {"energy": d.energy, "force": d.force}) for d in (found, plain)
+    )
     for kind, errors in errors_of(fit.model, unseen).items():
         ratio = np.sqrt(np.mean((errors / sizes[kind]) ** 2))
         assert 0.6 < ratio < 1.6, kind
+        # The calibration is needed: without it, deviations are a quarter or four times as large.
+        uncalibrated = np.sqrt(np.mean((errors / before[kind]) ** 2))
+        assert not 0.4 < uncalibrated < 2.5, kind
 
 
 def test_calibration_makes_held_out_errors_as_large_as_their_deviations(data, fit):

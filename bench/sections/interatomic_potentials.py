@@ -144,21 +144,18 @@ def _dynamics(records: list[Record]) -> str:
 
 
 def _calibration(records: list[Record]) -> list[list[str]]:
-    some = [r for r in records if r["measured"] == "calibration"]
-    return [
+    table = [
         [
             r["system"], str(r["columns"]),
-            *(
-                cell
-                for kind in ("energy", "force")
-                for cell in (
-                    f"{r[f'{kind}_count']:,}", f"{r[f'{kind}_ratio']:.2f}",
-                    f"{r[f'{kind}_rank_correlation']:.2f}",
-                )
-            ),
+            f"{r['energy_count']:,}", f"{r['energy_ratio']:.2f}",
+            f"{r['energy_rank_correlation']:.2f}",
+            f"{r['force_count']:,}", f"{r['force_ratio']:.2f}",
+            f"{r['force_rank_correlation']:.2f}",
         ]
-        for r in some
-    ] or [[NOT_YET, *[""] * 7]]  # fmt: skip
+        for r in records
+        if r["measured"] == "calibration"
+    ]  # fmt: skip
+    return table or [[NOT_YET, *[""] * 7]]
 
 
 def _curve(records: list[Record]) -> list[list[str]]:

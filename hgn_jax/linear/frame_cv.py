@@ -11,9 +11,9 @@ from .base import LeastSquaresSolution
 from .gram import Gram
 from .groups import sums
 
-LEAST, GREATEST = 1e-13, 1e-4
-"""Range of squared ridges, relative to the sum of the squared norms of the scaled columns."""
-STEPS = 9
+LEAST, GREATEST, STEPS = 1e-13, 1e-4, 9
+"""Squared ridges of the path, a decade apart, relative to the sum of the squared norms of the
+scaled columns. Half a step more or less is tried as well."""
 
 
 class FrameCV(eqx.Module):
@@ -39,8 +39,8 @@ class FrameCV(eqx.Module):
 
 
 def cross_validated(gram: Gram, groups: tuple[int, ...]) -> LeastSquaresSolution:
-    """Solution with the ridge of least squared error on held-out rows: the best of a path, whose
-    steps are decades, then of those half a step beside it."""
+    """Solution with the ridge of least squared error on held-out rows: the best of a path, or one
+    half a step beside it."""
     columns, rows = gram.columns, gram.rows.astype(gram.matrix.dtype)
     matrix, norm, eps = jnp.sum(gram.matrix, axis=0), gram.norm(), jnp.finfo(gram.matrix.dtype).eps
     eigenvalues = jnp.linalg.eigvalsh(matrix / (norm[:, None] * norm[None]))
@@ -69,14 +69,16 @@ def cross_validated(gram: Gram, groups: tuple[int, ...]) -> LeastSquaresSolution
         folds = jnp.arange(len(gram.square))
         return jax.lax.map(lambda fold: without(fold, square), folds)
 
-    def best(squares: Array) -> Array:
+    def held_out_errors(squares: Array) -> Array:
         # One factor at a time: vmap would hold one K x K factor for each ridge and fold.
         errors = jax.lax.map(lambda square: jnp.sum(of_ridge(square)[1]), squares)
-        # A factorisation that rounding broke is NaN.
-        return squares[jnp.nanargmin(errors)]
+        return jnp.where(jnp.isnan(errors), jnp.inf, errors)  # rounding broke the factorisation
 
-    square = best(columns * least * step ** jnp.arange(STEPS + 1, dtype=matrix.dtype))
-    square = best(square * step ** jnp.array([-0.5, 0, 0.5], matrix.dtype))
+    whole = columns * least * step ** jnp.arange(STEPS + 1, dtype=matrix.dtype)
+    of_whole = held_out_errors(whole)
+    halves = whole[jnp.argmin(of_whole)] * step ** jnp.array([-0.5, 0.5], matrix.dtype)
+    tried_errors = jnp.concatenate([of_whole, held_out_errors(halves)])
+    square = jnp.concatenate([whole, halves])[jnp.argmin(tried_errors)]
     of_folds, errors = of_ridge(square)  # solved again: the path keeps only errors
     held_out = jnp.sqrt(jnp.maximum(jnp.sum(errors), 0))
 
