@@ -18,7 +18,7 @@ def calibration(
     folder: Path, subject: Subject, settings: Settings, units: int, quick: bool
 ) -> Record:
     """Root mean square of error over deviation, and rank correlation of their sizes, for the
-    energies and force components of the test frames."""
+    energies per atom and the force components of the test frames."""
     data = training(folder, subject, settings.cutoff, quick)
     fit = hgn.calibrate(
         fitted(data, settings, units, 0, quick), weighted(data, settings.energy_weight)
